@@ -1,0 +1,79 @@
+//! `sekali-host`: serves one Spin component on one machine.
+//!
+//! It reads the same `spin.toml` and runtime config as Spin, for the HTTP trigger, variables, SQLite and
+//! key-value. What it does not support it refuses by name. The way in:
+//!
+//! - [`manifest`] and [`runtime_config`] read the files into an [`manifest::App`] and its stores;
+//! - [`instance`] compiles the component and runs requests in a few long-lived instances of it;
+//! - [`sqlite`], [`key_value`] and [`variables`] are what Spin offers a component;
+//! - [`server`] speaks HTTP/1.1 with clients.
+
+mod instance;
+mod key_value;
+mod manifest;
+mod runtime_config;
+mod server;
+mod sqlite;
+mod variables;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::instance::{Instances, Services};
+use crate::manifest::App;
+use crate::runtime_config::Stores;
+
+/// Serves one Spin component: the HTTP trigger, variables, SQLite and key-value of spin.toml.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// Where to listen. Port 0 takes a free one; the line `Serving http://...` says which.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
+    listen: SocketAddr,
+
+    /// The manifest of the application.
+    #[arg(long = "from", short = 'f', value_name = "FILE", default_value = "spin.toml")]
+    manifest: PathBuf,
+
+    /// Where the stores live; by default in the state directory.
+    #[arg(long, value_name = "FILE")]
+    runtime_config_file: Option<PathBuf>,
+
+    /// The directory of stores that the runtime config does not place.
+    #[arg(long, value_name = "DIR", default_value = ".spin")]
+    state_dir: PathBuf,
+
+    /// Sets a variable of the manifest; may repeat. SPIN_VARIABLE_KEY in the environment does the same.
+    #[arg(long = "variable", value_name = "KEY=VALUE", value_parser = key_value_pair)]
+    variables: Vec<(String, String)>,
+
+    /// How many instances of the component serve requests. Each uses up to one core.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    instances: u16,
+}
+
+fn key_value_pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let options = Options::parse();
+    let app = App::load(&options.manifest)?;
+    let given: HashMap<_, _> = options.variables.into_iter().collect();
+    let variables = variables::resolve(&app, &given, |key| std::env::var(key).ok())?;
+    let stores = Stores::open(&app, options.runtime_config_file.as_deref(), &options.state_dir)?;
+
+    let services = Arc::new(Services { variables, stores });
+    let instances = Instances::start(&app.source, services, usize::from(options.instances))?;
+    let listener = server::bind(options.listen)?;
+    println!("Serving http://{}", listener.local_addr().context("the listening socket has no address")?);
+    server::serve(listener, instances).await;
+    Ok(())
+}

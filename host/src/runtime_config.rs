@@ -1,0 +1,127 @@
+//! Where the stores live: Spin's runtime config, as far as one machine needs it.
+//!
+//! Source: <https://spinframework.dev/dynamic-configuration>. What is not supported is refused by name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::key_value::KeyValueStore;
+use crate::manifest::App;
+use crate::sqlite::Database;
+
+/// The stores that the component may open, by label.
+pub struct Stores {
+    /// Its databases.
+    pub sqlite: HashMap<String, Database>,
+    /// Its key-value stores.
+    pub key_value: HashMap<String, KeyValueStore>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuntimeConfig {
+    #[serde(default)]
+    sqlite_database: BTreeMap<String, Place>,
+    #[serde(default)]
+    key_value_store: BTreeMap<String, Place>,
+}
+
+/// Where one store lives.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    r#type: String,
+    /// Relative to the file that says so; without a path the store is in memory.
+    path: Option<PathBuf>,
+}
+
+impl Stores {
+    /// Makes ready the stores that the application names. `default` needs no configuration: like
+    /// Spin's, it is a file in the state directory.
+    pub fn open(app: &App, config_file: Option<&Path>, state_dir: &Path) -> Result<Self> {
+        let (config, directory) = match config_file {
+            None => (RuntimeConfig::default(), Path::new("")),
+            Some(file) => {
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("cannot read {}", file.display()))?;
+                let config = toml::from_str(&text).with_context(|| format!("in {}", file.display()))?;
+                (config, file.parent().unwrap_or(Path::new("")))
+            }
+        };
+        let place = |kind: &str, places: &BTreeMap<String, Place>, label: &str, default: &str| match places
+            .get(label)
+        {
+            Some(Place { r#type, path }) if r#type == "spin" => {
+                Ok(path.as_ref().map(|path| directory.join(path)))
+            }
+            Some(Place { r#type, .. }) => {
+                bail!("{kind}.{label} has type {type:?}, which is not supported, only \"spin\" is")
+            }
+            None if label == "default" => Ok(Some(state_dir.join(default))),
+            None => bail!("the component uses {kind} {label:?}, but no runtime config says where that is"),
+        };
+        let mut stores = Self { sqlite: HashMap::new(), key_value: HashMap::new() };
+        for label in &app.sqlite_databases {
+            let path = place("sqlite_database", &config.sqlite_database, label, "sqlite_db.db")?;
+            stores.sqlite.insert(label.clone(), Database::new(prepared(path)?)?);
+        }
+        for label in &app.key_value_stores {
+            let path = place("key_value_store", &config.key_value_store, label, "sqlite_key_value.db")?;
+            stores.key_value.insert(label.clone(), KeyValueStore::open(prepared(path)?.as_deref())?);
+        }
+        Ok(stores)
+    }
+}
+
+fn prepared(path: Option<PathBuf>) -> Result<Option<PathBuf>> {
+    if let Some(parent) = path.as_deref().and_then(Path::parent) {
+        std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(config: &str) -> Result<Stores> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("runtime-config.toml");
+        std::fs::write(&file, config).unwrap();
+        let app = App {
+            source: "app.wasm".into(),
+            variables: BTreeMap::new(),
+            component_variables: BTreeMap::new(),
+            sqlite_databases: vec!["default".into()],
+            key_value_stores: vec!["default".into()],
+        };
+        let stores = Stores::open(&app, Some(&file), &directory.path().join("state"));
+        if stores.is_ok() && config.contains("path") {
+            assert!(directory.path().join("sub/kv.db").exists());
+        }
+        stores
+    }
+
+    #[test]
+    fn a_store_is_in_a_file_in_memory_or_where_the_state_is() {
+        assert!(open("").is_ok());
+        assert!(open("[sqlite_database.default]\ntype = \"spin\"").is_ok());
+        assert!(open("[key_value_store.default]\ntype = \"spin\"\npath = \"sub/kv.db\"").is_ok());
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused_by_name() {
+        for (config, named) in [
+            ("[sqlite_database.default]\ntype = \"libsql\"", "libsql"),
+            ("[sqlite_database.default]\ntype = \"spin\"\nurl = \"x\"", "url"),
+            ("[key_value_store.default]\ntype = \"redis\"", "redis"),
+            ("[llm_compute]\ntype = \"spin\"", "llm_compute"),
+        ] {
+            let error = format!("{:#}", open(config).err().unwrap());
+            assert!(error.contains(named), "{config}: {error}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+# Sourced by the other scripts: finds, or installs, what builds the host and the component.
+#
+# The host and the tests need Rust and a C compiler. The component needs Rust's wasm32-wasip2 target:
+# from rustup where that can download it, else from Debian's own packages, which hold nearly all
+# of it: the standard library is compiled here, and the component linker comes from elsewhere.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '%s\n' "sekali: $*" >&2; }
+fail() { say "$*"; exit 1; }
+
+debian_packages=(rustc-web cargo-web rust-web-src lld-22 wasi-libc)
+
+# install WHAT-FOR PACKAGE...: from Debian when we may, else the command to run.
+install() {
+    local what=$1
+    shift
+    if ! command -v apt-get >/dev/null; then
+        fail "$what is missing: install it (on Debian: apt-get install $*), then run this again"
+    fi
+    if [ "$(id -u)" -ne 0 ]; then
+        fail "$what is missing: run 'sudo apt-get update && sudo apt-get install -y --no-install-recommends $*', then run this again"
+    fi
+    say "installing $what from Debian's packages (about a minute)"
+    local log=target/apt.log
+    mkdir -p target
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1 ||
+        fail "apt-get could not install $*: see $log; with Debian 12 or newer and its security updates enabled it can"
+}
+
+ensure_native() {
+    command -v cc >/dev/null || install "a C compiler" gcc libc6-dev
+    command -v cargo >/dev/null || install "Rust" rustc-web cargo-web
+}
+
+has_wasm_target() {
+    [ -d "$(rustc --print sysroot 2>/dev/null)/lib/rustlib/wasm32-wasip2/lib" ]
+}
+
+has_debian_wasm() {
+    [ -x /usr/bin/cargo ] && [ -x /usr/bin/rustc ] && [ -x /usr/bin/wasm-ld-22 ] && [ -d /usr/lib/wasm32-wasi ] &&
+        [ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library/std" ]
+}
+
+ensure_wasm() {
+    has_wasm_target && return
+    has_debian_wasm && return
+    if command -v rustup >/dev/null; then
+        say "adding the wasm32-wasip2 target by rustup"
+        timeout 300 rustup target add wasm32-wasip2 >/dev/null 2>&1 && return
+        say "rustup cannot download it here"
+    fi
+    install "the wasm32-wasip2 target" "${debian_packages[@]}"
+}
+
+# Debian has no wasm-component-ld, the last step of linking: rustup's toolchain brings one, else it is built.
+ensure_component_linker() {
+    [ -x target/wasm-tools/bin/wasm-component-ld ] && return
+    mkdir -p target/wasm-tools/bin
+    ln -sf /usr/bin/wasm-ld-22 target/wasm-tools/bin/wasm-ld
+    local rustups
+    for rustups in "$(rustc --print sysroot)"/lib/rustlib/*/bin/wasm-component-ld; do
+        [ -x "$rustups" ] && ln -sf "$rustups" target/wasm-tools/bin/ && return
+    done
+    say "building the component linker (about two minutes, once)"
+    cargo install --quiet --locked --root target/wasm-tools wasm-component-ld@0.5.31
+}
+
+# Builds target/wasm32-wasip2/release/sekali.wasm, or what its arguments name.
+build_component() {
+    ensure_wasm
+    [ -e target/wasm32-wasip2/release/sekali.wasm ] || say "building the component (about two minutes the first time)"
+    local build=(build --quiet --release --target wasm32-wasip2 "$@")
+    if has_wasm_target; then
+        cargo "${build[@]}"
+    else
+        ensure_component_linker
+        PATH="$PWD/target/wasm-tools/bin:/usr/bin:$PATH" RUSTC_BOOTSTRAP=1 RUSTFLAGS="-L native=/usr/lib/wasm32-wasi" \
+            /usr/bin/cargo "${build[@]}" -Zbuild-std=std,panic_abort
+    fi
+}
+
+build_host() {
+    [ -e target/debug/sekali-host ] || say "building the host (about eight minutes the first time, on two cores)"
+    cargo build --quiet -p sekali-host
+}

@@ -1,0 +1,143 @@
+//! The body of a request, read within limits.
+
+use std::cell::Cell;
+use std::fmt::Display;
+use std::pin::pin;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+
+use crate::problem::Problem;
+
+/// How many bytes of bodies an instance holds at once, whoever sends how many of them.
+const BUDGET_BYTES: usize = 64 << 20;
+
+/// What an instance may hold in bodies.
+#[derive(Clone, Default)]
+pub struct Budget(Rc<Cell<usize>>);
+
+/// The body of a request. The budget gets its bytes back when it is dropped.
+pub struct RequestBody {
+    bytes: Vec<u8>,
+    budget: Budget,
+}
+
+impl RequestBody {
+    /// The bytes as they were sent.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn push(&mut self, chunk: &[u8]) -> Result<(), Problem> {
+        let used = self.budget.0.get() + chunk.len();
+        if used > BUDGET_BYTES {
+            return Err(Problem::Busy);
+        }
+        self.budget.0.set(used);
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.budget.0.set(self.budget.0.get() - self.bytes.len());
+    }
+}
+
+impl Budget {
+    /// Reads a body to its end, but not beyond `max_bytes`.
+    ///
+    /// # Errors
+    /// [`Problem::TooLarge`] as soon as the body is known to be, [`Problem::IncompleteBody`] when the
+    /// connection ends before the body does, [`Problem::Busy`] when the budget is used up.
+    pub async fn read<B>(
+        &self,
+        body: B,
+        headers: &HeaderMap,
+        max_bytes: usize,
+    ) -> Result<RequestBody, Problem>
+    where
+        B: http_body::Body<Data = Bytes, Error: Display>,
+    {
+        let too_large =
+            || Problem::TooLarge { what: "the body".into(), limit: "max_body_bytes", maximum: max_bytes };
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        if announced > Some(max_bytes) {
+            return Err(too_large());
+        }
+        let mut read = RequestBody { bytes: Vec::new(), budget: self.clone() };
+        let mut body = pin!(body);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Problem::IncompleteBody(error.to_string()))?;
+            let Some(chunk) = frame.data_ref() else { continue };
+            if read.bytes.len() + chunk.len() > max_bytes {
+                return Err(too_large());
+            }
+            if let Err(problem) = read.push(chunk) {
+                // Taken to its end all the same, unkept: a client hears nothing while it still sends.
+                let mut seen = read.bytes.len() + chunk.len();
+                drop(read);
+                while seen <= max_bytes
+                    && let Some(Ok(frame)) = body.frame().await
+                {
+                    seen += frame.data_ref().map_or(0, Bytes::len);
+                }
+                return Err(problem);
+            }
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use http_body::Frame;
+    use http_body_util::{Full, StreamBody};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_the_limit_and_no_further() {
+        let budget = Budget::default();
+        let exact = budget.read(Full::from("12345"), &HeaderMap::new(), 5).await.unwrap();
+        assert_eq!(exact.bytes(), b"12345");
+        let mut polled = 0;
+        let endless = stream::repeat_with(|| {
+            polled += 1;
+            Ok::<_, String>(Frame::data(Bytes::from_static(b"12")))
+        });
+        let result = budget.read(StreamBody::new(endless), &HeaderMap::new(), 5).await;
+        assert!(matches!(result, Err(Problem::TooLarge { limit: "max_body_bytes", maximum: 5, .. })));
+        assert_eq!(polled, 3);
+    }
+
+    #[tokio::test]
+    async fn an_announced_length_beyond_the_limit_is_enough() {
+        let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, 6.into())]);
+        let never = StreamBody::new(stream::pending::<Result<Frame<Bytes>, String>>());
+        assert!(matches!(Budget::default().read(never, &headers, 5).await, Err(Problem::TooLarge { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_incomplete() {
+        let broken = stream::iter([Ok(Frame::data(Bytes::from_static(b"{"))), Err("reset".to_owned())]);
+        let result = Budget::default().read(StreamBody::new(broken), &HeaderMap::new(), 5).await;
+        assert!(matches!(result, Err(Problem::IncompleteBody(_))));
+    }
+
+    #[tokio::test]
+    async fn many_bodies_share_one_budget_and_give_it_back() {
+        let budget = Budget::default();
+        let large = || Full::from(vec![b'x'; BUDGET_BYTES / 2]);
+        let first = budget.read(large(), &HeaderMap::new(), BUDGET_BYTES).await.unwrap();
+        let second = budget.read(large(), &HeaderMap::new(), BUDGET_BYTES).await.unwrap();
+        assert!(matches!(budget.read(Full::from("x"), &HeaderMap::new(), 5).await, Err(Problem::Busy)));
+        drop((first, second));
+        assert!(budget.read(Full::from("x"), &HeaderMap::new(), 5).await.is_ok());
+    }
+}

@@ -1,0 +1,220 @@
+//! Group commit: the events of all waiting requests become one write.
+//!
+//! The first request to come leads: it writes what has queued up with its own, hands leadership to
+//! the next in the queue, and wakes each of its group with its own outcome. So a request alone waits
+//! for nobody, and under load one sync of the disk serves many.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::event::NewEvent;
+use crate::store::{Clock, Outcome, Store, StoreError};
+
+/// Events after which a group takes no further request.
+const GROUP_EVENTS: usize = 1024;
+
+/// How long a request waits for a database that others keep busy.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The pause before a busy database is tried again: the first, and what doubling it ends at.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(64);
+
+/// What a request gets: an outcome for each of its events, in their order.
+pub type Committed = Result<Vec<Outcome>, StoreError>;
+
+/// Writes the events of concurrent requests in groups.
+pub struct Committer<S, C>(Rc<Shared<S, C>>);
+
+struct Shared<S, C> {
+    store: Rc<S>,
+    clock: C,
+    random: RefCell<fastrand::Rng>,
+    queue: RefCell<Queue<S, C>>,
+}
+
+struct Queue<S, C> {
+    followers: VecDeque<Follower<S, C>>,
+    /// Whether one of the requests leads. While it does, those that come only queue.
+    led: bool,
+}
+
+/// A request that waits for its turn.
+struct Follower<S, C> {
+    request: Request,
+    turn: oneshot::Sender<Turn<S, C>>,
+}
+
+/// The events of a request and when it came.
+struct Request {
+    events: Rc<[NewEvent]>,
+    since: Duration,
+}
+
+/// What a follower is woken for.
+enum Turn<S, C> {
+    Done(Committed),
+    /// It leads now, with its own events given back to it.
+    Lead(Leadership<S, C>, Request),
+}
+
+impl<S: Store, C: Clock> Committer<S, C> {
+    /// The committer of an instance. `seed` must differ from instance to instance, or their pauses meet.
+    pub fn new(store: Rc<S>, clock: C, seed: u64) -> Self {
+        let queue = RefCell::new(Queue { followers: VecDeque::new(), led: false });
+        Self(Rc::new(Shared { store, clock, random: RefCell::new(fastrand::Rng::with_seed(seed)), queue }))
+    }
+
+    /// Stores the events, at once or not at all, durably before it returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] after five seconds of it, and what the store says otherwise.
+    pub async fn commit(&self, events: Rc<[NewEvent]>) -> Committed {
+        if events.is_empty() {
+            return Ok(vec![]);
+        }
+        let request = Request { events, since: self.0.clock.now() };
+        let waiting = {
+            let mut queue = self.0.queue.borrow_mut();
+            if queue.led {
+                let (turn, woken) = oneshot::channel();
+                queue.followers.push_back(Follower { request, turn });
+                Ok(woken)
+            } else {
+                queue.led = true;
+                Err(request)
+            }
+        };
+        match waiting {
+            Err(request) => Leadership(Rc::clone(&self.0)).write(request).await,
+            Ok(woken) => match woken.await {
+                Ok(Turn::Done(committed)) => committed,
+                Ok(Turn::Lead(leadership, request)) => leadership.write(request).await,
+                Err(_) => Err(StoreError::Uncertain("the request that led the group went away".into())),
+            },
+        }
+    }
+}
+
+/// The right to write. Whoever loses it, by finishing or by being dropped midway, hands it on.
+struct Leadership<S, C>(Rc<Shared<S, C>>);
+
+impl<S, C> Drop for Leadership<S, C> {
+    fn drop(&mut self) {
+        let shared = Rc::clone(&self.0);
+        let mut queue = shared.queue.borrow_mut();
+        queue.led = false;
+        while let Some(Follower { request, turn }) = queue.followers.pop_front() {
+            if turn.is_closed() {
+                continue; // it went away, and nobody is left to be told
+            }
+            queue.led = true;
+            // Not while the queue is borrowed: a turn that is not taken is dropped, and hands on again.
+            drop(queue);
+            let _ = turn.send(Turn::Lead(Leadership(Rc::clone(&self.0)), request));
+            return;
+        }
+    }
+}
+
+impl<S: Store, C: Clock> Leadership<S, C> {
+    /// Writes the leader's events and those of whoever waits, until one write succeeds or fails for good.
+    async fn write(self, own: Request) -> Committed {
+        let shared = Rc::clone(&self.0);
+        let mut group = Vec::new();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            shared.fill(&mut group, own.events.len());
+            let requests = || std::iter::once(&own).chain(group.iter().map(|follower| &follower.request));
+            let events: Vec<_> = requests().flat_map(|request| request.events.iter()).collect();
+            let result = shared.store.append(&events).await;
+            match result {
+                Err(StoreError::Busy) => {
+                    shared.dismiss_impatient(&mut group);
+                    if shared.is_impatient(&own) {
+                        shared.put_back(group);
+                        return Err(StoreError::Busy);
+                    }
+                    shared.clock.sleep(shared.jitter(pause)).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(StoreError::Failed(_)) if !group.is_empty() => {
+                    return shared.write_apart(own, group).await;
+                }
+                result => {
+                    // The next group need not wait until this one has been told.
+                    drop(self);
+                    return distribute(result, &own, group);
+                }
+            }
+        }
+    }
+}
+
+impl<S: Store, C: Clock> Shared<S, C> {
+    /// Takes waiting requests into the group until it is large enough.
+    fn fill(&self, group: &mut Vec<Follower<S, C>>, own_events: usize) {
+        let mut queue = self.queue.borrow_mut();
+        let mut events =
+            own_events + group.iter().map(|follower| follower.request.events.len()).sum::<usize>();
+        while events < GROUP_EVENTS
+            && let Some(follower) = queue.followers.pop_front()
+        {
+            if !follower.turn.is_closed() {
+                events += follower.request.events.len();
+                group.push(follower);
+            }
+        }
+    }
+
+    fn put_back(&self, group: Vec<Follower<S, C>>) {
+        let mut queue = self.queue.borrow_mut();
+        for follower in group.into_iter().rev() {
+            queue.followers.push_front(follower);
+        }
+    }
+
+    fn is_impatient(&self, request: &Request) -> bool {
+        self.clock.now().saturating_sub(request.since) >= PATIENCE
+    }
+
+    /// Tells those who have waited long enough that the database is busy.
+    fn dismiss_impatient(&self, group: &mut Vec<Follower<S, C>>) {
+        for follower in group.extract_if(.., |follower| self.is_impatient(&follower.request)) {
+            let _ = follower.turn.send(Turn::Done(Err(StoreError::Busy)));
+        }
+    }
+
+    /// Writes each request of a group that failed by itself, so that only the one at fault fails.
+    async fn write_apart(&self, own: Request, group: Vec<Follower<S, C>>) -> Committed {
+        let result = self.store.append(&own.events.iter().collect::<Vec<_>>()).await;
+        for Follower { request, turn } in group {
+            let result = self.store.append(&request.events.iter().collect::<Vec<_>>()).await;
+            let _ = turn.send(Turn::Done(result));
+        }
+        result
+    }
+
+    /// Half to one and a half of `pause`.
+    fn jitter(&self, pause: Duration) -> Duration {
+        pause.mul_f64(0.5 + self.random.borrow_mut().f64())
+    }
+}
+
+/// Gives each follower its share of the outcomes, and returns the leader's.
+fn distribute<S, C>(result: Committed, own: &Request, group: Vec<Follower<S, C>>) -> Committed {
+    let mut rest = result.map(Vec::into_iter);
+    let mut share = |request: &Request| match &mut rest {
+        Ok(outcomes) => Ok(outcomes.by_ref().take(request.events.len()).collect()),
+        Err(error) => Err(error.clone()),
+    };
+    let own = share(own);
+    for Follower { request, turn } in group {
+        let _ = turn.send(Turn::Done(share(&request)));
+    }
+    own
+}

@@ -1,0 +1,308 @@
+//! What an event is: parsed at the edge, valid by construction. Deeper functions accept nothing rawer.
+
+use std::fmt;
+
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike, Utc};
+
+use crate::payload::Payload;
+
+/// The longest topic, event id or source, in bytes of UTF-8.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// An event as a producer delivered it and before the store has seen it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// First half of the identity.
+    pub topic: Topic,
+    /// Second half of the identity: unique within the topic.
+    pub event_id: EventId,
+    /// When it happened; the time of receipt if the producer did not say.
+    pub timestamp: Timestamp,
+    /// Who sent it, if the producer said.
+    pub source: Option<Source>,
+    /// What happened.
+    pub payload: Payload,
+    /// When this delivery arrived here.
+    pub received_at: Timestamp,
+}
+
+impl NewEvent {
+    /// Bytes of what the event stores of its own: topic, event id, source and payload.
+    pub fn stored_bytes(&self) -> usize {
+        let source = self.source.as_ref().map_or(0, |source| source.as_str().len());
+        self.topic.as_str().len() + self.event_id.as_str().len() + source + self.payload.as_json().len()
+    }
+}
+
+/// Why a value cannot be part of an event, as a phrase that follows the field's name: "must ...".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidField(pub String);
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $check:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes a string that keeps the rule above.
+            ///
+            /// # Errors
+            /// What the rule says, when the string breaks it.
+            pub fn parse(text: impl Into<String>) -> Result<Self, InvalidField> {
+                let text = text.into();
+                $check(&text)?;
+                Ok(Self(text))
+            }
+
+            /// The string itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// Names a stream of events: 1 to 255 bytes, no control characters, not all white space.
+    Topic,
+    check_name
+);
+name!(
+    /// Names an event within its topic: 1 to 255 bytes, no control characters, not all white space.
+    EventId,
+    check_name
+);
+name!(
+    /// Says who sent an event: up to 255 bytes.
+    Source,
+    check_length
+);
+
+fn check_name(text: &str) -> Result<(), InvalidField> {
+    check_length(text)?;
+    if text.is_empty() {
+        return Err(InvalidField("must not be empty".into()));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(InvalidField("must not contain control characters".into()));
+    }
+    if text.chars().all(char::is_whitespace) {
+        return Err(InvalidField("must not be all white space".into()));
+    }
+    Ok(())
+}
+
+fn check_length(text: &str) -> Result<(), InvalidField> {
+    if text.len() > MAX_NAME_BYTES {
+        return Err(InvalidField(format!("must be at most {MAX_NAME_BYTES} bytes, is {}", text.len())));
+    }
+    Ok(())
+}
+
+/// A moment in UTC to the nanosecond, in the years 0000 to 9999.
+///
+/// Kept as the text `YYYY-MM-DDTHH:MM:SS[.fraction]` without an offset and without trailing zeros in
+/// the fraction: in this form, and not with a `Z` behind it, texts sort as the moments do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(String);
+
+impl Timestamp {
+    /// The present moment, to the millisecond.
+    pub fn now() -> Self {
+        let now = Utc::now();
+        let millis = now.timestamp_subsec_millis() * 1_000_000;
+        Self::from_utc(now.naive_utc().with_nanosecond(millis).unwrap_or(now.naive_utc()))
+    }
+
+    /// Reads an RFC 3339 timestamp, or an ISO 8601 date and time in extended format: the seconds and
+    /// the offset may be missing (then it is UTC), a space may stand for the `T`, a comma for the
+    /// decimal point, `+hhmm` and `+hh` for `+hh:mm`. Digits beyond the nanosecond are cut off.
+    ///
+    /// # Errors
+    /// When the text is none of these, or no such moment exists in the years 0000 to 9999.
+    pub fn parse(text: &str) -> Result<Self, InvalidField> {
+        let utc = match DateTime::parse_from_rfc3339(text) {
+            Ok(moment) => moment.naive_utc(),
+            Err(_) => parse_iso8601(text).ok_or_else(|| {
+                InvalidField(
+                    "must be an RFC 3339 / ISO 8601 date and time such as 2026-11-21T01:00:00Z".into(),
+                )
+            })?,
+        };
+        if !(0..=9999).contains(&utc.year()) {
+            return Err(InvalidField("must lie in the years 0000 to 9999 in UTC".into()));
+        }
+        Ok(Self::from_utc(utc))
+    }
+
+    /// The form in which it is stored and compared: no offset, no trailing zeros.
+    pub fn as_stored(&self) -> &str {
+        &self.0
+    }
+
+    /// Whole seconds from this moment to `later`; 0 if `later` is not later.
+    pub fn whole_seconds_until(&self, later: &Timestamp) -> u64 {
+        let seconds = (later.to_utc() - self.to_utc()).num_seconds();
+        u64::try_from(seconds).unwrap_or(0)
+    }
+
+    fn to_utc(&self) -> NaiveDateTime {
+        self.0.parse().unwrap_or_default()
+    }
+
+    fn from_utc(utc: NaiveDateTime) -> Self {
+        // Written by hand: chrono's format strings cost more than all else that is done to an event.
+        let mut text = String::with_capacity(29);
+        push_digits(&mut text, utc.year().unsigned_abs(), 4);
+        for (separator, value) in
+            [('-', utc.month()), ('-', utc.day()), ('T', utc.hour()), (':', utc.minute())]
+        {
+            text.push(separator);
+            push_digits(&mut text, value, 2);
+        }
+        // chrono tells a leap second by a nanosecond of a billion and more.
+        let leap = utc.nanosecond() / 1_000_000_000;
+        let nanos = utc.nanosecond() % 1_000_000_000;
+        text.push(':');
+        push_digits(&mut text, utc.second() + leap, 2);
+        if nanos > 0 {
+            text.push('.');
+            push_digits(&mut text, nanos, 9);
+            text.truncate(text.trim_end_matches('0').len());
+        }
+        Self(text)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC, with `Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}Z", self.0)
+    }
+}
+
+fn push_digits(text: &mut String, value: u32, width: u32) {
+    for place in (0..width).rev() {
+        let digit = value / 10u32.pow(place) % 10;
+        text.push(char::from(b'0' + digit as u8));
+    }
+}
+
+fn parse_iso8601(text: &str) -> Option<NaiveDateTime> {
+    const WITH_OFFSET: [&str; 2] = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z"];
+    const WITHOUT_OFFSET: [&str; 2] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
+    // chrono would take signs, spaces and single digits that the standards do not know.
+    let looks_right = text.is_ascii()
+        && text.len() >= "2026-11-21T01:00".len()
+        && text.bytes().enumerate().take(16).all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            10 => matches!(byte, b'T' | b't' | b' '),
+            13 => byte == b':',
+            _ => byte.is_ascii_digit(),
+        })
+        && !text[11..].contains(char::is_whitespace);
+    if !looks_right {
+        return None;
+    }
+    let normal = format!("{}T{}", &text[..10], text[11..].replace(',', ".").replace('z', "Z"));
+    if let Some(zulu) = normal.strip_suffix('Z') {
+        return parse_any(&WITHOUT_OFFSET, |format| NaiveDateTime::parse_from_str(zulu, format).ok());
+    }
+    parse_any(&WITHOUT_OFFSET, |format| NaiveDateTime::parse_from_str(&normal, format).ok()).or_else(|| {
+        parse_any(&WITH_OFFSET, |format| {
+            DateTime::parse_from_str(&normal, format).ok().map(|moment| moment.naive_utc())
+        })
+    })
+}
+
+fn parse_any<T>(formats: &[&str], parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    formats.iter().find_map(|format| parse(format))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(text: &str) -> String {
+        Timestamp::parse(text).map_or_else(|error| error.to_string(), |moment| moment.to_string())
+    }
+
+    #[test]
+    fn a_timestamp_is_kept_in_utc_to_the_nanosecond() {
+        for (given, expected) in [
+            ("2026-11-21T01:00:00Z", "2026-11-21T01:00:00Z"),
+            ("2026-11-21t01:00:00z", "2026-11-21T01:00:00Z"),
+            ("2026-11-21 01:00:00Z", "2026-11-21T01:00:00Z"),
+            ("2026-11-21T01:00:00+07:00", "2026-11-20T18:00:00Z"),
+            ("2026-11-21T01:00:00+0700", "2026-11-20T18:00:00Z"),
+            ("2026-11-21T01:00:00-03", "2026-11-21T04:00:00Z"),
+            ("2026-11-21T01:00:00", "2026-11-21T01:00:00Z"),
+            ("2026-11-21T01:00", "2026-11-21T01:00:00Z"),
+            ("2026-11-21T01:00Z", "2026-11-21T01:00:00Z"),
+            ("2026-11-21T01:00:00,25Z", "2026-11-21T01:00:00.25Z"),
+            ("2026-11-21T01:00:00.120000Z", "2026-11-21T01:00:00.12Z"),
+            ("2026-11-21T01:00:00.123456789999Z", "2026-11-21T01:00:00.123456789Z"),
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:60Z"),
+            ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00Z"),
+            ("9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.999999999Z"),
+        ] {
+            assert_eq!(stored(given), expected, "given {given}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_date_and_time_is_refused() {
+        for given in [
+            "",
+            "invalid-date",
+            "2026-11-21",
+            "01:00:00",
+            "2026-02-30T00:00:00Z",
+            "2026-11-21T25:00:00Z",
+            "2026-11-21T01:00:00ZZ",
+            "2026-11-21T01:00:00 Z",
+            " 2026-11-21T01:00:00Z",
+            "1763686800",
+            "2026-11-21T01:00:00+99:00",
+            "0000-01-01T00:00:00+01:00",
+            "+2026-11-21T01:00:00Z",
+            "２０２６-11-21T01:00:00Z",
+            "2026-1-1T01:00:00Z",
+        ] {
+            assert!(Timestamp::parse(given).is_err(), "took {given:?}");
+        }
+    }
+
+    #[test]
+    fn stored_timestamps_sort_as_the_moments_do() {
+        let in_order = [
+            "2026-11-21T01:00:00Z",
+            "2026-11-21T01:00:00.001Z",
+            "2026-11-21T01:00:00.12Z",
+            "2026-11-21T01:00:00.123Z",
+            "2026-11-21T01:00:01Z",
+        ];
+        let parsed: Vec<_> = in_order.iter().map(|text| Timestamp::parse(text).unwrap()).collect();
+        assert!(parsed.is_sorted());
+    }
+
+    #[test]
+    fn names_have_a_length_and_a_visible_character() {
+        assert!(Topic::parse("orders").is_ok());
+        assert!(Topic::parse("é".repeat(127) + "x").is_ok());
+        assert!(Source::parse("").is_ok());
+        for bad in
+            [String::new(), " \t ".into(), "a\nb".into(), "a\u{85}b".into(), "x".repeat(256), "é".repeat(128)]
+        {
+            assert!(EventId::parse(bad.clone()).is_err(), "took {bad:?}");
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! `application/json` (RFC 8259): one event, or an array of events.
+//!
+//! Every field is taken as its raw text first, borrowed from the body, so that a wrong type in one
+//! event is an error of that field and not the end of the request.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Collector, Context, EventError, IngestError};
+use crate::event::{EventId, InvalidField, NewEvent, Source, Timestamp, Topic};
+use crate::payload::{self, Payload};
+
+/// Reads a whole body.
+///
+/// # Errors
+/// See [`IngestError`]; nothing of a body with an error is used.
+pub fn parse(body: &[u8], context: &Context) -> Result<Vec<NewEvent>, IngestError> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| IngestError::Malformed(format!("invalid UTF-8 at byte {}", error.valid_up_to())))?;
+    let text = text.trim_ascii_start();
+    if text.is_empty() {
+        return Err(IngestError::Malformed("the body is empty".into()));
+    }
+    let mut collector = Collector::new(context);
+    let mut json = serde_json::Deserializer::from_str(text);
+    if text.starts_with('[') {
+        let mut stopped = None;
+        let read = json.deserialize_seq(Array { collector: &mut collector, stopped: &mut stopped });
+        if let Some(error) = stopped {
+            return Err(error);
+        }
+        read?;
+    } else {
+        let item = Item::deserialize(&mut json)?;
+        collect(&mut collector, item, 1)?;
+    }
+    json.end()?;
+    collector.finish()
+}
+
+impl From<serde_json::Error> for IngestError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+impl From<payload::Malformed> for IngestError {
+    fn from(error: payload::Malformed) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+/// Takes the events of an array one by one, so that a limit ends the reading and not only the request.
+struct Array<'a, 'c> {
+    collector: &'a mut Collector<'c>,
+    /// Why reading was given up, when it was not for the syntax.
+    stopped: &'a mut Option<IngestError>,
+}
+
+impl<'de> Visitor<'de> for Array<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while let Some(item) = items.next_element()? {
+            if let Err(error) = collect(self.collector, item, 2) {
+                *self.stopped = Some(error);
+                return Err(A::Error::custom("given up"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Judges an item whose fields stand inside `depth` arrays and objects.
+fn collect(collector: &mut Collector<'_>, item: Item<'_>, depth: usize) -> Result<(), IngestError> {
+    let index = collector.next_index()?;
+    let event = match item {
+        Item::Object(fields) => fields.into_event(depth, &collector.context.received_at)?,
+        Item::Other(kind) => Err(vec![("", format!("an event must be a JSON object, not {kind}"))]),
+    };
+    match event {
+        Ok(event) => collector.accept(index, event),
+        Err(errors) => {
+            let named = |(field, message)| EventError { index, field, message };
+            collector.reject(errors.into_iter().map(named).collect());
+            Ok(())
+        }
+    }
+}
+
+/// What stands where an event should: an object, or the name of something else.
+enum Item<'de> {
+    Object(Fields<'de>),
+    Other(&'static str),
+}
+
+impl<'de> Deserialize<'de> for Item<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ItemVisitor)
+    }
+}
+
+struct ItemVisitor;
+
+impl<'de> Visitor<'de> for ItemVisitor {
+    type Value = Item<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        Fields::read(map).map(Item::Object)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while let Some(raw) = items.next_element()? {
+            payload::check(raw, 2).map_err(A::Error::custom)?;
+        }
+        Ok(Item::Other("an array"))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Item::Other("null"))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Item::Other("a boolean"))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Item::Other("a number"))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Item::Other("a number"))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Item::Other("a number"))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Item::Other("a string"))
+    }
+}
+
+/// The raw texts of an object's fields.
+#[derive(Default)]
+struct Fields<'de> {
+    topic: Option<&'de RawValue>,
+    event_id: Option<&'de RawValue>,
+    timestamp: Option<&'de RawValue>,
+    source: Option<&'de RawValue>,
+    payload: Option<&'de RawValue>,
+    /// Fields that mean nothing here, but still have to be JSON.
+    others: Vec<&'de RawValue>,
+}
+
+/// What is wrong with an event: the fields and the rules they break.
+type FieldErrors = Vec<(&'static str, String)>;
+
+impl<'de> Fields<'de> {
+    fn read<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
+        let mut fields = Self::default();
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            let value = map.next_value()?;
+            let (name, slot) = match key.0.as_ref() {
+                "topic" => ("topic", &mut fields.topic),
+                "event_id" => ("event_id", &mut fields.event_id),
+                "timestamp" => ("timestamp", &mut fields.timestamp),
+                "source" => ("source", &mut fields.source),
+                "payload" => ("payload", &mut fields.payload),
+                _ => {
+                    fields.others.push(value);
+                    continue;
+                }
+            };
+            if slot.replace(value).is_some() {
+                return Err(A::Error::duplicate_field(name));
+            }
+        }
+        Ok(fields)
+    }
+
+    fn into_event(
+        self,
+        depth: usize,
+        received_at: &Timestamp,
+    ) -> Result<Result<NewEvent, FieldErrors>, IngestError> {
+        for raw in self.others {
+            payload::check(raw, depth)?;
+        }
+        let mut errors = FieldErrors::new();
+        let topic = required("topic", self.topic, depth, Topic::parse, &mut errors)?;
+        let event_id = required("event_id", self.event_id, depth, EventId::parse, &mut errors)?;
+        let timestamp =
+            optional("timestamp", self.timestamp, depth, |text| Timestamp::parse(&text), &mut errors)?;
+        let source = optional("source", self.source, depth, Source::parse, &mut errors)?;
+        let payload = match self.payload {
+            Some(raw) => Payload::new(raw, depth)?,
+            None => Payload::empty(),
+        };
+        let (Some(topic), Some(event_id), true) = (topic, event_id, errors.is_empty()) else {
+            return Ok(Err(errors));
+        };
+        let received_at = received_at.clone();
+        let timestamp = timestamp.unwrap_or_else(|| received_at.clone());
+        Ok(Ok(NewEvent { topic, event_id, timestamp, source, payload, received_at }))
+    }
+}
+
+/// The name of a field; borrowed from the body unless it has escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn required<'de, T>(
+    field: &'static str,
+    raw: Option<&'de RawValue>,
+    depth: usize,
+    parse: impl Fn(Cow<'de, str>) -> Result<T, InvalidField>,
+    errors: &mut FieldErrors,
+) -> Result<Option<T>, IngestError> {
+    let Some(raw) = raw else {
+        errors.push((field, "is required".into()));
+        return Ok(None);
+    };
+    let parsed = match string(raw, depth)? {
+        Ok(text) => parse(text).map_err(|error| error.to_string()),
+        Err(kind) => Err(format!("must be a string, not {kind}")),
+    };
+    Ok(parsed.map_err(|message| errors.push((field, message))).ok())
+}
+
+/// Like [`required`], but neither a missing field nor a null is an error.
+fn optional<'de, T>(
+    field: &'static str,
+    raw: Option<&'de RawValue>,
+    depth: usize,
+    parse: impl Fn(Cow<'de, str>) -> Result<T, InvalidField>,
+    errors: &mut FieldErrors,
+) -> Result<Option<T>, IngestError> {
+    match raw {
+        Some(raw) if raw.get() != "null" => required(field, Some(raw), depth, parse, errors),
+        _ => Ok(None),
+    }
+}
+
+/// The text of a JSON string, or the name of what stands there instead.
+fn string(raw: &RawValue, depth: usize) -> Result<Result<Cow<'_, str>, &'static str>, IngestError> {
+    let json = raw.get();
+    let kind = match json.as_bytes()[0] {
+        b'"' if !json.contains('\\') => return Ok(Ok(Cow::Borrowed(&json[1..json.len() - 1]))),
+        b'"' => return Ok(Ok(Cow::Owned(serde_json::from_str(json)?))),
+        b'{' => "an object",
+        b'[' => "an array",
+        b't' | b'f' => "a boolean",
+        b'n' => "null",
+        _ => "a number",
+    };
+    payload::check(raw, depth)?;
+    Ok(Err(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Limits;
+
+    fn context() -> Context {
+        Context {
+            limits: Limits { max_body_bytes: 1 << 20, max_batch_events: 3, max_event_bytes: 100 },
+            received_at: Timestamp::parse("2026-11-21T01:00:00Z").unwrap(),
+        }
+    }
+
+    fn read(body: impl AsRef<[u8]>) -> Result<Vec<NewEvent>, IngestError> {
+        parse(body.as_ref(), &context())
+    }
+
+    fn errors(body: &str) -> Vec<(usize, &'static str, String)> {
+        match read(body) {
+            Err(IngestError::Invalid(invalid)) => {
+                assert_eq!(invalid.errors, invalid.listed.len());
+                invalid.listed.into_iter().map(|error| (error.index, error.field, error.message)).collect()
+            }
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_event_needs_a_topic_and_an_id_and_nothing_else() {
+        let events = read(r#" {"topic":"t","event_id":"e"} "#).unwrap();
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].timestamp, context().received_at);
+        assert_eq!(events[0].source, None);
+        assert_eq!(events[0].payload, Payload::empty());
+    }
+
+    #[test]
+    fn fields_come_in_any_order_and_any_escaping() {
+        let events = read(
+            r#"[{"payload":[1, 2],"n\u006fte":{"x":[1]},"source":"s","timestamp":"2026-11-21T08:00:00+07:00","event_id":"\"e\"","t\u006fpic":"\u00e9"}]"#,
+        )
+        .unwrap();
+        let event = &events[0];
+        assert_eq!((event.topic.as_str(), event.event_id.as_str()), ("é", "\"e\""));
+        assert_eq!(event.timestamp.to_string(), "2026-11-21T01:00:00Z");
+        assert_eq!(event.source.as_ref().unwrap().as_str(), "s");
+        assert_eq!(event.payload.as_json(), "[1,2]");
+    }
+
+    #[test]
+    fn null_means_absent_where_absence_is_allowed() {
+        let events =
+            read(r#"{"topic":"t","event_id":"e","timestamp":null,"source":null,"payload":null}"#).unwrap();
+        assert_eq!(events[0].source, None);
+        assert_eq!(events[0].payload.as_json(), "null");
+        assert_eq!(
+            errors(r#"{"topic":null,"event_id":"e"}"#),
+            [(0, "topic", "must be a string, not null".into())]
+        );
+    }
+
+    #[test]
+    fn an_empty_array_holds_no_events() {
+        assert_eq!(read(" [ ] "), Ok(vec![]));
+    }
+
+    #[test]
+    fn every_broken_rule_of_a_batch_is_named() {
+        let found = errors(
+            r#"[{"topic":"","event_id":7,"timestamp":"invalid-date"},{"topic":"t","event_id":"e"},5]"#,
+        );
+        let places: Vec<_> = found.iter().map(|(index, field, _)| (*index, *field)).collect();
+        assert_eq!(places, [(0, "topic"), (0, "event_id"), (0, "timestamp"), (2, "")]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_no_event() {
+        for (body, kind) in [
+            ("null", "null"),
+            ("true", "a boolean"),
+            ("-1", "a number"),
+            ("1", "a number"),
+            ("1.5", "a number"),
+            ("\"e\"", "a string"),
+            ("[[1]]", "an array"),
+        ] {
+            assert!(errors(body)[0].2.ends_with(kind), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_malformed() {
+        for body in [
+            "",
+            " ",
+            "{",
+            "[",
+            "[{]",
+            "{}{}",
+            "[],",
+            "nope",
+            "{\"topic\":}",
+            "[{\"topic\":\"a\"},]",
+            "{'topic':'t'}",
+            "{\"topic\":\"t\",\"topic\":\"t\",\"event_id\":\"e\"}",
+            "{\"topic\":\"t\",\"event_id\":\"e\",\"t\\u006fpic\":\"t\"}",
+            "{\"topic\":\"\\ud800\",\"event_id\":\"e\"}",
+            "{\"topic\":\"t\",\"event_id\":\"e\",\"other\":\"\\ud800\"}",
+            "{\"topic\":\"t\",\"event_id\":\"e\",\"payload\":\"\\udc00\"}",
+            "{\"topic\":[\"\\ud800\"],\"event_id\":\"e\"}",
+            "{\"topic\":\"t\nu\",\"event_id\":\"e\"}",
+            "\u{feff}{}",
+        ] {
+            assert!(matches!(read(body), Err(IngestError::Malformed(_))), "{body:?}: {:?}", read(body));
+        }
+        assert!(matches!(read(b"{\"topic\":\"\xff\"}"), Err(IngestError::Malformed(_))));
+    }
+
+    #[test]
+    fn nesting_is_counted_from_the_top_of_the_body() {
+        let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        let event = |payload: String| format!(r#"{{"topic":"t","event_id":"e","payload":{payload}}}"#);
+        let mut context = context();
+        context.limits.max_event_bytes = 1000;
+        assert!(parse(event(deep(127)).as_bytes(), &context).is_ok());
+        assert!(matches!(parse(event(deep(128)).as_bytes(), &context), Err(IngestError::Malformed(_))));
+        assert!(matches!(
+            parse(format!("[{}]", event(deep(127))).as_bytes(), &context),
+            Err(IngestError::Malformed(_))
+        ));
+        assert!(matches!(read(deep(1_000_000)), Err(IngestError::Malformed(_))));
+        assert!(matches!(read(format!("[{}]", deep(1_000_000))), Err(IngestError::Malformed(_))));
+    }
+
+    #[test]
+    fn limits_end_the_reading() {
+        let event = r#"{"topic":"t","event_id":"e"}"#;
+        assert_eq!(read(format!("[{event},{event},{event}]")).unwrap().len(), 3);
+        assert_eq!(
+            read(format!("[{event},{event},{event},{event}")),
+            Err(IngestError::TooManyEvents { limit: 3 })
+        );
+        let large = format!(r#"{{"topic":"t","event_id":"e","payload":"{}"}}"#, "x".repeat(97));
+        assert_eq!(
+            read(format!("[{event},{large}]")),
+            Err(IngestError::EventTooLarge { index: 1, bytes: 101, limit: 100 })
+        );
+    }
+
+    #[test]
+    fn the_list_of_errors_is_bounded_and_says_how_many_there_were() {
+        let mut context = context();
+        context.limits.max_batch_events = 1000;
+        let body = format!("[{}]", vec!["{}"; 150].join(","));
+        let Err(IngestError::Invalid(invalid)) = parse(body.as_bytes(), &context) else { panic!() };
+        assert_eq!((invalid.listed.len(), invalid.errors, invalid.events), (100, 300, 150));
+    }
+}

@@ -1,0 +1,31 @@
+//! Sekali: the event inbox that stores each event once, as one component for Spin.
+//!
+//! The way of an event through the modules:
+//!
+//! - [`router`] sends a request to its resource in [`routes`];
+//! - [`body`] and [`ingest`] turn its bytes into valid events, which [`event`] and [`payload`] define;
+//! - [`committer`] joins the events of concurrent requests into one write;
+//! - [`store`] writes them once and counts every delivery, in one statement;
+//! - [`reply`] sends the answer, or [`problem`] says what went wrong.
+//!
+//! [`app`] is what the requests of an instance share, [`settings`] what an operator can set, and
+//! [`uptime`] knows when the service started. Nothing below the routes knows HTTP, and nothing above
+//! the store knows SQL. All but the entry below, [`store::spin`], [`uptime`] and the last step of
+//! [`reply`] is plain Rust, which is tested natively.
+
+pub mod app;
+pub mod body;
+pub mod committer;
+pub mod event;
+pub mod ingest;
+pub mod payload;
+pub mod problem;
+pub mod reply;
+pub mod router;
+pub mod routes;
+pub mod settings;
+pub mod store;
+pub mod uptime;
+
+#[cfg(target_arch = "wasm32")]
+mod component;

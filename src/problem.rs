@@ -1,0 +1,172 @@
+//! Every error a client can see: its status, its type and its RFC 9457 body.
+
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::ingest::{EventError, IngestError, Invalid};
+use crate::reply::Reply;
+use crate::settings::InvalidSetting;
+use crate::store::StoreError;
+
+/// What went wrong with a request. Nothing of it was stored unless a variant says otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// 400: the body is not what its content type says.
+    #[error("{0}")]
+    MalformedBody(String),
+    /// 400: the connection ended before the body did.
+    #[error("the body ended before it was complete: {0}")]
+    IncompleteBody(String),
+    /// 400: a query parameter is unknown or has a bad value.
+    #[error("parameter '{name}' {message}")]
+    InvalidParameter {
+        /// The parameter at fault.
+        name: String,
+        /// What is wrong with it, as a phrase that follows the name.
+        message: String,
+    },
+    /// 404: no such resource.
+    #[error("there is nothing at {0}")]
+    NotFound(String),
+    /// 405: the resource exists, but not for this method.
+    #[error("{method} is not allowed here, but {allow}")]
+    MethodNotAllowed {
+        /// The method that was asked for.
+        method: String,
+        /// The methods that are, as the value of `Allow`.
+        allow: &'static str,
+    },
+    /// 413: the request passes a limit.
+    #[error("{what} exceeds the limit {limit} of {maximum}")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// The variable that sets the limit.
+        limit: &'static str,
+        /// Its value.
+        maximum: usize,
+    },
+    /// 415: a content type or encoding that is not read here.
+    #[error("{0}")]
+    UnsupportedMediaType(String),
+    /// 422: events break a rule; all that is wrong is listed.
+    #[error("{} of the events in this request cannot be stored, so none was", .0.events)]
+    InvalidEvents(Invalid),
+    /// 500: a fault of the service. The cause goes to the log.
+    #[error("the request failed here, not because of what was sent; sending it again is safe")]
+    Internal(String),
+    /// 503: others kept the database busy for too long.
+    #[error("the database is busy; try again in {RETRY_AFTER_SECONDS} s")]
+    Busy,
+    /// 503: there is no room to store anything.
+    #[error("the disk is full; what is stored can still be read")]
+    StorageFull(String),
+    /// 503: the database cannot be read.
+    #[error("the database cannot be read")]
+    NotReady(String),
+}
+
+/// What `Retry-After` says.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// The body of a problem (RFC 9457, section 3), and ours of invalid events.
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [EventError]>,
+    /// How many errors there were, for `errors` is bounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_count: Option<usize>,
+}
+
+impl Problem {
+    /// The status, the last part of the type and the title.
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::MalformedBody(_) => (StatusCode::BAD_REQUEST, "malformed-body", "The body is malformed"),
+            Self::IncompleteBody(_) => (StatusCode::BAD_REQUEST, "incomplete-body", "The body is incomplete"),
+            Self::InvalidParameter { .. } => {
+                (StatusCode::BAD_REQUEST, "invalid-parameter", "A parameter is invalid")
+            }
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::MethodNotAllowed { .. } => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
+            }
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
+            Self::UnsupportedMediaType(_) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")
+            }
+            Self::InvalidEvents(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-event", "Invalid events"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "The database is busy"),
+            Self::StorageFull(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage-full", "The disk is full"),
+            Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
+        }
+    }
+
+    /// The answer to the client. What only an operator may know goes to the log instead, once.
+    pub fn into_reply(self) -> Reply {
+        if let Self::Internal(cause) | Self::StorageFull(cause) | Self::NotReady(cause) = &self {
+            eprintln!("error: {cause}");
+        }
+        let (status, name, title) = self.kind();
+        let invalid = if let Self::InvalidEvents(invalid) = &self { Some(invalid) } else { None };
+        let body = Body {
+            r#type: format!("/problems/{name}"),
+            title,
+            status: status.as_u16(),
+            detail: self.to_string(),
+            errors: invalid.map(|invalid| invalid.listed.as_slice()),
+            error_count: invalid.map(|invalid| invalid.errors),
+        };
+        // Nothing in it can fail to become JSON.
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut reply = Reply::new(status, "application/problem+json", body);
+        if let Self::MethodNotAllowed { allow, .. } = &self {
+            reply.headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            reply.headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        }
+        reply
+    }
+}
+
+impl From<IngestError> for Problem {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Malformed(message) => Self::MalformedBody(message),
+            IngestError::Invalid(invalid) => Self::InvalidEvents(invalid),
+            IngestError::TooManyEvents { limit } => Self::TooLarge {
+                what: "the number of events".into(),
+                limit: "max_batch_events",
+                maximum: limit,
+            },
+            IngestError::EventTooLarge { index, bytes, limit } => Self::TooLarge {
+                what: format!("event {index} with {bytes} bytes"),
+                limit: "max_event_bytes",
+                maximum: limit,
+            },
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy => Self::Busy,
+            StoreError::Full(cause) => Self::StorageFull(cause),
+            StoreError::Failed(_) | StoreError::Uncertain(_) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<InvalidSetting> for Problem {
+    fn from(error: InvalidSetting) -> Self {
+        Self::Internal(error.to_string())
+    }
+}

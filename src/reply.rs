@@ -1,0 +1,123 @@
+//! How an answer leaves: what the routes make, and how it becomes an answer on the wire.
+
+use std::pin::Pin;
+
+use futures::Stream;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use crate::store::StoreError;
+
+/// An answer to a request.
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers, without `content-length`.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Body,
+}
+
+/// The body of an answer.
+pub enum Body {
+    /// All of it.
+    Full(Vec<u8>),
+    /// Piece by piece, for an answer of any size. An error breaks the connection, so that nobody
+    /// takes a part for the whole.
+    Stream(Pin<Box<dyn Stream<Item = Result<Vec<u8>, StoreError>>>>),
+}
+
+impl Reply {
+    /// An answer whose body is at hand.
+    pub fn new(status: StatusCode, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        Self::with_body(status, content_type, Body::Full(body.into()))
+    }
+
+    /// An answer whose body is made while it is sent.
+    pub fn stream(
+        content_type: &'static str,
+        pieces: impl Stream<Item = Result<Vec<u8>, StoreError>> + 'static,
+    ) -> Self {
+        Self::with_body(StatusCode::OK, content_type, Body::Stream(Box::pin(pieces)))
+    }
+
+    fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Self { status, headers, body }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use wire::send;
+
+#[cfg(target_arch = "wasm32")]
+mod wire {
+    use futures::StreamExt;
+    use http::header;
+    use spin_sdk::wasip3::http::types::{ErrorCode, Fields, HeaderError, Response};
+    use spin_sdk::wasip3::http_compat::BodyWriter;
+    use spin_sdk::wasip3::wit_bindgen::{spawn, yield_async};
+
+    use super::{Body, Reply};
+
+    /// Hands the answer to the host.
+    ///
+    /// Spin leaves Nagle's algorithm on: a head that goes out alone makes the body wait for the
+    /// client's delayed acknowledgement, 44 ms. So a body that is at hand has its length in the head and
+    /// is being written when the head is returned, for which the host needs two turns of the scheduler.
+    pub(crate) async fn send(reply: Reply, is_head: bool) -> Result<Response, ErrorCode> {
+        let Reply { status, mut headers, body } = reply;
+        if let Body::Full(bytes) = &body {
+            headers.insert(header::CONTENT_LENGTH, bytes.len().into());
+        }
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+            .collect::<Vec<_>>();
+        let headers = Fields::from_list(&headers).map_err(invalid_header)?;
+        let (mut writer, contents, trailers) = BodyWriter::new();
+        let contents = if is_head { None } else { Some(contents) };
+        let has_body = contents.is_some();
+        let (response, _sent) = Response::new(headers, contents, trailers);
+        let _ = response.set_status_code(status.as_u16());
+        spawn(async move {
+            let end = match body {
+                _ if !has_body => Ok(None),
+                Body::Full(bytes) => {
+                    writer.stream_writer.write_all(bytes).await;
+                    Ok(None)
+                }
+                Body::Stream(mut pieces) => {
+                    let mut next = pieces.next().await;
+                    loop {
+                        match next {
+                            None => break Ok(None),
+                            Some(Err(error)) => {
+                                eprintln!("error: an answer was broken off: {error}");
+                                break Err(ErrorCode::InternalError(None));
+                            }
+                            Some(Ok(piece)) => {
+                                // The next piece is made while this one is sent.
+                                let (unsent, following) =
+                                    futures::join!(writer.stream_writer.write_all(piece), pieces.next());
+                                if !unsent.is_empty() {
+                                    break Ok(None); // the client went away
+                                }
+                                next = following;
+                            }
+                        }
+                    }
+                }
+            };
+            drop(writer.stream_writer);
+            let _ = writer.result_writer.write(end).await;
+        });
+        yield_async().await;
+        yield_async().await;
+        Ok(response)
+    }
+
+    fn invalid_header(error: HeaderError) -> ErrorCode {
+        ErrorCode::InternalError(Some(error.to_string()))
+    }
+}

@@ -1,0 +1,128 @@
+//! GET /events.
+
+use serde_json::{Value, json};
+
+use crate::server::Server;
+
+#[test]
+fn without_a_filter_every_topic_is_returned_in_the_order_of_storage() {
+    let server = Server::start();
+    server.publish(&json!([{"topic": "b", "event_id": "1"}, {"topic": "a", "event_id": "1"}]));
+    server.publish(&json!({"topic": "c", "event_id": "1"}));
+    let topics: Vec<_> = server.events().iter().map(|event| event["topic"].clone()).collect();
+    assert_eq!(topics, ["b", "a", "c"]);
+}
+
+#[test]
+fn an_event_comes_back_with_every_field() {
+    let server = Server::start();
+    server.publish(
+        &json!({"topic": "é \"t\"", "event_id": "a/1?", "timestamp": "2026-11-21T08:00:00.50+07:00",
+        "source": "shop", "payload": {"n": 1}}),
+    );
+    let event = &server.events()[0];
+    let fields: Vec<_> = event.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut expected = [
+        "seq",
+        "topic",
+        "event_id",
+        "timestamp",
+        "source",
+        "payload",
+        "received_at",
+        "deliveries",
+        "conflicts",
+    ];
+    expected.sort();
+    assert_eq!(fields, expected);
+    assert_eq!((&event["topic"], &event["event_id"]), (&json!("é \"t\""), &json!("a/1?")));
+    assert_eq!((&event["timestamp"], &event["source"]), (&json!("2026-11-21T01:00:00.5Z"), &json!("shop")));
+    assert_eq!((&event["seq"], &event["deliveries"], &event["conflicts"]), (&json!(1), &json!(1), &json!(0)));
+    assert!(event["received_at"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn what_was_not_sent_has_its_default() {
+    let server = Server::start();
+    server.publish(&json!({"topic": "t", "event_id": "e"}));
+    let event = &server.events()[0];
+    assert_eq!((&event["payload"], &event["source"]), (&json!({}), &Value::Null));
+    assert_eq!(event["timestamp"], event["received_at"]);
+}
+
+#[test]
+fn numbers_and_strings_come_back_as_they_were_sent() {
+    let server = Server::start();
+    let payload =
+        r#"{"big":12345678901234567890123,"price":1.50,"tiny":1e-400,"text":"\u0041 \\ \" é 😀","list":[]}"#;
+    let spaced = payload.replace(",\"", ",\r\n  \"");
+    server.publish_as("application/json", format!(r#"{{"topic":"t","event_id":"e","payload":{spaced}}}"#));
+    let answer = server.get("/events");
+    assert!(answer.text.contains(&format!(r#""payload":{payload},"#)), "{}", answer.text);
+}
+
+#[test]
+fn topics_can_be_chosen() {
+    const TOPICS: [&str; 3] = ["a", "b", "c d"];
+    let server = Server::start();
+    let batch: Value = (0..30).map(|n| json!({"topic": TOPICS[n % 3], "event_id": n.to_string()})).collect();
+    server.publish(&batch);
+    let ids = |query: &str| -> Vec<i64> {
+        let answer = server.get(&format!("/events?{query}"));
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let ids = answer.json();
+        ids.as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["event_id"].as_str().unwrap().parse().unwrap())
+            .collect()
+    };
+    assert_eq!(ids("topic=b"), (0..30).filter(|n| n % 3 == 1).collect::<Vec<_>>());
+    assert_eq!(ids("topic=c%20d&topic=a"), (0..30).filter(|n| n % 3 != 1).collect::<Vec<_>>());
+    assert_eq!(ids("topic=unknown"), Vec::<i64>::new());
+}
+
+#[test]
+fn an_empty_store_is_an_empty_list() {
+    assert_eq!(Server::start().get("/events").text, "[]");
+}
+
+#[test]
+fn an_unknown_or_bad_parameter_is_400_that_names_it() {
+    let server = Server::start();
+    for (query, name) in [("topics=a", "topics"), ("topic=", "topic"), ("topic=a&x=1", "x")] {
+        let problem = server.get(&format!("/events?{query}")).problem(400, "invalid-parameter");
+        assert!(problem["detail"].as_str().unwrap().contains(&format!("'{name}'")), "{problem}");
+    }
+}
+
+#[test]
+fn many_events_are_streamed_each_once_and_in_order() {
+    let server = Server::start();
+    let large = "x".repeat(2000);
+    for batch in 0..5 {
+        let events: Value = (0..2000)
+            .map(|n| json!({"topic": format!("t{}", n % 2), "event_id": format!("{batch}-{n}"), "payload": large}))
+            .collect();
+        assert_eq!(server.publish(&events).json()["stored"], 2000);
+    }
+    let seqs = |path: &str| -> Vec<i64> {
+        let answer = server.get(path);
+        assert_eq!(answer.header("content-length"), None, "this is streamed");
+        answer.json().as_array().unwrap().iter().map(|event| event["seq"].as_i64().unwrap()).collect()
+    };
+    assert_eq!(seqs("/events"), (1..=10_000).collect::<Vec<_>>());
+    assert_eq!(seqs("/events?topic=t1"), (1..=10_000).filter(|seq| seq % 2 == 0).collect::<Vec<_>>());
+    assert_eq!(seqs("/events?topic=t1&topic=t0"), (1..=10_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_short_answer_has_a_length() {
+    let server = Server::start();
+    server.publish(&json!({"topic": "t", "event_id": "e"}));
+    let answer = server.get("/events");
+    assert_eq!(answer.header("content-length"), Some(answer.text.len().to_string().as_str()));
+    let head = server.head("/events");
+    assert_eq!((head.status, head.text.as_str()), (200, ""));
+    assert_eq!(head.header("content-length"), answer.header("content-length"));
+}

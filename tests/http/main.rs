@@ -1,0 +1,9 @@
+//! Black-box tests: the component as clients see it, over HTTP, on sekali-host or on the Spin that
+//! the variable SPIN names. Each test has a server of its own with fresh state.
+
+mod durability;
+mod events;
+mod operations;
+mod publish;
+mod server;
+mod stats;

@@ -1,0 +1,67 @@
+//! GET /stats.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::server::Server;
+
+#[test]
+fn every_delivery_is_accounted_for_in_total_and_by_topic() {
+    let server = Server::start();
+    server.publish(&json!([{"topic": "payments", "event_id": "1"}, {"topic": "orders", "event_id": "1"},
+        {"topic": "orders", "event_id": "1"}]));
+    server.publish(&json!({"topic": "orders", "event_id": "1", "payload": "other"}));
+    let mut stats = server.stats();
+    let last_received_at = stats["by_topic"][0]["last_received_at"].take();
+    assert!(last_received_at.as_str().unwrap() >= server.events()[1]["received_at"].as_str().unwrap());
+    assert!(stats["by_topic"][1]["last_received_at"].take().is_string());
+    assert_eq!(
+        stats["by_topic"],
+        json!([
+            {"topic": "orders", "received": 3, "unique_processed": 1, "duplicate_dropped": 2, "conflicts": 1, "last_seq": 2, "last_received_at": null},
+            {"topic": "payments", "received": 1, "unique_processed": 1, "duplicate_dropped": 0, "conflicts": 0, "last_seq": 1, "last_received_at": null},
+        ])
+    );
+    assert_eq!(stats["topics"], json!(["orders", "payments"]));
+    let total = ["received", "unique_processed", "duplicate_dropped", "conflicts", "last_seq"]
+        .map(|field| &stats[field]);
+    assert_eq!(total, [4, 2, 2, 1, 2].map(Value::from).each_ref());
+    assert_eq!(stats["version"], env!("CARGO_PKG_VERSION"));
+    server.assert_books_balance();
+}
+
+#[test]
+fn an_empty_store_has_an_account_of_zeros() {
+    let stats = Server::start().stats();
+    assert_eq!(stats["received"], 0);
+    assert_eq!(stats["last_seq"], 0);
+    assert_eq!((&stats["topics"], &stats["by_topic"]), (&json!([]), &json!([])));
+}
+
+#[test]
+fn uptime_grows() {
+    let server = Server::start();
+    let before = server.stats();
+    thread::sleep(Duration::from_millis(2100));
+    let after = server.stats();
+    assert_eq!(before["started_at"], after["started_at"]);
+    assert!(after["uptime"].as_u64().unwrap() >= before["uptime"].as_u64().unwrap() + 2, "{before} {after}");
+}
+
+#[test]
+fn whoever_starts_the_process_can_say_when() {
+    let server = Server::with_variables(&[("started_at", "2020-01-01T00:00:00+01:00")]);
+    let stats = server.stats();
+    assert_eq!(stats["started_at"], "2019-12-31T23:00:00Z");
+    assert!(stats["uptime"].as_u64().unwrap() > 5 * 365 * 24 * 3600);
+}
+
+#[test]
+fn without_that_the_first_request_ever_stands_in_and_outlives_the_process() {
+    let mut server = Server::with_variables(&[("started_at", "")]);
+    let first = server.stats()["started_at"].clone();
+    server.crash_and_restart();
+    assert_eq!(server.stats()["started_at"], first);
+}
