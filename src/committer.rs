@@ -218,3 +218,6 @@ fn distribute<S, C>(result: Committed, own: &Request, group: Vec<Follower<S, C>>
     }
     own
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,3 +29,5 @@ pub mod uptime;
 
 #[cfg(target_arch = "wasm32")]
 mod component;
+#[cfg(test)]
+mod testing;

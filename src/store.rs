@@ -108,3 +108,6 @@ pub trait Clock: 'static {
     /// Waits without blocking others.
     async fn sleep(&self, duration: Duration);
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! Group commit on a store that is slow, busy, failing, or left midway.
+
+use std::cell::Cell;
+
+use futures::FutureExt;
+use futures::future::join_all;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::*;
+use crate::store::{Filter, Ledger, Page, Seq, Status};
+use crate::testing::{TokioClock, event};
+
+/// A store whose writes take 10 ms each, and do what is asked of it before.
+#[derive(Default)]
+struct FakeStore {
+    /// The event ids of each write that was made.
+    writes: RefCell<Vec<Vec<String>>>,
+    /// Until when it is busy.
+    busy_until: Cell<Option<Instant>>,
+    /// A write with this event fails.
+    poison: RefCell<Option<String>>,
+    /// Tries that found it busy.
+    refused: Cell<u32>,
+}
+
+const WRITE: Duration = Duration::from_millis(10);
+
+impl Store for FakeStore {
+    async fn append(&self, events: &[&NewEvent]) -> Committed {
+        if self.busy_until.get() > Some(Instant::now()) {
+            self.refused.set(self.refused.get() + 1);
+            return Err(StoreError::Busy);
+        }
+        sleep(WRITE).await;
+        let ids: Vec<_> = events.iter().map(|event| event.event_id.to_string()).collect();
+        if self.poison.borrow().as_ref().is_some_and(|poison| ids.contains(poison)) {
+            return Err(StoreError::Failed("poison".into()));
+        }
+        let first = self.writes.borrow().iter().map(Vec::len).sum::<usize>() as Seq + 1;
+        let outcomes = (first..).take(ids.len()).map(|seq| Outcome { seq, status: Status::Stored }).collect();
+        self.writes.borrow_mut().push(ids);
+        Ok(outcomes)
+    }
+
+    async fn page(&self, _: &Filter, _: Seq, _: Seq) -> Result<Option<Page>, StoreError> {
+        Ok(None)
+    }
+
+    async fn last_seq(&self) -> Result<Seq, StoreError> {
+        Ok(0)
+    }
+
+    async fn ledger(&self) -> Result<Ledger, StoreError> {
+        Err(StoreError::Failed("not asked for here".into()))
+    }
+}
+
+fn committer() -> (Committer<FakeStore, TokioClock>, Rc<FakeStore>) {
+    let store = Rc::new(FakeStore::default());
+    (Committer::new(Rc::clone(&store), TokioClock::start(), 1), store)
+}
+
+fn events<const N: usize>(ids: [&str; N]) -> Rc<[NewEvent]> {
+    ids.map(event).into()
+}
+
+fn many(prefix: &str, count: usize) -> Rc<[NewEvent]> {
+    (0..count).map(|n| event(format!("{prefix}{n}"))).collect()
+}
+
+fn seqs(committed: Committed) -> Vec<Seq> {
+    committed.unwrap().iter().map(|outcome| outcome.seq).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_alone_is_written_at_once() {
+    let (committer, store) = committer();
+    let start = Instant::now();
+    assert_eq!(seqs(committer.commit(events(["a", "b"])).await), [1, 2]);
+    assert_eq!(start.elapsed(), WRITE);
+    assert_eq!(*store.writes.borrow(), [["a", "b"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_events_are_no_write() {
+    let (committer, store) = committer();
+    assert_eq!(committer.commit(events([])).await, Ok(vec![]));
+    assert!(store.writes.borrow().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_come_during_a_write_share_the_next_and_each_gets_its_own_outcomes() {
+    let (committer, store) = committer();
+    let requests = [events(["a"]), events(["b", "c"]), events(["d"]), events(["e", "f", "g"])];
+    let outcomes = join_all(requests.map(|request| committer.commit(request))).await;
+    assert_eq!(
+        outcomes.into_iter().map(seqs).collect::<Vec<_>>(),
+        [vec![1], vec![2, 3], vec![4], vec![5, 6, 7]]
+    );
+    assert_eq!(*store.writes.borrow(), [vec!["a"], vec!["b", "c", "d", "e", "f", "g"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_does_not_wait_for_the_groups_after_its_own() {
+    let (committer, _) = committer();
+    let start = Instant::now();
+    let timed = |id| committer.commit(events([id])).map(move |_| start.elapsed());
+    let late = async {
+        sleep(WRITE + WRITE / 2).await;
+        timed("c").await
+    };
+    let (first, second, third) = futures::join!(timed("a"), timed("b"), late);
+    assert_eq!((first, second, third), (WRITE, WRITE * 2, WRITE * 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_bounded() {
+    let (committer, store) = committer();
+    let sizes = [1, 600, 600, 600, 5000, 1];
+    join_all(sizes.map(|size| committer.commit(many("e", size)))).await;
+    let writes: Vec<_> = store.writes.borrow().iter().map(Vec::len).collect();
+    assert_eq!(writes, [1, 1200, 5600, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_database_is_tried_again_with_all_who_came_meanwhile() {
+    let (committer, store) = committer();
+    store.busy_until.set(Some(Instant::now() + Duration::from_secs(1)));
+    let late = async {
+        sleep(Duration::from_millis(500)).await;
+        committer.commit(events(["b"])).await
+    };
+    let (first, second) = futures::join!(committer.commit(events(["a"])), late);
+    assert_eq!((seqs(first), seqs(second)), (vec![1], vec![2]));
+    assert_eq!(*store.writes.borrow(), [["a", "b"]]);
+    assert!(store.refused.get() < 40, "{} tries in a second", store.refused.get());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_waited_long_enough_is_told_so_and_nobody_else_is() {
+    let (committer, store) = committer();
+    store.busy_until.set(Some(Instant::now() + Duration::from_secs(7)));
+    let at = |millis, id| {
+        let committer = &committer;
+        async move {
+            sleep(Duration::from_millis(millis)).await;
+            let start = Instant::now();
+            (committer.commit(events([id])).await, start.elapsed())
+        }
+    };
+    let (first, second, third) = futures::join!(at(0, "a"), at(1000, "b"), at(4000, "c"));
+    for (committed, waited) in [first, second] {
+        assert_eq!(committed, Err(StoreError::Busy));
+        assert!(waited >= PATIENCE && waited < PATIENCE + LONGEST_PAUSE * 2, "{waited:?}");
+    }
+    assert_eq!(seqs(third.0), [1]);
+    assert_eq!(*store.writes.borrow(), [["c"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_that_fails_fails_alone() {
+    let (committer, store) = committer();
+    *store.poison.borrow_mut() = Some("bad".into());
+    let requests = [events(["a"]), events(["b"]), events(["bad", "c"]), events(["d"])];
+    let outcomes = join_all(requests.map(|request| committer.commit(request))).await;
+    let stored: Vec<_> = outcomes.iter().map(Result::is_ok).collect();
+    assert_eq!(stored, [true, true, false, true]);
+    assert_eq!(*store.writes.borrow(), [["a"], ["b"], ["d"]]);
+    assert_eq!(seqs(committer.commit(events(["e"])).await), [4], "and the next are led");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_goes_away_leaves_its_group_uncertain_and_the_queue_led() {
+    let (committer, store) = committer();
+    let leader = async {
+        sleep(WRITE / 2).await; // behind the first, so that it leads a group with the next
+        timeout(WRITE, committer.commit(events(["b"]))).await
+    };
+    let follower = async {
+        sleep(WRITE / 2).await;
+        committer.commit(events(["c"])).await
+    };
+    let late = async {
+        sleep(WRITE + WRITE / 4).await;
+        committer.commit(events(["d"])).await
+    };
+    let (first, gone, follower, late) =
+        futures::join!(committer.commit(events(["a"])), leader, follower, late);
+    assert!(first.is_ok() && gone.is_err());
+    assert!(matches!(follower, Err(StoreError::Uncertain(_))), "{follower:?}");
+    assert!(late.is_ok());
+    assert_eq!(*store.writes.borrow(), [["a"], ["d"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_away_while_it_waits_is_not_written() {
+    let (committer, store) = committer();
+    let gone = timeout(WRITE / 2, committer.commit(events(["b"])));
+    let (first, gone, third) =
+        futures::join!(committer.commit(events(["a"])), gone, committer.commit(events(["c"])));
+    assert!(first.is_ok() && gone.is_err() && third.is_ok());
+    assert_eq!(*store.writes.borrow(), [["a"], ["c"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn leadership_handed_to_one_who_goes_away_is_not_lost() {
+    let (committer, store) = committer();
+    let mut first = Box::pin(committer.commit(events(["a"])));
+    let mut second = Box::pin(committer.commit(events(["b"])));
+    let mut third = Box::pin(committer.commit(events(["c"])));
+    for waiting in [&mut first, &mut second, &mut third] {
+        assert!(waiting.now_or_never().is_none());
+    }
+    assert!(first.await.is_ok());
+    drop(second); // it was woken to lead, and never ran
+    assert!(timeout(Duration::from_secs(1), third).await.unwrap().is_ok());
+    assert_eq!(*store.writes.borrow(), [["a"], ["c"]]);
+}

@@ -1,0 +1,44 @@
+//! What native tests of several modules need.
+
+use std::time::Duration;
+
+use crate::event::{EventId, NewEvent, Timestamp, Topic};
+use crate::payload::Payload;
+use crate::store::Clock;
+
+/// An event of the topic `t`.
+pub fn event(id: impl Into<String>) -> NewEvent {
+    event_with("t", id, "{}")
+}
+
+/// An event of any topic and payload.
+pub fn event_with(topic: &str, id: impl Into<String>, payload: &str) -> NewEvent {
+    let moment = Timestamp::parse("2026-11-21T01:00:00Z").unwrap();
+    NewEvent {
+        topic: Topic::parse(topic).unwrap(),
+        event_id: EventId::parse(id).unwrap(),
+        timestamp: moment.clone(),
+        source: None,
+        payload: Payload::new(serde_json::from_str(payload).unwrap(), 0).unwrap(),
+        received_at: moment,
+    }
+}
+
+/// tokio's clock, which a test can pause: then time passes when all wait.
+pub struct TokioClock(tokio::time::Instant);
+
+impl TokioClock {
+    pub fn start() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
