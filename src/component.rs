@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use spin_sdk::http::{IntoResponse, Request};
-use spin_sdk::http_service;
 use spin_sdk::wasip3::random::random::get_random_u64;
 use tokio::sync::OnceCell;
 
@@ -25,7 +24,7 @@ thread_local! {
     static SERVICE: Rc<OnceCell<Service>> = Rc::default();
 }
 
-#[http_service]
+#[cfg_attr(target_arch = "wasm32", spin_sdk::http_service)]
 async fn handle(request: Request) -> impl IntoResponse {
     let is_head = request.method() == Method::HEAD;
     let service = SERVICE.with(Rc::clone);

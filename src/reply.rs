@@ -47,10 +47,8 @@ impl Reply {
     }
 }
 
-#[cfg(target_arch = "wasm32")]
 pub(crate) use wire::send;
 
-#[cfg(target_arch = "wasm32")]
 mod wire {
     use futures::StreamExt;
     use http::header;

@@ -75,7 +75,7 @@ fn execute(
     parameters: &[Value],
 ) -> rusqlite::Result<Rows> {
     let mut statement = connection.prepare_cached(statement)?;
-    let columns: Vec<String> = statement.column_names().into_iter().map(Into::into).collect();
+    let columns: Vec<String> = statement.column_names().map(Into::into).collect();
     let read_row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<RowResult> {
         let values = (0..columns.len()).map(|column| row.get_ref(column).map(value));
         Ok(RowResult { values: values.collect::<Result<_, _>>()? })

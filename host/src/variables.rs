@@ -81,8 +81,11 @@ mod tests {
     use crate::manifest::Variable;
 
     fn app() -> App {
-        let variable =
-            |default: Option<&str>| Variable { default: default.map(Into::into), ..Variable::default() };
+        let variable = |default: Option<&str>| {
+            let mut variable = Variable::default();
+            variable.default = default.map(Into::into);
+            variable
+        };
         App {
             source: "app.wasm".into(),
             variables: [

@@ -49,7 +49,7 @@ pub enum IngestError {
 /// What breaks a rule in a request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Invalid {
-    /// The first [`MAX_LISTED_ERRORS`] errors, in the order of the request.
+    /// The first hundred errors, in the order of the request.
     pub listed: Vec<EventError>,
     /// How many errors there were.
     pub errors: usize,

@@ -1,6 +1,8 @@
 //! Black-box tests: the component as clients see it, over HTTP, on sekali-host or on the Spin that
 //! the variable SPIN names. Each test has a server of its own with fresh state.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on has failed
+
 mod durability;
 mod events;
 mod operations;
