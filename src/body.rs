@@ -71,7 +71,10 @@ impl Budget {
         }
         let mut read = RequestBody { bytes: Vec::new(), budget: self.clone() };
         let mut body = pin!(body);
-        while let Some(frame) = body.frame().await {
+        // Where the length is known the end need not be asked for, which would be one more wait.
+        while announced != Some(read.bytes.len())
+            && let Some(frame) = body.frame().await
+        {
             let frame = frame.map_err(|error| Problem::IncompleteBody(error.to_string()))?;
             let Some(chunk) = frame.data_ref() else { continue };
             if read.bytes.len() + chunk.len() > max_bytes {

@@ -48,6 +48,15 @@ pub struct Page {
     pub is_last: bool,
 }
 
+/// Where an answer of limited length ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boundary {
+    /// Its last event.
+    pub last: Seq,
+    /// Whether more events match behind it.
+    pub has_more: bool,
+}
+
 /// Every delivery accounted for: one consistent snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
@@ -91,6 +100,10 @@ pub trait Store: 'static {
 
     /// The next events after `after` and up to `last`, as many as fit a page; `None` when there are no more.
     async fn page(&self, filter: &Filter, after: Seq, last: Seq) -> Result<Option<Page>, StoreError>;
+
+    /// Where the first `limit` events after `after` end; `None` when there are none.
+    async fn boundary(&self, filter: &Filter, after: Seq, limit: u32)
+    -> Result<Option<Boundary>, StoreError>;
 
     /// The newest event's seq; 0 before the first.
     async fn last_seq(&self) -> Result<Seq, StoreError>;

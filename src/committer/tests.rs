@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
-use crate::store::{Filter, Ledger, Page, Seq, Status};
+use crate::store::{Boundary, Filter, Ledger, Page, Seq, Status};
 use crate::testing::{TokioClock, event};
 
 /// A store whose writes take 10 ms each, and do what is asked of it before.
@@ -43,6 +43,10 @@ impl Store for FakeStore {
     }
 
     async fn page(&self, _: &Filter, _: Seq, _: Seq) -> Result<Option<Page>, StoreError> {
+        Ok(None)
+    }
+
+    async fn boundary(&self, _: &Filter, _: Seq, _: u32) -> Result<Option<Boundary>, StoreError> {
         Ok(None)
     }
 

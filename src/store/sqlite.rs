@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub use spin_sdk::sqlite::Value;
 
-use super::{Clock, Filter, Ledger, Outcome, Page, Seq, Status, Store, StoreError};
+use super::{Boundary, Clock, Filter, Ledger, Outcome, Page, Seq, Status, Store, StoreError};
 use crate::event::{NewEvent, Timestamp, Topic};
 
 /// Where connections come from.
@@ -60,6 +60,23 @@ const MAX_IDLE: usize = 4;
 /// How long a read waits for a database that is busy, and how long between two tries.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
 const READ_PAUSE: Duration = Duration::from_millis(5);
+
+/// Makes the variants of a statement, whose parameter for topics is `$parameter`.
+macro_rules! filtered {
+    ($file:literal, $parameter:literal) => {
+        Filtered {
+            all: include_str!($file),
+            one_topic: LazyLock::new(|| {
+                include_str!($file).replace("/* filter */ true", concat!("topic = ", $parameter))
+            }),
+            // The plus keeps SQLite on the order of seq: by the index it would sort all of them for every page.
+            topics: LazyLock::new(|| {
+                let condition = concat!("+topic in (select value from json_each(", $parameter, "))");
+                include_str!($file).replace("/* filter */ true", condition)
+            }),
+        }
+    };
+}
 
 /// [`Store`] on SQLite or libSQL.
 pub struct SqliteStore<D: Database, C> {
@@ -227,20 +244,34 @@ impl<D: Database, C: Clock> Store for SqliteStore<D, C> {
     }
 
     async fn page(&self, filter: &Filter, after: Seq, last: Seq) -> Result<Option<Page>, StoreError> {
-        let (text, topics) = page_text(&filter.topics);
+        let text = PAGE.of(filter);
         self.read(async |connection| {
-            let mut parameters = [after, last, PAGE_ROWS, PAGE_BYTES].map(Value::Integer).to_vec();
-            parameters.extend(topics.clone());
-            let mut row = one_row(connection, text, parameters).await?;
+            let parameters = [after, last, PAGE_ROWS, PAGE_BYTES].map(Value::Integer);
+            let mut row = one_row(connection, text, with_topics(parameters, filter)).await?;
             let (last, rows) = (integer(&row, 1), integer(&row, 2)?);
             match row.swap_remove(0) {
                 Value::Text(json) => {
-                    let last = last?;
                     let is_full = rows == PAGE_ROWS || json.len() as i64 >= PAGE_BYTES;
-                    Ok(Some(Page { json, last, is_last: !is_full }))
+                    Ok(Some(Page { json, last: last?, is_last: !is_full }))
                 }
                 _ => Ok(None),
             }
+        })
+        .await
+    }
+
+    async fn boundary(
+        &self,
+        filter: &Filter,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Option<Boundary>, StoreError> {
+        let text = BOUNDARY.of(filter);
+        self.read(async |connection| {
+            let parameters = [after, limit.into()].map(Value::Integer);
+            let row = one_row(connection, text, with_topics(parameters, filter)).await?;
+            let has_more = integer(&row, 1)? == 1;
+            Ok(integer(&row, 0).ok().map(|last| Boundary { last, has_more }))
         })
         .await
     }
@@ -311,22 +342,38 @@ async fn find(connection: &impl Connection, events: &[&NewEvent]) -> Result<Vec<
     Ok(known.into_iter().zip(events).map(outcome).collect())
 }
 
-/// The statement that reads a page of events of these topics, and its parameter for them.
-fn page_text(topics: &[Topic]) -> (&'static str, Option<Value>) {
-    const FILTER: &str = "/* filter */ true";
-    static ONE: LazyLock<String> = LazyLock::new(|| include_str!("page.sql").replace(FILTER, "topic = ?5"));
-    // The plus keeps SQLite on the order of seq: by the index it would read and sort all of them for every page.
-    static MANY: LazyLock<String> = LazyLock::new(|| {
-        include_str!("page.sql").replace(FILTER, "+topic in (select value from json_each(?5))")
-    });
-    match topics {
-        [] => (include_str!("page.sql"), None),
-        [topic] => (&ONE, Some(Value::Text(topic.as_str().to_owned()))),
-        topics => {
-            let names: Vec<_> = topics.iter().map(Topic::as_str).collect();
-            (&MANY, Some(Value::Text(serde_json::json!(names).to_string())))
+/// A statement with a filter: of all events, of one topic, or of several.
+struct Filtered {
+    all: &'static str,
+    one_topic: LazyLock<String>,
+    topics: LazyLock<String>,
+}
+
+static PAGE: Filtered = filtered!("page.sql", "?5");
+static BOUNDARY: Filtered = filtered!("boundary.sql", "?3");
+
+impl Filtered {
+    fn of(&self, filter: &Filter) -> &str {
+        match filter.topics.len() {
+            0 => self.all,
+            1 => &self.one_topic,
+            _ => &self.topics,
         }
     }
+}
+
+/// The topics of the filter are the last parameter: as they are, or several as a JSON array.
+fn with_topics<const N: usize>(parameters: [Value; N], filter: &Filter) -> Vec<Value> {
+    let mut parameters = Vec::from(parameters);
+    match filter.topics.as_slice() {
+        [] => {}
+        [topic] => parameters.push(Value::Text(topic.as_str().to_owned())),
+        topics => {
+            let names: Vec<_> = topics.iter().map(Topic::as_str).collect();
+            parameters.push(Value::Text(serde_json::json!(names).to_string()));
+        }
+    }
+    parameters
 }
 
 /// Brings the schema up to date, once for all instances: the write lock makes the others wait.

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::server::Server;
 
+const TOPICS: [&str; 3] = ["a", "b", "c d"];
+
 #[test]
 fn without_a_filter_every_topic_is_returned_in_the_order_of_storage() {
     let server = Server::start();
@@ -63,7 +65,6 @@ fn numbers_and_strings_come_back_as_they_were_sent() {
 
 #[test]
 fn topics_can_be_chosen() {
-    const TOPICS: [&str; 3] = ["a", "b", "c d"];
     let server = Server::start();
     let batch: Value = (0..30).map(|n| json!({"topic": TOPICS[n % 3], "event_id": n.to_string()})).collect();
     server.publish(&batch);
@@ -90,7 +91,15 @@ fn an_empty_store_is_an_empty_list() {
 #[test]
 fn an_unknown_or_bad_parameter_is_400_that_names_it() {
     let server = Server::start();
-    for (query, name) in [("topics=a", "topics"), ("topic=", "topic"), ("topic=a&x=1", "x")] {
+    for (query, name) in [
+        ("topics=a", "topics"),
+        ("topic=", "topic"),
+        ("topic=a&x=1", "x"),
+        ("after=-1", "after"),
+        ("after=x", "after"),
+        ("limit=0", "limit"),
+        ("limit=10001", "limit"),
+    ] {
         let problem = server.get(&format!("/events?{query}")).problem(400, "invalid-parameter");
         assert!(problem["detail"].as_str().unwrap().contains(&format!("'{name}'")), "{problem}");
     }
@@ -125,4 +134,39 @@ fn a_short_answer_has_a_length() {
     let head = server.head("/events");
     assert_eq!((head.status, head.text.as_str()), (200, ""));
     assert_eq!(head.header("content-length"), answer.header("content-length"));
+}
+
+#[test]
+fn pages_lead_from_one_to_the_next_until_there_is_none() {
+    let server = Server::start();
+    let batch: Value =
+        (0..2500).map(|n| json!({"topic": TOPICS[n % 3], "event_id": n.to_string()})).collect();
+    server.publish(&batch);
+    for (first, expected) in [
+        ("/events?limit=1000", (1..=2500).collect::<Vec<_>>()),
+        ("/events?limit=1250", (1..=2500).collect()),
+        ("/events?limit=10000", (1..=2500).collect()),
+        ("/events?topic=c%20d&limit=7&after=30", (31..=2500).filter(|seq| seq % 3 == 0).collect()),
+        ("/events?limit=100&topic=a&topic=b", (1..=2500).filter(|seq| seq % 3 != 0).collect()),
+        ("/events?limit=5&after=2500", vec![]),
+    ] {
+        let limit: usize = first.split_once("limit=").unwrap().1.split('&').next().unwrap().parse().unwrap();
+        let (mut seqs, mut next) = (Vec::new(), Some(first.to_owned()));
+        while let Some(path) = next {
+            let answer = server.get(&path);
+            let page: Vec<i64> = answer
+                .json()
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|event| event["seq"].as_i64().unwrap())
+                .collect();
+            next = answer.header("link").map(|link| {
+                assert_eq!(page.len(), limit, "only the last page may be short");
+                link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap().to_owned()
+            });
+            seqs.extend(page);
+        }
+        assert_eq!(seqs, expected, "{first}");
+    }
 }

@@ -1,0 +1,14 @@
+//! Answers a request with its body: what any component on this host costs at least.
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use spin_sdk::http::{FullBody, Request, Response, Result};
+
+/// Reads all of the body and sends it back.
+#[cfg_attr(target_arch = "wasm32", spin_sdk::http_service)]
+pub async fn echo(request: Request) -> Result<Response<FullBody<Bytes>>> {
+    let body = request.into_body().collect().await?.to_bytes();
+    let mut response = Response::new(FullBody::new(body.clone()));
+    response.headers_mut().insert("content-length", body.len().into());
+    Ok(response)
+}

@@ -1,0 +1,285 @@
+//! Measures the component on a host, side by side with what it could be, in one run.
+//!
+//! - [`workload`] is what clients publish, [`load`] the clients, [`server`] what they talk to;
+//! - [`native`] and [`pgbench`] are the same rows into databases without HTTP;
+//! - [`report`] is the table.
+
+mod load;
+mod native;
+mod pgbench;
+mod report;
+mod server;
+mod workload;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use rusqlite::Connection;
+
+use crate::load::{Measured, Until, Workload};
+use crate::report::Report;
+use crate::server::{Host, Server};
+use crate::workload::{Ids, Producer};
+
+/// Measures the component on sekali-host, or on the Spin that the variable SPIN names.
+#[derive(Parser)]
+struct Options {
+    /// Seconds of each measurement of requests.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+
+    /// Events stored for what must not depend on their number.
+    #[arg(long, default_value_t = 1_000_000)]
+    events: u64,
+
+    /// Where the table goes, as bench.json and bench.md.
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    output: PathBuf,
+
+    /// Measures only requests of single events.
+    #[arg(long)]
+    quick: bool,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let programs = std::env::current_exe()?;
+    let host = match std::env::var_os("SPIN") {
+        Some(spin) => Host::Spin(spin.into()),
+        None => Host::Sekali(programs.with_file_name("sekali-host")),
+    };
+    let bench = Bench { host, seconds: Duration::from_secs(options.seconds), report: Report::default() };
+    let report = bench.run(&options)?;
+    report.write(&options.output)?;
+    Ok(())
+}
+
+struct Bench {
+    host: Host,
+    seconds: Duration,
+    report: Report,
+}
+
+const MANIFEST: &str = "spin.toml";
+const ECHO: &str = "bench/echo/spin.toml";
+
+impl Bench {
+    fn run(mut self, options: &Options) -> Result<Report> {
+        self.machine(options)?;
+        let native_commits = native::rows_per_second(1, self.seconds / 2)?;
+        let native_rows = native::rows_per_second(1000, self.seconds)?;
+        self.report.row("native SQLite, 1 event a commit", "commits/s", native_commits);
+        self.report.row("native SQLite, 1,000 events a commit", "events/s", native_rows);
+        self.singles()?;
+        if !options.quick {
+            self.contention()?;
+            let batches = self.batches(native_rows)?;
+            self.at_size(options.events, batches)?;
+            self.files_and_starts()?;
+        }
+        self.postgres()?;
+        Ok(self.report)
+    }
+
+    fn machine(&mut self, options: &Options) -> Result<()> {
+        let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
+        let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
+        self.report.setting("cpu", model.trim_start_matches([' ', '\t', ':']));
+        self.report.setting("cores", &std::thread::available_parallelism()?.to_string());
+        let host = match &self.host {
+            Host::Sekali(_) => "sekali-host".to_owned(),
+            Host::Spin(path) => {
+                let output = std::process::Command::new(path).arg("--version").output()?;
+                String::from_utf8_lossy(&output.stdout).trim().to_owned()
+            }
+        };
+        self.report.setting("host", &host);
+        self.report.setting("seconds a measurement", &options.seconds.to_string());
+        self.report.setting("durability", "SQLite WAL, synchronous=FULL");
+        Ok(())
+    }
+
+    /// Single events at several numbers of clients, each next to an echo of the same body.
+    fn singles(&mut self) -> Result<()> {
+        for clients in [1, 16, 64, 256] {
+            let echo = {
+                let server = Server::start(&self.host, Path::new(ECHO), &[])?;
+                self.publish(&server, clients, Ids::ordered)?
+            };
+            let server = Server::start(&self.host, Path::new(MANIFEST), &[])?;
+            let measured = self.publish(&server, clients, Ids::ordered)?;
+            let commits = commits(&server.database())?;
+            self.report.requests(&format!("echo, {clients} clients"), &echo);
+            let name = format!("single events, {clients} clients");
+            self.report.requests(&name, &measured);
+            self.report.row(&name, "events a commit", events(&server.database())? as f64 / commits as f64);
+            self.report.ratio(&format!("{name} / echo"), measured.rate() / echo.rate());
+            if clients == 64 {
+                self.report
+                    .ratio(&format!("{name}: p99 / echo p99"), measured.millis(99.0) / echo.millis(99.0));
+                self.random_ids(&measured)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn random_ids(&mut self, ordered: &Measured) -> Result<()> {
+        let server = Server::start(&self.host, Path::new(MANIFEST), &[])?;
+        let seeded =
+            |client: String| Ids::Random(fastrand::Rng::with_seed(client.bytes().map(u64::from).sum()));
+        let random = self.publish(&server, 64, seeded)?;
+        self.report.requests("single events with UUIDv4 ids, 64 clients", &random);
+        self.report.ratio("UUIDv4 / ordered ids", random.rate() / ordered.rate());
+        Ok(())
+    }
+
+    /// Many instances on one file, as Spin has them under load.
+    fn contention(&mut self) -> Result<()> {
+        if matches!(self.host, Host::Spin(_)) {
+            return Ok(());
+        }
+        for clients in [64, 256] {
+            let measure = |arguments: &[&str]| {
+                let server = Server::start(&self.host, Path::new(MANIFEST), arguments)?;
+                self.publish(&server, clients, Ids::ordered)
+            };
+            let (few, many) = (measure(&[])?, measure(&["--instances", "64"])?);
+            let name = format!("single events, {clients} clients, 64 instances");
+            self.report.requests(&name, &many);
+            self.report.ratio(&format!("{name} / default instances"), many.rate() / few.rate());
+            self.report.ratio(&format!("{name}: p99 / default's p99"), many.millis(99.0) / few.millis(99.0));
+        }
+        Ok(())
+    }
+
+    /// Batches, and what duplicates cost them. Returns events a second of batches of 1,000.
+    fn batches(&mut self, native_rows: f64) -> Result<f64> {
+        let measure = |batch: usize, duplicates: f64| -> Result<f64> {
+            let server = Server::start(&self.host, Path::new(MANIFEST), &[])?;
+            let measured = load::run(
+                server.address,
+                producers(8, batch, duplicates, Ids::ordered),
+                Until::Elapsed(self.seconds),
+            )?;
+            Ok(measured.rate() * batch as f64)
+        };
+        let (hundred, thousand, mixed) = (measure(100, 0.0)?, measure(1000, 0.0)?, measure(1000, 0.3)?);
+        self.report.row("batches of 100", "events/s", hundred);
+        self.report.row("batches of 1,000", "events/s", thousand);
+        self.report.row("batches of 1,000, 30 % duplicates", "events/s", mixed);
+        self.report.ratio("batches of 1,000 / native SQLite", thousand / native_rows);
+        self.report.ratio("30 % duplicates / none", mixed / thousand);
+        Ok(thousand)
+    }
+
+    /// Reading and accounting with few events and with many, and the memory that takes.
+    fn at_size(&mut self, many: u64, batches: f64) -> Result<()> {
+        let few = 10_000.min(many);
+        let server = Server::start(&self.host, Path::new(MANIFEST), &[])?;
+        fill(&server, few)?;
+        let page = format!("/events?topic=bench&after=0&limit=100");
+        let (few_page, few_stats) = (self.get(&server, &page)?, self.get(&server, "/stats")?);
+        fill(&server, many - few)?;
+        let (many_page, many_stats) = (self.get(&server, &page)?, self.get(&server, "/stats")?);
+        let (after_filling, _) = server.memory()?;
+
+        let start = Instant::now();
+        let read = drain(server.address, "/events")?;
+        let rate = read as f64 / start.elapsed().as_secs_f64();
+        ensure!(read == many, "{read} of {many} events were read back");
+        let (_, peak) = server.memory()?;
+
+        let size = |events: u64| format!("at {events} events");
+        for (what, few_measured, many_measured, limit) in
+            [("a page of 100", few_page, many_page, "page"), ("/stats", few_stats, many_stats, "/stats")]
+        {
+            self.report.row(&format!("{what} {}", size(few)), "p50 ms", few_measured.millis(50.0));
+            self.report.row(&format!("{what} {}", size(many)), "p50 ms", many_measured.millis(50.0));
+            self.report.ratio(
+                &format!("{limit} p50 at many / at few events"),
+                many_measured.millis(50.0) / few_measured.millis(50.0),
+            );
+        }
+        self.report.row("reading everything back", "events/s", rate);
+        self.report.ratio("reading back / batch publish", rate / batches);
+        self.report.row(&format!("resident memory after {many} events"), "MB", after_filling as f64 / 1e6);
+        self.report.row("peak memory, a full read included", "MB", peak as f64 / 1e6);
+        Ok(())
+    }
+
+    fn files_and_starts(&mut self) -> Result<()> {
+        let component = std::fs::metadata("target/wasm32-wasip2/release/sekali.wasm")?.len();
+        self.report.row("component", "KB", component as f64 / 1e3);
+        let cache = tempfile::tempdir()?;
+        for name in ["start, nothing cached", "start, compiled before"] {
+            let server = Server::start_with_cache(&self.host, Path::new(MANIFEST), &[], Some(cache.path()))?;
+            self.report.row(name, "ms", server.startup.as_secs_f64() * 1e3);
+        }
+        Ok(())
+    }
+
+    fn postgres(&mut self) -> Result<()> {
+        let Some(bin) = pgbench::installed() else { return Ok(()) };
+        let rate = pgbench::inserts_per_second(&bin, 64, self.seconds.as_secs())?;
+        self.report.row("PostgreSQL, pgbench, 64 clients", "inserts/s", rate);
+        Ok(())
+    }
+
+    fn publish(&self, server: &Server, clients: usize, ids: impl Fn(String) -> Ids) -> Result<Measured> {
+        // What is only done once is not what is measured.
+        load::run(server.address, producers(1, 1, 0.0, |_| Ids::ordered("warm-up")), Until::Requests(100))?;
+        load::run(server.address, producers(clients, 1, 0.0, ids), Until::Elapsed(self.seconds))
+    }
+
+    fn get(&self, server: &Server, path: &str) -> Result<Measured> {
+        load::run(server.address, vec![Get(path.to_owned())], Until::Requests(300))
+    }
+}
+
+/// Reads one path again and again.
+#[derive(Clone)]
+struct Get(String);
+
+impl Workload for Get {
+    const METHOD: &'static str = "GET";
+
+    fn path(&self) -> &str {
+        &self.0
+    }
+
+    fn next_body(&mut self, _: &mut Vec<u8>) {}
+}
+
+fn producers(count: usize, batch: usize, duplicates: f64, ids: impl Fn(String) -> Ids) -> Vec<Producer> {
+    (0..count).map(|client| Producer::new(ids(format!("client-{client}")), batch, duplicates)).collect()
+}
+
+/// Publishes so many events in batches of 1,000.
+fn fill(server: &Server, events: u64) -> Result<()> {
+    let run = server.address.port() as u64 * 1_000_000_000 + crate::events(&server.database()).unwrap_or(0);
+    let producers = producers(4, 1000, 0.0, |client| Ids::ordered(format!("fill-{run}-{client}")));
+    ensure!(events % 4000 == 0 || events < 4000, "{events} events are no multiple of 4,000");
+    load::run(server.address, producers, Until::Requests(events / 4000))?;
+    Ok(())
+}
+
+fn drain(address: SocketAddr, path: &str) -> Result<u64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { load::Connection::open(address).await?.drain(path, b"\"deliveries\":").await })
+}
+
+fn events(database: &Path) -> Result<u64> {
+    let db = Connection::open(database)?;
+    Ok(db.query_row("select count(*) from events", [], |row| row.get::<_, i64>(0))?.unsigned_abs())
+}
+
+/// Writes that stored events: within one, each row's commit id is one more than the row's before.
+fn commits(database: &Path) -> Result<u64> {
+    let db = Connection::open(database)?;
+    let count = "select count(*) from (select commit_id - lag(commit_id, 1, 0) over (order by seq) as step from events) where step <> 1";
+    let commits: i64 = db.query_row(count, [], |row| row.get(0)).context("counting commits")?;
+    Ok(commits.unsigned_abs())
+}

@@ -1,0 +1,52 @@
+//! What SQLite itself does with the same schema and the same durability: no HTTP, no component.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use rusqlite::{Connection, params_from_iter, types::Value};
+
+use crate::workload::Ids;
+
+const SCHEMA: [&str; 5] = [
+    include_str!("../../src/store/migrations/0001_events.sql"),
+    include_str!("../../src/store/migrations/0002_events_by_topic.sql"),
+    include_str!("../../src/store/migrations/0003_topics.sql"),
+    include_str!("../../src/store/migrations/0004_count_stored.sql"),
+    include_str!("../../src/store/migrations/0005_count_dropped.sql"),
+];
+
+/// Rows a second, at so many of them a commit: one prepared statement, its parameters bound anew.
+pub fn rows_per_second(rows: usize, duration: Duration) -> Result<f64> {
+    let directory = tempfile::tempdir()?;
+    let db = Connection::open(directory.path().join("events.db"))?;
+    db.execute_batch("pragma journal_mode = wal; pragma synchronous = full")?;
+    for statement in SCHEMA {
+        db.execute_batch(statement)?;
+    }
+    let values = vec!["(?,?,?,?,?,?,?,?)"; rows].join(",");
+    let mut insert = db.prepare(&format!(
+        "insert into events (commit_id, topic, event_id, timestamp, source, payload, digest, received_at)
+         values {values}
+         on conflict (topic, event_id) do update set deliveries = deliveries + 1,
+         conflicts = conflicts + (digest <> excluded.digest), redelivered_at = excluded.received_at"
+    ))?;
+    let text = |text: &str| Value::Text(text.to_owned());
+    let mut ids = Ids::ordered("native");
+    let mut stored = 0;
+    let mut busy = Duration::ZERO;
+    while busy < duration {
+        let parameters: Vec<_> = (0..rows as i64)
+            .flat_map(|row| {
+                let at = "2026-11-21T01:00:00.123";
+                [Value::Integer(row), text("bench"), Value::Text(ids.next()), text(at), text("bench")]
+                    .into_iter()
+                    .chain([text(crate::workload::PAYLOAD), Value::Integer(row * 7919), text(at)])
+            })
+            .collect();
+        let start = Instant::now();
+        insert.execute(params_from_iter(&parameters))?;
+        busy += start.elapsed();
+        stored += rows;
+    }
+    Ok(stored as f64 / busy.as_secs_f64())
+}

@@ -1,0 +1,99 @@
+//! The table: printed as it grows, and written as JSON and Markdown.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::load::Measured;
+
+/// What was measured, in the order in which it was.
+#[derive(Default, Serialize)]
+pub struct Report {
+    settings: Vec<(String, String)>,
+    rows: Vec<Row>,
+    ratios: Vec<Ratio>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    value: f64,
+    unit: String,
+}
+
+#[derive(Serialize)]
+struct Ratio {
+    name: String,
+    value: f64,
+}
+
+impl Report {
+    /// Something that was the same for all of it.
+    pub fn setting(&mut self, name: &str, value: &str) {
+        println!("{name}: {value}");
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// One figure.
+    pub fn row(&mut self, name: &str, unit: &str, value: f64) {
+        println!("{name:<60} {:>12} {unit}", figure(value));
+        self.rows.push(Row { name: name.to_owned(), value, unit: unit.to_owned() });
+    }
+
+    /// The figures of a run of requests.
+    pub fn requests(&mut self, name: &str, measured: &Measured) {
+        self.row(name, "requests/s", measured.rate());
+        for (unit, percentile) in [("p50 ms", 50.0), ("p99 ms", 99.0), ("max ms", 100.0)] {
+            self.row(name, unit, measured.millis(percentile));
+        }
+    }
+
+    /// A figure against another of the same run: what counts.
+    pub fn ratio(&mut self, name: &str, value: f64) {
+        println!("{:<60} {value:>12.2}", format!("= {name}"));
+        self.ratios.push(Ratio { name: name.to_owned(), value });
+    }
+
+    /// Writes bench.json and bench.md.
+    pub fn write(&self, directory: &Path) -> Result<()> {
+        std::fs::create_dir_all(directory)?;
+        std::fs::write(directory.join("bench.json"), serde_json::to_string_pretty(self)?)?;
+        std::fs::write(directory.join("bench.md"), self.markdown()?)?;
+        println!("written: {}", directory.join("bench.{json,md}").display());
+        Ok(())
+    }
+
+    fn markdown(&self) -> Result<String> {
+        let mut text = String::new();
+        for (name, value) in &self.settings {
+            writeln!(text, "- {name}: {value}")?;
+        }
+        writeln!(text, "\n| ratio | |\n|---|---:|")?;
+        for Ratio { name, value } in &self.ratios {
+            writeln!(text, "| {name} | {value:.2} |")?;
+        }
+        writeln!(text, "\n| measured | | |\n|---|---:|---|")?;
+        for Row { name, value, unit } in &self.rows {
+            writeln!(text, "| {name} | {} | {unit} |", figure(*value))?;
+        }
+        Ok(text)
+    }
+}
+
+/// Three digits that say something, and thousands apart.
+fn figure(value: f64) -> String {
+    if value < 100.0 {
+        return format!("{value:.2}");
+    }
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
