@@ -1,6 +1,9 @@
 //! What the requests of an instance share.
 
 use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 
 use crate::body::Budget;
 use crate::committer::Committer;
@@ -21,13 +24,21 @@ pub struct App<S, C> {
     pub committer: Committer<S, C>,
     /// What all bodies being read may hold.
     pub bodies: Budget,
+    /// Answers that may be streamed at once, for each holds two pages.
+    pub streams: Arc<Semaphore>,
+    /// The time.
+    pub clock: C,
 }
 
-impl<S: Store, C: Clock> App<S, C> {
+/// Streamed answers of an instance at once.
+const STREAMS: usize = 32;
+
+impl<S: Store, C: Clock + Clone> App<S, C> {
     /// The service on a store. `seed` must differ from instance to instance.
     pub fn new(limits: Limits, started_at: Timestamp, store: S, clock: C, seed: u64) -> Self {
         let store = Rc::new(store);
-        let committer = Committer::new(Rc::clone(&store), clock, seed);
-        Self { limits, started_at, store, committer, bodies: Budget::default() }
+        let committer = Committer::new(Rc::clone(&store), clock.clone(), seed);
+        let streams = Arc::new(Semaphore::new(STREAMS));
+        Self { limits, started_at, store, committer, bodies: Budget::default(), streams, clock }
     }
 }

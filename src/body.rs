@@ -4,15 +4,22 @@ use std::cell::Cell;
 use std::fmt::Display;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::{Either, select};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 
 use crate::problem::Problem;
+use crate::store::Clock;
 
-/// How many bytes of bodies an instance holds at once, whoever sends how many of them.
-const BUDGET_BYTES: usize = 64 << 20;
+/// How many bytes of bodies an instance holds at once, whoever sends how many of them. None may be larger.
+pub const BUDGET_BYTES: usize = 64 << 20;
+
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What an instance may hold in bodies.
 #[derive(Clone, Default)]
@@ -53,7 +60,29 @@ impl Budget {
     /// # Errors
     /// [`Problem::TooLarge`] as soon as the body is known to be, [`Problem::IncompleteBody`] when the
     /// connection ends before the body does, [`Problem::Busy`] when the budget is used up.
+    /// [`Problem::SlowBody`] when it takes longer than half a minute: its bytes are not held for ever.
     pub async fn read<B>(
+        &self,
+        body: B,
+        headers: &HeaderMap,
+        max_bytes: usize,
+        clock: &impl Clock,
+    ) -> Result<RequestBody, Problem>
+    where
+        B: http_body::Body<Data = Bytes, Error: Display>,
+    {
+        let mut read = pin!(self.read_to_end(body, headers, max_bytes));
+        // Most bodies are here already, and need no timer.
+        if let Poll::Ready(result) = futures::poll!(&mut read) {
+            return result;
+        }
+        match select(read, pin!(clock.sleep(PATIENCE))).await {
+            Either::Left((result, _)) => result,
+            Either::Right(_) => Err(Problem::SlowBody),
+        }
+    }
+
+    async fn read_to_end<B>(
         &self,
         body: B,
         headers: &HeaderMap,
@@ -92,29 +121,34 @@ impl Budget {
                 return Err(problem);
             }
         }
+        if announced.is_some_and(|length| length != read.bytes.len()) {
+            return Err(Problem::IncompleteBody("fewer bytes came than announced".into()));
+        }
         Ok(read)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::stream;
+    use futures::stream::{self, StreamExt};
     use http_body::Frame;
     use http_body_util::{Full, StreamBody};
 
     use super::*;
+    use crate::testing::TokioClock;
 
     #[tokio::test]
     async fn a_body_is_read_up_to_the_limit_and_no_further() {
         let budget = Budget::default();
-        let exact = budget.read(Full::from("12345"), &HeaderMap::new(), 5).await.unwrap();
+        let exact =
+            budget.read(Full::from("12345"), &HeaderMap::new(), 5, &TokioClock::start()).await.unwrap();
         assert_eq!(exact.bytes(), b"12345");
         let mut polled = 0;
         let endless = stream::repeat_with(|| {
             polled += 1;
             Ok::<_, String>(Frame::data(Bytes::from_static(b"12")))
         });
-        let result = budget.read(StreamBody::new(endless), &HeaderMap::new(), 5).await;
+        let result = budget.read(StreamBody::new(endless), &HeaderMap::new(), 5, &TokioClock::start()).await;
         assert!(matches!(result, Err(Problem::TooLarge { limit: "max_body_bytes", maximum: 5, .. })));
         assert_eq!(polled, 3);
     }
@@ -123,24 +157,43 @@ mod tests {
     async fn an_announced_length_beyond_the_limit_is_enough() {
         let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, 6.into())]);
         let never = StreamBody::new(stream::pending::<Result<Frame<Bytes>, String>>());
-        assert!(matches!(Budget::default().read(never, &headers, 5).await, Err(Problem::TooLarge { .. })));
+        assert!(matches!(
+            Budget::default().read(never, &headers, 5, &TokioClock::start()).await,
+            Err(Problem::TooLarge { .. })
+        ));
     }
 
     #[tokio::test]
     async fn a_body_that_breaks_off_is_incomplete() {
         let broken = stream::iter([Ok(Frame::data(Bytes::from_static(b"{"))), Err("reset".to_owned())]);
-        let result = Budget::default().read(StreamBody::new(broken), &HeaderMap::new(), 5).await;
+        let result =
+            Budget::default().read(StreamBody::new(broken), &HeaderMap::new(), 5, &TokioClock::start()).await;
         assert!(matches!(result, Err(Problem::IncompleteBody(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_comes_to_an_end_is_given_up_and_its_bytes_are_free_again() {
+        let budget = Budget::default();
+        let start = stream::iter([Ok::<_, String>(Frame::data(Bytes::from_static(b"{")))]);
+        let endless = StreamBody::new(start.chain(stream::pending()));
+        let result = budget.read(endless, &HeaderMap::new(), 5, &TokioClock::start()).await;
+        assert!(matches!(result, Err(Problem::SlowBody)));
+        assert_eq!(budget.0.get(), 0);
     }
 
     #[tokio::test]
     async fn many_bodies_share_one_budget_and_give_it_back() {
         let budget = Budget::default();
         let large = || Full::from(vec![b'x'; BUDGET_BYTES / 2]);
-        let first = budget.read(large(), &HeaderMap::new(), BUDGET_BYTES).await.unwrap();
-        let second = budget.read(large(), &HeaderMap::new(), BUDGET_BYTES).await.unwrap();
-        assert!(matches!(budget.read(Full::from("x"), &HeaderMap::new(), 5).await, Err(Problem::Busy)));
+        let first =
+            budget.read(large(), &HeaderMap::new(), BUDGET_BYTES, &TokioClock::start()).await.unwrap();
+        let second =
+            budget.read(large(), &HeaderMap::new(), BUDGET_BYTES, &TokioClock::start()).await.unwrap();
+        assert!(matches!(
+            budget.read(Full::from("x"), &HeaderMap::new(), 5, &TokioClock::start()).await,
+            Err(Problem::Busy)
+        ));
         drop((first, second));
-        assert!(budget.read(Full::from("x"), &HeaderMap::new(), 5).await.is_ok());
+        assert!(budget.read(Full::from("x"), &HeaderMap::new(), 5, &TokioClock::start()).await.is_ok());
     }
 }

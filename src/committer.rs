@@ -53,6 +53,8 @@ struct Follower<S, C> {
 struct Request {
     events: Rc<[NewEvent]>,
     since: Duration,
+    /// Whether it is written by itself, because a group that it was in failed.
+    alone: bool,
 }
 
 /// What a follower is woken for.
@@ -77,7 +79,7 @@ impl<S: Store, C: Clock> Committer<S, C> {
         if events.is_empty() {
             return Ok(vec![]);
         }
-        let request = Request { events, since: self.0.clock.now() };
+        let request = Request { events, since: self.0.clock.now(), alone: false };
         let waiting = {
             let mut queue = self.0.queue.borrow_mut();
             if queue.led {
@@ -123,12 +125,12 @@ impl<S, C> Drop for Leadership<S, C> {
 
 impl<S: Store, C: Clock> Leadership<S, C> {
     /// Writes the leader's events and those of whoever waits, until one write succeeds or fails for good.
-    async fn write(self, own: Request) -> Committed {
+    async fn write(self, mut own: Request) -> Committed {
         let shared = Rc::clone(&self.0);
         let mut group = Vec::new();
         let mut pause = FIRST_PAUSE;
         loop {
-            shared.fill(&mut group, own.events.len());
+            shared.fill(&mut group, &own);
             let requests = || std::iter::once(&own).chain(group.iter().map(|follower| &follower.request));
             let events: Vec<_> = requests().flat_map(|request| request.events.iter()).collect();
             let result = shared.store.append(&events).await;
@@ -142,8 +144,11 @@ impl<S: Store, C: Clock> Leadership<S, C> {
                     shared.clock.sleep(shared.jitter(pause)).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
+                // One of them is at fault, and the others shall not be told that they are.
                 Err(StoreError::Failed(_)) if !group.is_empty() => {
-                    return shared.write_apart(own, group).await;
+                    own.alone = true;
+                    group.iter_mut().for_each(|follower| follower.request.alone = true);
+                    shared.put_back(std::mem::take(&mut group));
                 }
                 result => {
                     // The next group need not wait until this one has been told.
@@ -157,12 +162,13 @@ impl<S: Store, C: Clock> Leadership<S, C> {
 
 impl<S: Store, C: Clock> Shared<S, C> {
     /// Takes waiting requests into the group until it is large enough.
-    fn fill(&self, group: &mut Vec<Follower<S, C>>, own_events: usize) {
+    fn fill(&self, group: &mut Vec<Follower<S, C>>, own: &Request) {
         let mut queue = self.queue.borrow_mut();
         let mut events =
-            own_events + group.iter().map(|follower| follower.request.events.len()).sum::<usize>();
-        while events < GROUP_EVENTS
-            && let Some(follower) = queue.followers.pop_front()
+            own.events.len() + group.iter().map(|follower| follower.request.events.len()).sum::<usize>();
+        while !own.alone
+            && events < GROUP_EVENTS
+            && let Some(follower) = queue.followers.pop_front_if(|follower| !follower.request.alone)
         {
             if !follower.turn.is_closed() {
                 events += follower.request.events.len();
@@ -187,16 +193,6 @@ impl<S: Store, C: Clock> Shared<S, C> {
         for follower in group.extract_if(.., |follower| self.is_impatient(&follower.request)) {
             let _ = follower.turn.send(Turn::Done(Err(StoreError::Busy)));
         }
-    }
-
-    /// Writes each request of a group that failed by itself, so that only the one at fault fails.
-    async fn write_apart(&self, own: Request, group: Vec<Follower<S, C>>) -> Committed {
-        let result = self.store.append(&own.events.iter().collect::<Vec<_>>()).await;
-        for Follower { request, turn } in group {
-            let result = self.store.append(&request.events.iter().collect::<Vec<_>>()).await;
-            let _ = turn.send(Turn::Done(result));
-        }
-        result
     }
 
     /// Half to one and a half of `pause`.

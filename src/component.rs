@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result};
 use http::Method;
 use spin_sdk::http::{IntoResponse, Request};
 use spin_sdk::wasip3::random::random::get_random_u64;
@@ -30,17 +31,16 @@ async fn handle(request: Request) -> impl IntoResponse {
     let service = SERVICE.with(Rc::clone);
     let reply = match service.get_or_try_init(start).await {
         Ok(service) => router::answer(service, request).await,
-        Err(problem) => problem.into_reply(),
+        Err(error) => Problem::Internal(format!("{error:#}")).into_reply(),
     };
     reply::send(reply, is_head).await
 }
 
-async fn start() -> Result<Service, Problem> {
+async fn start() -> Result<Service> {
     let mut variables = HashMap::new();
     for name in Settings::VARIABLES {
         let value = spin_sdk::variables::get(name).await;
-        variables
-            .insert(name, value.map_err(|error| Problem::Internal(format!("variable {name}: {error}")))?);
+        variables.insert(name, value.with_context(|| format!("variable {name}"))?);
     }
     let settings = Settings::read(|name| variables.get(name).cloned().unwrap_or_default())?;
     let started_at = match settings.started_at {

@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use crate::ingest::{EventError, IngestError, Invalid};
 use crate::reply::Reply;
-use crate::settings::InvalidSetting;
 use crate::store::StoreError;
 
 /// What went wrong with a request. Nothing of it was stored unless a variant says otherwise.
@@ -36,6 +35,9 @@ pub enum Problem {
         /// The methods that are, as the value of `Allow`.
         allow: &'static str,
     },
+    /// 408: the body takes too long.
+    #[error("the body took too long to arrive")]
+    SlowBody,
     /// 413: the request passes a limit.
     #[error("{what} exceeds the limit {limit} of {maximum}")]
     TooLarge {
@@ -96,6 +98,7 @@ impl Problem {
             Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
             }
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow-body", "The body is too slow"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
             Self::UnsupportedMediaType(_) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")
@@ -162,11 +165,5 @@ impl From<StoreError> for Problem {
             StoreError::Full(cause) => Self::StorageFull(cause),
             StoreError::Failed(_) | StoreError::Uncertain(_) => Self::Internal(error.to_string()),
         }
-    }
-}
-
-impl From<InvalidSetting> for Problem {
-    fn from(error: InvalidSetting) -> Self {
-        Self::Internal(error.to_string())
     }
 }

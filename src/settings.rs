@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use crate::body::BUDGET_BYTES;
 use crate::event::Timestamp;
 
 /// The settings of this instance.
@@ -39,9 +40,9 @@ impl Settings {
     /// # Errors
     /// Names the first variable whose text cannot be used.
     pub fn read(variable: impl Fn(&'static str) -> String) -> Result<Self, InvalidSetting> {
-        let limit = |name| match parse::<usize>(name, &variable(name))? {
-            0 => Err(InvalidSetting { name, message: "must be at least 1".into() }),
-            limit => Ok(limit),
+        let limit = |name, largest| match parse::<usize>(name, &variable(name))? {
+            limit if (1..=largest).contains(&limit) => Ok(limit),
+            _ => Err(InvalidSetting { name, message: format!("must be from 1 to {largest}") }),
         };
         let started_at = match variable("started_at").as_str() {
             "" => None,
@@ -52,9 +53,9 @@ impl Settings {
         };
         Ok(Self {
             limits: Limits {
-                max_body_bytes: limit("max_body_bytes")?,
-                max_batch_events: limit("max_batch_events")?,
-                max_event_bytes: limit("max_event_bytes")?,
+                max_body_bytes: limit("max_body_bytes", BUDGET_BYTES)?,
+                max_batch_events: limit("max_batch_events", usize::MAX)?,
+                max_event_bytes: limit("max_event_bytes", usize::MAX)?,
             },
             started_at,
         })
@@ -85,6 +86,7 @@ mod tests {
     fn a_setting_that_cannot_be_meant_is_named() {
         for (name, value) in [
             ("max_body_bytes", "8 MiB"),
+            ("max_body_bytes", "67108865"),
             ("max_batch_events", "0"),
             ("max_event_bytes", "-1"),
             ("started_at", "yesterday"),

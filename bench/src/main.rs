@@ -42,10 +42,26 @@ struct Options {
     /// Measures only requests of single events.
     #[arg(long)]
     quick: bool,
+
+    /// Only sends load to a server that runs already, for a profiler to watch.
+    #[arg(long, value_name = "ADDR")]
+    load: Option<SocketAddr>,
+
+    /// Clients of that load, and events in each of their requests.
+    #[arg(long, default_value_t = 64)]
+    clients: usize,
+    #[arg(long, default_value_t = 1)]
+    batch: usize,
 }
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    if let Some(address) = options.load {
+        let producers = producers(options.clients, options.batch, 0.0, Ids::ordered);
+        let measured = load::run(address, producers, Until::Elapsed(Duration::from_secs(options.seconds)))?;
+        Report::default().requests("load", &measured);
+        return Ok(());
+    }
     let programs = std::env::current_exe()?;
     let host = match std::env::var_os("SPIN") {
         Some(spin) => Host::Spin(spin.into()),
@@ -260,9 +276,9 @@ fn producers(count: usize, batch: usize, duplicates: f64, ids: impl Fn(String) -
 /// Publishes so many events in batches of 1,000.
 fn fill(server: &Server, events: u64) -> Result<()> {
     let run = server.address.port() as u64 * 1_000_000_000 + crate::events(&server.database()).unwrap_or(0);
-    let producers = producers(4, 1000, 0.0, |client| Ids::ordered(format!("fill-{run}-{client}")));
-    ensure!(events % 4000 == 0 || events < 4000, "{events} events are no multiple of 4,000");
-    load::run(server.address, producers, Until::Requests(events / 4000))?;
+    let producers = producers(1, 1000, 0.0, |client| Ids::ordered(format!("fill-{run}-{client}")));
+    ensure!(events % 1000 == 0, "{events} events are no multiple of 1,000");
+    load::run(server.address, producers, Until::Requests(events / 1000))?;
     Ok(())
 }
 

@@ -5,8 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+// A space behind each colon: pgbench would take what follows it for a variable.
 const SCRIPT: &str = "\\set id random(1, 9000000000000000000)
-insert into events (topic, event_id, timestamp, source, payload) values ('bench', :id::text, '2026-11-21T01:00:00.123Z', 'bench', '{\"order\":10234,\"amount\":\"49.90\",\"currency\":\"EUR\",\"items\":[{\"sku\":\"A-113\",\"n\":2}],\"express\":false}') on conflict do nothing;
+insert into events (topic, event_id, timestamp, source, payload) values ('bench', :id::text, '2026-11-21T01:00:00.123Z', 'bench', '{\"order\": 10234,\"amount\": \"49.90\",\"currency\": \"EUR\",\"items\": [{\"sku\": \"A-113\",\"n\": 2}],\"express\": false}') on conflict do nothing;
 ";
 
 /// The directory of PostgreSQL's programs, if the server and pgbench are there.

@@ -30,7 +30,7 @@ use crate::runtime_config::Stores;
 
 /// Serves one Spin component: the HTTP trigger, variables, SQLite and key-value of spin.toml.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, args_override_self = true)] // scripts/up sets some, and its caller may set them again
 struct Options {
     /// Where to listen. Port 0 takes a free one; the line `Serving http://...` says which.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
@@ -73,7 +73,9 @@ async fn main() -> Result<()> {
     let services = Arc::new(Services { variables, stores });
     let instances = Instances::start(&app.source, services, usize::from(options.instances))?;
     let listener = server::bind(options.listen)?;
+    // Before anybody is told that we serve: whoever is may end us at once.
+    let end = server::End::listen()?;
     println!("Serving http://{}", listener.local_addr().context("the listening socket has no address")?);
-    server::serve(listener, instances).await;
+    server::serve(listener, instances, end).await;
     Ok(())
 }

@@ -51,22 +51,26 @@ impl Stores {
                 (config, file.parent().unwrap_or(Path::new("")))
             }
         };
+        let configured =
+            [("sqlite_database", &config.sqlite_database), ("key_value_store", &config.key_value_store)];
+        for (kind, places) in configured {
+            if let Some((label, Place { r#type, .. })) =
+                places.iter().find(|(_, place)| place.r#type != "spin")
+            {
+                bail!("{kind}.{label} has type {type:?}, which is not supported, only \"spin\" is");
+            }
+        }
         let place = |kind: &str, places: &BTreeMap<String, Place>, label: &str, default: &str| match places
             .get(label)
         {
-            Some(Place { r#type, path }) if r#type == "spin" => {
-                Ok(path.as_ref().map(|path| directory.join(path)))
-            }
-            Some(Place { r#type, .. }) => {
-                bail!("{kind}.{label} has type {type:?}, which is not supported, only \"spin\" is")
-            }
+            Some(Place { path, .. }) => Ok(path.as_ref().map(|path| directory.join(path))),
             None if label == "default" => Ok(Some(state_dir.join(default))),
             None => bail!("the component uses {kind} {label:?}, but no runtime config says where that is"),
         };
         let mut stores = Self { sqlite: HashMap::new(), key_value: HashMap::new() };
         for label in &app.sqlite_databases {
             let path = place("sqlite_database", &config.sqlite_database, label, "sqlite_db.db")?;
-            stores.sqlite.insert(label.clone(), Database::new(prepared(path)?)?);
+            stores.sqlite.insert(label.clone(), Database::new(label, prepared(path)?)?);
         }
         for label in &app.key_value_stores {
             let path = place("key_value_store", &config.key_value_store, label, "sqlite_key_value.db")?;
@@ -118,6 +122,7 @@ mod tests {
             ("[sqlite_database.default]\ntype = \"libsql\"", "libsql"),
             ("[sqlite_database.default]\ntype = \"spin\"\nurl = \"x\"", "url"),
             ("[key_value_store.default]\ntype = \"redis\"", "redis"),
+            ("[sqlite_database.unused]\ntype = \"libsql\"", "unused"),
             ("[llm_compute]\ntype = \"spin\"", "llm_compute"),
         ] {
             let error = format!("{:#}", open(config).err().unwrap());

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 
 use crate::instance::{Instances, Request, Response};
@@ -39,14 +39,13 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Serves until SIGINT or SIGTERM, then finishes what is running.
-pub async fn serve(listener: TcpListener, instances: Instances) {
+pub async fn serve(listener: TcpListener, instances: Instances, mut end: End) {
     let instances = Arc::new(instances);
     let graceful = GracefulShutdown::new();
-    let mut end = std::pin::pin!(end());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = &mut end => break,
+            () = end.wait() => break,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -80,14 +79,25 @@ pub async fn serve(listener: TcpListener, instances: Instances) {
     }
 }
 
-async fn end() {
-    let mut signals = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-        _ => return std::future::pending().await,
-    };
-    tokio::select! {
-        _ = signals.0.recv() => {}
-        _ = signals.1.recv() => {}
+/// The signals that end us.
+pub struct End {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl End {
+    /// Takes the signals over from now on.
+    pub fn listen() -> Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for SIGINT or SIGTERM.
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 

@@ -28,9 +28,9 @@ pub struct Database {
 
 impl Database {
     /// The database in a file, which is created at first use, or a new one in memory.
-    pub fn new(path: Option<PathBuf>) -> Result<Self> {
+    pub fn new(label: &str, path: Option<PathBuf>) -> Result<Self> {
         let Some(path) = path else {
-            let uri = "file:/sekali?vfs=memdb".to_owned();
+            let uri = format!("file:/{label}?vfs=memdb");
             let keep = rusqlite::Connection::open(&uri).context("cannot open a database in memory")?;
             return Ok(Self { uri, _keep: Some(Mutex::new(keep)) });
         };

@@ -174,6 +174,22 @@ async fn one_request_that_fails_fails_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_written_alone_after_a_failure_waits_for_a_busy_database_like_anybody() {
+    let (committer, store) = committer();
+    *store.poison.borrow_mut() = Some("bad".into());
+    let busy_in_between = async {
+        sleep(WRITE * 2 + WRITE / 2).await; // the group has failed, and the first of it is being written
+        store.busy_until.set(Some(Instant::now() + Duration::from_millis(300)));
+    };
+    let requests = [events(["a"]), events(["b"]), events(["bad"]), events(["d"])];
+    let all = join_all(requests.map(|request| committer.commit(request)));
+    let (outcomes, ()) = futures::join!(all, busy_in_between);
+    assert_eq!(outcomes.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, true]);
+    assert_eq!(*store.writes.borrow(), [["a"], ["b"], ["d"]]);
+    assert!(store.refused.get() > 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_goes_away_leaves_its_group_uncertain_and_the_queue_led() {
     let (committer, store) = committer();
     let leader = async {

@@ -1,6 +1,7 @@
 //! `GET /events`: what was stored, in the order of seq.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use http::{HeaderValue, StatusCode, header};
@@ -32,11 +33,13 @@ pub async fn list<S: Store, C: Clock>(app: &App<S, C>, query: &str) -> Result<Re
         None => Reply::new(StatusCode::OK, JSON, "[]"),
         Some(Page { json, is_last: true, .. }) => Reply::new(StatusCode::OK, JSON, format!("[{json}]")),
         Some(first) => {
+            let permit = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| Problem::Busy)?;
             let start = stream::iter([Ok(format!("[{}", first.json).into_bytes())]);
             let rest = pages(Rc::clone(&app.store), filter, first.last, end)
                 .map(|page| page.map(|page| format!(",{}", page.json).into_bytes()));
             let close = stream::iter([Ok(b"]".to_vec())]);
-            Reply::stream(JSON, start.chain(rest).chain(close))
+            let pieces = start.chain(rest).chain(close).inspect(move |_| _ = &permit); // held until the end
+            Reply::stream(JSON, pieces)
         }
     };
     reply.headers.extend(next.map(|next| (header::LINK, next)));

@@ -40,7 +40,7 @@ where
 {
     let (head, body) = request.into_parts();
     check_media_type(&head.headers)?;
-    let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes).await?;
+    let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
     let context = Context { limits: app.limits, received_at: Timestamp::now() };
     let events: Rc<[NewEvent]> = ingest::json::parse(body.bytes(), &context)?.into();
     let outcomes = app.committer.commit(Rc::clone(&events)).await?;

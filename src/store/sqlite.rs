@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 pub use spin_sdk::sqlite::Value;
+use tokio::sync::Semaphore;
 
 use super::{Boundary, Clock, Filter, Ledger, Outcome, Page, Seq, Status, Store, StoreError};
 use crate::event::{NewEvent, Timestamp, Topic};
@@ -54,8 +55,8 @@ const ROW_PARAMETERS: usize = 7;
 const PAGE_ROWS: i64 = 1000;
 const PAGE_BYTES: i64 = 1 << 20;
 
-/// Connections kept open when idle. More are opened when more work at once.
-const MAX_IDLE: usize = 4;
+/// Connections that read. A read that finds all of them at work waits.
+const READERS: usize = 4;
 
 /// How long a read waits for a database that is busy, and how long between two tries.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
@@ -82,7 +83,10 @@ macro_rules! filtered {
 pub struct SqliteStore<D: Database, C> {
     database: D,
     clock: C,
-    idle: RefCell<Vec<D::Connection>>,
+    /// The one that writes, unless it is at work: then whoever else writes opens another.
+    writer: RefCell<Option<D::Connection>>,
+    readers: RefCell<Vec<D::Connection>>,
+    reading: Semaphore,
     migrated: Cell<bool>,
     random: RefCell<fastrand::Rng>,
     appends: RefCell<BTreeMap<usize, Rc<str>>>,
@@ -94,27 +98,28 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
         Self {
             database,
             clock,
-            idle: RefCell::default(),
+            writer: RefCell::default(),
+            readers: RefCell::default(),
+            reading: Semaphore::new(READERS),
             migrated: Cell::new(false),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             appends: RefCell::default(),
         }
     }
 
-    /// Lends `work` a connection. One that failed is not kept: its server may have gone.
-    async fn with<T>(
+    /// Lends `work` the connection that writes. One that failed is not kept: its server may have gone.
+    async fn write<T>(
         &self,
         work: impl AsyncFnOnce(&D::Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let idle = self.idle.borrow_mut().pop();
-        let connection = match idle {
+        let kept = self.writer.take();
+        let connection = match kept {
             Some(connection) => connection,
             None => self.open().await?,
         };
         let result = work(&connection).await;
-        let mut idle = self.idle.borrow_mut();
-        if matches!(result, Ok(_) | Err(StoreError::Busy)) && idle.len() < MAX_IDLE {
-            idle.push(connection);
+        if is_usable_after(&result) {
+            self.writer.replace(Some(connection));
         }
         result
     }
@@ -124,9 +129,28 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
         &self,
         work: impl AsyncFn(&D::Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        // The semaphore is never closed.
+        let _permit = self.reading.acquire().await;
+        self.patiently(async || {
+            let idle = self.readers.borrow_mut().pop();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => self.open().await?,
+            };
+            let result = work(&connection).await;
+            if is_usable_after(&result) {
+                self.readers.borrow_mut().push(connection);
+            }
+            result
+        })
+        .await
+    }
+
+    /// Tries again while the database is busy, for as long as a read may take.
+    async fn patiently<T>(&self, work: impl AsyncFn() -> Result<T, StoreError>) -> Result<T, StoreError> {
         let deadline = self.clock.now() + READ_PATIENCE;
         loop {
-            match self.with(async |connection| work(connection).await).await {
+            match work().await {
                 Err(StoreError::Busy) if self.clock.now() < deadline => self.clock.sleep(READ_PAUSE).await,
                 result => return result,
             }
@@ -134,12 +158,7 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
     }
 
     async fn open(&self) -> Result<D::Connection, StoreError> {
-        let connection = self.database.open().await?;
-        for pragma in PRAGMAS {
-            if let Err(StoreError::Busy) = connection.execute(pragma, vec![]).await {
-                return Err(StoreError::Busy);
-            }
-        }
+        let connection = open(&self.database).await?;
         if !self.migrated.get() {
             migrate(&connection).await?;
             self.migrated.set(true);
@@ -161,8 +180,10 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
             push_row(&mut parameters, event);
         }
         parameters.resize_with(1 + rows * ROW_PARAMETERS, || Value::Null);
-        connection.execute(&self.append_text(rows), parameters).await?;
-        self.outcomes(connection, commit_id, events).await.map_err(StoreError::after_write)
+        connection.execute(&self.append_text(rows), parameters).await.map_err(StoreError::of_write)?;
+        self.patiently(async || self.outcomes(connection, commit_id, events).await)
+            .await
+            .map_err(StoreError::after_write)
     }
 
     /// Finds out what the write `commit_id`, just made on this connection, did with its events.
@@ -222,7 +243,7 @@ impl<D: Database, C: Clock> Store for SqliteStore<D, C> {
         if events.is_empty() {
             return Ok(vec![]);
         }
-        self.with(async |connection| {
+        self.write(async |connection| {
             if events.len() <= MAX_ROWS {
                 return self.append_statement(connection, events).await;
             }
@@ -232,7 +253,7 @@ impl<D: Database, C: Clock> Store for SqliteStore<D, C> {
                 match self.append_statement(connection, chunk).await {
                     Ok(more) => outcomes.extend(more),
                     Err(error) => {
-                        let _ = connection.execute("rollback", vec![]).await;
+                        connection.execute("rollback", vec![]).await.map_err(StoreError::after_write)?;
                         return Err(error.before_commit());
                     }
                 }
@@ -305,6 +326,19 @@ impl StoreError {
         Self::Uncertain(self.to_string())
     }
 
+    /// An error of a write. Unless it is the statement's own fault, the connection may have broken
+    /// after the database, somewhere across a network, had done it.
+    fn of_write(self) -> Self {
+        let own_faults = ["constraint failed", "too big", "mismatch"];
+        match self {
+            Self::Failed(cause) if own_faults.iter().any(|fault| cause.contains(fault)) => {
+                Self::Failed(cause)
+            }
+            Self::Failed(cause) => Self::Uncertain(cause),
+            other => other,
+        }
+    }
+
     /// An error inside a transaction that was rolled back: nothing was done, whatever it says.
     fn before_commit(self) -> Self {
         match self {
@@ -312,6 +346,10 @@ impl StoreError {
             other => other,
         }
     }
+}
+
+fn is_usable_after<T>(result: &Result<T, StoreError>) -> bool {
+    matches!(result, Ok(_) | Err(StoreError::Busy))
 }
 
 fn push_row(parameters: &mut Vec<Value>, event: &NewEvent) {
@@ -376,23 +414,28 @@ fn with_topics<const N: usize>(parameters: [Value; N], filter: &Filter) -> Vec<V
     parameters
 }
 
+/// Opens a connection and tells it how to work.
+pub(super) async fn open<D: Database>(database: &D) -> Result<D::Connection, StoreError> {
+    let connection = database.open().await?;
+    for pragma in PRAGMAS {
+        if let Err(StoreError::Busy) = connection.execute(pragma, vec![]).await {
+            return Err(StoreError::Busy);
+        }
+    }
+    Ok(connection)
+}
+
 /// Brings the schema up to date, once for all instances: the write lock makes the others wait.
 async fn migrate(connection: &impl Connection) -> Result<(), StoreError> {
-    match schema_version(connection).await? {
-        version if version == MIGRATIONS.len() => return Ok(()),
-        version if version > MIGRATIONS.len() => {
-            return Err(StoreError::Failed(format!(
-                "the database has schema version {version}, this program knows up to {}: use a newer program",
-                MIGRATIONS.len()
-            )));
-        }
-        _ => {}
+    if is_current(schema_version(connection).await?)? {
+        return Ok(());
     }
     connection.execute("begin immediate", vec![]).await?;
     let result = async {
         let create = "create table if not exists schema_migrations (version integer primary key, applied_at text not null)";
         connection.execute(create, vec![]).await?;
         let seen = schema_version(connection).await?;
+        is_current(seen)?;
         for (version, migration) in (1i64..).zip(MIGRATIONS).skip(seen) {
             connection.execute(migration, vec![]).await?;
             let applied_at = Value::Text(Timestamp::now().to_string());
@@ -406,6 +449,17 @@ async fn migrate(connection: &impl Connection) -> Result<(), StoreError> {
         let _ = connection.execute("rollback", vec![]).await;
     }
     result.map(drop)
+}
+
+/// Whether nothing is left to migrate; an error when a newer program has.
+fn is_current(version: usize) -> Result<bool, StoreError> {
+    let known = MIGRATIONS.len();
+    if version > known {
+        return Err(StoreError::Failed(format!(
+            "the database has schema version {version}, this program knows up to {known}: use a newer program"
+        )));
+    }
+    Ok(version == known)
 }
 
 async fn schema_version(connection: &impl Connection) -> Result<usize, StoreError> {

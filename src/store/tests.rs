@@ -185,7 +185,7 @@ async fn a_connection_that_failed_is_replaced() {
     let (store, statements_left) = open(directory.path(), 1);
     append(&store, &[event("a")]).await;
     statements_left.set(0);
-    assert!(matches!(store.append(&[&event("b")]).await, Err(StoreError::Failed(_))));
+    assert!(matches!(store.append(&[&event("b")]).await, Err(StoreError::Uncertain(_))));
     statements_left.set(1); // the write is made, and then nobody can say what it did
     assert!(store.append(&[&event("c")]).await.is_err());
     statements_left.set(u32::MAX);
@@ -246,6 +246,41 @@ async fn a_page_ends_where_it_was_told_to() {
 }
 
 #[tokio::test]
+async fn a_connection_writes_ahead_and_syncs_each_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let statements_left = Rc::new(Cell::new(u32::MAX));
+    let database = Native { path: directory.path().join("events.db"), statements_left };
+    let connection = super::sqlite::open(&database).await.unwrap();
+    let pragma =
+        async |name: &str| connection.execute(&format!("pragma {name}"), vec![]).await.unwrap()[0][0].clone();
+    assert_eq!(pragma("journal_mode").await, Value::from("wal"));
+    assert_eq!(pragma("synchronous").await, Value::Integer(2), "2 is full");
+    assert_eq!(pragma("busy_timeout").await, Value::Integer(0));
+}
+
+#[tokio::test]
+async fn a_store_is_migrated_once_however_many_open_it_at_the_same_moment() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_owned();
+    let openers: Vec<_> = (0..8)
+        .map(|n| {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async move { open(&path, n).0.last_seq().await })
+            })
+        })
+        .collect();
+    for opener in openers {
+        assert_eq!(opener.join().unwrap(), Ok(0));
+    }
+    let database = rusqlite::Connection::open(path.join("events.db")).unwrap();
+    let versions: i64 =
+        database.query_row("select count(*) from schema_migrations", [], |row| row.get(0)).unwrap();
+    assert_eq!(versions, 5);
+}
+
+#[tokio::test]
 async fn every_filter_has_an_index() {
     let (store, directory) = fresh();
     append(&store, &[event("a")]).await;
@@ -260,6 +295,11 @@ async fn every_filter_has_an_index() {
     };
     let of_all = plan(include_str!("page.sql"));
     let of_one = plan(&include_str!("page.sql").replace("/* filter */ true", "topic = ?5"));
+    let of_stored = plan(include_str!("stored.sql"));
+    assert!(
+        of_stored.contains("rowid>? AND rowid<?"),
+        "a write of duplicates only must not scan: {of_stored}"
+    );
     assert!(!of_all.contains("SCAN events") && !of_all.contains("TEMP B-TREE"), "{of_all}");
     assert!(of_one.contains("events_by_topic (topic=? AND rowid>? AND rowid<?)"), "{of_one}");
     assert!(!of_one.contains("TEMP B-TREE"), "{of_one}");

@@ -96,5 +96,7 @@ fn a_request_to_end_lets_running_requests_finish_and_exits_with_0() {
     other.execute_batch("commit").unwrap();
     assert_eq!(running.join().unwrap(), 200);
     let (status, _server) = ending.join().unwrap();
-    assert!(status.success(), "{status}");
+    if std::env::var_os("SPIN").is_none() {
+        assert!(status.success(), "{status}"); // Spin ends by the signal
+    }
 }
