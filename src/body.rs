@@ -93,15 +93,16 @@ impl Budget {
     {
         let too_large =
             || Problem::TooLarge { what: "the body".into(), limit: "max_body_bytes", maximum: max_bytes };
-        let announced =
+        // 64 bits wide, for a usize of WebAssembly is not: a length beyond it is a length all the same.
+        let announced: Option<u64> =
             headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        if announced > Some(max_bytes) {
+        if announced > Some(max_bytes as u64) {
             return Err(too_large());
         }
         let mut read = RequestBody { bytes: Vec::new(), budget: self.clone() };
         let mut body = pin!(body);
         // Where the length is known the end need not be asked for, which would be one more wait.
-        while announced != Some(read.bytes.len())
+        while announced != Some(read.bytes.len() as u64)
             && let Some(frame) = body.frame().await
         {
             let frame = frame.map_err(|error| Problem::IncompleteBody(error.to_string()))?;
@@ -121,7 +122,7 @@ impl Budget {
                 return Err(problem);
             }
         }
-        if announced.is_some_and(|length| length != read.bytes.len()) {
+        if announced.is_some_and(|length| length != read.bytes.len() as u64) {
             return Err(Problem::IncompleteBody("fewer bytes came than announced".into()));
         }
         Ok(read)

@@ -4,7 +4,7 @@
 //! the next in the queue, and wakes each of its group with its own outcome. So a request alone waits
 //! for nobody, and under load one sync of the disk serves many.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,9 +20,13 @@ const GROUP_EVENTS: usize = 1024;
 /// How long a request waits for a database that others keep busy.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The pause before a busy database is tried again: the first, and what doubling it ends at.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(64);
+/// The pause before a busy database is tried again, at least and at most. It follows what contention
+/// shows: longer after each try that found the database busy, shorter after a write. It stays short,
+/// for writes are: pauses that double without end leave the database idle and some requests behind.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(3);
+const LONGER: f64 = 1.2;
+const SHORTER: f64 = 0.5;
 
 /// What a request gets: an outcome for each of its events, in their order.
 pub type Committed = Result<Vec<Outcome>, StoreError>;
@@ -34,6 +38,7 @@ struct Shared<S, C> {
     store: Rc<S>,
     clock: C,
     random: RefCell<fastrand::Rng>,
+    pause: Cell<Duration>,
     queue: RefCell<Queue<S, C>>,
 }
 
@@ -68,7 +73,13 @@ impl<S: Store, C: Clock> Committer<S, C> {
     /// The committer of an instance. `seed` must differ from instance to instance, or their pauses meet.
     pub fn new(store: Rc<S>, clock: C, seed: u64) -> Self {
         let queue = RefCell::new(Queue { followers: VecDeque::new(), led: false });
-        Self(Rc::new(Shared { store, clock, random: RefCell::new(fastrand::Rng::with_seed(seed)), queue }))
+        Self(Rc::new(Shared {
+            store,
+            clock,
+            random: RefCell::new(fastrand::Rng::with_seed(seed)),
+            pause: Cell::new(SHORTEST_PAUSE),
+            queue,
+        }))
     }
 
     /// Stores the events, at once or not at all, durably before it returns.
@@ -128,7 +139,6 @@ impl<S: Store, C: Clock> Leadership<S, C> {
     async fn write(self, mut own: Request) -> Committed {
         let shared = Rc::clone(&self.0);
         let mut group = Vec::new();
-        let mut pause = FIRST_PAUSE;
         loop {
             shared.fill(&mut group, &own);
             let requests = || std::iter::once(&own).chain(group.iter().map(|follower| &follower.request));
@@ -141,8 +151,7 @@ impl<S: Store, C: Clock> Leadership<S, C> {
                         shared.put_back(group);
                         return Err(StoreError::Busy);
                     }
-                    shared.clock.sleep(shared.jitter(pause)).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    shared.clock.sleep(shared.pause_after_busy()).await;
                 }
                 // One of them is at fault, and the others shall not be told that they are.
                 Err(StoreError::Failed(_)) if !group.is_empty() => {
@@ -151,6 +160,7 @@ impl<S: Store, C: Clock> Leadership<S, C> {
                     shared.put_back(std::mem::take(&mut group));
                 }
                 result => {
+                    shared.shorten_pause();
                     // The next group need not wait until this one has been told.
                     drop(self);
                     return distribute(result, &own, group);
@@ -195,9 +205,15 @@ impl<S: Store, C: Clock> Shared<S, C> {
         }
     }
 
-    /// Half to one and a half of `pause`.
-    fn jitter(&self, pause: Duration) -> Duration {
+    /// Half to one and a half of the pause, which is longer the next time.
+    fn pause_after_busy(&self) -> Duration {
+        let pause = self.pause.get();
+        self.pause.set(pause.mul_f64(LONGER).min(LONGEST_PAUSE));
         pause.mul_f64(0.5 + self.random.borrow_mut().f64())
+    }
+
+    fn shorten_pause(&self) {
+        self.pause.set(self.pause.get().mul_f64(SHORTER).max(SHORTEST_PAUSE));
     }
 }
 

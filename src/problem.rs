@@ -25,8 +25,8 @@ pub enum Problem {
         message: String,
     },
     /// 404: no such resource.
-    #[error("there is nothing at {0}")]
-    NotFound(String),
+    #[error("there is nothing at this path")]
+    NotFound,
     /// 405: the resource exists, but not for this method.
     #[error("{method} is not allowed here, but {allow}")]
     MethodNotAllowed {
@@ -94,7 +94,7 @@ impl Problem {
             Self::InvalidParameter { .. } => {
                 (StatusCode::BAD_REQUEST, "invalid-parameter", "A parameter is invalid")
             }
-            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
             }

@@ -49,7 +49,7 @@ where
             allow(&request, &READ, "GET, HEAD")?;
             health::ready(app).await
         }
-        path => Err(Problem::NotFound(path.to_owned())),
+        _ => Err(Problem::NotFound),
     }
 }
 

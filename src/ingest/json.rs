@@ -48,12 +48,6 @@ impl From<serde_json::Error> for IngestError {
     }
 }
 
-impl From<payload::Malformed> for IngestError {
-    fn from(error: payload::Malformed) -> Self {
-        Self::Malformed(error.to_string())
-    }
-}
-
 /// Takes the events of an array one by one, so that a limit ends the reading and not only the request.
 struct Array<'a, 'c> {
     collector: &'a mut Collector<'c>,
@@ -83,7 +77,9 @@ impl<'de> Visitor<'de> for Array<'_, '_> {
 fn collect(collector: &mut Collector<'_>, item: Item<'_>, depth: usize) -> Result<(), IngestError> {
     let index = collector.next_index()?;
     let event = match item {
-        Item::Object(fields) => fields.into_event(depth, &collector.context.received_at)?,
+        Item::Object(fields) => fields
+            .into_event(depth, &collector.context.received_at)
+            .map_err(|error| IngestError::Malformed(format!("event {index}: {error}")))?,
         Item::Other(kind) => Err(vec![("", format!("an event must be a JSON object, not {kind}"))]),
     };
     match event {
@@ -195,7 +191,7 @@ impl<'de> Fields<'de> {
         self,
         depth: usize,
         received_at: &Timestamp,
-    ) -> Result<Result<NewEvent, FieldErrors>, IngestError> {
+    ) -> Result<Result<NewEvent, FieldErrors>, payload::Malformed> {
         for raw in self.others {
             payload::check(raw, depth)?;
         }
@@ -228,7 +224,7 @@ fn required<'de, T>(
     depth: usize,
     parse: impl Fn(Cow<'de, str>) -> Result<T, InvalidField>,
     errors: &mut FieldErrors,
-) -> Result<Option<T>, IngestError> {
+) -> Result<Option<T>, payload::Malformed> {
     let Some(raw) = raw else {
         errors.push((field, "is required".into()));
         return Ok(None);
@@ -247,7 +243,7 @@ fn optional<'de, T>(
     depth: usize,
     parse: impl Fn(Cow<'de, str>) -> Result<T, InvalidField>,
     errors: &mut FieldErrors,
-) -> Result<Option<T>, IngestError> {
+) -> Result<Option<T>, payload::Malformed> {
     match raw {
         Some(raw) if raw.get() != "null" => required(field, Some(raw), depth, parse, errors),
         _ => Ok(None),
@@ -255,11 +251,15 @@ fn optional<'de, T>(
 }
 
 /// The text of a JSON string, or the name of what stands there instead.
-fn string(raw: &RawValue, depth: usize) -> Result<Result<Cow<'_, str>, &'static str>, IngestError> {
+fn string(raw: &RawValue, depth: usize) -> Result<Result<Cow<'_, str>, &'static str>, payload::Malformed> {
     let json = raw.get();
     let kind = match json.as_bytes()[0] {
         b'"' if !json.contains('\\') => return Ok(Ok(Cow::Borrowed(&json[1..json.len() - 1]))),
-        b'"' => return Ok(Ok(Cow::Owned(serde_json::from_str(json)?))),
+        // The grammar holds already, so a lone surrogate is all that can be wrong.
+        b'"' => {
+            let text = serde_json::from_str(json).map_err(|_| payload::Malformed::LoneSurrogate)?;
+            return Ok(Ok(Cow::Owned(text)));
+        }
         b'{' => "an object",
         b'[' => "an array",
         b't' | b'f' => "a boolean",

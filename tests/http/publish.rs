@@ -251,6 +251,11 @@ fn what_passes_a_limit_is_413_that_names_it() {
         " ".repeat(2000)
     );
     assert!(server.send_raw(chunked.as_bytes()).starts_with("HTTP/1.1 413"));
+    for announced in [2000_u64, 5_000_000_000] {
+        let head = format!("POST /publish HTTP/1.1\r\nhost: x\r\ncontent-length: {announced}\r\n\r\n");
+        let answer = server.send_raw(head.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 413"), "{announced}: {answer}");
+    }
     assert_eq!(server.stats()["received"], 0);
     assert_eq!(server.publish(&event(1, "x".repeat(96))).status, 200);
     assert_eq!(server.publish(&(0..3).map(|id| event(id, String::new())).collect()).status, 200);
