@@ -196,10 +196,10 @@ impl Bench {
         let few = 10_000.min(many);
         let server = Server::start(&self.host, Path::new(MANIFEST), &[])?;
         fill(&server, few)?;
-        let page = format!("/events?topic=bench&after=0&limit=100");
-        let (few_page, few_stats) = (self.get(&server, &page)?, self.get(&server, "/stats")?);
+        let page = "/events?topic=bench&after=0&limit=100";
+        let (few_page, few_stats) = (self.get(&server, page)?, self.get(&server, "/stats")?);
         fill(&server, many - few)?;
-        let (many_page, many_stats) = (self.get(&server, &page)?, self.get(&server, "/stats")?);
+        let (many_page, many_stats) = (self.get(&server, page)?, self.get(&server, "/stats")?);
         let (after_filling, _) = server.memory()?;
 
         let start = Instant::now();
@@ -277,7 +277,7 @@ fn producers(count: usize, batch: usize, duplicates: f64, ids: impl Fn(String) -
 fn fill(server: &Server, events: u64) -> Result<()> {
     let run = server.address.port() as u64 * 1_000_000_000 + crate::events(&server.database()).unwrap_or(0);
     let producers = producers(1, 1000, 0.0, |client| Ids::ordered(format!("fill-{run}-{client}")));
-    ensure!(events % 1000 == 0, "{events} events are no multiple of 1,000");
+    ensure!(events.is_multiple_of(1000), "{events} events are no multiple of 1,000");
     load::run(server.address, producers, Until::Requests(events / 1000))?;
     Ok(())
 }

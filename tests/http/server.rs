@@ -138,6 +138,14 @@ impl Server {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// Begins to publish a body of `length` bytes, and stops after so many.
+    pub fn stall(&self, length: usize, sent: usize) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(stream, "POST /publish HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n").unwrap();
+        stream.write_all(&vec![b' '; sent]).unwrap();
+        stream
+    }
+
     /// All that is stored.
     pub fn events(&self) -> Vec<Value> {
         let answer = self.get("/events");
