@@ -76,7 +76,7 @@ impl Server {
     /// Kills the server's process group: Spin serves in a child of its own.
     fn kill(&mut self) {
         let group = format!("-{}", self.process.id());
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
         let _ = self.process.wait();
     }
 
