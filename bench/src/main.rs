@@ -209,13 +209,13 @@ impl Bench {
         let (_, peak) = server.memory()?;
 
         let size = |events: u64| format!("at {events} events");
-        for (what, few_measured, many_measured, limit) in
+        for (what, few_measured, many_measured, short) in
             [("a page of 100", few_page, many_page, "page"), ("/stats", few_stats, many_stats, "/stats")]
         {
             self.report.row(&format!("{what} {}", size(few)), "p50 ms", few_measured.millis(50.0));
             self.report.row(&format!("{what} {}", size(many)), "p50 ms", many_measured.millis(50.0));
             self.report.ratio(
-                &format!("{limit} p50 at many / at few events"),
+                &format!("{short} p50 at many / at few events"),
                 many_measured.millis(50.0) / few_measured.millis(50.0),
             );
         }

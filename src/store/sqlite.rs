@@ -41,7 +41,7 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0005_count_dropped.sql"),
 ];
 
-/// What a connection is told when it is opened. The last of them leaves waiting for a lock to us,
+/// What a connection is told when it is opened. The first of them leaves waiting for a lock to us,
 /// who can do better than to block. A server across the network knows none of these and needs none.
 const PRAGMAS: [&str; 3] =
     ["pragma busy_timeout = 0", "pragma journal_mode = wal", "pragma synchronous = full"];

@@ -91,3 +91,33 @@ fn bodies_that_never_end_hold_no_more_than_the_budget_of_an_instance() {
     });
     assert!(stored, "the budget came back when the clients went away");
 }
+
+#[test]
+fn answers_that_nobody_reads_are_bounded_in_number() {
+    if std::env::var_os("SPIN").is_some() {
+        return; // Spin starts more instances, each with a bound of its own
+    }
+    let server = Server::start();
+    let large = "x".repeat(5_000);
+    for batch in 0..10 {
+        let events: serde_json::Value = (0..1000)
+            .map(|n| json!({"topic": "t", "event_id": format!("{batch}-{n}"), "payload": large}))
+            .collect();
+        assert_eq!(server.publish(&events).status, 200);
+    }
+    // Two instances stream 32 answers each; what nobody reads is never done.
+    let unread: Vec<_> = (0..64).map(|_| server.ask("/events")).collect();
+    let refused = (0..50).any(|_| {
+        thread::sleep(Duration::from_millis(100));
+        let answer = server.get("/events");
+        answer.status == 503 && answer.problem(503, "busy")["detail"].is_string()
+    });
+    assert!(refused);
+    assert_eq!(server.publish(&json!({"topic": "t", "event_id": "meanwhile"})).status, 200);
+    drop(unread);
+    let answered = (0..50).any(|_| {
+        thread::sleep(Duration::from_millis(100));
+        server.get("/events").status == 200
+    });
+    assert!(answered, "places are free again when the clients went away");
+}

@@ -138,6 +138,13 @@ impl Server {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// Sends a GET and leaves its answer unread.
+    pub fn ask(&self, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        stream
+    }
+
     /// Begins to publish a body of `length` bytes, and stops after so many.
     pub fn stall(&self, length: usize, sent: usize) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).unwrap();
