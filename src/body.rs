@@ -1,16 +1,14 @@
 //! The body of a request, read within limits.
 
 use std::cell::Cell;
-use std::fmt::Display;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::{Either, select};
+use futures::{Stream, StreamExt};
 use http::{HeaderMap, header};
-use http_body_util::BodyExt;
 
 use crate::problem::Problem;
 use crate::store::Clock;
@@ -37,13 +35,17 @@ impl RequestBody {
         &self.bytes
     }
 
-    fn push(&mut self, chunk: &[u8]) -> Result<(), Problem> {
+    fn push(&mut self, chunk: Vec<u8>) -> Result<(), Problem> {
         let used = self.budget.0.get() + chunk.len();
         if used > BUDGET_BYTES {
             return Err(Problem::Busy);
         }
         self.budget.0.set(used);
-        self.bytes.extend_from_slice(chunk);
+        if self.bytes.is_empty() {
+            self.bytes = chunk;
+        } else {
+            self.bytes.extend(chunk);
+        }
         Ok(())
     }
 }
@@ -69,7 +71,7 @@ impl Budget {
         clock: &impl Clock,
     ) -> Result<RequestBody, Problem>
     where
-        B: http_body::Body<Data = Bytes, Error: Display>,
+        B: Stream<Item = Result<Vec<u8>, String>>,
     {
         let mut read = pin!(self.read_to_end(body, headers, max_bytes));
         // Most bodies are here already, and need no timer.
@@ -89,7 +91,7 @@ impl Budget {
         max_bytes: usize,
     ) -> Result<RequestBody, Problem>
     where
-        B: http_body::Body<Data = Bytes, Error: Display>,
+        B: Stream<Item = Result<Vec<u8>, String>>,
     {
         let too_large =
             || Problem::TooLarge { what: "the body".into(), limit: "max_body_bytes", maximum: max_bytes };
@@ -103,21 +105,21 @@ impl Budget {
         let mut body = pin!(body);
         // Where the length is known the end need not be asked for, which would be one more wait.
         while announced != Some(read.bytes.len() as u64)
-            && let Some(frame) = body.frame().await
+            && let Some(chunk) = body.next().await
         {
-            let frame = frame.map_err(|error| Problem::IncompleteBody(error.to_string()))?;
-            let Some(chunk) = frame.data_ref() else { continue };
+            let chunk = chunk.map_err(Problem::IncompleteBody)?;
             if read.bytes.len() + chunk.len() > max_bytes {
                 return Err(too_large());
             }
+            let length = read.bytes.len() + chunk.len();
             if let Err(problem) = read.push(chunk) {
                 // Taken to its end all the same, unkept: a client hears nothing while it still sends.
-                let mut seen = read.bytes.len() + chunk.len();
+                let mut seen = length;
                 drop(read);
                 while seen <= max_bytes
-                    && let Some(Ok(frame)) = body.frame().await
+                    && let Some(Ok(chunk)) = body.next().await
                 {
-                    seen += frame.data_ref().map_or(0, Bytes::len);
+                    seen += chunk.len();
                 }
                 return Err(problem);
             }
@@ -131,25 +133,26 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
-    use futures::stream::{self, StreamExt};
-    use http_body::Frame;
-    use http_body_util::{Full, StreamBody};
+    use futures::stream;
 
     use super::*;
     use crate::testing::TokioClock;
 
+    fn full(text: &str) -> impl Stream<Item = Result<Vec<u8>, String>> {
+        stream::iter([Ok(text.into())])
+    }
+
     #[tokio::test]
     async fn a_body_is_read_up_to_the_limit_and_no_further() {
         let budget = Budget::default();
-        let exact =
-            budget.read(Full::from("12345"), &HeaderMap::new(), 5, &TokioClock::start()).await.unwrap();
+        let exact = budget.read(full("12345"), &HeaderMap::new(), 5, &TokioClock::start()).await.unwrap();
         assert_eq!(exact.bytes(), b"12345");
         let mut polled = 0;
         let endless = stream::repeat_with(|| {
             polled += 1;
-            Ok::<_, String>(Frame::data(Bytes::from_static(b"12")))
+            Ok(b"12".to_vec())
         });
-        let result = budget.read(StreamBody::new(endless), &HeaderMap::new(), 5, &TokioClock::start()).await;
+        let result = budget.read(endless, &HeaderMap::new(), 5, &TokioClock::start()).await;
         assert!(matches!(result, Err(Problem::TooLarge { limit: "max_body_bytes", maximum: 5, .. })));
         assert_eq!(polled, 3);
     }
@@ -157,7 +160,7 @@ mod tests {
     #[tokio::test]
     async fn an_announced_length_beyond_the_limit_is_enough() {
         let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, 6.into())]);
-        let never = StreamBody::new(stream::pending::<Result<Frame<Bytes>, String>>());
+        let never = stream::pending();
         assert!(matches!(
             Budget::default().read(never, &headers, 5, &TokioClock::start()).await,
             Err(Problem::TooLarge { .. })
@@ -166,17 +169,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_breaks_off_is_incomplete() {
-        let broken = stream::iter([Ok(Frame::data(Bytes::from_static(b"{"))), Err("reset".to_owned())]);
-        let result =
-            Budget::default().read(StreamBody::new(broken), &HeaderMap::new(), 5, &TokioClock::start()).await;
+        let broken = stream::iter([Ok(b"{".to_vec()), Err("reset".to_owned())]);
+        let result = Budget::default().read(broken, &HeaderMap::new(), 5, &TokioClock::start()).await;
         assert!(matches!(result, Err(Problem::IncompleteBody(_))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_comes_to_an_end_is_given_up_and_its_bytes_are_free_again() {
         let budget = Budget::default();
-        let start = stream::iter([Ok::<_, String>(Frame::data(Bytes::from_static(b"{")))]);
-        let endless = StreamBody::new(start.chain(stream::pending()));
+        let start = stream::iter([Ok(b"{".to_vec())]);
+        let endless = start.chain(stream::pending());
         let result = budget.read(endless, &HeaderMap::new(), 5, &TokioClock::start()).await;
         assert!(matches!(result, Err(Problem::SlowBody)));
         assert_eq!(budget.0.get(), 0);
@@ -185,16 +187,16 @@ mod tests {
     #[tokio::test]
     async fn many_bodies_share_one_budget_and_give_it_back() {
         let budget = Budget::default();
-        let large = || Full::from(vec![b'x'; BUDGET_BYTES / 2]);
+        let large = || stream::iter([Ok(vec![b'x'; BUDGET_BYTES / 2])]);
         let first =
             budget.read(large(), &HeaderMap::new(), BUDGET_BYTES, &TokioClock::start()).await.unwrap();
         let second =
             budget.read(large(), &HeaderMap::new(), BUDGET_BYTES, &TokioClock::start()).await.unwrap();
         assert!(matches!(
-            budget.read(Full::from("x"), &HeaderMap::new(), 5, &TokioClock::start()).await,
+            budget.read(full("x"), &HeaderMap::new(), 5, &TokioClock::start()).await,
             Err(Problem::Busy)
         ));
         drop((first, second));
-        assert!(budget.read(Full::from("x"), &HeaderMap::new(), 5, &TokioClock::start()).await.is_ok());
+        assert!(budget.read(full("x"), &HeaderMap::new(), 5, &TokioClock::start()).await.is_ok());
     }
 }

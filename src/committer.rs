@@ -17,6 +17,10 @@ use crate::store::{Clock, Outcome, Store, StoreError};
 /// Events after which a group takes no further request.
 const GROUP_EVENTS: usize = 1024;
 
+/// Turns without another request after which no more are waited for. A request takes several from its
+/// connection to the queue: two are too few, more than four gain nothing.
+const GATHER_TURNS: usize = 4;
+
 /// How long a request waits for a database that others keep busy.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -54,12 +58,19 @@ struct Follower<S, C> {
     turn: oneshot::Sender<Turn<S, C>>,
 }
 
-/// The events of a request and when it came.
+/// The events of a request.
 struct Request {
     events: Rc<[NewEvent]>,
-    since: Duration,
+    /// When it first waited for a database that was busy. Few ever do, and a clock has its price.
+    since: Option<Duration>,
     /// Whether it is written by itself, because a group that it was in failed.
     alone: bool,
+}
+
+impl Request {
+    fn is_impatient(&mut self, now: Duration) -> bool {
+        now.saturating_sub(*self.since.get_or_insert(now)) >= PATIENCE
+    }
 }
 
 /// What a follower is woken for.
@@ -90,7 +101,7 @@ impl<S: Store, C: Clock> Committer<S, C> {
         if events.is_empty() {
             return Ok(vec![]);
         }
-        let request = Request { events, since: self.0.clock.now(), alone: false };
+        let request = Request { events, since: None, alone: false };
         let waiting = {
             let mut queue = self.0.queue.borrow_mut();
             if queue.led {
@@ -140,14 +151,16 @@ impl<S: Store, C: Clock> Leadership<S, C> {
         let shared = Rc::clone(&self.0);
         let mut group = Vec::new();
         loop {
+            shared.gather(&own).await;
             shared.fill(&mut group, &own);
             let requests = || std::iter::once(&own).chain(group.iter().map(|follower| &follower.request));
             let events: Vec<_> = requests().flat_map(|request| request.events.iter()).collect();
             let result = shared.store.append(&events).await;
             match result {
                 Err(StoreError::Busy) => {
-                    shared.dismiss_impatient(&mut group);
-                    if shared.is_impatient(&own) {
+                    let now = shared.clock.now();
+                    shared.dismiss_impatient(&mut group, now);
+                    if own.is_impatient(now) {
                         shared.put_back(group);
                         return Err(StoreError::Busy);
                     }
@@ -171,6 +184,27 @@ impl<S: Store, C: Clock> Leadership<S, C> {
 }
 
 impl<S: Store, C: Clock> Shared<S, C> {
+    /// Lets those queue up who are on their way, for as long as they keep coming: a sync of the disk costs
+    /// more than these turns. Who is alone loses some microseconds.
+    async fn gather(&self, own: &Request) {
+        loop {
+            let waiting = self.events_waiting();
+            if own.alone || own.events.len() + waiting >= GROUP_EVENTS {
+                return;
+            }
+            for _ in 0..GATHER_TURNS {
+                self.clock.yield_now().await;
+            }
+            if self.events_waiting() == waiting {
+                return;
+            }
+        }
+    }
+
+    fn events_waiting(&self) -> usize {
+        self.queue.borrow().followers.iter().map(|follower| follower.request.events.len()).sum()
+    }
+
     /// Takes waiting requests into the group until it is large enough.
     fn fill(&self, group: &mut Vec<Follower<S, C>>, own: &Request) {
         let mut queue = self.queue.borrow_mut();
@@ -194,14 +228,14 @@ impl<S: Store, C: Clock> Shared<S, C> {
         }
     }
 
-    fn is_impatient(&self, request: &Request) -> bool {
-        self.clock.now().saturating_sub(request.since) >= PATIENCE
-    }
-
-    /// Tells those who have waited long enough that the database is busy.
-    fn dismiss_impatient(&self, group: &mut Vec<Follower<S, C>>) {
-        for follower in group.extract_if(.., |follower| self.is_impatient(&follower.request)) {
+    /// Tells those who have waited long enough that the database is busy. Who is not in the group yet
+    /// begins to wait all the same.
+    fn dismiss_impatient(&self, group: &mut Vec<Follower<S, C>>, now: Duration) {
+        for follower in group.extract_if(.., |follower| follower.request.is_impatient(now)) {
             let _ = follower.turn.send(Turn::Done(Err(StoreError::Busy)));
+        }
+        for follower in self.queue.borrow_mut().followers.iter_mut() {
+            follower.request.since.get_or_insert(now);
         }
     }
 

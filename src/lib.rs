@@ -2,7 +2,7 @@
 //!
 //! The way of an event through the modules:
 //!
-//! - [`router`] sends a request to its resource in [`routes`];
+//! - [`request`] takes a request over from the host, and [`router`] sends it to its resource in [`routes`];
 //! - [`body`] and [`ingest`] turn its bytes into valid events, which [`event`] and [`payload`] define;
 //! - [`committer`] joins the events of concurrent requests into one write;
 //! - [`store`] writes them once and counts every delivery, in one statement;
@@ -10,8 +10,8 @@
 //!
 //! [`app`] is what the requests of an instance share, [`settings`] what an operator can set, and
 //! [`uptime`] knows when the service started. Nothing below the routes knows HTTP, and nothing above
-//! the store knows SQL. All but the entry below, [`store::spin`], [`uptime`] and the last step of
-//! [`reply`] is plain Rust, which is tested natively.
+//! the store knows SQL. All but the entry below, [`request`], [`store::spin`], [`uptime`] and the
+//! last step of [`reply`] is plain Rust, which is tested natively.
 
 pub mod app;
 pub mod body;
@@ -21,6 +21,7 @@ pub mod ingest;
 pub mod payload;
 pub mod problem;
 pub mod reply;
+pub mod request;
 pub mod router;
 pub mod routes;
 pub mod settings;

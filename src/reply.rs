@@ -51,7 +51,7 @@ pub(crate) use wire::send;
 
 mod wire {
     use futures::StreamExt;
-    use http::header;
+    use http::{StatusCode, header};
     use spin_sdk::wasip3::http::types::{ErrorCode, Fields, HeaderError, Response};
     use spin_sdk::wasip3::http_compat::BodyWriter;
     use spin_sdk::wasip3::wit_bindgen::{spawn, yield_async};
@@ -61,8 +61,9 @@ mod wire {
     /// Hands the answer to the host.
     ///
     /// Spin leaves Nagle's algorithm on: a head that goes out alone makes the body wait for the
-    /// client's delayed acknowledgement, 44 ms. So a body that is at hand has its length in the head and
-    /// is being written when the head is returned, for which the host needs two turns of the scheduler.
+    /// client's delayed acknowledgement, 44 ms. So a body that is at hand has its length in the head,
+    /// and its write is begun before the head is returned. The yield has the head returned when the host has
+    /// nothing else to do in this instance, so that nothing comes between its taking the head and the body.
     pub(crate) async fn send(reply: Reply, is_head: bool) -> Result<Response, ErrorCode> {
         let Reply { status, mut headers, body } = reply;
         if let Body::Full(bytes) = &body {
@@ -77,8 +78,10 @@ mod wire {
         let contents = if is_head { None } else { Some(contents) };
         let has_body = contents.is_some();
         let (response, _sent) = Response::new(headers, contents, trailers);
-        let _ = response.set_status_code(status.as_u16());
-        spawn(async move {
+        if status != StatusCode::OK {
+            let _ = response.set_status_code(status.as_u16());
+        }
+        let mut write = Box::pin(async move {
             let end = match body {
                 _ if !has_body => Ok(None),
                 Body::Full(bytes) => {
@@ -110,7 +113,9 @@ mod wire {
             drop(writer.stream_writer);
             let _ = writer.result_writer.write(end).await;
         });
-        yield_async().await;
+        if futures::poll!(&mut write).is_pending() {
+            spawn(write);
+        }
         yield_async().await;
         Ok(response)
     }

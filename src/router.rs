@@ -1,8 +1,6 @@
 //! The whole route table: which resource answers which path and method.
 
-use std::fmt::Display;
-
-use bytes::Bytes;
+use futures::Stream;
 use http::{Method, Request};
 
 use crate::app::App;
@@ -16,7 +14,7 @@ pub async fn answer<S, C, B>(app: &App<S, C>, request: Request<B>) -> Reply
 where
     S: Store,
     C: Clock,
-    B: http_body::Body<Data = Bytes, Error: Display>,
+    B: Stream<Item = Result<Vec<u8>, String>>,
 {
     route(app, request).await.unwrap_or_else(Problem::into_reply)
 }
@@ -25,7 +23,7 @@ async fn route<S, C, B>(app: &App<S, C>, request: Request<B>) -> Result<Reply, P
 where
     S: Store,
     C: Clock,
-    B: http_body::Body<Data = Bytes, Error: Display>,
+    B: Stream<Item = Result<Vec<u8>, String>>,
 {
     let query = request.uri().query().unwrap_or_default();
     match request.uri().path() {

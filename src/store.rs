@@ -120,6 +120,9 @@ pub trait Clock: 'static {
 
     /// Waits without blocking others.
     async fn sleep(&self, duration: Duration);
+
+    /// Lets others go first who can go on at once.
+    async fn yield_now(&self);
 }
 
 #[cfg(test)]

@@ -41,4 +41,8 @@ impl Clock for TokioClock {
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }
+
+    async fn yield_now(&self) {
+        tokio::task::yield_now().await;
+    }
 }

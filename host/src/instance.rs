@@ -4,9 +4,9 @@
 //! component fast is that requests of one instance share a write, and more instances than cores only
 //! contend for the write lock.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -62,10 +62,36 @@ pub struct Services {
     pub stores: Stores,
 }
 
-/// The running instances.
+/// The component, ready to be instantiated.
+#[derive(Clone)]
+pub struct Program {
+    service: ServicePre<Guest>,
+    services: Arc<Services>,
+}
+
+impl Program {
+    /// Compiles the component, or takes it from the cache.
+    pub fn load(source: &Path, services: Services) -> Result<Self> {
+        let engine = engine()?;
+        let component = compile(&engine, source)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        p3::add_to_linker(&mut linker)?;
+        Spin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest)?;
+        let service = linker
+            .instantiate_pre(&component)
+            .and_then(ServicePre::new)
+            .map_err(anyhow::Error::from)
+            .with_context(|| format!("{} needs something that this host does not have", source.display()))?;
+        Ok(Self { service, services: Arc::new(services) })
+    }
+}
+
+/// Running instances, all on the thread that started them.
 pub struct Instances {
     queues: Vec<mpsc::Sender<Job>>,
-    next: AtomicUsize,
+    next: Cell<usize>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -75,33 +101,21 @@ struct Job {
 }
 
 impl Instances {
-    /// Compiles the component, or takes it from the cache, and starts so many instances of it.
-    pub fn start(source: &Path, services: Arc<Services>, count: usize) -> Result<Self> {
-        let engine = engine()?;
-        let component = compile(&engine, source)?;
-        let mut linker = Linker::new(&engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-        p3::add_to_linker(&mut linker)?;
-        Spin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest)?;
-        let program = linker
-            .instantiate_pre(&component)
-            .and_then(ServicePre::new)
-            .map_err(anyhow::Error::from)
-            .with_context(|| format!("{} needs something that this host does not have", source.display()))?;
-
+    /// Starts so many instances as tasks of this thread.
+    pub fn start(program: &Program, count: usize) -> Self {
         let (mut queues, mut tasks) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let (queue, jobs) = mpsc::channel(QUEUE);
             queues.push(queue);
-            tasks.push(tokio::spawn(run(program.clone(), Arc::clone(&services), jobs)));
+            tasks.push(tokio::task::spawn_local(run(program.clone(), jobs)));
         }
-        Ok(Self { queues, next: AtomicUsize::new(0), tasks })
+        Self { queues, next: Cell::new(0), tasks }
     }
 
     /// Has one of the instances answer, in turn.
     pub async fn handle(&self, request: Request) -> Result<Response> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.queues.len();
+        let turn = self.next.get();
+        self.next.set((turn + 1) % self.queues.len());
         let (response, answered) = oneshot::channel();
         let job = Job { request, response };
         self.queues[turn].send(job).await.map_err(|_| anyhow!("the instance has ended"))?;
@@ -136,23 +150,20 @@ fn compile(engine: &Engine, source: &Path) -> Result<Component> {
 }
 
 /// Runs instances one after another: a trap ends one, and with it its requests, but no more than that.
-async fn run(program: ServicePre<Guest>, services: Arc<Services>, mut jobs: mpsc::Receiver<Job>) {
-    while let Err(error) = run_one(&program, &services, &mut jobs).await {
+async fn run(program: Program, mut jobs: mpsc::Receiver<Job>) {
+    while let Err(error) = run_one(&program, &mut jobs).await {
         eprintln!("error: an instance ended and is replaced: {error:?}");
     }
 }
 
 /// Runs one instance until there are no more requests to come.
-async fn run_one(
-    program: &ServicePre<Guest>,
-    services: &Arc<Services>,
-    jobs: &mut mpsc::Receiver<Job>,
-) -> wasmtime::Result<()> {
+async fn run_one(program: &Program, jobs: &mut mpsc::Receiver<Job>) -> wasmtime::Result<()> {
     // Not before the first request: an instance that fails to start must not be started in a loop.
     let Some(first) = jobs.recv().await else { return Ok(()) };
-    let mut store = Store::new(program.engine(), Guest::new(Arc::clone(services)));
+    let Program { service, services } = program;
+    let mut store = Store::new(service.engine(), Guest::new(Arc::clone(services)));
     store.limiter(|guest| &mut guest.limits);
-    let service = program.instantiate_async(&mut store).await?;
+    let service = service.instantiate_async(&mut store).await?;
     store
         .run_concurrent(async |accessor| {
             let mut running = FuturesUnordered::new();

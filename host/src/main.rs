@@ -6,7 +6,8 @@
 //! - [`manifest`] and [`runtime_config`] read the files into an [`manifest::App`] and its stores;
 //! - [`instance`] compiles the component and runs requests in a few long-lived instances of it;
 //! - [`sqlite`], [`key_value`] and [`variables`] are what Spin offers a component;
-//! - [`server`] speaks HTTP/1.1 with clients.
+//! - [`server`] accepts connections, and each [`worker`], a thread with instances of its own, speaks
+//!   HTTP/1.1 on its share of them.
 
 mod instance;
 mod key_value;
@@ -15,18 +16,19 @@ mod runtime_config;
 mod server;
 mod sqlite;
 mod variables;
+mod worker;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::instance::{Instances, Services};
+use crate::instance::{Program, Services};
 use crate::manifest::App;
 use crate::runtime_config::Stores;
+use crate::worker::Worker;
 
 /// Serves one Spin component: the HTTP trigger, variables, SQLite and key-value of spin.toml.
 #[derive(Parser)]
@@ -65,7 +67,7 @@ fn key_value_pair(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let options = Options::parse();
     let app = App::load(&options.manifest)?;
@@ -73,12 +75,21 @@ async fn main() -> Result<()> {
     let variables = variables::resolve(&app, &given, |key| std::env::var(key).ok())?;
     let stores = Stores::open(&app, options.runtime_config_file.as_deref(), &options.state_dir)?;
 
-    let services = Arc::new(Services { variables, stores });
-    let instances = Instances::start(&app.source, services, usize::from(options.instances))?;
+    let program = Program::load(&app.source, Services { variables, stores })?;
+    let workers = start(&program, usize::from(options.instances))?;
     let listener = server::bind(options.listen)?;
     // Before anybody is told that we serve: whoever is may end us at once.
     let end = server::End::listen()?;
     println!("Serving http://{}", listener.local_addr().context("the listening socket has no address")?);
-    server::serve(listener, instances, end).await;
+    server::serve(listener, workers, end).await;
     Ok(())
+}
+
+/// Spreads the instances over as many threads as there are cores to run them.
+fn start(program: &Program, instances: usize) -> Result<Vec<Worker>> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let threads = instances.min(cores);
+    (0..threads)
+        .map(|thread| Worker::start(program.clone(), (instances - thread).div_ceil(threads)))
+        .collect()
 }

@@ -22,6 +22,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A database that connections can be opened to.
 pub struct Database {
     uri: String,
+    turn: Turn,
     /// A database in memory lives as long as a connection to it.
     _keep: Option<Mutex<rusqlite::Connection>>,
 }
@@ -32,10 +33,10 @@ impl Database {
         let Some(path) = path else {
             let uri = format!("file:/{label}?vfs=memdb");
             let keep = rusqlite::Connection::open(&uri).context("cannot open a database in memory")?;
-            return Ok(Self { uri, _keep: Some(Mutex::new(keep)) });
+            return Ok(Self { uri, turn: Turn::default(), _keep: Some(Mutex::new(keep)) });
         };
         let uri = path.to_str().context("the path of a database must be UTF-8")?.to_owned();
-        Ok(Self { uri, _keep: None })
+        Ok(Self { uri, turn: Turn::default(), _keep: None })
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {
@@ -44,17 +45,42 @@ impl Database {
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
         // Spin denies this too: a component must not reach other files.
         connection.set_limit(rusqlite::limits::Limit::SQLITE_LIMIT_ATTACHED, 0)?;
-        Ok(Connection(Arc::new(Mutex::new(connection))))
+        Ok(Connection { connection: Arc::new(Mutex::new(connection)), turn: Arc::clone(&self.turn) })
     }
 }
 
+/// Whose turn it is to write. SQLite takes one writer at a time, and whoever finds one at work sleeps for a
+/// millisecond or more: this wakes the next as soon as a statement has ended.
+type Turn = Arc<Mutex<()>>;
+
 /// A connection, shared with the statement that runs on it.
 #[derive(Clone)]
-pub struct Connection(Arc<Mutex<rusqlite::Connection>>);
+pub struct Connection {
+    connection: Arc<Mutex<rusqlite::Connection>>,
+    turn: Turn,
+}
 
 impl Connection {
     fn lock(&self) -> MutexGuard<'_, rusqlite::Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a statement to its end. It blocks.
+    fn execute(&self, statement: &str, parameters: &[Value]) -> rusqlite::Result<Rows> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(statement)?;
+        // Within a transaction the lock is held already, or SQLite says who holds it.
+        let writes = connection.is_autocommit() && !statement.readonly();
+        let _turn = writes.then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        let columns: Vec<String> = statement.column_names().map(Into::into).collect();
+        let read_row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<RowResult> {
+            let values = (0..columns.len()).map(|column| row.get_ref(column).map(value));
+            Ok(RowResult { values: values.collect::<Result<_, _>>()? })
+        };
+        let rows = statement
+            .query_map(rusqlite::params_from_iter(parameters), read_row)?
+            .collect::<Result<_, _>>()?;
+        Ok(Rows { columns, rows })
     }
 }
 
@@ -67,22 +93,6 @@ struct Rows {
 /// Runs `work` where blocking is allowed.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Io(error.to_string()))
-}
-
-fn execute(
-    connection: &rusqlite::Connection,
-    statement: &str,
-    parameters: &[Value],
-) -> rusqlite::Result<Rows> {
-    let mut statement = connection.prepare_cached(statement)?;
-    let columns: Vec<String> = statement.column_names().map(Into::into).collect();
-    let read_row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<RowResult> {
-        let values = (0..columns.len()).map(|column| row.get_ref(column).map(value));
-        Ok(RowResult { values: values.collect::<Result<_, _>>()? })
-    };
-    let rows =
-        statement.query_map(rusqlite::params_from_iter(parameters), read_row)?.collect::<Result<_, _>>()?;
-    Ok(Rows { columns, rows })
 }
 
 fn value(value: ValueRef<'_>) -> Value {
@@ -130,7 +140,7 @@ impl HostConnection for Guest {
         parameters: Vec<Value>,
     ) -> Result<QueryResult, Error> {
         let connection = self.connection(&connection)?;
-        let Rows { columns, rows } = execute(&connection.lock(), &statement, &parameters)?;
+        let Rows { columns, rows } = connection.execute(&statement, &parameters)?;
         Ok(QueryResult { columns, rows })
     }
 
@@ -170,8 +180,7 @@ impl HostConnectionWithStore<Guest> for HasSelf<Guest> {
         parameters: Vec<Value>,
     ) -> Result<StreamedRows, Error> {
         let connection = store.with(|mut access| access.get().connection(&connection))?;
-        let Rows { columns, rows } =
-            blocking(move || execute(&connection.lock(), &statement, &parameters)).await??;
+        let Rows { columns, rows } = blocking(move || connection.execute(&statement, &parameters)).await??;
         store
             .with(|mut access| {
                 let rows = StreamReader::new(&mut access, rows)?;

@@ -72,6 +72,16 @@ fn many(prefix: &str, count: usize) -> Rc<[NewEvent]> {
     (0..count).map(|n| event(format!("{prefix}{n}"))).collect()
 }
 
+/// Commits so many milliseconds from now.
+async fn later(
+    committer: &Committer<FakeStore, TokioClock>,
+    millis: u64,
+    events: Rc<[NewEvent]>,
+) -> Committed {
+    sleep(Duration::from_millis(millis)).await;
+    committer.commit(events).await
+}
+
 fn seqs(committed: Committed) -> Vec<Seq> {
     committed.unwrap().iter().map(|outcome| outcome.seq).collect()
 }
@@ -93,7 +103,7 @@ async fn no_events_are_no_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_come_during_a_write_share_the_next_and_each_gets_its_own_outcomes() {
+async fn requests_that_come_together_share_a_write_and_each_gets_its_own_outcomes() {
     let (committer, store) = committer();
     let requests = [events(["a"]), events(["b", "c"]), events(["d"]), events(["e", "f", "g"])];
     let outcomes = join_all(requests.map(|request| committer.commit(request))).await;
@@ -101,19 +111,23 @@ async fn requests_that_come_during_a_write_share_the_next_and_each_gets_its_own_
         outcomes.into_iter().map(seqs).collect::<Vec<_>>(),
         [vec![1], vec![2, 3], vec![4], vec![5, 6, 7]]
     );
-    assert_eq!(*store.writes.borrow(), [vec!["a"], vec!["b", "c", "d", "e", "f", "g"]]);
+    assert_eq!(*store.writes.borrow(), [["a", "b", "c", "d", "e", "f", "g"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_come_during_a_write_share_the_next() {
+    let (committer, store) = committer();
+    let requests = [(0, "a"), (1, "b"), (2, "c"), (9, "d"), (11, "e")];
+    join_all(requests.map(|(millis, id)| later(&committer, millis, events([id])))).await;
+    assert_eq!(*store.writes.borrow(), [vec!["a"], vec!["b", "c", "d"], vec!["e"]]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_does_not_wait_for_the_groups_after_its_own() {
     let (committer, _) = committer();
     let start = Instant::now();
-    let timed = |id| committer.commit(events([id])).map(move |_| start.elapsed());
-    let late = async {
-        sleep(WRITE + WRITE / 2).await;
-        timed("c").await
-    };
-    let (first, second, third) = futures::join!(timed("a"), timed("b"), late);
+    let timed = |millis, id| later(&committer, millis, events([id])).map(move |_| start.elapsed());
+    let (first, second, third) = futures::join!(timed(0, "a"), timed(5, "b"), timed(15, "c"));
     assert_eq!((first, second, third), (WRITE, WRITE * 2, WRITE * 3));
 }
 
@@ -123,17 +137,14 @@ async fn a_group_is_bounded() {
     let sizes = [1, 600, 600, 600, 5000, 1];
     join_all(sizes.map(|size| committer.commit(many("e", size)))).await;
     let writes: Vec<_> = store.writes.borrow().iter().map(Vec::len).collect();
-    assert_eq!(writes, [1, 1200, 5600, 1]);
+    assert_eq!(writes, [1201, 5600, 1]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_database_is_tried_again_with_all_who_came_meanwhile() {
     let (committer, store) = committer();
     store.busy_until.set(Some(Instant::now() + Duration::from_secs(1)));
-    let late = async {
-        sleep(Duration::from_millis(500)).await;
-        committer.commit(events(["b"])).await
-    };
+    let late = later(&committer, 500, events(["b"]));
     let (first, second) = futures::join!(committer.commit(events(["a"])), late);
     assert_eq!((seqs(first), seqs(second)), (vec![1], vec![2]));
     assert_eq!(*store.writes.borrow(), [["a", "b"]]);
@@ -192,18 +203,9 @@ async fn who_is_written_alone_after_a_failure_waits_for_a_busy_database_like_any
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_goes_away_leaves_its_group_uncertain_and_the_queue_led() {
     let (committer, store) = committer();
-    let leader = async {
-        sleep(WRITE / 2).await; // behind the first, so that it leads a group with the next
-        timeout(WRITE, committer.commit(events(["b"]))).await
-    };
-    let follower = async {
-        sleep(WRITE / 2).await;
-        committer.commit(events(["c"])).await
-    };
-    let late = async {
-        sleep(WRITE + WRITE / 4).await;
-        committer.commit(events(["d"])).await
-    };
+    let leader = timeout(WRITE + WRITE / 2, later(&committer, 5, events(["b"])));
+    let follower = later(&committer, 5, events(["c"])); // behind the first, in a group with the leader
+    let late = later(&committer, 12, events(["d"]));
     let (first, gone, follower, late) =
         futures::join!(committer.commit(events(["a"])), leader, follower, late);
     assert!(first.is_ok() && gone.is_err());
@@ -215,9 +217,9 @@ async fn a_leader_that_goes_away_leaves_its_group_uncertain_and_the_queue_led() 
 #[tokio::test(start_paused = true)]
 async fn who_goes_away_while_it_waits_is_not_written() {
     let (committer, store) = committer();
-    let gone = timeout(WRITE / 2, committer.commit(events(["b"])));
-    let (first, gone, third) =
-        futures::join!(committer.commit(events(["a"])), gone, committer.commit(events(["c"])));
+    let gone = timeout(WRITE / 2, later(&committer, 1, events(["b"])));
+    let third = later(&committer, 2, events(["c"]));
+    let (first, gone, third) = futures::join!(committer.commit(events(["a"])), gone, third);
     assert!(first.is_ok() && gone.is_err() && third.is_ok());
     assert_eq!(*store.writes.borrow(), [["a"], ["c"]]);
 }
@@ -228,7 +230,10 @@ async fn leadership_handed_to_one_who_goes_away_is_not_lost() {
     let mut first = Box::pin(committer.commit(events(["a"])));
     let mut second = Box::pin(committer.commit(events(["b"])));
     let mut third = Box::pin(committer.commit(events(["c"])));
-    for waiting in [&mut first, &mut second, &mut third] {
+    for _ in 0..=GATHER_TURNS {
+        assert!((&mut first).now_or_never().is_none()); // it gathers nobody, and begins to write
+    }
+    for waiting in [&mut second, &mut third] {
         assert!(waiting.now_or_never().is_none());
     }
     assert!(first.await.is_ok());

@@ -1,9 +1,8 @@
 //! `POST /publish`: takes events and says what became of each.
 
-use std::fmt::Display;
 use std::rc::Rc;
 
-use bytes::Bytes;
+use futures::Stream;
 use http::{HeaderMap, HeaderName, Request, StatusCode, header};
 use serde::Serialize;
 
@@ -36,7 +35,7 @@ pub async fn post<S, C, B>(app: &App<S, C>, request: Request<B>) -> Result<Reply
 where
     S: Store,
     C: Clock,
-    B: http_body::Body<Data = Bytes, Error: Display>,
+    B: Stream<Item = Result<Vec<u8>, String>>,
 {
     let (head, body) = request.into_parts();
     check_media_type(&head.headers)?;

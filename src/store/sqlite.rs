@@ -43,8 +43,12 @@ const MIGRATIONS: [&str; 5] = [
 
 /// What a connection is told when it is opened. The first of them leaves waiting for a lock to us,
 /// who can do better than to block. A server across the network knows none of these and needs none.
-const PRAGMAS: [&str; 3] =
-    ["pragma busy_timeout = 0", "pragma journal_mode = wal", "pragma synchronous = full"];
+const PRAGMAS: [&str; 4] = [
+    "pragma busy_timeout = 0",
+    "pragma journal_mode = wal",
+    "pragma synchronous = full",
+    "pragma wal_autocheckpoint = 4000",
+];
 
 /// Rows of the largest append: a power of two whose parameters SQLite still takes (32,766).
 const MAX_ROWS: usize = 4096;
