@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use rusqlite::{Connection, params_from_iter, types::Value};
 
-use crate::workload::Ids;
+use crate::workload::{Ids, Repeating};
 
 const SCHEMA: [&str; 5] = [
     include_str!("../../src/store/migrations/0001_events.sql"),
@@ -16,10 +16,13 @@ const SCHEMA: [&str; 5] = [
 ];
 
 /// Rows a second, at so many of them a commit: one prepared statement, its parameters bound anew.
-pub fn rows_per_second(rows: usize, duration: Duration) -> Result<f64> {
+/// A share of the rows, from 0 to 1, has been sent before.
+pub fn rows_per_second(rows: usize, duplicates: f64, duration: Duration) -> Result<f64> {
     let directory = tempfile::tempdir()?;
     let db = Connection::open(directory.path().join("events.db"))?;
-    db.execute_batch("pragma journal_mode = wal; pragma synchronous = full")?;
+    db.execute_batch(
+        "pragma journal_mode = wal; pragma synchronous = full; pragma wal_autocheckpoint = 4000",
+    )?;
     for statement in SCHEMA {
         db.execute_batch(statement)?;
     }
@@ -31,7 +34,7 @@ pub fn rows_per_second(rows: usize, duration: Duration) -> Result<f64> {
          conflicts = conflicts + (digest <> excluded.digest), redelivered_at = excluded.received_at"
     ))?;
     let text = |text: &str| Value::Text(text.to_owned());
-    let mut ids = Ids::ordered("native");
+    let mut ids = Repeating::new(Ids::ordered("native"), duplicates);
     let mut stored = 0;
     let mut busy = Duration::ZERO;
     while busy < duration {

@@ -49,39 +49,54 @@ impl Ids {
     }
 }
 
-/// A producer that publishes batches of events, of which a share has been sent before.
+/// Ids of which a share has been sent before, any of them as likely as any other: the hardest case for a
+/// database, which has to change an old row for each.
 #[derive(Clone)]
-pub struct Producer {
+pub struct Repeating {
     ids: Ids,
-    /// Events a request; 1 is a single event and no array.
-    batch: usize,
-    /// How likely an event is a repetition, from 0 to 1.
-    duplicates: f64,
+    /// How likely an id is a repetition, from 0 to 1.
+    share: f64,
     sent: Vec<String>,
     random: fastrand::Rng,
+}
+
+impl Repeating {
+    /// Repeats such a share of these ids.
+    pub fn new(ids: Ids, share: f64) -> Self {
+        Self { ids, share, sent: Vec::new(), random: fastrand::Rng::with_seed(7) }
+    }
+
+    /// The next id.
+    pub fn next(&mut self) -> String {
+        if self.share == 0.0 {
+            return self.ids.next();
+        }
+        if !self.sent.is_empty() && self.random.f64() < self.share {
+            return self.sent[self.random.usize(..self.sent.len())].clone();
+        }
+        let id = self.ids.next();
+        self.sent.push(id.clone());
+        id
+    }
+}
+
+/// A producer that publishes batches of events.
+#[derive(Clone)]
+pub struct Producer {
+    ids: Repeating,
+    /// Events a request; 1 is a single event and no array.
+    batch: usize,
 }
 
 impl Producer {
     /// One producer. `ids` must be its own.
     pub fn new(ids: Ids, batch: usize, duplicates: f64) -> Self {
-        Self { ids, batch, duplicates, sent: Vec::new(), random: fastrand::Rng::with_seed(7) }
-    }
-
-    fn id(&mut self) -> String {
-        if self.duplicates > 0.0 {
-            if !self.sent.is_empty() && self.random.f64() < self.duplicates {
-                return self.sent[self.random.usize(..self.sent.len())].clone();
-            }
-            let id = self.ids.next();
-            self.sent.push(id.clone());
-            return id;
-        }
-        self.ids.next()
+        Self { ids: Repeating::new(ids, duplicates), batch }
     }
 
     fn event(&mut self, body: &mut Vec<u8>) {
         body.extend_from_slice(br#"{"topic":"bench","event_id":""#);
-        body.extend_from_slice(self.id().as_bytes());
+        body.extend_from_slice(self.ids.next().as_bytes());
         body.extend_from_slice(br#"","timestamp":"2026-11-21T01:00:00.123Z","source":"bench","payload":"#);
         body.extend_from_slice(PAYLOAD.as_bytes());
         body.push(b'}');

@@ -69,17 +69,23 @@ impl Connection {
     fn execute(&self, statement: &str, parameters: &[Value]) -> rusqlite::Result<Rows> {
         let connection = self.lock();
         let mut statement = connection.prepare_cached(statement)?;
+        if parameters.len() != statement.parameter_count() {
+            let expected = statement.parameter_count();
+            return Err(rusqlite::Error::InvalidParameterCount(parameters.len(), expected));
+        }
+        for (parameter, value) in (1..).zip(parameters) {
+            statement.raw_bind_parameter(parameter, value)?;
+        }
         // Within a transaction the lock is held already, or SQLite says who holds it.
         let writes = connection.is_autocommit() && !statement.readonly();
         let _turn = writes.then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
         let columns: Vec<String> = statement.column_names().map(Into::into).collect();
-        let read_row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<RowResult> {
+        let mut query = statement.raw_query();
+        let mut rows = Vec::new();
+        while let Some(row) = query.next()? {
             let values = (0..columns.len()).map(|column| row.get_ref(column).map(value));
-            Ok(RowResult { values: values.collect::<Result<_, _>>()? })
-        };
-        let rows = statement
-            .query_map(rusqlite::params_from_iter(parameters), read_row)?
-            .collect::<Result<_, _>>()?;
+            rows.push(RowResult { values: values.collect::<Result<_, _>>()? });
+        }
         Ok(Rows { columns, rows })
     }
 }

@@ -18,14 +18,29 @@ select
 from (
     select * from events
     where seq > ?1 and /* filter */ true and seq <= (
-        select max(seq) from (
-            select seq, sum(octet_length(payload)) over (order by seq rows unbounded preceding) - octet_length(payload) as before
-            from events
-            where seq > ?1 and seq <= ?2 and /* filter */ true
-            order by seq
-            limit ?3
+        select case
+            when bytes < ?4 then last
+            -- Too many bytes: only a window over the lengths tells where to end, and it takes its time.
+            else (
+                select max(seq) from (
+                    select seq, sum(octet_length(payload)) over (order by seq rows unbounded preceding) - octet_length(payload) as before
+                    from events
+                    where seq > ?1 and seq <= ?2 and /* filter */ true
+                    order by seq
+                    limit ?3
+                )
+                where before < ?4
+            )
+        end
+        from (
+            select max(seq) as last, sum(length) as bytes
+            from (
+                select seq, octet_length(payload) as length from events
+                where seq > ?1 and seq <= ?2 and /* filter */ true
+                order by seq
+                limit ?3
+            )
         )
-        where before < ?4
     )
     order by seq
 )

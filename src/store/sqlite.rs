@@ -42,7 +42,8 @@ const MIGRATIONS: [&str; 5] = [
 ];
 
 /// What a connection is told when it is opened. The first of them leaves waiting for a lock to us,
-/// who can do better than to block. A server across the network knows none of these and needs none.
+/// who can do better than to block, and the last has busy pages copied to the database less often. A server
+/// across the network knows none of these and needs none.
 const PRAGMAS: [&str; 4] = [
     "pragma busy_timeout = 0",
     "pragma journal_mode = wal",
@@ -184,7 +185,12 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
             push_row(&mut parameters, event);
         }
         parameters.resize_with(1 + rows * ROW_PARAMETERS, || Value::Null);
-        connection.execute(&self.append_text(rows), parameters).await.map_err(StoreError::of_write)?;
+        let returned =
+            connection.execute(&self.append_text(rows), parameters).await.map_err(StoreError::of_write)?;
+        if let ([event], [row]) = (events, returned.as_slice()) {
+            let outcome = outcome_of(event, row).map_err(StoreError::after_write)?;
+            return Ok(vec![outcome]);
+        }
         self.patiently(async || self.outcomes(connection, commit_id, events).await)
             .await
             .map_err(StoreError::after_write)
@@ -234,7 +240,8 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
         let mut texts = self.appends.borrow_mut();
         let text = texts.entry(rows).or_insert_with(|| {
             let values: Vec<_> = (0..rows).map(|index| format!("(?1+{index},?,?,?,?,?,?,?)")).collect();
-            [include_str!("append_head.sql"), &values.join(","), include_str!("append_tail.sql")]
+            let returning = if rows == 1 { include_str!("append_returning.sql") } else { "" };
+            [include_str!("append_head.sql"), &values.join(","), include_str!("append_tail.sql"), returning]
                 .concat()
                 .into()
         });
@@ -365,6 +372,17 @@ fn push_row(parameters: &mut Vec<Value>, event: &NewEvent) {
     parameters.push(Value::Text(event.payload.as_json().to_owned()));
     parameters.push(Value::Integer(event.payload.digest()));
     parameters.push(Value::Text(event.received_at.as_stored().to_owned()));
+}
+
+/// What became of an event, from the row that its own append returned.
+fn outcome_of(event: &NewEvent, row: &[Value]) -> Result<Outcome, StoreError> {
+    let (seq, deliveries, digest) = (integer(row, 0)?, integer(row, 1)?, integer(row, 2)?);
+    let status = match deliveries {
+        1 => Status::Stored,
+        _ if digest == event.payload.digest() => Status::Duplicate,
+        _ => Status::Conflict,
+    };
+    Ok(Outcome { seq, status })
 }
 
 /// How the stored events of the same identities relate to these deliveries of them.
