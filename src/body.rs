@@ -35,6 +35,16 @@ impl RequestBody {
         &self.bytes
     }
 
+    /// Puts what the body became in its place.
+    ///
+    /// # Errors
+    /// [`Problem::Busy`] when the budget is used up.
+    pub fn replace(&mut self, bytes: Vec<u8>) -> Result<(), Problem> {
+        self.budget.0.set(self.budget.0.get() - self.bytes.len());
+        self.bytes = Vec::new();
+        self.push(bytes)
+    }
+
     fn push(&mut self, chunk: Vec<u8>) -> Result<(), Problem> {
         let used = self.budget.0.get() + chunk.len();
         if used > BUDGET_BYTES {

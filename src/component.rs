@@ -11,15 +11,25 @@ use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
 use spin_sdk::wasip3::random::random::get_random_u64;
 use tokio::sync::OnceCell;
 
-use crate::app::App;
+use crate::app::{App, Platform};
 use crate::problem::Problem;
+use crate::replay::KeyValue;
 use crate::settings::Settings;
 use crate::store::Clock;
 use crate::store::spin::DefaultDatabase;
 use crate::store::sqlite::SqliteStore;
 use crate::{reply, request, router, uptime};
 
-type Service = App<SqliteStore<DefaultDatabase, SpinClock>, SpinClock>;
+type Service = App<Spin>;
+
+/// What Spin offers.
+struct Spin;
+
+impl Platform for Spin {
+    type Store = SqliteStore<DefaultDatabase, SpinClock>;
+    type KeyValue = DefaultKeyValue;
+    type Clock = SpinClock;
+}
 
 thread_local! {
     /// Made by the first request of the instance, shared by all.
@@ -54,13 +64,28 @@ async fn start() -> anyhow::Result<Service> {
         variables.insert(name, value.with_context(|| format!("variable {name}"))?);
     }
     let settings = Settings::read(|name| variables.get(name).cloned().unwrap_or_default())?;
-    let started_at = match settings.started_at {
-        Some(moment) => moment,
+    let started_at = match &settings.started_at {
+        Some(moment) => moment.clone(),
         None => uptime::since_mark().await,
     };
     let clock = SpinClock(Instant::now());
     let store = SqliteStore::new(DefaultDatabase, clock, get_random_u64());
-    Ok(App::new(settings.limits, started_at, store, clock, get_random_u64()))
+    Ok(App::new(settings, started_at, store, DefaultKeyValue, clock, get_random_u64()))
+}
+
+/// The key-value store that the manifest calls `default`.
+struct DefaultKeyValue;
+
+impl KeyValue for DefaultKeyValue {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
+        let store = spin_sdk::key_value::Store::open_default().await.map_err(|error| error.to_string())?;
+        store.get(key).await.map_err(|error| error.to_string())
+    }
+
+    async fn set(&self, key: &str, value: &[u8]) -> Result<(), String> {
+        let store = spin_sdk::key_value::Store::open_default().await.map_err(|error| error.to_string())?;
+        store.set(key, value).await.map_err(|error| error.to_string())
+    }
 }
 
 /// The host's clock, from the start of the instance.

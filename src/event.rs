@@ -16,21 +16,26 @@ pub struct NewEvent {
     pub topic: Topic,
     /// Second half of the identity: unique within the topic.
     pub event_id: EventId,
-    /// When it happened; the time of receipt if the producer did not say.
-    pub timestamp: Timestamp,
+    /// When it happened; the time of receipt stands in if the producer did not say.
+    pub timestamp: Option<Timestamp>,
     /// Who sent it, if the producer said.
     pub source: Option<Source>,
     /// What happened.
     pub payload: Payload,
-    /// When this delivery arrived here.
-    pub received_at: Timestamp,
+    /// A JSON object of what else a CloudEvent says of itself.
+    pub attributes: Option<String>,
 }
 
 impl NewEvent {
-    /// Bytes of what the event stores of its own: topic, event id, source and payload.
+    /// Bytes of what the event stores of its own: topic, event id, source, payload and attributes.
     pub fn stored_bytes(&self) -> usize {
         let source = self.source.as_ref().map_or(0, |source| source.as_str().len());
-        self.topic.as_str().len() + self.event_id.as_str().len() + source + self.payload.as_json().len()
+        let attributes = self.attributes.as_ref().map_or(0, String::len);
+        self.topic.as_str().len()
+            + self.event_id.as_str().len()
+            + source
+            + self.payload.as_json().len()
+            + attributes
     }
 }
 
@@ -111,7 +116,7 @@ fn check_length(text: &str) -> Result<(), InvalidField> {
 ///
 /// Kept as the text `YYYY-MM-DDTHH:MM:SS[.fraction]` without an offset and without trailing zeros in
 /// the fraction: in this form, and not with a `Z` behind it, texts sort as the moments do.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(String);
 
 impl Timestamp {

@@ -24,6 +24,23 @@ pub enum Problem {
         /// What is wrong with it, as a phrase that follows the name.
         message: String,
     },
+    /// 400: a header has a bad value.
+    #[error("header '{name}' {message}")]
+    InvalidHeader {
+        /// The header at fault.
+        name: &'static str,
+        /// What is wrong with it, as a phrase that follows the name.
+        message: String,
+    },
+    /// 401: a token is needed, and none that is known was presented.
+    #[error("{}", if *presented { "the token is not known here" } else { "this needs a token: authorization: Bearer <token>" })]
+    Unauthorized {
+        /// Whether there was a token at all.
+        presented: bool,
+    },
+    /// 403: the token is known, but for something else.
+    #[error("this token is not for this")]
+    Forbidden,
     /// 404: no such resource.
     #[error("there is nothing at this path")]
     NotFound,
@@ -35,9 +52,15 @@ pub enum Problem {
         /// The methods that are, as the value of `Allow`.
         allow: &'static str,
     },
+    /// 406: no accepted form is known here.
+    #[error("what is accepted is not known here; known are: {0}")]
+    NotAcceptable(String),
     /// 408: the body takes too long.
     #[error("the body took too long to arrive")]
     SlowBody,
+    /// 409: a request with the same key is running.
+    #[error("a request with this idempotency-key is being carried out; try again when it has ended")]
+    IdempotencyKeyInUse,
     /// 413: the request passes a limit.
     #[error("{what} exceeds the limit {limit} of {maximum}")]
     TooLarge {
@@ -54,6 +77,9 @@ pub enum Problem {
     /// 422: events break a rule; all that is wrong is listed.
     #[error("{} of the events in this request cannot be stored, so none was", .0.events)]
     InvalidEvents(Invalid),
+    /// 422: the key was used for another body.
+    #[error("this idempotency-key was used for another body within the last 24 hours")]
+    IdempotencyKeyMismatch,
     /// 500: a fault of the service. The cause goes to the log.
     #[error("the request failed here, not because of what was sent; sending it again is safe")]
     Internal(String),
@@ -94,6 +120,18 @@ impl Problem {
             Self::InvalidParameter { .. } => {
                 (StatusCode::BAD_REQUEST, "invalid-parameter", "A parameter is invalid")
             }
+            Self::InvalidHeader { .. } => (StatusCode::BAD_REQUEST, "invalid-header", "A header is invalid"),
+            Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The token is for something else"),
+            Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "Not acceptable"),
+            Self::IdempotencyKeyInUse => {
+                (StatusCode::CONFLICT, "idempotency-key-in-use", "The idempotency key is in use")
+            }
+            Self::IdempotencyKeyMismatch => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-mismatch",
+                "The idempotency key was used for another body",
+            ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
@@ -132,7 +170,19 @@ impl Problem {
         if let Self::MethodNotAllowed { allow, .. } = &self {
             reply.headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if let Self::Unauthorized { presented } = &self {
+            // RFC 6750, section 3: an error is named only to whoever presented a token.
+            let challenge = match presented {
+                true => "Bearer realm=\"sekali\", error=\"invalid_token\"",
+                false => "Bearer realm=\"sekali\"",
+            };
+            reply.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Self::Forbidden = &self {
+            let challenge = "Bearer realm=\"sekali\", error=\"insufficient_scope\"";
+            reply.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE || matches!(self, Self::IdempotencyKeyInUse) {
             reply.headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
         }
         reply

@@ -40,6 +40,11 @@ impl Reply {
         Self::with_body(StatusCode::OK, content_type, Body::Stream(Box::pin(pieces)))
     }
 
+    /// An answer that says all by its status and headers.
+    pub fn empty(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: Body::Full(Vec::new()) }
+    }
+
     fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -66,7 +71,9 @@ mod wire {
     /// nothing else to do in this instance, so that nothing comes between its taking the head and the body.
     pub(crate) async fn send(reply: Reply, is_head: bool) -> Result<Response, ErrorCode> {
         let Reply { status, mut headers, body } = reply;
-        if let Body::Full(bytes) = &body {
+        if let Body::Full(bytes) = &body
+            && status != StatusCode::NO_CONTENT
+        {
             headers.insert(header::CONTENT_LENGTH, bytes.len().into());
         }
         let headers = headers

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use crate::access::Access;
 use crate::body::BUDGET_BYTES;
 use crate::event::Timestamp;
 
@@ -11,6 +12,8 @@ use crate::event::Timestamp;
 pub struct Settings {
     /// How much a client may send.
     pub limits: Limits,
+    /// Who may call what, and from where.
+    pub access: Access,
     /// When the process started, if whoever started it said so.
     pub started_at: Option<Timestamp>,
 }
@@ -57,13 +60,29 @@ impl Settings {
                 max_batch_events: limit("max_batch_events", usize::MAX)?,
                 max_event_bytes: limit("max_event_bytes", usize::MAX)?,
             },
+            access: Access {
+                publish_token: variable("publish_token").trim().to_owned(),
+                read_token: variable("read_token").trim().to_owned(),
+                origins: variable("cors_origins")
+                    .split([',', ' '])
+                    .filter(|origin| !origin.is_empty())
+                    .map(Into::into)
+                    .collect(),
+            },
             started_at,
         })
     }
 
     /// The names of all variables.
-    pub const VARIABLES: [&'static str; 4] =
-        ["max_body_bytes", "max_batch_events", "max_event_bytes", "started_at"];
+    pub const VARIABLES: [&'static str; 7] = [
+        "max_body_bytes",
+        "max_batch_events",
+        "max_event_bytes",
+        "publish_token",
+        "read_token",
+        "cors_origins",
+        "started_at",
+    ];
 }
 
 fn parse<T: FromStr<Err: Display>>(name: &'static str, text: &str) -> Result<T, InvalidSetting> {
@@ -77,8 +96,8 @@ mod tests {
     fn read(changed: &'static str, value: &'static str) -> Result<Settings, InvalidSetting> {
         Settings::read(|name| match name {
             _ if name == changed => value.into(),
-            "started_at" => String::new(),
-            _ => "10".into(),
+            "max_body_bytes" | "max_batch_events" | "max_event_bytes" => "10".into(),
+            _ => String::new(),
         })
     }
 

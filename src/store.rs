@@ -1,11 +1,12 @@
 //! What the domain needs of a database.
 
+mod select;
 pub mod spin;
 pub mod sqlite;
 
 use std::time::Duration;
 
-use crate::event::{NewEvent, Topic};
+use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
 
 /// The position of an event in the order in which the store took them, from 1 without gaps.
 pub type Seq = i64;
@@ -31,18 +32,88 @@ pub enum Status {
 }
 
 /// Which events to read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
-    /// Of any of these topics; of every topic when empty.
+    /// Of any of these topics, each once; of every topic when empty.
     pub topics: Vec<Topic>,
+    /// From any of these sources, each once; from every source, or none, when empty.
+    pub sources: Vec<Source>,
+    /// That happened at this moment or later.
+    pub since: Option<Timestamp>,
+    /// That happened before this moment.
+    pub until: Option<Timestamp>,
 }
 
-/// A run of events in the order of seq.
+/// In which order of seq to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The oldest first.
+    #[default]
+    Ascending,
+    /// The newest first.
+    Descending,
+}
+
+/// How the events of a page are written and joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// JSON objects with commas between them.
+    Json,
+    /// One JSON object a line, the last without its end.
+    Lines,
+    /// Server-sent events with seq as their id, the last without its end.
+    Events,
+}
+
+/// A run of seq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// What comes before it.
+    pub after: Seq,
+    /// Its last.
+    pub through: Seq,
+}
+
+impl Span {
+    /// What is left of it behind `last`, in the order of reading.
+    pub fn beyond(self, last: Seq, direction: Direction) -> Self {
+        match direction {
+            Direction::Ascending => Self { after: last, ..self },
+            Direction::Descending => Self { through: last - 1, ..self },
+        }
+    }
+
+    /// What is left of it up to `last`, in the order of reading.
+    pub fn up_to(self, last: Seq, direction: Direction) -> Self {
+        match direction {
+            Direction::Ascending => Self { through: last, ..self },
+            Direction::Descending => Self { after: last - 1, ..self },
+        }
+    }
+}
+
+/// How much a page may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PageSize {
+    /// Events.
+    pub events: u32,
+    /// Bytes of payload after which it takes no more events.
+    pub bytes: u32,
+}
+
+impl PageSize {
+    /// For answers that are read as fast as they come.
+    pub const LARGE: Self = Self { events: 1000, bytes: 1 << 20 };
+    /// For followers, of whom there may be many.
+    pub const SMALL: Self = Self { events: 256, bytes: 64 << 10 };
+}
+
+/// A run of events in the order of reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// The events as JSON objects, with commas between them.
-    pub json: String,
-    /// The last of them: the next page comes after it.
+    /// The events, in the format that was asked for.
+    pub text: String,
+    /// The last of them: the next page comes behind it.
     pub last: Seq,
     /// Whether it is known that no more follow.
     pub is_last: bool,
@@ -98,12 +169,30 @@ pub trait Store: 'static {
     /// before it returns. The outcomes come in the order of the events.
     async fn append(&self, events: &[&NewEvent]) -> Result<Vec<Outcome>, StoreError>;
 
-    /// The next events after `after` and up to `last`, as many as fit a page; `None` when there are no more.
-    async fn page(&self, filter: &Filter, after: Seq, last: Seq) -> Result<Option<Page>, StoreError>;
+    /// The first events of a span, as many as fit a page; `None` when there are none.
+    async fn page(
+        &self,
+        filter: &Filter,
+        span: Span,
+        direction: Direction,
+        format: Format,
+        size: PageSize,
+    ) -> Result<Option<Page>, StoreError>;
 
-    /// Where the first `limit` events after `after` end; `None` when there are none.
-    async fn boundary(&self, filter: &Filter, after: Seq, limit: u32)
-    -> Result<Option<Boundary>, StoreError>;
+    /// Where the first `limit` events of a span end; `None` when there are none.
+    async fn boundary(
+        &self,
+        filter: &Filter,
+        span: Span,
+        direction: Direction,
+        limit: u32,
+    ) -> Result<Option<Boundary>, StoreError>;
+
+    /// The part of a span that can have events of the filter, where an index tells it cheaply.
+    async fn narrow(&self, filter: &Filter, span: Span) -> Result<Span, StoreError>;
+
+    /// One event as a JSON object, if it is stored.
+    async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<String>, StoreError>;
 
     /// The newest event's seq; 0 before the first.
     async fn last_seq(&self) -> Result<Seq, StoreError>;

@@ -17,10 +17,10 @@ pub fn event_with(topic: &str, id: impl Into<String>, payload: &str) -> NewEvent
     NewEvent {
         topic: Topic::parse(topic).unwrap(),
         event_id: EventId::parse(id).unwrap(),
-        timestamp: moment.clone(),
+        timestamp: Some(moment),
         source: None,
         payload: Payload::new(serde_json::from_str(payload).unwrap(), 0).unwrap(),
-        received_at: moment,
+        attributes: None,
     }
 }
 

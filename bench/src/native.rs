@@ -7,12 +7,15 @@ use rusqlite::{Connection, params_from_iter, types::Value};
 
 use crate::workload::{Ids, Repeating};
 
-const SCHEMA: [&str; 5] = [
+const SCHEMA: [&str; 8] = [
     include_str!("../../src/store/migrations/0001_events.sql"),
     include_str!("../../src/store/migrations/0002_events_by_topic.sql"),
     include_str!("../../src/store/migrations/0003_topics.sql"),
     include_str!("../../src/store/migrations/0004_count_stored.sql"),
     include_str!("../../src/store/migrations/0005_count_dropped.sql"),
+    include_str!("../../src/store/migrations/0006_attributes.sql"),
+    include_str!("../../src/store/migrations/0007_events_by_source.sql"),
+    include_str!("../../src/store/migrations/0008_events_by_timestamp.sql"),
 ];
 
 /// Rows a second, at so many of them a commit: one prepared statement, its parameters bound anew.

@@ -7,7 +7,8 @@ use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
-use crate::store::{Boundary, Filter, Ledger, Page, Seq, Status};
+use crate::event::{EventId, Topic};
+use crate::store::{Boundary, Direction, Filter, Format, Ledger, Page, PageSize, Seq, Span, Status};
 use crate::testing::{TokioClock, event};
 
 /// A store whose writes take 10 ms each, and do what is asked of it before.
@@ -42,11 +43,32 @@ impl Store for FakeStore {
         Ok(outcomes)
     }
 
-    async fn page(&self, _: &Filter, _: Seq, _: Seq) -> Result<Option<Page>, StoreError> {
+    async fn page(
+        &self,
+        _: &Filter,
+        _: Span,
+        _: Direction,
+        _: Format,
+        _: PageSize,
+    ) -> Result<Option<Page>, StoreError> {
         Ok(None)
     }
 
-    async fn boundary(&self, _: &Filter, _: Seq, _: u32) -> Result<Option<Boundary>, StoreError> {
+    async fn boundary(
+        &self,
+        _: &Filter,
+        _: Span,
+        _: Direction,
+        _: u32,
+    ) -> Result<Option<Boundary>, StoreError> {
+        Ok(None)
+    }
+
+    async fn narrow(&self, _: &Filter, span: Span) -> Result<Span, StoreError> {
+        Ok(span)
+    }
+
+    async fn event(&self, _: &Topic, _: &EventId) -> Result<Option<String>, StoreError> {
         Ok(None)
     }
 

@@ -5,41 +5,63 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Collector, Context, EventError, IngestError};
-use crate::event::{EventId, InvalidField, NewEvent, Source, Timestamp, Topic};
+use super::{Candidate, Collector, Context, FieldErrors, IngestError, Ingested, optional, required, utf8};
+use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
 use crate::payload::{self, Payload};
 
 /// Reads a whole body.
 ///
 /// # Errors
 /// See [`IngestError`]; nothing of a body with an error is used.
-pub fn parse(body: &[u8], context: &Context) -> Result<Vec<NewEvent>, IngestError> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| IngestError::Malformed(format!("invalid UTF-8 at byte {}", error.valid_up_to())))?;
-    let text = text.trim_ascii_start();
+pub fn parse(body: &[u8], context: &Context) -> Result<Ingested, IngestError> {
+    one_or_many::<Item>(body, context)
+}
+
+/// Reads one event or an array of them, in the form of `T`.
+pub(super) fn one_or_many<'de, T: Candidate<'de>>(
+    body: &'de [u8],
+    context: &Context,
+) -> Result<Ingested, IngestError> {
+    let text = utf8(body)?.trim_ascii_start();
     if text.is_empty() {
         return Err(IngestError::Malformed("the body is empty".into()));
     }
     let mut collector = Collector::new(context);
-    let mut json = serde_json::Deserializer::from_str(text);
     if text.starts_with('[') {
-        let mut stopped = None;
-        let read = json.deserialize_seq(Array { collector: &mut collector, stopped: &mut stopped });
-        if let Some(error) = stopped {
-            return Err(error);
-        }
-        read?;
+        many::<T>(text, &mut collector)?;
     } else {
-        let item = Item::deserialize(&mut json)?;
-        collect(&mut collector, item, 1)?;
+        one::<T>(text, &mut collector)?;
     }
-    json.end()?;
     collector.finish()
+}
+
+/// Reads a text that is one event.
+pub(super) fn one<'de, T: Candidate<'de>>(
+    text: &'de str,
+    collector: &mut Collector<'_>,
+) -> Result<(), IngestError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let event = T::deserialize(&mut json)?;
+    json.end()?;
+    collector.take(event, 1)
+}
+
+fn many<'de, T: Candidate<'de>>(text: &'de str, collector: &mut Collector<'_>) -> Result<(), IngestError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let mut stopped = None;
+    let array = Array { collector, stopped: &mut stopped, item: PhantomData::<T> };
+    let read = json.deserialize_seq(array);
+    if let Some(error) = stopped {
+        return Err(error);
+    }
+    read?;
+    Ok(json.end()?)
 }
 
 impl From<serde_json::Error> for IngestError {
@@ -49,13 +71,14 @@ impl From<serde_json::Error> for IngestError {
 }
 
 /// Takes the events of an array one by one, so that a limit ends the reading and not only the request.
-struct Array<'a, 'c> {
+struct Array<'a, 'c, T> {
     collector: &'a mut Collector<'c>,
     /// Why reading was given up, when it was not for the syntax.
     stopped: &'a mut Option<IngestError>,
+    item: PhantomData<T>,
 }
 
-impl<'de> Visitor<'de> for Array<'_, '_> {
+impl<'de, T: Candidate<'de>> Visitor<'de> for Array<'_, '_, T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,8 +86,8 @@ impl<'de> Visitor<'de> for Array<'_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while let Some(item) = items.next_element()? {
-            if let Err(error) = collect(self.collector, item, 2) {
+        while let Some(item) = items.next_element::<T>()? {
+            if let Err(error) = self.collector.take(item, 2) {
                 *self.stopped = Some(error);
                 return Err(A::Error::custom("given up"));
             }
@@ -73,27 +96,8 @@ impl<'de> Visitor<'de> for Array<'_, '_> {
     }
 }
 
-/// Judges an item whose fields stand inside `depth` arrays and objects.
-fn collect(collector: &mut Collector<'_>, item: Item<'_>, depth: usize) -> Result<(), IngestError> {
-    let index = collector.next_index()?;
-    let event = match item {
-        Item::Object(fields) => fields
-            .into_event(depth, &collector.context.received_at)
-            .map_err(|error| IngestError::Malformed(format!("event {index}: {error}")))?,
-        Item::Other(kind) => Err(vec![("", format!("an event must be a JSON object, not {kind}"))]),
-    };
-    match event {
-        Ok(event) => collector.accept(index, event),
-        Err(errors) => {
-            let named = |(field, message)| EventError { index, field, message };
-            collector.reject(errors.into_iter().map(named).collect());
-            Ok(())
-        }
-    }
-}
-
 /// What stands where an event should: an object, or the name of something else.
-enum Item<'de> {
+pub(super) enum Item<'de> {
     Object(Fields<'de>),
     Other(&'static str),
 }
@@ -101,6 +105,15 @@ enum Item<'de> {
 impl<'de> Deserialize<'de> for Item<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ItemVisitor)
+    }
+}
+
+impl<'de> Candidate<'de> for Item<'de> {
+    fn judge(self, depth: usize) -> Result<Result<NewEvent, FieldErrors>, payload::Malformed> {
+        match self {
+            Item::Object(fields) => fields.into_event(depth),
+            Item::Other(kind) => Ok(Err(vec![("", format!("an event must be a JSON object, not {kind}"))])),
+        }
     }
 }
 
@@ -151,7 +164,7 @@ impl<'de> Visitor<'de> for ItemVisitor {
 
 /// The raw texts of an object's fields.
 #[derive(Default)]
-struct Fields<'de> {
+pub(super) struct Fields<'de> {
     topic: Option<&'de RawValue>,
     event_id: Option<&'de RawValue>,
     timestamp: Option<&'de RawValue>,
@@ -160,9 +173,6 @@ struct Fields<'de> {
     /// Fields that mean nothing here, but still have to be JSON.
     others: Vec<&'de RawValue>,
 }
-
-/// What is wrong with an event: the fields and the rules they break.
-type FieldErrors = Vec<(&'static str, String)>;
 
 impl<'de> Fields<'de> {
     fn read<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
@@ -187,11 +197,7 @@ impl<'de> Fields<'de> {
         Ok(fields)
     }
 
-    fn into_event(
-        self,
-        depth: usize,
-        received_at: &Timestamp,
-    ) -> Result<Result<NewEvent, FieldErrors>, payload::Malformed> {
+    fn into_event(self, depth: usize) -> Result<Result<NewEvent, FieldErrors>, payload::Malformed> {
         for raw in self.others {
             payload::check(raw, depth)?;
         }
@@ -208,67 +214,13 @@ impl<'de> Fields<'de> {
         let (Some(topic), Some(event_id), true) = (topic, event_id, errors.is_empty()) else {
             return Ok(Err(errors));
         };
-        let received_at = received_at.clone();
-        let timestamp = timestamp.unwrap_or_else(|| received_at.clone());
-        Ok(Ok(NewEvent { topic, event_id, timestamp, source, payload, received_at }))
+        Ok(Ok(NewEvent { topic, event_id, timestamp, source, payload, attributes: None }))
     }
 }
 
 /// The name of a field; borrowed from the body unless it has escapes.
 #[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-fn required<'de, T>(
-    field: &'static str,
-    raw: Option<&'de RawValue>,
-    depth: usize,
-    parse: impl Fn(Cow<'de, str>) -> Result<T, InvalidField>,
-    errors: &mut FieldErrors,
-) -> Result<Option<T>, payload::Malformed> {
-    let Some(raw) = raw else {
-        errors.push((field, "is required".into()));
-        return Ok(None);
-    };
-    let parsed = match string(raw, depth)? {
-        Ok(text) => parse(text).map_err(|error| error.to_string()),
-        Err(kind) => Err(format!("must be a string, not {kind}")),
-    };
-    Ok(parsed.map_err(|message| errors.push((field, message))).ok())
-}
-
-/// Like [`required`], but neither a missing field nor a null is an error.
-fn optional<'de, T>(
-    field: &'static str,
-    raw: Option<&'de RawValue>,
-    depth: usize,
-    parse: impl Fn(Cow<'de, str>) -> Result<T, InvalidField>,
-    errors: &mut FieldErrors,
-) -> Result<Option<T>, payload::Malformed> {
-    match raw {
-        Some(raw) if raw.get() != "null" => required(field, Some(raw), depth, parse, errors),
-        _ => Ok(None),
-    }
-}
-
-/// The text of a JSON string, or the name of what stands there instead.
-fn string(raw: &RawValue, depth: usize) -> Result<Result<Cow<'_, str>, &'static str>, payload::Malformed> {
-    let json = raw.get();
-    let kind = match json.as_bytes()[0] {
-        b'"' if !json.contains('\\') => return Ok(Ok(Cow::Borrowed(&json[1..json.len() - 1]))),
-        // The grammar holds already, so a lone surrogate is all that can be wrong.
-        b'"' => {
-            let text = serde_json::from_str(json).map_err(|_| payload::Malformed::LoneSurrogate)?;
-            return Ok(Ok(Cow::Owned(text)));
-        }
-        b'{' => "an object",
-        b'[' => "an array",
-        b't' | b'f' => "a boolean",
-        b'n' => "null",
-        _ => "a number",
-    };
-    payload::check(raw, depth)?;
-    Ok(Err(kind))
-}
+pub(super) struct Key<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
@@ -278,12 +230,12 @@ mod tests {
     fn context() -> Context {
         Context {
             limits: Limits { max_body_bytes: 1 << 20, max_batch_events: 3, max_event_bytes: 100 },
-            received_at: Timestamp::parse("2026-11-21T01:00:00Z").unwrap(),
+            partial: false,
         }
     }
 
     fn read(body: impl AsRef<[u8]>) -> Result<Vec<NewEvent>, IngestError> {
-        parse(body.as_ref(), &context())
+        parse(body.as_ref(), &context()).map(|ingested| ingested.events)
     }
 
     fn errors(body: &str) -> Vec<(usize, &'static str, String)> {
@@ -300,7 +252,7 @@ mod tests {
     fn an_event_needs_a_topic_and_an_id_and_nothing_else() {
         let events = read(r#" {"topic":"t","event_id":"e"} "#).unwrap();
         assert_eq!(events.len(), 1);
-        assert_eq!(events[0].timestamp, context().received_at);
+        assert_eq!(events[0].timestamp, None);
         assert_eq!(events[0].source, None);
         assert_eq!(events[0].payload, Payload::empty());
     }
@@ -313,7 +265,7 @@ mod tests {
         .unwrap();
         let event = &events[0];
         assert_eq!((event.topic.as_str(), event.event_id.as_str()), ("é", "\"e\""));
-        assert_eq!(event.timestamp.to_string(), "2026-11-21T01:00:00Z");
+        assert_eq!(event.timestamp.as_ref().unwrap().to_string(), "2026-11-21T01:00:00Z");
         assert_eq!(event.source.as_ref().unwrap().as_str(), "s");
         assert_eq!(event.payload.as_json(), "[1,2]");
     }

@@ -3,10 +3,10 @@
 use http::StatusCode;
 
 use super::JSON;
-use crate::app::App;
+use crate::app::{App, Platform};
 use crate::problem::Problem;
 use crate::reply::Reply;
-use crate::store::{Clock, Store};
+use crate::store::Store;
 
 /// The process answers.
 pub fn live() -> Reply {
@@ -17,7 +17,7 @@ pub fn live() -> Reply {
 ///
 /// # Errors
 /// [`Problem::NotReady`] when it does not.
-pub async fn ready<S: Store, C: Clock>(app: &App<S, C>) -> Result<Reply, Problem> {
+pub async fn ready<P: Platform>(app: &App<P>) -> Result<Reply, Problem> {
     match app.store.last_seq().await {
         Ok(_) => Ok(Reply::new(StatusCode::OK, JSON, r#"{"status":"ready"}"#)),
         Err(error) => Err(Problem::NotReady(error.to_string())),

@@ -2,19 +2,121 @@
 
 use std::rc::Rc;
 
+use chrono::Utc;
 use futures::Stream;
-use http::{HeaderMap, HeaderName, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use serde::Serialize;
 
 use super::JSON;
-use crate::app::App;
-use crate::event::{NewEvent, Timestamp};
-use crate::ingest::{self, Context};
+use crate::app::{App, Platform};
+use crate::body::RequestBody;
+use crate::event::NewEvent;
+use crate::ingest::inflate::{self, InflateError};
+use crate::ingest::{Context, EventError, Ingested, cloudevents, json, ndjson};
 use crate::problem::Problem;
-use crate::reply::Reply;
-use crate::store::{Clock, Outcome, Status, Store};
+use crate::replay::{Answer, Known};
+use crate::reply::{Body, Reply};
+use crate::store::{Outcome, Seq, Status};
 
-/// What became of a request's events. The lists hold event ids in the order of the request.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// Stores all events of the request, or none of them; with `partial=true`, the valid ones.
+///
+/// # Errors
+/// When the request cannot be read, an event is invalid, or the store fails.
+pub async fn post<P, B>(app: &App<P>, request: Request<B>) -> Result<Reply, Problem>
+where
+    P: Platform,
+    B: Stream<Item = Result<Vec<u8>, String>>,
+{
+    let (head, body) = request.into_parts();
+    let partial = parse_query(head.uri.query().unwrap_or_default())?;
+    let order = Order {
+        format: Format::of(&head.headers)?,
+        is_gzip: is_gzip(&head.headers)?,
+        preference: Preference::of(&head.headers),
+        context: Context { limits: app.limits, partial },
+    };
+    let key = idempotency_key(&head.headers)?;
+    let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
+    let Some(key) = key else {
+        return carry_out(app, &order, &head.headers, body).await;
+    };
+    match app.replays.find(key, body.bytes(), Utc::now().timestamp_millis()).await {
+        Known::New(running) => {
+            let reply = carry_out(app, &order, &head.headers, body).await?;
+            if let Some(answer) = answer_of(&reply) {
+                app.replays.save(running, answer, Utc::now().timestamp_millis()).await;
+            }
+            Ok(reply)
+        }
+        Known::Answered(answer) => Ok(reply_of(answer)),
+        Known::Mismatch => Err(Problem::IdempotencyKeyMismatch),
+        Known::InUse => Err(Problem::IdempotencyKeyInUse),
+    }
+}
+
+/// What a request's headers and query say about its body.
+struct Order {
+    format: Format,
+    is_gzip: bool,
+    preference: Option<Preference>,
+    context: Context,
+}
+
+async fn carry_out<P: Platform>(
+    app: &App<P>,
+    order: &Order,
+    headers: &HeaderMap,
+    mut body: RequestBody,
+) -> Result<Reply, Problem> {
+    if order.is_gzip {
+        let maximum = app.limits.max_body_bytes;
+        let inflated = inflate::gunzip(body.bytes(), maximum).map_err(|error| match error {
+            InflateError::TooLarge => {
+                Problem::TooLarge { what: "the body, inflated,".into(), limit: "max_body_bytes", maximum }
+            }
+            InflateError::Malformed(message) => Problem::MalformedBody(format!("gzip: {message}")),
+        })?;
+        body.replace(inflated)?;
+    }
+    let Ingested { events, indexes, rejected } = match order.format {
+        Format::Json => json::parse(body.bytes(), &order.context),
+        Format::Ndjson => ndjson::parse(body.bytes(), &order.context),
+        Format::CloudEvents => cloudevents::structured(body.bytes(), &order.context),
+        Format::BinaryCloudEvent => cloudevents::binary(headers, body.bytes(), &order.context),
+    }?;
+    drop(body);
+    let events: Rc<[NewEvent]> = events.into();
+    let outcomes = app.committer.commit(Rc::clone(&events)).await?;
+    let mut receipt = Receipt::new(&events, &outcomes);
+    match order.preference {
+        None => {}
+        Some(Preference::Minimal) => receipt.ids = None,
+        Some(Preference::Representation) => receipt.add_results(&events, &indexes, &outcomes),
+    }
+    let mut status = StatusCode::OK;
+    if order.context.partial {
+        receipt.total_received += rejected.events;
+        receipt.rejected = Some(rejected.events);
+        receipt.errors = Some(&rejected.listed);
+        receipt.error_count = Some(rejected.errors);
+        if rejected.events > 0 {
+            status = StatusCode::MULTI_STATUS;
+        }
+    }
+    let body = serde_json::to_vec(&receipt).map_err(|error| Problem::Internal(error.to_string()))?;
+    let mut reply = Reply::new(status, JSON, body);
+    if let Some(preference) = order.preference {
+        reply.headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static(preference.name()));
+    }
+    Ok(reply)
+}
+
+/// What became of a request's events.
 #[derive(Serialize)]
 struct Receipt<'a> {
     status: &'static str,
@@ -22,30 +124,34 @@ struct Receipt<'a> {
     stored: usize,
     duplicates: usize,
     conflicts: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<usize>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    ids: Option<Ids<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<Vec<EventResult<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [EventError]>,
+    /// How many errors there were, for `errors` is bounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_count: Option<usize>,
+}
+
+/// Event ids in the order of the request.
+#[derive(Serialize)]
+struct Ids<'a> {
     processed: Vec<&'a str>,
     duplicate_ids: Vec<&'a str>,
     conflict_ids: Vec<&'a str>,
 }
 
-/// Stores all events of the request, or none of them.
-///
-/// # Errors
-/// When the request cannot be read, an event is invalid, or the store fails.
-pub async fn post<S, C, B>(app: &App<S, C>, request: Request<B>) -> Result<Reply, Problem>
-where
-    S: Store,
-    C: Clock,
-    B: Stream<Item = Result<Vec<u8>, String>>,
-{
-    let (head, body) = request.into_parts();
-    check_media_type(&head.headers)?;
-    let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
-    let context = Context { limits: app.limits, received_at: Timestamp::now() };
-    let events: Rc<[NewEvent]> = ingest::json::parse(body.bytes(), &context)?.into();
-    let outcomes = app.committer.commit(Rc::clone(&events)).await?;
-    let receipt = Receipt::new(&events, &outcomes);
-    let body = serde_json::to_vec(&receipt).map_err(|error| Problem::Internal(error.to_string()))?;
-    Ok(Reply::new(StatusCode::OK, JSON, body))
+#[derive(Serialize)]
+struct EventResult<'a> {
+    index: usize,
+    topic: &'a str,
+    event_id: &'a str,
+    status: &'static str,
+    seq: Seq,
 }
 
 impl<'a> Receipt<'a> {
@@ -66,28 +172,157 @@ impl<'a> Receipt<'a> {
             stored: processed.len(),
             duplicates: duplicate_ids.len(),
             conflicts: conflict_ids.len(),
-            processed,
-            duplicate_ids,
-            conflict_ids,
+            rejected: None,
+            ids: Some(Ids { processed, duplicate_ids, conflict_ids }),
+            results: None,
+            errors: None,
+            error_count: None,
+        }
+    }
+
+    fn add_results(&mut self, events: &'a [NewEvent], indexes: &[usize], outcomes: &[Outcome]) {
+        let result = |((event, index), outcome): ((&'a NewEvent, &usize), &Outcome)| EventResult {
+            index: *index,
+            topic: event.topic.as_str(),
+            event_id: event.event_id.as_str(),
+            status: match outcome.status {
+                Status::Stored => "stored",
+                Status::Duplicate => "duplicate",
+                Status::Conflict => "conflict",
+            },
+            seq: outcome.seq,
+        };
+        self.results = Some(events.iter().zip(indexes).zip(outcomes).map(result).collect());
+    }
+}
+
+/// How a body holds events.
+#[derive(Clone, Copy)]
+enum Format {
+    Json,
+    Ndjson,
+    CloudEvents,
+    BinaryCloudEvent,
+}
+
+impl Format {
+    /// No content type means JSON, for whoever forgets it; another one is taken at its word.
+    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        if headers.contains_key(cloudevents::BINARY_MARK) {
+            return Ok(Self::BinaryCloudEvent);
+        }
+        let content_type = text(headers, &header::CONTENT_TYPE).unwrap_or(JSON);
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        match media_type.to_ascii_lowercase().as_str() {
+            JSON => Ok(Self::Json),
+            "application/x-ndjson" | "application/jsonl" => Ok(Self::Ndjson),
+            "application/cloudevents+json" | "application/cloudevents-batch+json" => Ok(Self::CloudEvents),
+            _ => Err(Problem::UnsupportedMediaType(format!(
+                "content-type '{media_type}' is not read here; send application/json, application/x-ndjson, \
+                 application/cloudevents+json or application/cloudevents-batch+json"
+            ))),
         }
     }
 }
 
-/// No content type means JSON, for whoever forgets it; another one is taken at its word.
-fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?").trim());
-    let content_type = text(header::CONTENT_TYPE).unwrap_or(JSON);
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case(JSON) {
-        return Err(Problem::UnsupportedMediaType(format!(
-            "content-type '{media_type}' is not read here; send application/json"
-        )));
-    }
-    match text(header::CONTENT_ENCODING) {
-        None => Ok(()),
-        Some(encoding) if encoding.eq_ignore_ascii_case("identity") => Ok(()),
+fn is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {
+    match text(headers, &header::CONTENT_ENCODING) {
+        None => Ok(false),
+        Some(encoding) if encoding.eq_ignore_ascii_case("identity") => Ok(false),
+        Some(encoding) if encoding.eq_ignore_ascii_case("gzip") => Ok(true),
         Some(encoding) => Err(Problem::UnsupportedMediaType(format!(
-            "content-encoding '{encoding}' is not read here; send the body as it is"
+            "content-encoding '{encoding}' is not read here; send gzip, or the body as it is"
         ))),
     }
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?").trim())
+}
+
+/// What the client would like to hear (RFC 7240, section 4.2).
+#[derive(Clone, Copy)]
+enum Preference {
+    Minimal,
+    Representation,
+}
+
+impl Preference {
+    /// The first that is known here; others are no error.
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).find_map(|preference| {
+            let preference = preference.split(';').next().unwrap_or_default();
+            let (name, value) = preference.split_once('=')?;
+            if !name.trim().eq_ignore_ascii_case("return") {
+                return None;
+            }
+            match value.trim().trim_matches('"') {
+                "minimal" => Some(Self::Minimal),
+                "representation" => Some(Self::Representation),
+                _ => None,
+            }
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Minimal => "return=minimal",
+            Self::Representation => "return=representation",
+        }
+    }
+}
+
+/// Whether the request may be taken in part.
+fn parse_query(query: &str) -> Result<bool, Problem> {
+    let mut partial = None;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let message = match (name.as_ref(), value.as_ref()) {
+            ("partial", _) if partial.is_some() => "is given twice",
+            ("partial", "true" | "false") => {
+                partial = Some(value == "true");
+                continue;
+            }
+            ("partial", _) => "must be true or false",
+            _ => "is not known here; known is: partial",
+        };
+        return Err(Problem::InvalidParameter { name: name.into_owned(), message: message.into() });
+    }
+    Ok(partial.unwrap_or(false))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    let printable = key.to_str().ok().map(str::trim).filter(|key| {
+        (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+    });
+    match (printable, keys.next()) {
+        (Some(key), None) => Ok(Some(key)),
+        _ => Err(Problem::InvalidHeader {
+            name: "idempotency-key",
+            message: "must be one value of 1 to 255 printable characters".into(),
+        }),
+    }
+}
+
+/// The part of an answer that is given again.
+fn answer_of(reply: &Reply) -> Option<Answer> {
+    let Body::Full(body) = &reply.body else { return None };
+    let preference = reply.headers.get(PREFERENCE_APPLIED);
+    Some(Answer {
+        status: reply.status.as_u16(),
+        preference: preference.and_then(|value| Some(value.to_str().ok()?.to_owned())),
+        body: String::from_utf8(body.clone()).ok()?,
+    })
+}
+
+fn reply_of(answer: Answer) -> Reply {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let mut reply = Reply::new(status, JSON, answer.body);
+    reply.headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    if let Some(preference) = answer.preference.and_then(|value| HeaderValue::try_from(value).ok()) {
+        reply.headers.insert(PREFERENCE_APPLIED, preference);
+    }
+    reply
 }

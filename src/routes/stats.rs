@@ -5,11 +5,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::JSON;
-use crate::app::App;
+use crate::app::{App, Platform};
 use crate::event::Timestamp;
 use crate::problem::Problem;
 use crate::reply::Reply;
-use crate::store::{Clock, Seq, Store};
+use crate::store::{Seq, Store};
 
 #[derive(Serialize)]
 struct Stats {
@@ -29,7 +29,7 @@ struct Stats {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub async fn get<S: Store, C: Clock>(app: &App<S, C>) -> Result<Reply, Problem> {
+pub async fn get<P: Platform>(app: &App<P>) -> Result<Reply, Problem> {
     let ledger = app.store.ledger().await?;
     let raw =
         |json: String| RawValue::from_string(json).map_err(|error| Problem::Internal(error.to_string()));

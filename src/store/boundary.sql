@@ -1,7 +1,2 @@
--- Where an answer of at most ?2 events after ?1 ends, and whether there is more behind it.
-select last, exists(select 1 from events where seq > last and /* filter */ true)
-from (
-    select max(seq) as last from (
-        select seq from events where seq > ?1 and /* filter */ true order by seq limit ?2
-    )
-)
+-- Where an answer of at most ?3 - 1 events between ?1 and ?2 ends, and whether there is one more behind it.
+select /* last */(seq), (select count(*) from (/* matching */ limit ?3)) from (/* matching */ limit ?3 - 1)

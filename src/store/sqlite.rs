@@ -3,14 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 pub use spin_sdk::sqlite::Value;
 use tokio::sync::Semaphore;
 
-use super::{Boundary, Clock, Filter, Ledger, Outcome, Page, Seq, Status, Store, StoreError};
-use crate::event::{NewEvent, Timestamp, Topic};
+use super::select::{self, Statement};
+use super::{
+    Boundary, Clock, Direction, Filter, Format, Ledger, Outcome, Page, PageSize, Seq, Span, Status, Store,
+    StoreError,
+};
+use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
 
 /// Where connections come from.
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
@@ -33,12 +36,15 @@ pub trait Connection: 'static {
 pub type Row = Vec<Value>;
 
 /// The forward migrations, one statement each: the version of a schema is how many of them it has seen.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0001_events.sql"),
     include_str!("migrations/0002_events_by_topic.sql"),
     include_str!("migrations/0003_topics.sql"),
     include_str!("migrations/0004_count_stored.sql"),
     include_str!("migrations/0005_count_dropped.sql"),
+    include_str!("migrations/0006_attributes.sql"),
+    include_str!("migrations/0007_events_by_source.sql"),
+    include_str!("migrations/0008_events_by_timestamp.sql"),
 ];
 
 /// What a connection is told when it is opened. The first of them leaves waiting for a lock to us,
@@ -56,9 +62,9 @@ const MAX_ROWS: usize = 4096;
 /// Parameters of a row of an append.
 const ROW_PARAMETERS: usize = 7;
 
-/// Events and bytes of payload after which a page ends.
-const PAGE_ROWS: i64 = 1000;
-const PAGE_BYTES: i64 = 1 << 20;
+/// Events of a span of time that are looked at to find its seqs; if there are more, reading in the order of
+/// seq comes upon them soon.
+const NARROW_EVENTS: i64 = 10_000;
 
 /// Connections that read. A read that finds all of them at work waits.
 const READERS: usize = 4;
@@ -66,23 +72,6 @@ const READERS: usize = 4;
 /// How long a read waits for a database that is busy, and how long between two tries.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
 const READ_PAUSE: Duration = Duration::from_millis(5);
-
-/// Makes the variants of a statement, whose parameter for topics is `$parameter`.
-macro_rules! filtered {
-    ($file:literal, $parameter:literal) => {
-        Filtered {
-            all: include_str!($file),
-            one_topic: LazyLock::new(|| {
-                include_str!($file).replace("/* filter */ true", concat!("topic = ", $parameter))
-            }),
-            // The plus keeps SQLite on the order of seq: by the index it would sort all of them for every page.
-            topics: LazyLock::new(|| {
-                let condition = concat!("+topic in (select value from json_each(", $parameter, "))");
-                include_str!($file).replace("/* filter */ true", condition)
-            }),
-        }
-    };
-}
 
 /// [`Store`] on SQLite or libSQL.
 pub struct SqliteStore<D: Database, C> {
@@ -179,12 +168,13 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
     ) -> Result<Vec<Outcome>, StoreError> {
         let commit_id = self.random.borrow_mut().i64(0..1 << 62);
         let rows = events.len().next_power_of_two();
-        let mut parameters = Vec::with_capacity(1 + rows * ROW_PARAMETERS);
+        let mut parameters = Vec::with_capacity(2 + rows * ROW_PARAMETERS);
         parameters.push(Value::Integer(commit_id));
+        parameters.push(Value::Text(Timestamp::now().as_stored().to_owned()));
         for event in events {
             push_row(&mut parameters, event);
         }
-        parameters.resize_with(1 + rows * ROW_PARAMETERS, || Value::Null);
+        parameters.resize_with(2 + rows * ROW_PARAMETERS, || Value::Null);
         let returned =
             connection.execute(&self.append_text(rows), parameters).await.map_err(StoreError::of_write)?;
         if let ([event], [row]) = (events, returned.as_slice()) {
@@ -275,16 +265,24 @@ impl<D: Database, C: Clock> Store for SqliteStore<D, C> {
         .await
     }
 
-    async fn page(&self, filter: &Filter, after: Seq, last: Seq) -> Result<Option<Page>, StoreError> {
-        let text = PAGE.of(filter);
+    async fn page(
+        &self,
+        filter: &Filter,
+        span: Span,
+        direction: Direction,
+        format: Format,
+        size: PageSize,
+    ) -> Result<Option<Page>, StoreError> {
+        let Statement { text, parameters } = select::page(filter, direction, format);
+        let own = [span.after, span.through, size.events.into(), size.bytes.into()].map(Value::Integer);
+        let parameters = [&own[..], &parameters].concat();
         self.read(async |connection| {
-            let parameters = [after, last, PAGE_ROWS, PAGE_BYTES].map(Value::Integer);
-            let mut row = one_row(connection, text, with_topics(parameters, filter)).await?;
-            let (last, rows) = (integer(&row, 1), integer(&row, 2)?);
+            let mut row = one_row(connection, &text, parameters.clone()).await?;
+            let (last, events) = (integer(&row, 1), integer(&row, 2)?);
             match row.swap_remove(0) {
-                Value::Text(json) => {
-                    let is_full = rows == PAGE_ROWS || json.len() as i64 >= PAGE_BYTES;
-                    Ok(Some(Page { json, last: last?, is_last: !is_full }))
+                Value::Text(text) => {
+                    let is_full = events == i64::from(size.events) || text.len() >= size.bytes as usize;
+                    Ok(Some(Page { text, last: last?, is_last: !is_full }))
                 }
                 _ => Ok(None),
             }
@@ -295,15 +293,50 @@ impl<D: Database, C: Clock> Store for SqliteStore<D, C> {
     async fn boundary(
         &self,
         filter: &Filter,
-        after: Seq,
+        span: Span,
+        direction: Direction,
         limit: u32,
     ) -> Result<Option<Boundary>, StoreError> {
-        let text = BOUNDARY.of(filter);
+        let Statement { text, parameters } = select::boundary(filter, direction);
+        let own = [span.after, span.through, i64::from(limit) + 1].map(Value::Integer);
+        let parameters = [&own[..], &parameters].concat();
         self.read(async |connection| {
-            let parameters = [after, limit.into()].map(Value::Integer);
-            let row = one_row(connection, text, with_topics(parameters, filter)).await?;
-            let has_more = integer(&row, 1)? == 1;
+            let row = one_row(connection, &text, parameters.clone()).await?;
+            let has_more = integer(&row, 1)? > limit.into();
             Ok(integer(&row, 0).ok().map(|last| Boundary { last, has_more }))
+        })
+        .await
+    }
+
+    async fn narrow(&self, filter: &Filter, span: Span) -> Result<Span, StoreError> {
+        let is_by_time = filter.since.is_some() || filter.until.is_some();
+        if !is_by_time || !filter.topics.is_empty() || !filter.sources.is_empty() {
+            return Ok(span);
+        }
+        let bound = |moment: &Option<Timestamp>, otherwise: &str| {
+            Value::Text(moment.as_ref().map_or(otherwise, Timestamp::as_stored).to_owned())
+        };
+        // Every timestamp lies between these two, for it begins with a digit.
+        let parameters =
+            vec![bound(&filter.since, ""), bound(&filter.until, ":"), Value::Integer(NARROW_EVENTS)];
+        self.read(async |connection| {
+            let row = one_row(connection, include_str!("span.sql"), parameters.clone()).await?;
+            Ok(match (integer(&row, 0), integer(&row, 1), integer(&row, 2)?) {
+                (.., NARROW_EVENTS) => span,
+                (Ok(first), Ok(last), _) => {
+                    Span { after: span.after.max(first - 1), through: span.through.min(last) }
+                }
+                _ => Span { through: span.after, ..span },
+            })
+        })
+        .await
+    }
+
+    async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<String>, StoreError> {
+        let parameters = [topic.as_str(), event_id.as_str()].map(|text| Value::Text(text.to_owned()));
+        self.read(async |connection| {
+            let mut rows = connection.execute(&select::event_by_id(), parameters.to_vec()).await?;
+            rows.pop().map(|row| text(&row, 0).map(ToOwned::to_owned)).transpose()
         })
         .await
     }
@@ -364,14 +397,15 @@ fn is_usable_after<T>(result: &Result<T, StoreError>) -> bool {
 }
 
 fn push_row(parameters: &mut Vec<Value>, event: &NewEvent) {
-    parameters.push(Value::Text(event.topic.as_str().to_owned()));
-    parameters.push(Value::Text(event.event_id.as_str().to_owned()));
-    parameters.push(Value::Text(event.timestamp.as_stored().to_owned()));
-    parameters
-        .push(event.source.as_ref().map_or(Value::Null, |source| Value::Text(source.as_str().to_owned())));
-    parameters.push(Value::Text(event.payload.as_json().to_owned()));
+    let text = |text: &str| Value::Text(text.to_owned());
+    let optional = |given: Option<&str>| given.map_or(Value::Null, text);
+    parameters.push(text(event.topic.as_str()));
+    parameters.push(text(event.event_id.as_str()));
+    parameters.push(optional(event.timestamp.as_ref().map(Timestamp::as_stored)));
+    parameters.push(optional(event.source.as_ref().map(Source::as_str)));
+    parameters.push(text(event.payload.as_json()));
     parameters.push(Value::Integer(event.payload.digest()));
-    parameters.push(Value::Text(event.received_at.as_stored().to_owned()));
+    parameters.push(optional(event.attributes.as_deref()));
 }
 
 /// What became of an event, from the row that its own append returned.
@@ -400,40 +434,6 @@ async fn find(connection: &impl Connection, events: &[&NewEvent]) -> Result<Vec<
         Outcome { seq, status }
     };
     Ok(known.into_iter().zip(events).map(outcome).collect())
-}
-
-/// A statement with a filter: of all events, of one topic, or of several.
-struct Filtered {
-    all: &'static str,
-    one_topic: LazyLock<String>,
-    topics: LazyLock<String>,
-}
-
-static PAGE: Filtered = filtered!("page.sql", "?5");
-static BOUNDARY: Filtered = filtered!("boundary.sql", "?3");
-
-impl Filtered {
-    fn of(&self, filter: &Filter) -> &str {
-        match filter.topics.len() {
-            0 => self.all,
-            1 => &self.one_topic,
-            _ => &self.topics,
-        }
-    }
-}
-
-/// The topics of the filter are the last parameter: as they are, or several as a JSON array.
-fn with_topics<const N: usize>(parameters: [Value; N], filter: &Filter) -> Vec<Value> {
-    let mut parameters = Vec::from(parameters);
-    match filter.topics.as_slice() {
-        [] => {}
-        [topic] => parameters.push(Value::Text(topic.as_str().to_owned())),
-        topics => {
-            let names: Vec<_> = topics.iter().map(Topic::as_str).collect();
-            parameters.push(Value::Text(serde_json::json!(names).to_string()));
-        }
-    }
-    parameters
 }
 
 /// Opens a connection and tells it how to work.

@@ -91,21 +91,35 @@ async fn append(store: &NativeStore, events: &[NewEvent]) -> Vec<(Seq, Status)> 
     outcomes.iter().map(|outcome| (outcome.seq, outcome.status)).collect()
 }
 
-async fn read(store: &NativeStore, topics: &[&str]) -> Vec<serde_json::Value> {
-    let filter = Filter { topics: topics.iter().map(|topic| Topic::parse(*topic).unwrap()).collect() };
-    let last = store.last_seq().await.unwrap();
-    let (mut all, mut after) = (Vec::new(), 0);
-    while let Some(page) = store.page(&filter, after, last).await.unwrap() {
-        let events: Vec<serde_json::Value> = serde_json::from_str(&format!("[{}]", page.json)).unwrap();
-        assert_eq!(events.last().unwrap()["seq"], page.last);
-        after = page.last;
+fn topics(names: &[&str]) -> Filter {
+    let topics = names.iter().map(|topic| Topic::parse(*topic).unwrap()).collect();
+    Filter { topics, ..Filter::default() }
+}
+
+/// All events of a filter, page by page.
+async fn read_in(store: &NativeStore, filter: &Filter, direction: Direction) -> Vec<serde_json::Value> {
+    let mut span = Span { after: 0, through: store.last_seq().await.unwrap() };
+    let mut all = Vec::new();
+    let page = async |span| store.page(filter, span, direction, Format::Json, PageSize::LARGE).await;
+    while let Some(found) = page(span).await.unwrap() {
+        let events: Vec<serde_json::Value> = serde_json::from_str(&format!("[{}]", found.text)).unwrap();
+        assert_eq!(events.last().unwrap()["seq"], found.last);
+        span = span.beyond(found.last, direction);
         all.extend(events);
-        if page.is_last {
-            assert_eq!(store.page(&filter, after, last).await, Ok(None));
+        if found.is_last {
+            assert_eq!(page(span).await, Ok(None));
             break;
         }
     }
     all
+}
+
+async fn read(store: &NativeStore, names: &[&str]) -> Vec<serde_json::Value> {
+    read_in(store, &topics(names), Direction::Ascending).await
+}
+
+fn seqs(events: &[serde_json::Value]) -> Vec<i64> {
+    events.iter().map(|event| event["seq"].as_i64().unwrap()).collect()
 }
 
 use Status::{Conflict, Duplicate, Stored};
@@ -218,31 +232,129 @@ async fn a_page_ends_by_rows_and_by_bytes() {
         })
         .collect();
     append(&store, &events).await;
-    let mut sizes = Vec::new();
-    let mut after = 0;
-    while let Some(page) = store.page(&Filter::default(), after, 1500).await.unwrap() {
-        sizes.push((page.last - after, page.json.len()));
-        after = page.last;
-    }
-    assert_eq!(sizes.iter().map(|(rows, _)| rows).sum::<i64>(), 1500);
-    assert!(sizes.iter().all(|(rows, bytes)| *rows <= 1000 && *bytes < 1_600_000), "{sizes:?}");
-    for topics in [&[][..], &["odd"], &["even", "odd"], &["odd", "none"]] {
-        let expected = (0..1500).filter(|n| topics != ["odd"] && topics != ["odd", "none"] || n % 2 == 1);
-        let ids: Vec<i64> =
-            read(&store, topics).await.iter().map(|event| event["seq"].as_i64().unwrap() - 1).collect();
-        assert_eq!(ids, expected.collect::<Vec<_>>(), "{topics:?}");
+    for direction in [Direction::Ascending, Direction::Descending] {
+        let mut sizes = Vec::new();
+        let mut span = Span { after: 0, through: 1500 };
+        while let Some(page) =
+            store.page(&Filter::default(), span, direction, Format::Json, PageSize::LARGE).await.unwrap()
+        {
+            let rest = span.beyond(page.last, direction);
+            sizes.push(((span.through - span.after) - (rest.through - rest.after), page.text.len()));
+            span = rest;
+        }
+        assert_eq!(sizes.iter().map(|(rows, _)| rows).sum::<i64>(), 1500);
+        assert!(sizes.iter().all(|(rows, bytes)| *rows <= 1000 && *bytes < 1_600_000), "{sizes:?}");
+        for names in [&[][..], &["odd"], &["even", "odd"], &["odd", "none"]] {
+            let mut expected: Vec<i64> = (1..=1500)
+                .filter(|seq| names != ["odd"] && names != ["odd", "none"] || seq % 2 == 0)
+                .collect();
+            if direction == Direction::Descending {
+                expected.reverse();
+            }
+            assert_eq!(seqs(&read_in(&store, &topics(names), direction).await), expected, "{names:?}");
+        }
     }
 }
 
 #[tokio::test]
-async fn a_page_ends_where_it_was_told_to() {
+async fn a_filter_finds_what_all_of_its_parts_allow() {
     let (store, _directory) = fresh();
-    append(&store, &[event("a"), event("b"), event("c")]).await;
-    let page = store.page(&Filter::default(), 1, 2).await.unwrap().unwrap();
+    let moment = |minute: usize| Timestamp::parse(&format!("2026-11-21T01:{minute:02}:00Z")).unwrap();
+    let events: Vec<_> = (0..240)
+        .map(|n| NewEvent {
+            timestamp: Some(moment(n * 7 % 60)),
+            source: [None, Some("a"), Some("b")][n % 3].map(|source| Source::parse(source).unwrap()),
+            ..event_with(["x", "y", "z", "w"][n % 4], n.to_string(), "1")
+        })
+        .collect();
+    append(&store, &events).await;
+    let sources = |names: &[&str]| names.iter().map(|name| Source::parse(*name).unwrap()).collect::<Vec<_>>();
+    for names in [&[][..], &["x"], &["x", "z"]] {
+        for from in [&[][..], &["a"], &["a", "b"], &["none"]] {
+            for (since, until) in
+                [(None, None), (Some(10), None), (None, Some(10)), (Some(10), Some(20)), (Some(20), Some(10))]
+            {
+                let filter = Filter {
+                    sources: sources(from),
+                    since: since.map(moment),
+                    until: until.map(moment),
+                    ..topics(names)
+                };
+                let wanted = |event: &NewEvent| {
+                    (names.is_empty() || names.contains(&event.topic.as_str()))
+                        && (from.is_empty()
+                            || event.source.as_ref().is_some_and(|s| from.contains(&s.as_str())))
+                        && since.is_none_or(|since| event.timestamp >= Some(moment(since)))
+                        && until.is_none_or(|until| event.timestamp < Some(moment(until)))
+                };
+                let mut expected: Vec<i64> =
+                    (1..).zip(&events).filter(|(_, event)| wanted(event)).map(|(seq, _)| seq).collect();
+                assert_eq!(
+                    seqs(&read_in(&store, &filter, Direction::Ascending).await),
+                    expected,
+                    "{filter:?}"
+                );
+                let whole = Span { after: 0, through: 240 };
+                let narrow = store.narrow(&filter, whole).await.unwrap();
+                assert!(
+                    expected.iter().all(|seq| narrow.after < *seq && *seq <= narrow.through),
+                    "{filter:?}"
+                );
+                let boundary = store.boundary(&filter, whole, Direction::Ascending, 5).await.unwrap();
+                let last = expected.iter().take(5).last().copied();
+                assert_eq!(
+                    boundary.map(|end| (end.last, end.has_more)),
+                    last.map(|last| (last, expected.len() > 5))
+                );
+                expected.reverse();
+                assert_eq!(
+                    seqs(&read_in(&store, &filter, Direction::Descending).await),
+                    expected,
+                    "{filter:?}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_found_by_its_identity_and_keeps_its_attributes() {
+    let (store, _directory) = fresh();
+    let attributes = Some(r#"{"specversion":"1.0"}"#.to_owned());
+    append(&store, &[event("a"), NewEvent { attributes, timestamp: None, ..event_with("u", "a", "[1]") }])
+        .await;
+    let find = async |topic: &str, id: &str| {
+        let found = store.event(&Topic::parse(topic).unwrap(), &EventId::parse(id).unwrap()).await.unwrap();
+        found.map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap())
+    };
+    let found = find("u", "a").await.unwrap();
+    assert_eq!((found["seq"].as_i64(), &found["attributes"]["specversion"]), (Some(2), &json!("1.0")));
+    assert_eq!(found["timestamp"], found["received_at"], "the time of receipt stands in");
+    assert!(find("t", "a").await.unwrap().get("attributes").is_none());
+    assert_eq!(find("t", "b").await, None);
+}
+
+#[tokio::test]
+async fn pages_come_in_each_format() {
+    let (store, _directory) = fresh();
+    append(&store, &[event("a"), event("b")]).await;
+    let whole = Span { after: 0, through: 2 };
+    let text = async |format| {
+        let page = store.page(&Filter::default(), whole, Direction::Ascending, format, PageSize::SMALL).await;
+        page.unwrap().unwrap().text
+    };
+    let lines = text(Format::Lines).await;
     assert_eq!(
-        (page.last, serde_json::from_str::<serde_json::Value>(&page.json).unwrap()["event_id"].clone()),
-        (2, json!("b"))
+        lines
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].clone())
+            .collect::<Vec<_>>(),
+        [1, 2]
     );
+    let events = text(Format::Events).await;
+    let parts: Vec<_> = events.split("\n\n").collect();
+    assert_eq!(parts.len(), 2);
+    assert!(parts[1].starts_with("id: 2\ndata: {\"seq\":2,"), "{events}");
 }
 
 #[tokio::test]
@@ -277,7 +389,7 @@ async fn a_store_is_migrated_once_however_many_open_it_at_the_same_moment() {
     let database = rusqlite::Connection::open(path.join("events.db")).unwrap();
     let versions: i64 =
         database.query_row("select count(*) from schema_migrations", [], |row| row.get(0)).unwrap();
-    assert_eq!(versions, 5);
+    assert_eq!(versions, 8);
 }
 
 #[tokio::test]
@@ -293,14 +405,30 @@ async fn every_filter_has_an_index() {
             .unwrap();
         steps.collect::<Result<Vec<_>, _>>().unwrap().join("; ")
     };
-    let of_all = plan(include_str!("page.sql"));
-    let of_one = plan(&include_str!("page.sql").replace("/* filter */ true", "topic = ?5"));
+    let page = |filter: &Filter| plan(&select::page(filter, Direction::Ascending, Format::Json).text);
+    let moment = Some(Timestamp::parse("2026-11-21T01:00:00Z").unwrap());
+    let of_all = page(&Filter::default());
+    let of_one = page(&topics(&["t"]));
+    let of_source = page(&Filter { sources: vec![Source::parse("s").unwrap()], ..Filter::default() });
+    let of_several = page(&topics(&["t", "u"]));
+    let of_time = page(&Filter { since: moment, ..Filter::default() });
+    let of_span = plan(include_str!("span.sql"));
     let of_stored = plan(include_str!("stored.sql"));
+    let of_event = plan(&select::event_by_id());
     assert!(
         of_stored.contains("rowid>? AND rowid<?"),
         "a write of duplicates only must not scan: {of_stored}"
     );
     assert!(!of_all.contains("SCAN events") && !of_all.contains("TEMP B-TREE"), "{of_all}");
     assert!(of_one.contains("events_by_topic (topic=? AND rowid>? AND rowid<?)"), "{of_one}");
-    assert!(!of_one.contains("TEMP B-TREE"), "{of_one}");
+    assert!(of_source.contains("events_by_source (source=? AND rowid>? AND rowid<?)"), "{of_source}");
+    for plan in [&of_one, &of_source, &of_time] {
+        assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN events"), "{plan}");
+    }
+    assert!(of_several.contains("MERGE (UNION ALL)"), "{of_several}");
+    assert!(
+        of_span.contains("COVERING INDEX events_by_timestamp (timestamp>? AND timestamp<?)"),
+        "{of_span}"
+    );
+    assert!(of_event.contains("(topic=? AND event_id=?)"), "{of_event}");
 }

@@ -170,3 +170,134 @@ fn pages_lead_from_one_to_the_next_until_there_is_none() {
         assert_eq!(seqs, expected, "{first}");
     }
 }
+
+#[test]
+fn ndjson_is_one_event_a_line() {
+    let server = Server::start();
+    let accept = [("accept", "application/x-ndjson")];
+    assert_eq!(server.send("GET", "/events", &accept, b"").text, "");
+    let many: Vec<_> = (0..2500).map(|n| json!({"topic": "t", "event_id": n.to_string()})).collect();
+    server.publish(&json!(many));
+    let answer = server.send("GET", "/events", &accept, b"");
+    assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
+    assert!(answer.text.ends_with("}\n"));
+    let seqs: Vec<_> = answer
+        .text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_i64().unwrap())
+        .collect();
+    assert_eq!(seqs, (1..=2500).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_not_acceptable_is_406() {
+    let server = Server::start();
+    let accept = |path: &str, accept: &str| server.send("GET", path, &[("accept", accept)], b"");
+    accept("/events", "text/html").problem(406, "not-acceptable");
+    accept("/events", "application/json;q=0").problem(406, "not-acceptable");
+    assert_eq!(accept("/events", "text/html, */*;q=0.1").status, 200);
+    server.publish(&json!({"topic": "t", "event_id": "1"}));
+    accept("/events/t/1", "application/x-ndjson").problem(406, "not-acceptable");
+}
+
+/// Events of four topics and three sources, a minute apart, the newest first.
+fn assorted(server: &Server) {
+    let events: Vec<_> = (0..48)
+        .map(|n| {
+            json!({"topic": format!("t{}", n % 4), "source": format!("s{}", n % 3), "event_id": n.to_string(),
+                "timestamp": format!("2026-11-21T01:{:02}:00Z", 47 - n)})
+        })
+        .collect();
+    server.publish(&json!(events));
+}
+
+fn seqs_of(server: &Server, query: &str) -> Vec<i64> {
+    let answer = server.get(&format!("/events?{query}"));
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.json().as_array().unwrap().iter().map(|event| event["seq"].as_i64().unwrap()).collect()
+}
+
+#[test]
+fn every_filter_holds_alone_and_with_the_others() {
+    let server = Server::start();
+    assorted(&server);
+    for (query, wanted) in [
+        ("source=s1", (|n: i64| n % 3 == 1) as fn(i64) -> bool),
+        ("source=s1&source=s2", |n| n % 3 != 0),
+        ("topic=t0&source=s1", |n| n % 4 == 0 && n % 3 == 1),
+        ("topic=t0&topic=t3&topic=t0", |n| n % 4 == 0 || n % 4 == 3),
+        ("since=2026-11-21T01:40:00Z", |n| 47 - n >= 40),
+        ("until=2026-11-21T08:10:00%2B07:00", |n| 47 - n < 10),
+        ("since=2026-11-21T01:10:00&until=2026-11-21T01:20:00", |n| (10..20).contains(&(47 - n))),
+        ("since=2026-11-21T01:10:00Z&topic=t1&source=s0&after=10", |n| {
+            47 - n >= 10 && n % 4 == 1 && n % 3 == 0 && n + 1 > 10
+        }),
+        ("since=2027-01-01T00:00:00Z", |_| false),
+        ("source=unknown", |_| false),
+    ] {
+        let expected: Vec<i64> = (0..48).filter(|n| wanted(*n)).map(|n| n + 1).collect();
+        assert_eq!(seqs_of(&server, query), expected, "{query}");
+        let reversed: Vec<i64> = expected.into_iter().rev().collect();
+        if !query.contains("after") {
+            assert_eq!(seqs_of(&server, &format!("{query}&order=desc")), reversed, "{query}");
+        }
+    }
+}
+
+#[test]
+fn pages_lead_through_a_filter_in_either_order() {
+    let server = Server::start();
+    assorted(&server);
+    for query in [
+        "topic=t1&topic=t2",
+        "source=s2",
+        "since=2026-11-21T01:05:00Z",
+        "topic=t1&until=2026-11-21T01:40:00Z",
+    ] {
+        for order in ["asc", "desc"] {
+            let mut path = format!("/events?{query}&order={order}&limit=5");
+            let mut seqs = Vec::new();
+            loop {
+                let answer = server.get(&path);
+                let page = answer.json();
+                assert!(page.as_array().unwrap().len() <= 5);
+                seqs.extend(page.as_array().unwrap().iter().map(|event| event["seq"].as_i64().unwrap()));
+                let Some(link) = answer.header("link") else { break };
+                path = link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap().to_owned();
+            }
+            assert_eq!(seqs, seqs_of(&server, &format!("{query}&order={order}")), "{query} {order}");
+            assert!(!seqs.is_empty());
+        }
+    }
+}
+
+#[test]
+fn one_event_is_found_by_its_percent_encoded_names_or_is_404() {
+    let server = Server::start();
+    server.publish(&json!({"topic": "a/b c", "event_id": "\u{e9}#1", "payload": [1]}));
+    let found = server.get("/events/a%2Fb%20c/%C3%A9%231");
+    assert_eq!((found.status, &found.json()["payload"]), (200, &json!([1])));
+    assert_eq!(server.head("/events/a%2Fb%20c/%C3%A9%231").status, 200);
+    for path in [
+        "/events/a%2Fb%20c/2",
+        "/events/x/%C3%A9%231",
+        "/events/%FF/1",
+        "/events/a",
+        "/events/a/b/c",
+        "/events//1",
+    ] {
+        server.get(path).problem(404, "not-found");
+    }
+}
+
+#[test]
+fn every_read_answers_head_as_it_does_get() {
+    let server = Server::start();
+    server.publish(&json!({"topic": "t", "event_id": "1"}));
+    for path in ["/events", "/events/t/1", "/stats", "/metrics", "/healthz", "/readyz"] {
+        let (head, get) = (server.head(path), server.get(path));
+        assert_eq!((head.status, head.text.as_str()), (200, ""), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"));
+        assert!(get.header("content-length").is_some(), "{path}");
+    }
+}

@@ -3,8 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on has failed
 
+mod access;
 mod durability;
 mod events;
+mod formats;
+mod idempotency;
+mod live;
 mod operations;
 mod publish;
 mod server;

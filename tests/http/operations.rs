@@ -19,12 +19,12 @@ fn an_unknown_path_is_404() {
 fn a_method_that_is_not_allowed_is_405_that_says_which_are() {
     let server = Server::start();
     for (method, path, allow) in [
-        ("GET", "/publish", "POST"),
-        ("PUT", "/publish", "POST"),
-        ("POST", "/events", "GET, HEAD"),
-        ("DELETE", "/stats", "GET, HEAD"),
-        ("POST", "/healthz", "GET, HEAD"),
-        ("PATCH", "/readyz", "GET, HEAD"),
+        ("GET", "/publish", "POST, OPTIONS"),
+        ("PUT", "/publish", "POST, OPTIONS"),
+        ("POST", "/events", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/stats", "GET, HEAD, OPTIONS"),
+        ("POST", "/healthz", "GET, HEAD, OPTIONS"),
+        ("PATCH", "/readyz", "GET, HEAD, OPTIONS"),
     ] {
         let answer = server.send(method, path, &[], b"");
         answer.problem(405, "method-not-allowed");
@@ -120,4 +120,27 @@ fn answers_that_nobody_reads_are_bounded_in_number() {
         server.get("/events").status == 200
     });
     assert!(answered, "places are free again when the clients went away");
+}
+
+#[test]
+fn metrics_count_by_topic_what_stats_does() {
+    let server = Server::start();
+    server.publish(
+        &json!([{"topic": "a \"quoted\" \\ one", "event_id": "1"}, {"topic": "b", "event_id": "1"}]),
+    );
+    server.publish(&json!({"topic": "b", "event_id": "1", "payload": 1}));
+    let answer = server.get("/metrics");
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    for line in [
+        r#"sekali_events_received_total{topic="a \"quoted\" \\ one"} 1"#,
+        r#"sekali_events_received_total{topic="b"} 2"#,
+        r#"sekali_events_stored_total{topic="b"} 1"#,
+        r#"sekali_events_duplicate_total{topic="b"} 1"#,
+        r#"sekali_events_conflict_total{topic="b"} 1"#,
+        "sekali_last_seq 2",
+        r#"sekali_build_info{version="0.1.0"} 1"#,
+    ] {
+        assert!(answer.text.lines().any(|found| found == line), "{line} is missing:\n{}", answer.text);
+    }
+    assert!(answer.text.contains("\nsekali_uptime_seconds "));
 }

@@ -73,6 +73,18 @@ impl Server {
         (self.process, self.address) = launch(self.state.path(), &self.variables);
     }
 
+    /// Kills the server, removes what key-value holds, and starts it again.
+    pub fn lose_key_value(&mut self) {
+        self.kill();
+        std::fs::remove_file(self.state.path().join("sqlite_key_value.db")).unwrap();
+        (self.process, self.address) = launch(self.state.path(), &self.variables);
+    }
+
+    /// A connection of its own.
+    pub fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).unwrap()
+    }
+
     /// Kills the server's process group: Spin serves in a child of its own.
     fn kill(&mut self) {
         let group = format!("-{}", self.process.id());

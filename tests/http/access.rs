@@ -1,0 +1,82 @@
+//! Tokens, and the origins whose pages may call.
+
+use serde_json::json;
+
+use crate::server::{Answer, Server};
+
+const TOKENS: [(&str, &str); 2] = [("publish_token", "write-secret"), ("read_token", "read-secret")];
+
+fn call(server: &Server, method: &str, path: &str, token: Option<&str>) -> Answer {
+    let authorization = token.map(|token| format!("Bearer {token}"));
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
+    let body = if method == "POST" { &br#"{"topic":"t","event_id":"1"}"#[..] } else { b"" };
+    server.send(method, path, &headers, body)
+}
+
+#[test]
+fn publishing_and_reading_need_their_tokens_and_health_needs_none() {
+    let server = Server::with_variables(&TOKENS);
+    call(&server, "POST", "/publish", None).problem(401, "unauthorized");
+    assert_eq!(call(&server, "POST", "/publish", Some("write-secret")).status, 200);
+    for path in ["/events", "/events/t/1", "/stats", "/metrics"] {
+        let refused = call(&server, "GET", path, None);
+        refused.problem(401, "unauthorized");
+        assert_eq!(refused.header("www-authenticate"), Some("Bearer realm=\"sekali\""));
+        let wrong = call(&server, "GET", path, Some("guess"));
+        wrong.problem(401, "unauthorized");
+        assert!(wrong.header("www-authenticate").unwrap().contains("invalid_token"));
+        call(&server, "GET", path, Some("write-secret")).problem(403, "forbidden");
+        assert_eq!(call(&server, "GET", path, Some("read-secret")).status, 200, "{path}");
+    }
+    call(&server, "POST", "/publish", Some("read-secret")).problem(403, "forbidden");
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(call(&server, "GET", path, None).status, 200);
+    }
+}
+
+#[test]
+fn an_unauthorized_request_changes_nothing() {
+    let server = Server::with_variables(&[("publish_token", "secret")]);
+    call(&server, "POST", "/publish", Some("other")).problem(401, "unauthorized");
+    assert_eq!(server.stats()["received"], 0);
+}
+
+#[test]
+fn pages_of_listed_origins_may_call_and_read_answers() {
+    let server = Server::with_variables(&[("cors_origins", "https://a.example, https://b.example")]);
+    let get = |origin: &str| server.send("GET", "/stats", &[("origin", origin)], b"");
+    for origin in ["https://a.example", "https://b.example"] {
+        let answer = get(origin);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+        assert_eq!(answer.header("vary"), Some("origin"));
+        assert!(answer.header("access-control-expose-headers").unwrap().contains("link"));
+    }
+    assert_eq!(get("https://c.example").header("access-control-allow-origin"), None);
+    let preflight = server.send(
+        "OPTIONS",
+        "/publish",
+        &[("origin", "https://a.example"), ("access-control-request-method", "POST")],
+        b"",
+    );
+    assert_eq!(preflight.status, 204);
+    assert_eq!(preflight.header("access-control-allow-origin"), Some("https://a.example"));
+    assert!(preflight.header("access-control-allow-methods").unwrap().contains("POST"));
+    assert!(preflight.header("access-control-allow-headers").unwrap().contains("idempotency-key"));
+    let refused = server.send("POST", "/publish", &[("origin", "https://a.example")], b"{");
+    assert_eq!(refused.header("access-control-allow-origin"), Some("https://a.example"), "problems, too");
+}
+
+#[test]
+fn no_page_may_call_by_default_and_options_says_what_may_be_done() {
+    let server = Server::start();
+    let answer = server.send("GET", "/stats", &[("origin", "https://a.example")], b"");
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    for (path, allow) in [("/publish", "POST, OPTIONS"), ("/events", "GET, HEAD, OPTIONS")] {
+        let answer = server.send("OPTIONS", path, &[], b"");
+        assert_eq!((answer.status, answer.header("allow")), (204, Some(allow)));
+    }
+    server.send("OPTIONS", "/nothing", &[], b"").problem(404, "not-found");
+    let event = json!({"topic": "t", "event_id": "1"});
+    assert_eq!(server.publish(&event).status, 200);
+}

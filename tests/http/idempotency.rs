@@ -1,0 +1,84 @@
+//! `Idempotency-Key`: the same request gets the same answer.
+
+use serde_json::json;
+
+use crate::server::{Answer, Server};
+
+fn publish(server: &Server, key: &str, body: &serde_json::Value) -> Answer {
+    let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+    server.send("POST", "/publish", &headers, body.to_string().as_bytes())
+}
+
+#[test]
+fn the_same_key_with_the_same_body_answers_exactly_as_the_first_time() {
+    let mut server = Server::start();
+    let body = json!([{"topic": "t", "event_id": "1"}, {"topic": "t", "event_id": "2"}]);
+    let first = publish(&server, "order 1", &body);
+    assert_eq!((&first.json()["stored"], first.header("idempotent-replayed")), (&json!(2), None));
+    for restart in [false, true] {
+        if restart {
+            server.crash_and_restart();
+        }
+        let again = publish(&server, "order 1", &body);
+        assert_eq!((again.status, &again.text), (200, &first.text));
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    }
+    assert_eq!(server.stats()["received"], 2, "a replay is no delivery");
+    assert_eq!(publish(&server, "order 2", &body).json()["duplicates"], 2);
+    server.assert_books_balance();
+}
+
+#[test]
+fn the_same_key_with_another_body_is_refused() {
+    let server = Server::start();
+    publish(&server, "k", &json!({"topic": "t", "event_id": "1"}));
+    publish(&server, "k", &json!({"topic": "t", "event_id": "2"})).problem(422, "idempotency-key-mismatch");
+    assert_eq!(server.events().len(), 1);
+}
+
+#[test]
+fn a_request_that_failed_leaves_its_key_free() {
+    let server = Server::start();
+    publish(&server, "k", &json!({"topic": "t"})).problem(422, "invalid-event");
+    assert_eq!(publish(&server, "k", &json!({"topic": "t", "event_id": "1"})).json()["stored"], 1);
+}
+
+#[test]
+fn a_key_that_is_no_key_is_refused() {
+    let server = Server::start();
+    let body = json!({"topic": "t", "event_id": "1"});
+    for key in ["", " ", &"x".repeat(256), "tab\there"] {
+        publish(&server, key, &body).problem(400, "invalid-header");
+    }
+    assert_eq!(publish(&server, &"x".repeat(255), &body).status, 200);
+}
+
+#[test]
+fn the_same_key_at_the_same_time_is_in_use_or_answered_and_stores_once() {
+    let server = Server::start();
+    let body = json!({"topic": "t", "event_id": "1"});
+    let statuses: Vec<_> = std::thread::scope(|scope| {
+        let publishers: Vec<_> = (0..16).map(|_| scope.spawn(|| publish(&server, "k", &body))).collect();
+        publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect()
+    });
+    for answer in &statuses {
+        match answer.status {
+            200 => {}
+            _ => assert!(answer.problem(409, "idempotency-key-in-use")["title"].is_string()),
+        }
+    }
+    assert!(statuses.iter().any(|answer| answer.status == 200));
+    assert_eq!(server.events().len(), 1);
+    server.assert_books_balance();
+}
+
+#[test]
+fn a_lost_key_value_store_costs_the_replay_and_nothing_else() {
+    let mut server = Server::start();
+    let body = json!({"topic": "t", "event_id": "1"});
+    publish(&server, "k", &body);
+    server.lose_key_value();
+    let again = publish(&server, "k", &body);
+    assert_eq!((&again.json()["duplicates"], again.header("idempotent-replayed")), (&json!(1), None));
+    server.assert_books_balance();
+}
