@@ -121,8 +121,8 @@ impl Problem {
                 (StatusCode::BAD_REQUEST, "invalid-parameter", "A parameter is invalid")
             }
             Self::InvalidHeader { .. } => (StatusCode::BAD_REQUEST, "invalid-header", "A header is invalid"),
-            Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed"),
-            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The token is for something else"),
+            Self::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
             Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "Not acceptable"),
             Self::IdempotencyKeyInUse => {
                 (StatusCode::CONFLICT, "idempotency-key-in-use", "The idempotency key is in use")
@@ -130,7 +130,7 @@ impl Problem {
             Self::IdempotencyKeyMismatch => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency-key-mismatch",
-                "The idempotency key was used for another body",
+                "The idempotency key belongs to another body",
             ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed { .. } => {

@@ -99,14 +99,12 @@ async fn carry_out<P: Platform>(
         Some(Preference::Representation) => receipt.add_results(&events, &indexes, &outcomes),
     }
     let mut status = StatusCode::OK;
-    if order.context.partial {
+    if rejected.events > 0 {
+        status = StatusCode::MULTI_STATUS;
         receipt.total_received += rejected.events;
         receipt.rejected = Some(rejected.events);
         receipt.errors = Some(&rejected.listed);
         receipt.error_count = Some(rejected.errors);
-        if rejected.events > 0 {
-            status = StatusCode::MULTI_STATUS;
-        }
     }
     let body = serde_json::to_vec(&receipt).map_err(|error| Problem::Internal(error.to_string()))?;
     let mut reply = Reply::new(status, JSON, body);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on has failed
 
 mod access;
+mod contract;
 mod durability;
 mod events;
 mod formats;

@@ -1,0 +1,142 @@
+//! Whole requests into the router, over a store that stores nothing: every parser of bodies, headers, paths and
+//! queries is behind it. Whatever comes in, there is an answer, and it is never a fault of ours.
+
+#![no_main]
+
+use std::time::Duration;
+
+use futures::{FutureExt, stream};
+use http::Request;
+use libfuzzer_sys::fuzz_target;
+use sekali::app::{App, Platform};
+use sekali::event::{EventId, NewEvent, Timestamp, Topic};
+use sekali::replay::KeyValue;
+use sekali::router;
+use sekali::settings::Settings;
+use sekali::store::{
+    Boundary, Clock, Direction, Filter, Format, Ledger, Outcome, Page, PageSize, Seq, Span, Status, Store, StoreError,
+};
+
+struct Nothing;
+
+impl Platform for Nothing {
+    type Store = Nothing;
+    type KeyValue = Nothing;
+    type Clock = Still;
+}
+
+impl Store for Nothing {
+    async fn append(&self, events: &[&NewEvent]) -> Result<Vec<Outcome>, StoreError> {
+        let outcome = |event: &&NewEvent| {
+            assert!(event.topic.as_str().len() <= 255 && event.event_id.as_str().len() <= 255);
+            assert!(!event.payload.as_json().is_empty());
+            Outcome { seq: 1, status: Status::Stored }
+        };
+        Ok(events.iter().map(outcome).collect())
+    }
+
+    async fn page(&self, _: &Filter, _: Span, _: Direction, _: Format, _: PageSize) -> Result<Option<Page>, StoreError> {
+        Ok(None)
+    }
+
+    async fn boundary(&self, _: &Filter, _: Span, _: Direction, _: u32) -> Result<Option<Boundary>, StoreError> {
+        Ok(Some(Boundary { last: 5, has_more: true }))
+    }
+
+    async fn narrow(&self, _: &Filter, span: Span) -> Result<Span, StoreError> {
+        Ok(span)
+    }
+
+    async fn event(&self, _: &Topic, _: &EventId) -> Result<Option<String>, StoreError> {
+        Ok(Some("{}".into()))
+    }
+
+    async fn last_seq(&self) -> Result<Seq, StoreError> {
+        Ok(9)
+    }
+
+    async fn ledger(&self) -> Result<Ledger, StoreError> {
+        Err(StoreError::Busy)
+    }
+}
+
+impl KeyValue for Nothing {
+    async fn get(&self, _: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(None)
+    }
+
+    async fn set(&self, _: &str, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    async fn sleep(&self, _: Duration) {}
+
+    async fn yield_now(&self) {}
+}
+
+/// Headers that a request may have, by a bit of the second byte each.
+const HEADERS: [(&str, &str); 8] = [
+    ("content-encoding", "gzip"),
+    ("ce-specversion", "1.0"),
+    ("ce-id", ""),
+    ("prefer", ""),
+    ("accept", ""),
+    ("idempotency-key", ""),
+    ("last-event-id", ""),
+    ("ce-time", ""),
+];
+
+const CONTENT_TYPES: [&str; 6] = [
+    "application/json",
+    "application/x-ndjson",
+    "application/cloudevents+json",
+    "application/cloudevents-batch+json",
+    "text/plain",
+    "",
+];
+
+fuzz_target!(|data: &[u8]| {
+    let [kind, which, rest @ ..] = data else { return };
+    // What is before the first zero is text of the head, what is behind it the body.
+    let (text, body) = match rest.iter().position(|byte| *byte == 0) {
+        Some(end) => (&rest[..end], &rest[end + 1..]),
+        None => (&b""[..], rest),
+    };
+    let text = String::from_utf8_lossy(text);
+    let (method, path) = match kind % 4 {
+        0 => ("POST", "/publish".to_owned()),
+        1 => ("POST", format!("/publish?{text}")),
+        2 => ("GET", format!("/events?{text}")),
+        _ => ("GET", format!("/events/{text}")),
+    };
+    let mut request = Request::builder().method(method).uri(path);
+    let content_type = CONTENT_TYPES[usize::from(kind / 4) % CONTENT_TYPES.len()];
+    if !content_type.is_empty() {
+        request = request.header("content-type", content_type);
+    }
+    for (bit, (name, value)) in HEADERS.iter().enumerate() {
+        if which & (1 << bit) != 0 {
+            request = request.header(*name, if value.is_empty() { &text } else { *value });
+        }
+    }
+    let Ok(request) = request.body(stream::iter([Ok(body.to_vec())])) else { return };
+    let settings = Settings::read(|name| match name {
+        "max_body_bytes" | "max_event_bytes" => "65536".into(),
+        "max_batch_events" => "100".into(),
+        _ => String::new(),
+    });
+    let started_at = Timestamp::parse("2026-11-21T01:00:00Z");
+    let (Ok(settings), Ok(started_at)) = (settings, started_at) else { panic!("the settings are good") };
+    let app = App::<Nothing>::new(settings, started_at, Nothing, Nothing, Still, 1);
+    let reply = router::answer(&app, request).now_or_never().expect("nothing waits");
+    assert!(reply.status.as_u16() < 500, "{}", reply.status);
+});

@@ -1,0 +1,257 @@
+//! openapi.json is held to the service, and the service to it: every route and status in it is exercised, every
+//! answer has the shape that it says, and every example in it is accepted or would be answered.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::server::{Answer, Server};
+
+const TEXT: &str = include_str!("../../openapi.json");
+
+/// What nobody can provoke from outside without breaking the machine; other tests make them otherwise.
+const UNPROVOKED: [(&str, &str); 3] = [("", "500"), ("", "503"), ("/publish", "408")];
+
+struct Contract {
+    document: Value,
+    exercised: BTreeSet<(String, String, String)>,
+}
+
+impl Contract {
+    fn read() -> Self {
+        Self { document: serde_json::from_str(TEXT).unwrap(), exercised: BTreeSet::new() }
+    }
+
+    /// The value that a `$ref` of the document leads to.
+    fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
+        match value.get("$ref").and_then(Value::as_str) {
+            Some(reference) => {
+                self.resolve(self.document.pointer(reference.trim_start_matches('#')).unwrap())
+            }
+            None => value,
+        }
+    }
+
+    #[track_caller]
+    fn assert_valid(&self, schema: &Value, value: &Value) {
+        let schema = json!({"allOf": [schema], "components": self.document["components"]});
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        let errors: Vec<_> =
+            validator.iter_errors(value).map(|error| format!("{error} at {}", error.instance_path)).collect();
+        assert!(errors.is_empty(), "{errors:?} in {value}");
+    }
+
+    /// Holds an answer to what the document says of this route and status.
+    #[track_caller]
+    fn check(&mut self, method: &str, route: &str, answer: &Answer) {
+        let status = answer.status.to_string();
+        let responses = &self.document["paths"][route][method.to_lowercase()]["responses"];
+        assert!(
+            responses.get(&status).is_some(),
+            "{method} {route} answers {status}, which is not in openapi.json"
+        );
+        let response = self.resolve(&responses[&status]);
+        for name in response["headers"].as_object().into_iter().flat_map(|headers| headers.keys()) {
+            let is_required = self.resolve(&response["headers"][name])["required"] == true;
+            assert!(!is_required || answer.header(name).is_some(), "{method} {route} {status} lacks {name}");
+        }
+        if method != "HEAD" {
+            let content_type = answer.header("content-type").unwrap_or_default();
+            let media_type = content_type.split(';').next().unwrap();
+            let content =
+                response["content"].get(media_type).or_else(|| response["content"].get(content_type));
+            let content = content.unwrap_or_else(|| panic!("{method} {route} {status} in {content_type}"));
+            if media_type.ends_with("json") && media_type != "application/x-ndjson" {
+                self.assert_valid(&content["schema"], &answer.json());
+            }
+        }
+        self.exercised.insert((method.into(), route.into(), status));
+    }
+}
+
+fn send(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    server.send(method, path, headers, body.as_bytes())
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[test]
+fn every_route_and_status_is_exercised_and_every_answer_has_its_shape() {
+    let mut contract = Contract::read();
+    let server = Server::with_variables(&[("max_batch_events", "10")]);
+    let locked = Server::with_variables(&[("publish_token", "write"), ("read_token", "read")]);
+
+    let publish =
+        |path: &str, headers: &[(&str, &str)], body: &str| send(&server, "POST", path, headers, body);
+    for answer in [
+        publish("/publish", &[JSON], r#"{"topic":"t","event_id":"1"}"#),
+        publish("/publish", &[JSON, ("prefer", "return=minimal")], r#"{"topic":"t","event_id":"1"}"#),
+        publish(
+            "/publish",
+            &[JSON, ("prefer", "return=representation")],
+            r#"[{"topic":"t","event_id":"1"}]"#,
+        ),
+        publish("/publish", &[JSON, ("idempotency-key", "k")], r#"{"topic":"t","event_id":"2"}"#),
+        publish("/publish", &[JSON, ("idempotency-key", "k")], r#"{"topic":"t","event_id":"2"}"#),
+        publish("/publish", &[JSON, ("idempotency-key", "k")], r#"{"topic":"t","event_id":"3"}"#),
+        publish("/publish", &[JSON, ("idempotency-key", "")], "{}"),
+        publish("/publish?partial=true", &[JSON], r#"[{"topic":"t","event_id":"1"},{}]"#),
+        publish("/publish?partial=maybe", &[JSON], "[]"),
+        publish("/publish", &[JSON], "{"),
+        publish("/publish", &[JSON], "[{}]"),
+        publish("/publish", &[JSON], &format!("[{}]", vec!["{}"; 11].join(","))),
+        publish("/publish", &[("content-type", "text/html")], "x"),
+        send(&locked, "POST", "/publish", &[JSON], "{}"),
+        send(&locked, "POST", "/publish", &[JSON, ("authorization", "Bearer read")], "{}"),
+    ] {
+        contract.check("POST", "/publish", &answer);
+    }
+    contract.check("POST", "/publish", &key_in_use(&server));
+    // The document says it of POST, for whoever uses another method.
+    let not_allowed = send(&server, "PUT", "/publish", &[], "");
+    contract.check("POST", "/publish", &not_allowed);
+
+    for method in ["GET", "HEAD"] {
+        for (route, path) in [
+            ("/events", "/events"),
+            ("/events", "/events?limit=1"),
+            ("/events", "/events?x=1"),
+            ("/events/{topic}/{event_id}", "/events/t/1"),
+            ("/events/{topic}/{event_id}", "/events/t/none"),
+            ("/stats", "/stats"),
+            ("/metrics", "/metrics"),
+            ("/healthz", "/healthz"),
+            ("/readyz", "/readyz"),
+            ("/openapi.json", "/openapi.json"),
+            ("/docs", "/docs"),
+            ("/", "/"),
+            ("/problems/{name}", "/problems/busy"),
+            ("/problems/{name}", "/problems/none"),
+        ] {
+            contract.check(method, route, &send(&server, method, path, &[], ""));
+        }
+        for (route, path) in [("/events", "/events"), ("/events/{topic}/{event_id}", "/events/t/1")] {
+            contract.check(method, route, &send(&server, method, path, &[("accept", "text/html")], ""));
+        }
+        for (route, path) in [
+            ("/events", "/events"),
+            ("/events/{topic}/{event_id}", "/events/t/1"),
+            ("/stats", "/stats"),
+            ("/metrics", "/metrics"),
+        ] {
+            contract.check(method, route, &send(&locked, method, path, &[], ""));
+            contract.check(
+                method,
+                route,
+                &send(&locked, method, path, &[("authorization", "Bearer write")], ""),
+            );
+        }
+    }
+    contract.check(
+        "GET",
+        "/events",
+        &send(&server, "GET", "/events", &[("accept", "application/x-ndjson")], ""),
+    );
+    for (route, path) in [
+        ("/events", "/events"),
+        ("/events/{topic}/{event_id}", "/events/t/1"),
+        ("/stats", "/stats"),
+        ("/metrics", "/metrics"),
+        ("/healthz", "/healthz"),
+        ("/readyz", "/readyz"),
+        ("/openapi.json", "/openapi.json"),
+        ("/docs", "/docs"),
+        ("/", "/"),
+        ("/problems/{name}", "/problems/busy"),
+    ] {
+        contract.check("GET", route, &send(&server, "DELETE", path, &[], ""));
+    }
+
+    for (route, methods) in contract.document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            for status in
+                operation["responses"].as_object().into_iter().flat_map(|responses| responses.keys())
+            {
+                let unprovoked = UNPROVOKED.iter().any(|(of, which)| which == status && route.contains(of));
+                let exchange = (method.to_uppercase(), route.clone(), status.clone());
+                assert!(unprovoked || contract.exercised.contains(&exchange), "never seen: {exchange:?}");
+            }
+        }
+    }
+}
+
+/// The answer to a second request with a key, while the first is being carried out.
+fn key_in_use(server: &Server) -> Answer {
+    let many: Vec<_> = (0..10).map(|n| json!({"topic": "busy", "event_id": n.to_string()})).collect();
+    let body = json!(many).to_string();
+    for attempt in 0..50 {
+        let key = format!("busy-{attempt}");
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let headers = [JSON, ("idempotency-key", key.as_str())];
+            let publishers: Vec<_> =
+                (0..12).map(|_| scope.spawn(|| send(server, "POST", "/publish", &headers, &body))).collect();
+            publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect()
+        });
+        if let Some(answer) = answers.into_iter().find(|answer| answer.status == 409) {
+            return answer;
+        }
+    }
+    panic!("no key was ever in use");
+}
+
+#[test]
+fn every_example_of_a_request_is_accepted() {
+    let contract = Contract::read();
+    let server = Server::start();
+    let content =
+        contract.document["paths"]["/publish"]["post"]["requestBody"]["content"].as_object().unwrap();
+    let mut accepted = 0;
+    for (media_type, content) in content {
+        for (name, example) in content["examples"].as_object().into_iter().flatten() {
+            let example = contract.resolve(example);
+            let body = match &example["value"] {
+                Value::String(text) => text.clone(),
+                value => value.to_string(),
+            };
+            let more = example["x-headers"].as_object().cloned().unwrap_or_default();
+            let mut headers = vec![("content-type", media_type.as_str())];
+            headers.retain(|_| !more.keys().any(|name| name.eq_ignore_ascii_case("content-type")));
+            headers.extend(more.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap())));
+            let answer = send(&server, "POST", "/publish", &headers, &body);
+            assert_eq!(answer.status, 200, "{media_type} {name}: {}", answer.text);
+            accepted += 1;
+        }
+    }
+    assert!(accepted >= 8, "only {accepted} examples");
+    server.assert_books_balance();
+}
+
+#[test]
+fn every_example_of_a_problem_has_the_title_and_status_that_are_answered() {
+    let contract = Contract::read();
+    let server = Server::start();
+    let by_status: [(Answer, &str); 5] = [
+        (server.get("/events?x=1"), "invalid-parameter"),
+        (server.get("/none"), "not-found"),
+        (server.publish_as("application/json", "{"), "malformed-body"),
+        (server.publish(&json!({})), "invalid-event"),
+        (server.publish_as("text/html", ""), "unsupported-media-type"),
+    ];
+    let examples: Vec<Value> = contract.document["components"]["responses"]
+        .as_object()
+        .unwrap()
+        .values()
+        .filter_map(|response| response.pointer("/content/application~1problem+json/examples"))
+        .flat_map(|examples| examples.as_object().unwrap().values())
+        .map(|example| contract.resolve(example)["value"].clone())
+        .collect();
+    for (answer, name) in by_status {
+        let problem = answer.json();
+        let example = examples.iter().find(|example| example["type"] == format!("/problems/{name}")).unwrap();
+        assert_eq!(
+            (&problem["title"], &problem["status"]),
+            (&example["title"], &example["status"]),
+            "{name}"
+        );
+    }
+}
