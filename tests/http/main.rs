@@ -6,6 +6,7 @@
 mod durability;
 mod events;
 mod operations;
+mod pages;
 mod publish;
 mod server;
 mod stats;
