@@ -67,10 +67,11 @@ ensure_component_linker() {
     cargo install --quiet --locked --root target/wasm-tools wasm-component-ld@0.5.31
 }
 
-# Builds target/wasm32-wasip2/release/sekali.wasm, or what its arguments name.
+# Builds sekali.wasm and sekali_pages.wasm in target/wasm32-wasip2/release, or what its arguments name.
 build_component() {
     ensure_wasm
     [ -e target/wasm32-wasip2/release/sekali.wasm ] || say "building the component (about two minutes the first time)"
+    [ $# -gt 0 ] || set -- -p sekali -p sekali-pages
     local build=(build --quiet --release --target wasm32-wasip2 "$@")
     if has_wasm_target; then
         cargo "${build[@]}"

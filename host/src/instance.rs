@@ -1,8 +1,8 @@
-//! The component in a few long-lived instances, each of which serves many requests at once.
+//! Components in a few long-lived instances, each of which serves many requests at once.
 //!
-//! Spin starts an instance whenever all others compute. Here their number is fixed: what makes the
-//! component fast is that requests of one instance share a write, and more instances than cores only
-//! contend for the write lock.
+//! Spin starts an instance whenever all others compute. Here their number is fixed: what makes a
+//! component with a database fast is that requests of one instance share a write, and more instances than
+//! cores only contend for the write lock.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -49,20 +49,20 @@ const CONCURRENT: usize = 1024;
 /// What one instance may use of memory.
 const MEMORY_BYTES: usize = 1 << 30;
 
-/// A request on its way to the component.
+/// A request on its way to a component.
 pub type Request = http::Request<Incoming>;
-/// An answer of the component.
+/// An answer of a component.
 pub type Response = http::Response<UnsyncBoxBody<Bytes, ErrorCode>>;
 
-/// What the instances share of the world outside.
+/// What the instances of a component share of the world outside.
 pub struct Services {
-    /// The component's variables.
+    /// Its variables.
     pub variables: Variables,
-    /// The component's stores.
+    /// Its stores.
     pub stores: Stores,
 }
 
-/// The component, ready to be instantiated.
+/// A component, ready to be instantiated.
 #[derive(Clone)]
 pub struct Program {
     service: ServicePre<Guest>,
@@ -71,10 +71,9 @@ pub struct Program {
 
 impl Program {
     /// Compiles the component, or takes it from the cache.
-    pub fn load(source: &Path, services: Services) -> Result<Self> {
-        let engine = engine()?;
-        let component = compile(&engine, source)?;
-        let mut linker = Linker::new(&engine);
+    pub fn load(engine: &Engine, source: &Path, services: Services) -> Result<Self> {
+        let component = compile(engine, source)?;
+        let mut linker = Linker::new(engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         p3::add_to_linker(&mut linker)?;
@@ -86,9 +85,14 @@ impl Program {
             .with_context(|| format!("{} needs something that this host does not have", source.display()))?;
         Ok(Self { service, services: Arc::new(services) })
     }
+
+    /// Whether it only computes: then more instances on a thread would gain nothing.
+    pub fn is_static(&self) -> bool {
+        self.services.stores.sqlite.is_empty() && self.services.stores.key_value.is_empty()
+    }
 }
 
-/// Running instances, all on the thread that started them.
+/// Running instances of one component, all on the thread that started them.
 pub struct Instances {
     queues: Vec<mpsc::Sender<Job>>,
     next: Cell<usize>,
@@ -131,7 +135,8 @@ impl Instances {
     }
 }
 
-fn engine() -> Result<Engine> {
+/// What compiles and runs components.
+pub fn engine() -> Result<Engine> {
     let mut config = Config::new();
     config.wasm_component_model_async(true);
     // A machine without a home directory has no cache, and only starts more slowly.

@@ -6,21 +6,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-/// The one component of an application and what it may use.
+use crate::routes::Routes;
+
+/// An application.
+#[derive(Default)]
 pub struct App {
-    /// The component's file.
-    pub source: PathBuf,
-    /// The application's variables.
+    /// Its variables.
     pub variables: BTreeMap<String, Variable>,
-    /// The component's variables: templates over the application's.
-    pub component_variables: BTreeMap<String, String>,
-    /// Labels of the SQLite databases it may open.
-    pub sqlite_databases: Vec<String>,
-    /// Labels of the key-value stores it may open.
-    pub key_value_stores: Vec<String>,
+    /// Its components.
+    pub components: Vec<Component>,
+    /// Which of them answers what.
+    pub routes: Routes,
 }
 
 #[derive(Deserialize)]
@@ -72,24 +71,30 @@ struct Triggers {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HttpTrigger {
-    route: String,
+    /// A path, or a table that makes it private.
+    route: toml::Value,
     component: String,
 }
 
-#[derive(Deserialize)]
+/// A component and what it may use.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Component {
-    source: PathBuf,
+pub struct Component {
+    /// Its file.
+    pub source: PathBuf,
     #[serde(rename = "description")]
     _description: Option<String>,
     #[serde(default)]
     allowed_outbound_hosts: Vec<String>,
+    /// Its variables: templates over the application's.
     #[serde(default)]
-    variables: BTreeMap<String, String>,
+    pub variables: BTreeMap<String, String>,
+    /// Labels of the SQLite databases it may open.
     #[serde(default)]
-    sqlite_databases: Vec<String>,
+    pub sqlite_databases: Vec<String>,
+    /// Labels of the key-value stores it may open.
     #[serde(default)]
-    key_value_stores: Vec<String>,
+    pub key_value_stores: Vec<String>,
     /// How to build it is the business of whoever builds it.
     #[serde(rename = "build")]
     _build: Option<toml::Table>,
@@ -111,30 +116,23 @@ impl App {
             "spin_manifest_version {} is not supported, only 2 is",
             manifest.spin_manifest_version
         );
-        let [trigger] = manifest.trigger.http.as_slice() else {
-            bail!("{} HTTP triggers are not supported, only one is", manifest.trigger.http.len());
-        };
-        ensure!(
-            trigger.route == "/...",
-            "trigger route {:?} is not supported, only \"/...\" is",
-            trigger.route
-        );
-        let mut components = manifest.component.into_iter();
-        let (Some((name, component)), None) = (components.next(), components.next()) else {
-            bail!("more or less than one component is not supported");
-        };
-        ensure!(name == trigger.component, "the trigger names an unknown component {:?}", trigger.component);
-        ensure!(
-            component.allowed_outbound_hosts.is_empty(),
-            "component.{name}.allowed_outbound_hosts is not supported: this host lets nothing out"
-        );
-        Ok(Self {
-            source: directory.join(component.source),
-            variables: manifest.variables,
-            component_variables: component.variables,
-            sqlite_databases: component.sqlite_databases,
-            key_value_stores: component.key_value_stores,
-        })
+        let mut routes = Routes::default();
+        for HttpTrigger { route, component } in manifest.trigger.http {
+            let path = route.as_str().with_context(|| format!("trigger route {route} is not supported"))?;
+            let place = manifest.component.keys().position(|name| *name == component);
+            let unknown = || format!("the trigger of {path:?} names an unknown component {component:?}");
+            routes.add(path, place.with_context(unknown)?)?;
+        }
+        let mut components = Vec::new();
+        for (name, mut component) in manifest.component {
+            ensure!(
+                component.allowed_outbound_hosts.is_empty(),
+                "component.{name}.allowed_outbound_hosts is not supported: this host lets nothing out"
+            );
+            component.source = directory.join(component.source);
+            components.push(component);
+        }
+        Ok(Self { variables: manifest.variables, components, routes })
     }
 }
 
@@ -164,15 +162,27 @@ mod tests {
     #[test]
     fn paths_are_relative_to_the_manifest() {
         let app = App::parse(MANIFEST, Path::new("there")).unwrap();
-        assert_eq!(app.source, Path::new("there/app.wasm"));
-        assert_eq!(app.sqlite_databases, ["default"]);
+        assert_eq!(app.components[0].source, Path::new("there/app.wasm"));
+        assert_eq!(app.components[0].sqlite_databases, ["default"]);
+    }
+
+    #[test]
+    fn each_component_has_its_routes_and_stores() {
+        let two =
+            "[[trigger.http]]\nroute = \"/docs/...\"\ncomponent = \"two\"\n[component.two]\nsource = \"two\"";
+        let app = App::parse(&format!("{MANIFEST}\n{two}"), Path::new("")).unwrap();
+        let stores = |path| &app.components[app.routes.find(path).unwrap()].sqlite_databases;
+        assert!(stores("/docs/x").is_empty());
+        assert_eq!(*stores("/"), ["default"]);
+        assert!(error(&format!("{MANIFEST}\n{}", two.replace("/docs", ""))).contains("twice"));
     }
 
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
         for (given, instead, named) in [
             ("spin_manifest_version = 2", "spin_manifest_version = 1", "spin_manifest_version 1"),
-            ("\"/...\"", "\"/api\"", "\"/api\""),
+            ("\"/...\"", "\"/:id\"", "\"/:id\""),
+            ("\"/...\"", "{ private = true }", "private"),
             ("sqlite_databases", "ai_models", "ai_models"),
             ("sqlite_databases = [\"default\"]", "files = [\"a\"]", "files"),
             ("sqlite_databases", "allowed_outbound_hosts", "allowed_outbound_hosts"),
@@ -182,8 +192,5 @@ mod tests {
             let message = error(&MANIFEST.replace(given, instead));
             assert!(message.contains(named), "{instead}: {message}");
         }
-        assert!(
-            error(&format!("{MANIFEST}\n[component.two]\nsource = \"b.wasm\"")).contains("one component")
-        );
     }
 }

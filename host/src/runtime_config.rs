@@ -2,21 +2,22 @@
 //!
 //! Source: <https://spinframework.dev/dynamic-configuration>. What is not supported is refused by name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::key_value::KeyValueStore;
-use crate::manifest::App;
+use crate::manifest::{App, Component};
 use crate::sqlite::Database;
 
-/// The stores that the component may open, by label.
+/// Stores by label: all that an application names, or those that one component may open.
 pub struct Stores {
-    /// Its databases.
-    pub sqlite: HashMap<String, Database>,
-    /// Its key-value stores.
+    /// The databases.
+    pub sqlite: HashMap<String, Arc<Database>>,
+    /// The key-value stores.
     pub key_value: HashMap<String, KeyValueStore>,
 }
 
@@ -65,18 +66,32 @@ impl Stores {
         {
             Some(Place { path, .. }) => Ok(path.as_ref().map(|path| directory.join(path))),
             None if label == "default" => Ok(Some(state_dir.join(default))),
-            None => bail!("the component uses {kind} {label:?}, but no runtime config says where that is"),
+            None => bail!("a component uses {kind} {label:?}, but no runtime config says where that is"),
         };
         let mut stores = Self { sqlite: HashMap::new(), key_value: HashMap::new() };
-        for label in &app.sqlite_databases {
+        let databases: BTreeSet<_> = app.components.iter().flat_map(|it| &it.sqlite_databases).collect();
+        for label in databases {
             let path = place("sqlite_database", &config.sqlite_database, label, "sqlite_db.db")?;
-            stores.sqlite.insert(label.clone(), Database::new(label, prepared(path)?)?);
+            stores.sqlite.insert(label.clone(), Arc::new(Database::new(label, prepared(path)?)?));
         }
-        for label in &app.key_value_stores {
+        let key_values: BTreeSet<_> = app.components.iter().flat_map(|it| &it.key_value_stores).collect();
+        for label in key_values {
             let path = place("key_value_store", &config.key_value_store, label, "sqlite_key_value.db")?;
             stores.key_value.insert(label.clone(), KeyValueStore::open(prepared(path)?.as_deref())?);
         }
         Ok(stores)
+    }
+
+    /// Those that a component may open. What two components name alike, they share.
+    pub fn of(&self, component: &Component) -> Self {
+        fn named<T: Clone>(stores: &HashMap<String, T>, labels: &[String]) -> HashMap<String, T> {
+            let named = stores.iter().filter(|(label, _)| labels.contains(label));
+            named.map(|(label, store)| (label.clone(), store.clone())).collect()
+        }
+        Self {
+            sqlite: named(&self.sqlite, &component.sqlite_databases),
+            key_value: named(&self.key_value, &component.key_value_stores),
+        }
     }
 }
 
@@ -95,14 +110,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("runtime-config.toml");
         std::fs::write(&file, config).unwrap();
-        let app = App {
-            source: "app.wasm".into(),
-            variables: BTreeMap::new(),
-            component_variables: BTreeMap::new(),
-            sqlite_databases: vec!["default".into()],
-            key_value_stores: vec!["default".into()],
-        };
+        let mut app = App::default();
+        app.components.resize_with(2, Component::default);
+        app.components[0].sqlite_databases = vec!["default".into()];
+        app.components[0].key_value_stores = vec!["default".into()];
         let stores = Stores::open(&app, Some(&file), &directory.path().join("state"));
+        if let Ok(stores) = &stores {
+            let count = |place: usize| stores.of(&app.components[place]).sqlite.len();
+            assert_eq!((count(0), count(1)), (1, 0));
+        }
         if stores.is_ok() && config.contains("path") {
             assert!(directory.path().join("sub/kv.db").exists());
         }

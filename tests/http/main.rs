@@ -11,6 +11,7 @@ mod formats;
 mod idempotency;
 mod live;
 mod operations;
+mod pages;
 mod publish;
 mod server;
 mod stats;

@@ -1,0 +1,20 @@
+//! The pages of Sekali: the console, the API reference and what each problem means.
+//!
+//! They are a component of their own because they need nothing of what the inbox needs: no store, no
+//! variables, no secrets. All of it is in the component:
+//!
+//! - [`site`] is the table of what there is, with [`problems`] as the text of some of it;
+//! - [`answer`] is how any of it is served: encodings, validators, security headers.
+
+pub mod answer;
+pub mod problems;
+pub mod site;
+
+use bytes::Bytes;
+use spin_sdk::http::{FullBody, Request, Response, Result};
+
+/// The component as Spin calls it. A HEAD is answered like a GET: hosts leave the body out.
+#[cfg_attr(target_arch = "wasm32", spin_sdk::http_service)]
+pub async fn pages(request: Request) -> Result<Response<FullBody<Bytes>>> {
+    Ok(answer::answer(request.method(), request.uri().path(), request.headers())?.map(FullBody::new))
+}

@@ -1,0 +1,106 @@
+//! What there is at which path.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::LazyLock;
+
+use crate::problems;
+
+/// Something that can be asked for.
+pub struct Resource {
+    /// Its media type.
+    pub content_type: &'static str,
+    /// How long it may be kept without asking again.
+    pub cache_control: &'static str,
+    /// What a browser lets it do.
+    pub policy: &'static str,
+    /// What it is.
+    pub content: Content,
+    /// A hash of it.
+    pub hash: u64,
+}
+
+/// What a resource is made of.
+pub enum Content {
+    /// The bytes themselves.
+    Plain(Cow<'static, [u8]>),
+    /// The same compressed, for a client that takes it.
+    Gzipped(&'static [u8]),
+}
+
+/// The resource at a path, if there is one.
+pub fn find(path: &str) -> Option<&'static Resource> {
+    SITE.get(path)
+}
+
+/// By path. Made at the first request of an instance.
+static SITE: LazyLock<HashMap<Cow<'static, str>, Resource>> = LazyLock::new(|| {
+    let console = include_bytes!("../site/console.html");
+    let docs = include_bytes!("../site/docs.html");
+    let mut site = HashMap::from([
+        ("/".into(), page(OWN_POLICY, console.as_slice())),
+        ("/docs".into(), page(DOCS_POLICY, docs.as_slice())),
+        ("/docs/".into(), page(DOCS_POLICY, docs.as_slice())),
+        ("/openapi.json".into(), resource(JSON, REVALIDATE, plain(include_str!("../../openapi.json")))),
+        ("/docs/style.css".into(), asset(CSS, plain(include_str!("../site/style.css")))),
+        ("/docs/console.js".into(), asset(JAVASCRIPT, plain(include_str!("../site/console.js")))),
+        ("/docs/docs.js".into(), asset(JAVASCRIPT, plain(include_str!("../site/docs.js")))),
+        ("/docs/icon.svg".into(), asset("image/svg+xml", plain(include_str!("../site/icon.svg")))),
+        (
+            "/docs/swagger-ui-bundle.js".into(),
+            asset(JAVASCRIPT, Content::Gzipped(include_bytes!("../assets/swagger-ui-bundle.js.gz"))),
+        ),
+        (
+            "/docs/swagger-ui-bundle.js.LICENSE.txt".into(),
+            asset(TEXT, plain(include_str!("../assets/swagger-ui-bundle.js.LICENSE.txt"))),
+        ),
+        (
+            "/docs/swagger-ui.css".into(),
+            asset(CSS, Content::Gzipped(include_bytes!("../assets/swagger-ui.css.gz"))),
+        ),
+    ]);
+    for problem in problems::ALL {
+        let path = format!("/problems/{}", problem.name);
+        site.insert(path.into(), page(OWN_POLICY, problem.page().into_bytes()));
+    }
+    site
+});
+
+const JSON: &str = "application/json";
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What changes with a new version at the same path is asked for again, which costs a 304.
+const REVALIDATE: &str = "no-cache";
+
+/// What is not a page can do nothing, and our own pages only what they need.
+pub const NO_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+const OWN_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The library of the reference styles elements one by one, and has its icons in its style sheet.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+fn plain(text: &'static str) -> Content {
+    Content::Plain(text.as_bytes().into())
+}
+
+fn page(policy: &'static str, html: impl Into<Cow<'static, [u8]>>) -> Resource {
+    let content = Content::Plain(html.into());
+    Resource { policy, ..resource("text/html; charset=utf-8", REVALIDATE, content) }
+}
+
+fn asset(content_type: &'static str, content: Content) -> Resource {
+    resource(content_type, "public, max-age=3600", content)
+}
+
+fn resource(content_type: &'static str, cache_control: &'static str, content: Content) -> Resource {
+    let mut hasher = DefaultHasher::new();
+    match &content {
+        Content::Plain(bytes) => bytes.hash(&mut hasher),
+        Content::Gzipped(bytes) => bytes.hash(&mut hasher),
+    }
+    Resource { content_type, cache_control, policy: NO_POLICY, content, hash: hasher.finish() }
+}
