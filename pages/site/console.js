@@ -183,6 +183,7 @@ async function keepFollowing(signal) {
     try {
       if (!begun) await newest();
       begun = true;
+      paint();
       await (token("read") ? followWithToken(signal) : followOpen(signal));
     } catch (error) {
       if (signal.aborted) return;
