@@ -186,8 +186,8 @@ fn key_in_use(server: &Server) -> Answer {
     let body = json!(many).to_string();
     for attempt in 0..50 {
         let key = format!("busy-{attempt}");
+        let headers = [JSON, ("idempotency-key", key.as_str())];
         let answers: Vec<_> = std::thread::scope(|scope| {
-            let headers = [JSON, ("idempotency-key", key.as_str())];
             let publishers: Vec<_> =
                 (0..12).map(|_| scope.spawn(|| send(server, "POST", "/publish", &headers, &body))).collect();
             publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect()
