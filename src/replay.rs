@@ -204,10 +204,12 @@ mod tests {
                 carry_out(&replays, &format!("{day}-{n}"), b"", day * LIFETIME).await;
             }
         }
-        let values = replays.store.values.borrow();
-        let kept: usize =
-            values.values().map(|value| serde_json::from_slice::<Vec<Saved>>(value).unwrap().len()).sum();
-        assert!(kept < 30_000 && values.len() as u64 <= SLOTS, "{kept}");
+        {
+            let values = replays.store.values.borrow();
+            let count = |value: &Vec<u8>| serde_json::from_slice::<Vec<Saved>>(value).unwrap().len();
+            let kept: usize = values.values().map(count).sum();
+            assert!(kept < 30_000 && values.len() as u64 <= SLOTS, "{kept}");
+        }
         let of_one_slot = Replays::new(Memory::default());
         let slot = slot_of("k");
         let same_slot = (0..).map(|n| n.to_string()).filter(|key| slot_of(key) == slot).take(5);

@@ -21,6 +21,8 @@ const TICK: Duration = Duration::from_millis(150);
 /// How long a follower hears nothing before it is told that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+type Pages = HashMap<(Filter, Span), Option<Rc<Page>>>;
+
 /// What the followers of an instance share.
 pub struct Tail<S, C> {
     store: Rc<S>,
@@ -30,7 +32,7 @@ pub struct Tail<S, C> {
     tick: Cell<Option<u128>>,
     newest: Cell<Seq>,
     /// The pages read in this tick, by what was asked for.
-    pages: RefCell<HashMap<(Filter, Span), Option<Rc<Page>>>>,
+    pages: RefCell<Pages>,
 }
 
 impl<S: Store, C: Clock> Tail<S, C> {

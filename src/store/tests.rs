@@ -301,7 +301,7 @@ async fn a_filter_finds_what_all_of_its_parts_allow() {
                     "{filter:?}"
                 );
                 let boundary = store.boundary(&filter, whole, Direction::Ascending, 5).await.unwrap();
-                let last = expected.iter().take(5).last().copied();
+                let last = expected.iter().take(5).next_back().copied();
                 assert_eq!(
                     boundary.map(|end| (end.last, end.has_more)),
                     last.map(|last| (last, expected.len() > 5))

@@ -99,7 +99,7 @@ fn every_route_and_status_is_exercised_and_every_answer_has_its_shape() {
         publish("/publish?partial=maybe", &[JSON], "[]"),
         publish("/publish", &[JSON], "{"),
         publish("/publish", &[JSON], "[{}]"),
-        publish("/publish", &[JSON], &format!("[{}]", vec!["{}"; 11].join(","))),
+        publish("/publish", &[JSON], &format!("[{}]", ["{}"; 11].join(","))),
         publish("/publish", &[("content-type", "text/html")], "x"),
         send(&locked, "POST", "/publish", &[JSON], "{}"),
         send(&locked, "POST", "/publish", &[JSON, ("authorization", "Bearer read")], "{}"),
