@@ -78,12 +78,19 @@ impl Access {
     }
 
     /// The headers that answer a browser's question before a request (CORS preflight).
-    pub fn allow_request(&self, methods: &'static str, answer: &mut HeaderMap) {
+    pub fn allow_request(&self, request: &HeaderMap, methods: &'static str, answer: &mut HeaderMap) {
         if self.origins.is_empty() {
             return;
         }
         answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
-        answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ACCEPTED));
+        // Extensions of CloudEvents are headers of any name behind `ce-`.
+        let asked = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS).and_then(|names| names.to_str().ok());
+        let extensions = asked.into_iter().flat_map(|names| names.split(',')).map(str::trim);
+        let extensions = extensions.filter(|name| name.to_ascii_lowercase().starts_with("ce-"));
+        let accepted: Vec<_> = std::iter::once(ACCEPTED).chain(extensions).collect();
+        if let Ok(accepted) = HeaderValue::try_from(accepted.join(", ")) {
+            answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, accepted);
+        }
         answer.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     }
 }

@@ -26,6 +26,8 @@ pub struct Budget(Rc<Cell<usize>>);
 /// The body of a request. The budget gets its bytes back when it is dropped.
 pub struct RequestBody {
     bytes: Vec<u8>,
+    /// What of the budget it holds: its bytes, or what was made of them.
+    held: usize,
     budget: Budget,
 }
 
@@ -40,9 +42,16 @@ impl RequestBody {
     /// # Errors
     /// [`Problem::Busy`] when the budget is used up.
     pub fn replace(&mut self, bytes: Vec<u8>) -> Result<(), Problem> {
-        self.budget.0.set(self.budget.0.get() - self.bytes.len());
+        self.budget.0.set(self.budget.0.get() - self.held);
+        self.held = 0;
         self.bytes = Vec::new();
         self.push(bytes)
+    }
+
+    /// Frees the bytes, but keeps their share of the budget for what was made of them.
+    pub fn into_share(mut self) -> Self {
+        self.bytes = Vec::new();
+        self
     }
 
     fn push(&mut self, chunk: Vec<u8>) -> Result<(), Problem> {
@@ -51,6 +60,7 @@ impl RequestBody {
             return Err(Problem::Busy);
         }
         self.budget.0.set(used);
+        self.held += chunk.len();
         if self.bytes.is_empty() {
             self.bytes = chunk;
         } else {
@@ -62,7 +72,7 @@ impl RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.budget.0.set(self.budget.0.get() - self.bytes.len());
+        self.budget.0.set(self.budget.0.get() - self.held);
     }
 }
 
@@ -111,7 +121,7 @@ impl Budget {
         if announced > Some(max_bytes as u64) {
             return Err(too_large());
         }
-        let mut read = RequestBody { bytes: Vec::new(), budget: self.clone() };
+        let mut read = RequestBody { bytes: Vec::new(), held: 0, budget: self.clone() };
         let mut body = pin!(body);
         // Where the length is known the end need not be asked for, which would be one more wait.
         while announced != Some(read.bytes.len() as u64)

@@ -55,13 +55,21 @@ impl Reply {
 pub(crate) use wire::send;
 
 mod wire {
+    use std::pin::pin;
+    use std::time::Duration;
+
     use futures::StreamExt;
+    use futures::future::{Either, select};
     use http::{StatusCode, header};
+    use spin_sdk::time::sleep;
     use spin_sdk::wasip3::http::types::{ErrorCode, Fields, HeaderError, Response};
     use spin_sdk::wasip3::http_compat::BodyWriter;
-    use spin_sdk::wasip3::wit_bindgen::{spawn, yield_async};
+    use spin_sdk::wasip3::wit_bindgen::{StreamWriter, spawn, yield_async};
 
     use super::{Body, Reply};
+
+    /// How long a client may take for a piece of an answer: who does not read must not hold it for ever.
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// Hands the answer to the host.
     ///
@@ -106,10 +114,14 @@ mod wire {
                             }
                             Some(Ok(piece)) => {
                                 // The next piece is made while this one is sent.
-                                let (unsent, following) =
-                                    futures::join!(writer.stream_writer.write_all(piece), pieces.next());
-                                if !unsent.is_empty() {
-                                    break Ok(None); // the client went away
+                                let sending = pin!(send_piece(&mut writer.stream_writer, piece));
+                                let (is_sent, following) = match select(sending, pieces.next()).await {
+                                    Either::Left((false, _)) => (false, None),
+                                    Either::Left((true, following)) => (true, following.await),
+                                    Either::Right((following, sending)) => (sending.await, following),
+                                };
+                                if !is_sent {
+                                    break Ok(None); // the client went away, or does not read
                                 }
                                 next = following;
                             }
@@ -125,6 +137,14 @@ mod wire {
         }
         yield_async().await;
         Ok(response)
+    }
+
+    /// Whether the client took a piece, for which it has a minute.
+    async fn send_piece(writer: &mut StreamWriter<u8>, piece: Vec<u8>) -> bool {
+        match select(pin!(writer.write_all(piece)), pin!(sleep(PATIENCE))).await {
+            Either::Left((unsent, _)) => unsent.is_empty(),
+            Either::Right(_) => false,
+        }
     }
 
     fn invalid_header(error: HeaderError) -> ErrorCode {

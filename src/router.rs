@@ -1,7 +1,7 @@
 //! The whole route table: which resource answers which path and method, and who may call it.
 
 use futures::Stream;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 
 use crate::access::Scope;
 use crate::app::{App, Platform};
@@ -33,7 +33,7 @@ where
     let route = Route::of(path).ok_or(Problem::NotFound)?;
     let allow = route.allow();
     if request.method() == Method::OPTIONS {
-        return Ok(options(app, allow));
+        return Ok(options(app, request.headers(), allow));
     }
     // A HEAD is answered like a GET; its body is left out when the answer is sent.
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -102,9 +102,9 @@ impl<'p> Route<'p> {
 }
 
 /// What may be done here, and by which pages.
-fn options<P: Platform>(app: &App<P>, allow: &'static str) -> Reply {
+fn options<P: Platform>(app: &App<P>, headers: &HeaderMap, allow: &'static str) -> Reply {
     let mut reply = Reply::empty(StatusCode::NO_CONTENT);
     reply.headers.insert(header::ALLOW, HeaderValue::from_static(allow));
-    app.access.allow_request(allow, &mut reply.headers);
+    app.access.allow_request(headers, allow, &mut reply.headers);
     reply
 }

@@ -18,6 +18,9 @@ use crate::store::{Clock, Direction, Filter, Format, Page, PageSize, Seq, Span, 
 /// How often followers look. An event is seen within a tick and the time of two reads.
 const TICK: Duration = Duration::from_millis(150);
 
+/// Followers of an instance that read what they have missed at the same time.
+const CATCHING_UP: usize = 2;
+
 /// How long a follower hears nothing before it is told that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -29,6 +32,8 @@ pub struct Tail<S, C> {
     clock: C,
     /// Whoever reads holds it, so that the others find what was read, or read themselves.
     reading: Semaphore,
+    /// Who is behind the end reads for itself, a few at a time, and does not make the others wait.
+    catching_up: Semaphore,
     tick: Cell<Option<u128>>,
     newest: Cell<Seq>,
     /// The pages read in this tick, by what was asked for.
@@ -42,6 +47,7 @@ impl<S: Store, C: Clock> Tail<S, C> {
             store,
             clock,
             reading: Semaphore::new(1),
+            catching_up: Semaphore::new(CATCHING_UP),
             tick: Cell::new(None),
             newest: Cell::new(0),
             pages: RefCell::default(),
@@ -73,7 +79,12 @@ impl<S: Store, C: Clock> Tail<S, C> {
             }
             let through = self.newest().await?;
             let page = if through > follower.after {
-                self.page(filter, Span { after: follower.after, through }).await?
+                let span = Span { after: follower.after, through };
+                if follower.waits {
+                    self.shared_page(filter, span).await?
+                } else {
+                    self.missed_page(filter, span).await?
+                }
             } else {
                 None
             };
@@ -106,7 +117,15 @@ impl<S: Store, C: Clock> Tail<S, C> {
         Ok(self.newest.get())
     }
 
-    async fn page(&self, filter: &Filter, span: Span) -> Result<Option<Rc<Page>>, StoreError> {
+    async fn missed_page(&self, filter: &Filter, span: Span) -> Result<Option<Rc<Page>>, StoreError> {
+        let _permit = self.catching_up.acquire().await;
+        let span = self.store.narrow(filter, span).await?;
+        let page =
+            self.store.page(filter, span, Direction::Ascending, Format::Events, PageSize::SMALL).await?;
+        Ok(page.map(Rc::new))
+    }
+
+    async fn shared_page(&self, filter: &Filter, span: Span) -> Result<Option<Rc<Page>>, StoreError> {
         let _permit = self.reading.acquire().await;
         let wanted = (filter.clone(), span);
         if let Some(page) = self.pages.borrow().get(&wanted) {

@@ -9,6 +9,9 @@ use spin_sdk::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Resul
 
 use crate::site::{self, Content, NO_POLICY};
 
+/// What may be done with a page.
+const METHODS: &str = "GET, HEAD, OPTIONS";
+
 /// What every answer carries.
 const SECURITY: [(&str, &str); 3] =
     [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("x-frame-options", "DENY")];
@@ -21,11 +24,17 @@ pub fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result<Respon
     let Some(resource) = site::find(path) else {
         return Ok(problem(StatusCode::NOT_FOUND, "not-found", "Not found", "there is nothing at this path"));
     };
+    if *method == Method::OPTIONS {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        set(&mut response, "allow", METHODS);
+        return Ok(response);
+    }
     if *method != Method::GET && *method != Method::HEAD {
-        let detail = format!("{method} is not allowed here, but GET, HEAD");
+        let detail = format!("{method} is not allowed here, but {METHODS}");
         let status = StatusCode::METHOD_NOT_ALLOWED;
         let mut response = problem(status, "method-not-allowed", "Method not allowed", &detail);
-        set(&mut response, "allow", "GET, HEAD");
+        set(&mut response, "allow", METHODS);
         return Ok(response);
     }
     let compressed = matches!(resource.content, Content::Gzipped(_)) && takes_gzip(headers);

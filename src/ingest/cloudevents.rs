@@ -16,7 +16,10 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::json::Key;
-use super::{Candidate, Collector, Context, FieldErrors, IngestError, Ingested, json, optional, required};
+use super::{
+    Candidate, Collector, Context, FieldErrors, IngestError, Ingested, MAX_LISTED_ERRORS, json, optional,
+    required,
+};
 use crate::event::{EventId, InvalidField, MAX_NAME_BYTES, NewEvent, Source, Timestamp, Topic};
 use crate::payload::{self, Payload};
 
@@ -41,9 +44,12 @@ pub fn binary(headers: &HeaderMap, body: &[u8], context: &Context) -> Result<Ing
     for (name, value) in headers {
         let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
         // HTTP protocol binding, section 3.1.3.2: what a header cannot hold is percent-encoded.
-        let value = percent_decode_str(std::str::from_utf8(value.as_bytes()).unwrap_or("\u{fffd}"))
-            .decode_utf8_lossy()
-            .into_owned();
+        let value = std::str::from_utf8(value.as_bytes()).ok();
+        let value = value.and_then(|value| percent_decode_str(value).decode_utf8().ok());
+        let Some(value) = value.filter(|_| !["data", "data_base64"].contains(&name)) else {
+            return Err(IngestError::Malformed(format!("header ce-{name} is no attribute, or no UTF-8")));
+        };
+        let value = value.into_owned();
         attributes.insert(name.to_owned(), value);
     }
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -140,6 +146,9 @@ impl<'de> Candidate<'de> for Attributes<'de> {
         for (name, raw) in &self.0 {
             if COLUMNS.contains(&name.as_ref()) {
                 continue;
+            }
+            if errors.len() > MAX_LISTED_ERRORS {
+                break; // enough to know, and to say
             }
             match attribute(name, raw, depth)? {
                 Ok(None) => {}

@@ -45,7 +45,8 @@ where
     let Some(key) = key else {
         return carry_out(app, &order, &head.headers, body).await;
     };
-    match app.replays.find(key, body.bytes(), Utc::now().timestamp_millis()).await {
+    let request = order.fingerprint(body.bytes());
+    match app.replays.find(key, &request, Utc::now().timestamp_millis()).await {
         Known::New(running) => {
             let reply = carry_out(app, &order, &head.headers, body).await?;
             if let Some(answer) = answer_of(&reply) {
@@ -65,6 +66,15 @@ struct Order {
     is_gzip: bool,
     preference: Option<Preference>,
     context: Context,
+}
+
+impl Order {
+    /// What makes two requests with one key the same: the body, and how it is to be read and answered.
+    fn fingerprint(&self, body: &[u8]) -> Vec<u8> {
+        let read = [self.format as u8, self.is_gzip.into(), self.context.partial.into()];
+        let answered = self.preference.map_or(0, |preference| 1 + preference as u8);
+        [&read[..], &[answered], body].concat()
+    }
 }
 
 async fn carry_out<P: Platform>(
@@ -89,7 +99,8 @@ async fn carry_out<P: Platform>(
         Format::CloudEvents => cloudevents::structured(body.bytes(), &order.context),
         Format::BinaryCloudEvent => cloudevents::binary(headers, body.bytes(), &order.context),
     }?;
-    drop(body);
+    // The events take about as much, and may wait for a while.
+    let _share = body.into_share();
     let events: Rc<[NewEvent]> = events.into();
     let outcomes = app.committer.commit(Rc::clone(&events)).await?;
     let mut receipt = Receipt::new(&events, &outcomes);
@@ -224,11 +235,16 @@ impl Format {
 }
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {
-    match text(headers, &header::CONTENT_ENCODING) {
-        None => Ok(false),
-        Some(encoding) if encoding.eq_ignore_ascii_case("identity") => Ok(false),
-        Some(encoding) if encoding.eq_ignore_ascii_case("gzip") => Ok(true),
-        Some(encoding) => Err(Problem::UnsupportedMediaType(format!(
+    let lines = headers.get_all(header::CONTENT_ENCODING).iter().map(|line| line.to_str().unwrap_or("?"));
+    let encodings: Vec<_> = lines
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .filter(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity"))
+        .collect();
+    match encodings.as_slice() {
+        [] => Ok(false),
+        [encoding] if encoding.eq_ignore_ascii_case("gzip") => Ok(true),
+        [encoding, ..] => Err(Problem::UnsupportedMediaType(format!(
             "content-encoding '{encoding}' is not read here; send gzip, or the body as it is"
         ))),
     }
@@ -289,10 +305,12 @@ fn parse_query(query: &str) -> Result<bool, Problem> {
     Ok(partial.unwrap_or(false))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+fn idempotency_key<'h>(headers: &'h HeaderMap) -> Result<Option<&'h str>, Problem> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(key) = keys.next() else { return Ok(None) };
-    let printable = key.to_str().ok().map(str::trim).filter(|key| {
+    // The draft has it as a string in quotes; many send it without.
+    let bare = |key: &'h str| key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
+    let printable = key.to_str().ok().map(str::trim).map(bare).filter(|key| {
         (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
     });
     match (printable, keys.next()) {

@@ -1,4 +1,4 @@
--- A page of the matching events: as many as lengths gives, but no more once they have ?4 bytes of payload, so that a
+-- A page of the matching events: as many as lengths gives, but no more once they have ?4 bytes of payload and attributes, so that a
 -- page is bounded whatever the events are. One row, for rows are what costs: their texts are joined here.
 select group_concat(/* event */, /* separator */), /* last */(seq), count(*)
 from (

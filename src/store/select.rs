@@ -21,20 +21,22 @@ pub fn page(filter: &Filter, direction: Direction, format: Format) -> Statement 
     let order = direction.order();
     let (lengths, rows) = match runs.as_slice() {
         [] | [_] => {
-            let run = format!("{SPAN}{}{rest}", runs.first().map(String::as_str).unwrap_or_default());
+            let condition = runs.first().map(String::as_str).unwrap_or_default();
+            let run = format!("{SPAN}{condition}{rest}");
+            // Only the bound that the page's own end does not set: of two, SQLite would seek by the wrong one.
+            let begin = match direction {
+                Direction::Ascending => "seq > ?1",
+                Direction::Descending => "seq <= ?2",
+            };
             (
-                format!(
-                    "select seq, octet_length(payload) as length from events where {run} order by seq {order} limit ?3"
-                ),
-                format!("select * from events where {run}"),
+                format!("select seq, {LENGTH} from events where {run} order by seq {order} limit ?3"),
+                format!("select * from events where {begin}{condition}{rest}"),
             )
         }
         _ => {
             let matching = merge(&runs, &rest, order);
             (
-                format!(
-                    "select seq, octet_length(payload) as length from ({matching} limit ?3) cross join events using (seq)"
-                ),
+                format!("select seq, {LENGTH} from ({matching} limit ?3) cross join events using (seq)"),
                 format!(
                     "select events.* from ({matching} limit ?3) cross join events using (seq) where true"
                 ),
@@ -70,6 +72,9 @@ pub fn boundary(filter: &Filter, direction: Direction) -> Statement {
 pub fn event_by_id() -> String {
     include_str!("event_by_id.sql").replace("/* event */", include_str!("event.sql"))
 }
+
+/// The bytes of an event that have no small bound.
+const LENGTH: &str = "octet_length(payload) + coalesce(octet_length(attributes), 0) as length";
 
 /// The seqs that are read: after ?1 and up to ?2.
 const SPAN: &str = "seq > ?1 and seq <= ?2";

@@ -64,7 +64,7 @@ const ROW_PARAMETERS: usize = 7;
 
 /// Events of a span of time that are looked at to find its seqs; if there are more, reading in the order of
 /// seq comes upon them soon.
-const NARROW_EVENTS: i64 = 10_000;
+const NARROW_EVENTS: i64 = 100_000;
 
 /// Connections that read. A read that finds all of them at work waits.
 const READERS: usize = 4;

@@ -56,13 +56,18 @@ fn pages_of_listed_origins_may_call_and_read_answers() {
     let preflight = server.send(
         "OPTIONS",
         "/publish",
-        &[("origin", "https://a.example"), ("access-control-request-method", "POST")],
+        &[
+            ("origin", "https://a.example"),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "content-type, ce-traceparent"),
+        ],
         b"",
     );
     assert_eq!(preflight.status, 204);
     assert_eq!(preflight.header("access-control-allow-origin"), Some("https://a.example"));
     assert!(preflight.header("access-control-allow-methods").unwrap().contains("POST"));
     assert!(preflight.header("access-control-allow-headers").unwrap().contains("idempotency-key"));
+    assert!(preflight.header("access-control-allow-headers").unwrap().contains("ce-traceparent"));
     let refused = server.send("POST", "/publish", &[("origin", "https://a.example")], b"{");
     assert_eq!(refused.header("access-control-allow-origin"), Some("https://a.example"), "problems, too");
 }

@@ -40,6 +40,7 @@ fn a_body_may_be_gzip_and_nothing_else() {
     };
     assert_eq!(send("gzip", &gzip(lines.as_bytes())).json()["stored"], 1000);
     assert_eq!(send("identity", lines.as_bytes()).json()["duplicates"], 1000);
+    send("gzip, gzip", &gzip(lines.as_bytes())).problem(415, "unsupported-media-type");
     send("br", lines.as_bytes()).problem(415, "unsupported-media-type");
     send("gzip", lines.as_bytes()).problem(400, "malformed-body");
     send("gzip", &gzip(lines.as_bytes())[..500]).problem(400, "malformed-body");
@@ -119,6 +120,33 @@ fn a_cloudevent_in_binary_mode_has_its_attributes_in_headers_and_any_body() {
         assert_eq!(stored["attributes"]["subject"], "a b");
     }
     server.send("POST", "/publish", &[("ce-specversion", "1.0")], b"").problem(422, "invalid-event");
+    let data = [("ce-specversion", "1.0"), ("ce-data", "x")];
+    server.send("POST", "/publish", &data, b"").problem(400, "malformed-body");
+}
+
+#[test]
+fn a_page_is_bounded_by_attributes_too() {
+    let server = Server::start();
+    let region = "y".repeat(250_000);
+    for batch in 0..10 {
+        let event = |n: i32| json!({"specversion": "1.0", "type": "t", "source": "s", "id": format!("{batch}-{n}"), "region": region});
+        let events: Vec<_> = (0..30).map(event).collect();
+        assert_eq!(
+            server.publish_as("application/cloudevents-batch+json", json!(events).to_string()).json()["stored"],
+            30
+        );
+    }
+    let lengths: Vec<_> = std::thread::scope(|scope| {
+        let readers: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| server.get("/events?topic=t").text.len())).collect();
+        readers.into_iter().map(|reader| reader.join().unwrap()).collect()
+    });
+    assert!(lengths.iter().all(|length| *length > 300 * 250_000), "{lengths:?}");
+    assert!(
+        std::env::var_os("SPIN").is_some() || server.peak_memory() < 250 << 20,
+        "{}",
+        server.peak_memory()
+    );
 }
 
 #[test]

@@ -37,6 +37,25 @@ fn the_same_key_with_another_body_is_refused() {
 }
 
 #[test]
+fn the_same_body_asked_for_in_another_way_is_another_request() {
+    let server = Server::start();
+    let send = |path: &str, headers: &[(&str, &str)]| {
+        let headers = [&[("content-type", "application/json")], headers].concat();
+        server.send("POST", path, &headers, br#"[{"topic":"t","event_id":"1"},{}]"#)
+    };
+    let first = send("/publish?partial=true", &[("idempotency-key", "k")]);
+    assert_eq!(first.status, 207);
+    assert_eq!(
+        send("/publish?partial=true", &[("idempotency-key", "\"k\"")]).text,
+        first.text,
+        "quoted or not"
+    );
+    send("/publish", &[("idempotency-key", "k")]).problem(422, "idempotency-key-mismatch");
+    let minimal = [("idempotency-key", "k"), ("prefer", "return=minimal")];
+    send("/publish?partial=true", &minimal).problem(422, "idempotency-key-mismatch");
+}
+
+#[test]
 fn a_request_that_failed_leaves_its_key_free() {
     let server = Server::start();
     publish(&server, "k", &json!({"topic": "t"})).problem(422, "invalid-event");

@@ -160,7 +160,7 @@ fn another_method_is_405_that_says_which_are_allowed() {
     {
         let answer = server.send(method, path, &[], b"");
         answer.problem(405, "method-not-allowed");
-        assert_eq!(answer.header("allow"), Some("GET, HEAD"), "{method} {path}");
+        assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"), "{method} {path}");
     }
 }
 
