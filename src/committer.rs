@@ -43,6 +43,8 @@ struct Shared<S, C> {
     clock: C,
     random: RefCell<fastrand::Rng>,
     pause: Cell<Duration>,
+    /// Whether the last leader gathered nobody.
+    was_alone: Cell<bool>,
     queue: RefCell<Queue<S, C>>,
 }
 
@@ -89,6 +91,7 @@ impl<S: Store, C: Clock> Committer<S, C> {
             clock,
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             pause: Cell::new(SHORTEST_PAUSE),
+            was_alone: Cell::new(false),
             queue,
         }))
     }
@@ -187,17 +190,21 @@ impl<S: Store, C: Clock> Shared<S, C> {
     /// Lets those queue up who are on their way, for as long as they keep coming: a sync of the disk costs
     /// more than these turns. Who is alone loses some microseconds.
     async fn gather(&self, own: &Request) {
+        // Who was alone the last time probably still is, and looks only once.
+        let mut turns = if self.was_alone.get() { 1 } else { GATHER_TURNS };
         loop {
             let waiting = self.events_waiting();
             if own.alone || own.events.len() + waiting >= GROUP_EVENTS {
                 return;
             }
-            for _ in 0..GATHER_TURNS {
+            for _ in 0..turns {
                 self.clock.yield_now().await;
             }
             if self.events_waiting() == waiting {
+                self.was_alone.set(waiting == 0);
                 return;
             }
+            turns = GATHER_TURNS;
         }
     }
 
