@@ -121,7 +121,8 @@ mod wire {
                                     Either::Right((following, sending)) => (sending.await, following),
                                 };
                                 if !is_sent {
-                                    break Ok(None); // the client went away, or does not read
+                                    // The client went away or does not read, and must not take a part for the whole.
+                                    break Err(ErrorCode::ConnectionWriteTimeout);
                                 }
                                 next = following;
                             }

@@ -1,5 +1,6 @@
 //! What holds for every route, and the routes for operators.
 
+use std::io::Read;
 use std::thread;
 use std::time::Duration;
 
@@ -97,14 +98,7 @@ fn answers_that_nobody_reads_are_bounded_in_number() {
     if std::env::var_os("SPIN").is_some() {
         return; // Spin starts more instances, each with a bound of its own
     }
-    let server = Server::start();
-    let large = "x".repeat(5_000);
-    for batch in 0..10 {
-        let events: serde_json::Value = (0..1000)
-            .map(|n| json!({"topic": "t", "event_id": format!("{batch}-{n}"), "payload": large}))
-            .collect();
-        assert_eq!(server.publish(&events).status, 200);
-    }
+    let server = with_fifty_megabytes();
     // Two instances stream 32 answers each; what nobody reads is never done.
     let unread: Vec<_> = (0..64).map(|_| server.ask("/events")).collect();
     let refused = (0..50).any(|_| {
@@ -120,6 +114,36 @@ fn answers_that_nobody_reads_are_bounded_in_number() {
         server.get("/events").status == 200
     });
     assert!(answered, "places are free again when the clients went away");
+}
+
+/// A server whose `/events` is more than what lies between it and a client that does not read.
+fn with_fifty_megabytes() -> Server {
+    let server = Server::start();
+    let large = "x".repeat(5_000);
+    for batch in 0..10 {
+        let events: serde_json::Value = (0..1000)
+            .map(|n| json!({"topic": "t", "event_id": format!("{batch}-{n}"), "payload": large}))
+            .collect();
+        assert_eq!(server.publish(&events).status, 200);
+    }
+    server
+}
+
+#[test]
+fn who_does_not_read_for_a_minute_loses_its_place_and_is_never_told_that_it_has_all() {
+    let server = with_fifty_megabytes();
+    let mut unread: Vec<_> = (0..64).map(|_| server.ask("/events")).collect();
+    let answered = (0..90).any(|_| {
+        thread::sleep(Duration::from_secs(1));
+        server.get("/events").status == 200
+    });
+    assert!(answered, "places are free again though nobody went away");
+    for stream in unread.iter_mut().take(3) {
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer); // a reset is an end, too
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+        assert!(!answer.ends_with(b"0\r\n\r\n"), "what was broken off must not look whole");
+    }
 }
 
 #[test]
