@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
 
-use super::{JSON, negotiate};
+use super::{JSON, negotiate, parameters};
 use crate::app::{App, Platform};
 use crate::event::{EventId, Source, Timestamp, Topic};
 use crate::problem::Problem;
@@ -190,13 +190,7 @@ const MAX_REPEATS: usize = 100;
 impl Query {
     fn parse(query: &str) -> Result<Self, Problem> {
         let mut parsed = Self::default();
-        let mut seen = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if seen.contains(&name) && !matches!(name.as_ref(), "topic" | "source") {
-                let message = "is given twice".into();
-                return Err(Problem::InvalidParameter { name: name.into_owned(), message });
-            }
-            seen.push(name.clone());
+        for (name, value) in parameters(query, &["topic", "source"])? {
             parsed
                 .add(&name, &value)
                 .map_err(|message| Problem::InvalidParameter { name: name.into_owned(), message })?;

@@ -6,7 +6,10 @@ pub mod metrics;
 pub mod publish;
 pub mod stats;
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, header};
+use percent_encoding::percent_decode_str;
 
 use crate::problem::Problem;
 
@@ -34,6 +37,28 @@ fn negotiate(headers: &HeaderMap, offered: &[&'static str]) -> Result<&'static s
         }
     }
     best.map(|(_, offer)| offer).ok_or_else(|| Problem::NotAcceptable(offered.join(", ")))
+}
+
+/// The parameters of a query, of which only those in `repeatable` may come twice.
+fn parameters<'q>(query: &'q str, repeatable: &[&str]) -> Result<Vec<(Cow<'q, str>, Cow<'q, str>)>, Problem> {
+    let invalid = |name: &str, message: &str| Problem::InvalidParameter {
+        name: name.to_owned(),
+        message: message.to_owned(),
+    };
+    let mut parameters: Vec<(Cow<'q, str>, Cow<'q, str>)> = Vec::new();
+    for part in query.split('&') {
+        for (name, value) in form_urlencoded::parse(part.as_bytes()) {
+            // What is no UTF-8 would become something else, and be looked for.
+            if percent_decode_str(part).decode_utf8().is_err() {
+                return Err(invalid(&name, "is no UTF-8"));
+            }
+            if !repeatable.contains(&name.as_ref()) && parameters.iter().any(|(seen, _)| *seen == name) {
+                return Err(invalid(&name, "is given twice"));
+            }
+            parameters.push((name, value));
+        }
+    }
+    Ok(parameters)
 }
 
 /// How much the client likes a form: what the range that names it most exactly says.

@@ -7,7 +7,7 @@ use futures::Stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use serde::Serialize;
 
-use super::JSON;
+use super::{JSON, parameters};
 use crate::app::{App, Platform};
 use crate::body::RequestBody;
 use crate::event::NewEvent;
@@ -289,12 +289,11 @@ impl Preference {
 
 /// Whether the request may be taken in part.
 fn parse_query(query: &str) -> Result<bool, Problem> {
-    let mut partial = None;
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+    let mut partial = false;
+    for (name, value) in parameters(query, &[])? {
         let message = match (name.as_ref(), value.as_ref()) {
-            ("partial", _) if partial.is_some() => "is given twice",
             ("partial", "true" | "false") => {
-                partial = Some(value == "true");
+                partial = value == "true";
                 continue;
             }
             ("partial", _) => "must be true or false",
@@ -302,7 +301,7 @@ fn parse_query(query: &str) -> Result<bool, Problem> {
         };
         return Err(Problem::InvalidParameter { name: name.into_owned(), message: message.into() });
     }
-    Ok(partial.unwrap_or(false))
+    Ok(partial)
 }
 
 fn idempotency_key<'h>(headers: &'h HeaderMap) -> Result<Option<&'h str>, Problem> {

@@ -226,6 +226,29 @@ fn every_example_of_a_request_is_accepted() {
     server.assert_books_balance();
 }
 
+/// Every `schema` of a value of the document with the examples that stand beside it.
+fn examples<'a>(contract: &'a Contract, value: &'a Value, found: &mut Vec<(&'a Value, &'a Value)>) {
+    if let Some(schema) = value.get("schema") {
+        for example in value["examples"].as_object().into_iter().flat_map(|examples| examples.values()) {
+            found.push((schema, &contract.resolve(example)["value"]));
+        }
+    }
+    for part in value.as_object().into_iter().flat_map(|object| object.values()) {
+        examples(contract, part, found);
+    }
+}
+
+#[test]
+fn every_example_has_the_shape_of_its_own_schema() {
+    let contract = Contract::read();
+    let mut found = Vec::new();
+    examples(&contract, &contract.document, &mut found);
+    for (schema, example) in &found {
+        contract.assert_valid(schema, example);
+    }
+    assert!(found.len() > 40, "only {} examples", found.len());
+}
+
 #[test]
 fn every_example_of_a_problem_has_the_title_and_status_that_are_answered() {
     let contract = Contract::read();

@@ -94,6 +94,10 @@ fn an_unknown_or_bad_parameter_is_400_that_names_it() {
     for (query, name) in [
         ("topics=a", "topics"),
         ("topic=", "topic"),
+        ("topic=a%ff", "topic"),
+        ("limit=1&limit=1", "limit"),
+        ("since=yesterday", "since"),
+        ("order=up", "order"),
         ("topic=a&x=1", "x"),
         ("after=-1", "after"),
         ("after=x", "after"),
