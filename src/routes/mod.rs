@@ -39,13 +39,16 @@ fn negotiate(headers: &HeaderMap, offered: &[&'static str]) -> Result<&'static s
     best.map(|(_, offer)| offer).ok_or_else(|| Problem::NotAcceptable(offered.join(", ")))
 }
 
+/// The name of a parameter and its value, decoded.
+type Parameter<'q> = (Cow<'q, str>, Cow<'q, str>);
+
 /// The parameters of a query, of which only those in `repeatable` may come twice.
-fn parameters<'q>(query: &'q str, repeatable: &[&str]) -> Result<Vec<(Cow<'q, str>, Cow<'q, str>)>, Problem> {
+fn parameters<'q>(query: &'q str, repeatable: &[&str]) -> Result<Vec<Parameter<'q>>, Problem> {
     let invalid = |name: &str, message: &str| Problem::InvalidParameter {
         name: name.to_owned(),
         message: message.to_owned(),
     };
-    let mut parameters: Vec<(Cow<'q, str>, Cow<'q, str>)> = Vec::new();
+    let mut parameters: Vec<Parameter<'q>> = Vec::new();
     for part in query.split('&') {
         for (name, value) in form_urlencoded::parse(part.as_bytes()) {
             // What is no UTF-8 would become something else, and be looked for.
