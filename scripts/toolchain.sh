@@ -86,3 +86,14 @@ build_host() {
     [ -e target/debug/sekali-host ] || say "building the host (about eight minutes the first time, on two cores)"
     cargo build --quiet -p sekali-host
 }
+
+# run_program NAME DIRECTORY ARGUMENT...: becomes a program of scripts/src, in the directory where it was called.
+run_program() {
+    local program=$PWD/target/debug/$1 directory=$2
+    shift 2
+    ensure_native
+    [ -e "$program" ] || say "building the publisher and the stress test (about two minutes the first time)"
+    cargo build --quiet -p sekali-scripts
+    cd "$directory"
+    exec "$program" "$@"
+}

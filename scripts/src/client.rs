@@ -1,0 +1,288 @@
+//! One request to the service, and what became of it.
+
+use std::error::Error;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
+
+use crate::api::{Problem, Published, Stats};
+
+/// The service, as one client of it sees it. Clones share their connections.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    /// Ends with a slash, so that paths join to it.
+    base: Url,
+}
+
+/// How a request is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Publication {
+    /// The `Content-Type` of the body.
+    pub content_type: &'static str,
+    /// Whether the body is compressed by gzip.
+    pub is_gzip: bool,
+    /// What `Prefer` asks for, if anything.
+    pub prefer: Option<&'static str>,
+}
+
+/// Why a request was not carried out, or not known to be.
+#[derive(Debug)]
+pub enum Failure {
+    /// No connection came about, so the request did not either.
+    Unreachable(String),
+    /// The request went out, and the answer did not arrive: it may have been carried out.
+    AnswerLost(String),
+    /// The service, or something before it, said no.
+    Refused(Refusal),
+    /// The answer is none that this API gives: this is not Sekali.
+    Foreign(String),
+}
+
+/// An answer that is not a success.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Its status.
+    pub status: StatusCode,
+    /// What it says.
+    pub problem: Problem,
+    /// How long it asks to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl Client {
+    /// A client of the service at `url`, an http or https address to which paths such as `publish` are added.
+    pub fn new(url: &str, token: Option<&str>, timeout: Duration) -> Result<Self> {
+        // A second client finds it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut base: Url = url.parse().with_context(|| format!("{url:?} is not a URL"))?;
+        ensure!(
+            matches!(base.scheme(), "http" | "https"),
+            "{url:?} is not an http or https address, such as http://127.0.0.1:3000"
+        );
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+                .context("the token has characters that a header cannot carry")?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let http = reqwest::Client::builder()
+            .default_headers(headers)
+            .connect_timeout(Duration::from_secs(10).min(timeout))
+            .read_timeout(timeout)
+            .redirect(reqwest::redirect::Policy::none()) // a redirected POST would become a GET
+            .build()?;
+        Ok(Self { http, base })
+    }
+
+    /// `POST /publish`, once.
+    pub async fn publish(&self, how: Publication, body: Vec<u8>) -> Result<Published, Failure> {
+        let mut request = self.http.post(self.url("publish")).header("content-type", how.content_type);
+        if let Some(prefer) = how.prefer {
+            request = request.header("prefer", prefer);
+        }
+        if how.is_gzip {
+            request = request.header("content-encoding", "gzip");
+        }
+        json(send(request.body(body)).await?).await
+    }
+
+    /// `GET /stats`.
+    pub async fn stats(&self) -> Result<Stats, Failure> {
+        json(send(self.http.get(self.url("stats"))).await?).await
+    }
+
+    /// `GET /readyz`: whether the service takes requests.
+    pub async fn is_ready(&self) -> bool {
+        send(self.http.get(self.url("readyz"))).await.is_ok()
+    }
+
+    /// `GET /events/{topic}/{event_id}`: whether this event is stored.
+    pub async fn has_event(&self, topic: &str, event_id: &str) -> Result<bool, Failure> {
+        let mut url = self.url("events");
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.push(topic).push(event_id);
+        }
+        match send(self.http.get(url)).await {
+            Ok(_) => Ok(true),
+            Err(Failure::Refused(refusal)) if refusal.status == StatusCode::NOT_FOUND => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// `GET /events`, one event a line, of all that was stored after `seq`.
+    pub async fn events_after(&self, seq: u64) -> Result<Response, Failure> {
+        let mut url = self.url("events");
+        url.query_pairs_mut().append_pair("after", &seq.to_string());
+        send(self.http.get(url).header("accept", "application/x-ndjson")).await
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path()));
+        url
+    }
+}
+
+async fn send(request: RequestBuilder) -> Result<Response, Failure> {
+    let response = request.send().await.map_err(|error| {
+        if error.is_connect() {
+            Failure::Unreachable(cause(&error))
+        } else {
+            Failure::AnswerLost(cause(&error))
+        }
+    })?;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status();
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| wait(value, SystemTime::now()));
+    let body = response.bytes().await.unwrap_or_default();
+    let problem = serde_json::from_slice(&body).unwrap_or_default();
+    Err(Failure::Refused(Refusal { status, problem, retry_after }))
+}
+
+async fn json<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
+    let body = response.bytes().await.map_err(|error| Failure::AnswerLost(cause(&error)))?;
+    serde_json::from_slice(&body).map_err(|error| Failure::Foreign(error.to_string()))
+}
+
+/// Seconds or a date (RFC 9110, section 10.2.3).
+fn wait(retry_after: &HeaderValue, now: SystemTime) -> Option<Duration> {
+    let text = retry_after.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default())
+}
+
+/// The innermost reason of an error: the layers above it say only that there was one.
+fn cause(error: &reqwest::Error) -> String {
+    let mut innermost: &dyn Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+impl Failure {
+    /// Whether sending the same again may succeed: after connection errors, 429 and 5xx, and never after another 4xx.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::AnswerLost(_) => true,
+            Self::Refused(refusal) => {
+                refusal.status == StatusCode::TOO_MANY_REQUESTS || refusal.status.is_server_error()
+            }
+            Self::Foreign(_) => false,
+        }
+    }
+
+    /// Whether the request may have been carried out all the same. The service's own 503 says that it was not;
+    /// another's 503 does not know.
+    pub fn may_be_done(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => false,
+            Self::AnswerLost(_) | Self::Foreign(_) => true,
+            Self::Refused(refusal) => {
+                let is_definite = refusal.status == StatusCode::SERVICE_UNAVAILABLE
+                    && refusal.problem.r#type.starts_with("/problems/");
+                refusal.status.is_server_error() && !is_definite
+            }
+        }
+    }
+
+    /// How long the service asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::Refused(refusal) = self { refusal.retry_after } else { None }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(cause) => write!(out, "the service cannot be reached: {cause}"),
+            Self::AnswerLost(cause) => write!(out, "the answer was lost: {cause}"),
+            Self::Refused(refusal) => refusal.fmt(out),
+            Self::Foreign(cause) => write!(out, "this does not answer like Sekali: {cause}"),
+        }
+    }
+}
+
+impl Error for Failure {}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "the service answered {}", self.status)?;
+        if !self.problem.detail.is_empty() {
+            write!(out, ": {}", self.problem.detail)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait_for(value: &str) -> Option<Duration> {
+        let now = httpdate::parse_http_date("Sat, 21 Nov 2026 01:00:00 GMT").unwrap();
+        wait(&HeaderValue::from_str(value).unwrap(), now)
+    }
+
+    fn refused(status: u16, r#type: &str) -> Failure {
+        let problem = Problem { r#type: r#type.into(), ..Problem::default() };
+        Failure::Refused(Refusal {
+            status: StatusCode::from_u16(status).unwrap(),
+            problem,
+            retry_after: None,
+        })
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(wait_for("120"), Some(Duration::from_secs(120)));
+        assert_eq!(wait_for("Sat, 21 Nov 2026 01:00:30 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(wait_for("Sat, 21 Nov 2026 00:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(wait_for("soon"), None);
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        for status in [429, 500, 502, 503, 504] {
+            assert!(refused(status, "").is_transient(), "{status}");
+        }
+        for status in [301, 400, 401, 403, 404, 408, 409, 413, 415, 422] {
+            assert!(!refused(status, "").is_transient(), "{status}");
+        }
+    }
+
+    #[test]
+    fn only_the_service_itself_knows_that_nothing_was_stored() {
+        assert!(!refused(503, "/problems/busy").may_be_done());
+        assert!(refused(503, "").may_be_done());
+        assert!(refused(500, "/problems/internal").may_be_done());
+        assert!(!refused(429, "").may_be_done());
+        assert!(!refused(422, "/problems/invalid-event").may_be_done());
+    }
+
+    #[test]
+    fn paths_are_added_to_the_path_of_the_url() {
+        for (url, expected) in [
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000/publish"),
+            ("https://example.org/inbox", "https://example.org/inbox/publish"),
+            ("https://example.org/inbox/", "https://example.org/inbox/publish"),
+        ] {
+            let client = Client::new(url, None, Duration::from_secs(1)).unwrap();
+            assert_eq!(client.url("publish").as_str(), expected);
+        }
+        assert!(Client::new("localhost:3000", None, Duration::from_secs(1)).is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! A few producers that deliver as real ones do: some events twice, some late.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{SecondsFormat, Utc};
+use fastrand::Rng;
+use indicatif::{HumanCount, MultiProgress, ProgressBar};
+use sekali_scripts::api::{EventResult, EventStatus};
+use sekali_scripts::terminal::{View, count};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::cli::Demo;
+use crate::input::{Origin, Piece, Pieces, Position, Text};
+
+/// The topics of the simulation.
+const TOPICS: [&str; 3] = ["sensors", "weblog", "payments"];
+
+/// How many events a delivery may be late.
+const LATENESS: u64 = 50;
+
+/// Starts the thread that simulates, in place of one that reads: events come as lines.
+pub fn simulate(demo: &Demo) -> Pieces {
+    let (sender, pieces) = mpsc::channel(2);
+    let (rate, duration) = (demo.rate, demo.duration);
+    let mut world = World::new(demo.duplicates, demo.reorder);
+    let origin = Arc::new(Origin::stream(Path::new("demo"), "demo"));
+    std::thread::spawn(move || {
+        let began = Instant::now();
+        let mut start = Position::default();
+        while duration.is_none_or(|duration| began.elapsed() < duration) {
+            let due = (began.elapsed().as_secs_f64() * rate) as u64;
+            let mut lines = Vec::new();
+            let mut end = start;
+            while world.events < due {
+                for line in world.next() {
+                    lines.extend_from_slice(line.as_bytes());
+                    lines.push(b'\n');
+                    end.lines += 1;
+                }
+            }
+            end.offset += lines.len() as u64;
+            let piece = Piece { origin: Arc::clone(&origin), start, end, text: Text::Lines(lines) };
+            if sender.blocking_send(Ok(piece)).is_err() {
+                return;
+            }
+            start = end;
+            std::thread::sleep(Duration::from_millis(20)); // the world takes its time
+        }
+    });
+    pieces
+}
+
+/// Sensors, a web server and payments.
+struct World {
+    random: Rng,
+    /// Tells this run's events from those of others.
+    run: String,
+    duplicates: f64,
+    reorder: f64,
+    events: u64,
+    celsius: [f64; 5],
+    /// Deliveries that are still on their way, and by which event they arrive.
+    late: Vec<(u64, String)>,
+}
+
+impl World {
+    fn new(duplicates: f64, reorder: f64) -> Self {
+        let mut random = Rng::new();
+        let run = format!("{:06x}", random.u32(..1 << 24));
+        Self { random, run, duplicates, reorder, events: 0, celsius: [20.0; 5], late: Vec::new() }
+    }
+
+    /// What arrives next: the next event unless it is late, and whatever was.
+    fn next(&mut self) -> Vec<String> {
+        self.events += 1;
+        let event = self.event().to_string();
+        let mut arrived: Vec<_> =
+            self.late.extract_if(.., |(due, _)| *due <= self.events).map(|(_, late)| late).collect();
+        if self.random.f64() < self.duplicates {
+            let due = self.events + self.random.u64(1..=LATENESS);
+            self.late.push((due, event.clone()));
+        }
+        if self.random.f64() < self.reorder {
+            let due = self.events + self.random.u64(1..=LATENESS);
+            self.late.push((due, event));
+        } else {
+            arrived.push(event);
+        }
+        arrived
+    }
+
+    fn event(&mut self) -> Value {
+        let (random, number) = (&mut self.random, self.events);
+        let (topic, source, payload) = match random.u32(..10) {
+            0..5 => {
+                let sensor = random.usize(..self.celsius.len());
+                let celsius = &mut self.celsius[sensor];
+                *celsius += random.f64() - 0.5;
+                let payload =
+                    json!({"celsius": (*celsius * 100.0).round() / 100.0, "battery": random.u32(20..=100)});
+                ("sensors", format!("sensor-{sensor}"), payload)
+            }
+            5..9 => {
+                let path = ["/", "/cart", "/checkout", "/items/17", "/search?q=tea"][random.usize(..5)];
+                let status = [200, 200, 200, 200, 304, 404, 500][random.usize(..7)];
+                (
+                    "weblog",
+                    "web-1".into(),
+                    json!({"method": "GET", "path": path, "status": status, "ms": random.u32(1..400)}),
+                )
+            }
+            _ => {
+                let amount = format!("{}.{:02}", random.u32(1..200), random.u32(..100));
+                (
+                    "payments",
+                    "shop".into(),
+                    json!({"order": random.u32(10_000..99_999), "amount": amount, "currency": "EUR"}),
+                )
+            }
+        };
+        json!({
+            "topic": topic,
+            "event_id": format!("{topic}-{}-{number}", self.run),
+            "timestamp": Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
+            "source": source,
+            "payload": payload,
+        })
+    }
+}
+
+/// A line for each topic that says what became of its events.
+pub struct Board {
+    rows: Vec<Row>,
+}
+
+struct Row {
+    topic: &'static str,
+    bar: ProgressBar,
+    stored: u64,
+    duplicates: u64,
+}
+
+impl Board {
+    /// A board in `area`, if there is somebody to see it.
+    pub fn new(view: View, area: &MultiProgress) -> Self {
+        let row = |topic| {
+            let bar = area.add(view.spinner("  {prefix:<9} {msg}"));
+            bar.set_prefix(topic);
+            Row { topic, bar, stored: 0, duplicates: 0 }
+        };
+        Self { rows: TOPICS.map(row).into() }
+    }
+
+    /// Shows what became of these events.
+    pub fn show(&mut self, results: &[EventResult]) {
+        for row in &mut self.rows {
+            let mut last = None;
+            for result in results.iter().filter(|result| result.topic == row.topic) {
+                match result.status {
+                    EventStatus::Stored => row.stored += 1,
+                    EventStatus::Duplicate | EventStatus::Conflict => row.duplicates += 1,
+                }
+                last = Some(result);
+            }
+            if let Some(last) = last {
+                let (stored, duplicates) =
+                    (HumanCount(row.stored).to_string(), count(row.duplicates, "duplicate"));
+                row.bar.set_message(format!(
+                    "{stored:>9} stored {duplicates:>18}   seq {} {}",
+                    last.seq, last.event_id
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Cuts what is read into runs of whole lines, in bounded memory.
+
+use std::io::{self, Read};
+
+use super::{Position, Text};
+
+/// How much is read at once.
+const READ: usize = 256 * 1024;
+
+/// The longest line that is held: as much as the service takes in one request unless it is set up otherwise.
+const LONGEST_LINE: usize = 8 << 20;
+
+/// How much of a line that is too long is kept, to tell which one it was.
+const BEGINNING: usize = 1024;
+
+/// Reads lines from where its input stands.
+pub struct LineReader<R> {
+    input: R,
+    /// Where the line starts whose beginning is held.
+    position: Position,
+    /// The beginning of a line whose end was not read yet.
+    held: Vec<u8>,
+    /// Bytes of that line that were let go, because it is too long.
+    let_go: u64,
+    longest_line: usize,
+}
+
+impl<R: Read> LineReader<R> {
+    /// A reader of an input that stands at `position`.
+    pub fn new(input: R, position: Position) -> Self {
+        Self { input, position, held: Vec::new(), let_go: 0, longest_line: LONGEST_LINE }
+    }
+
+    /// The next lines; `None` when there are no more, for now. What follows the last line end is held until its own
+    /// end is there, or [`Self::rest`] asks for it.
+    pub fn next(&mut self) -> io::Result<Option<(Position, Text)>> {
+        loop {
+            if let Some(piece) = self.take() {
+                return Ok(Some(piece));
+            }
+            if self.read()? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn read(&mut self) -> io::Result<usize> {
+        let old = self.held.len();
+        self.held.resize(old + READ, 0);
+        let read = loop {
+            match self.input.read(&mut self.held[old..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.held.truncate(old + *read.as_ref().unwrap_or(&0));
+        read
+    }
+
+    /// What is complete of that which is held.
+    fn take(&mut self) -> Option<(Position, Text)> {
+        if self.let_go > 0 {
+            let Some(end) = self.held.iter().position(|&byte| byte == b'\n') else {
+                self.let_go();
+                return None;
+            };
+            let after = self.held.split_off(end + 1);
+            self.held.pop();
+            let too_long = self.take_too_long(1);
+            self.held = after;
+            return Some(too_long);
+        }
+        let Some(end) = self.held.iter().rposition(|&byte| byte == b'\n') else {
+            if self.held.len() > self.longest_line {
+                self.let_go();
+            }
+            return None;
+        };
+        let after = self.held.split_off(end + 1);
+        let lines = std::mem::replace(&mut self.held, after);
+        let start = self.position;
+        self.position.offset += lines.len() as u64;
+        self.position.lines += lines.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        Some((start, Text::Lines(lines)))
+    }
+
+    /// The line without an end that the input ends with, if there is one.
+    pub fn rest(&mut self) -> Option<(Position, Text)> {
+        if self.let_go > 0 {
+            return Some(self.take_too_long(0));
+        }
+        if self.held.is_empty() {
+            return None;
+        }
+        let line = std::mem::take(&mut self.held);
+        let start = self.position;
+        self.position.offset += line.len() as u64;
+        self.position.lines += 1;
+        Some((start, Text::Lines(line)))
+    }
+
+    /// Where the next line starts.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// How many bytes of the input were read.
+    pub fn read_to(&self) -> u64 {
+        self.position.offset + self.held.len() as u64 + self.let_go
+    }
+
+    fn let_go(&mut self) {
+        self.let_go += (self.held.len() - BEGINNING) as u64;
+        self.held.truncate(BEGINNING);
+    }
+
+    /// The line that is too long, of which the last part is held without its end of so many bytes.
+    fn take_too_long(&mut self, end: u64) -> (Position, Text) {
+        let bytes = self.let_go + self.held.len() as u64;
+        let mut beginning = std::mem::take(&mut self.held);
+        beginning.truncate(BEGINNING);
+        let start = self.position;
+        self.position = Position { offset: start.offset + bytes + end, lines: start.lines + 1 };
+        self.let_go = 0;
+        (start, Text::TooLong { beginning, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes in pieces of these sizes.
+    struct Dribble<'a>(&'a [u8], usize);
+
+    impl Read for Dribble<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let take = self.1.min(self.0.len()).min(buffer.len());
+            buffer[..take].copy_from_slice(&self.0[..take]);
+            self.0 = &self.0[take..];
+            Ok(take)
+        }
+    }
+
+    fn at(offset: u64, lines: u64) -> Position {
+        Position { offset, lines }
+    }
+
+    #[test]
+    fn lines_come_whole_and_in_order_however_they_are_read() {
+        let text = b"one\ntwo\n\nfour\r\nfive";
+        for size in 1..=text.len() {
+            let mut reader = LineReader::new(Dribble(text, size), Position::default());
+            let mut seen = Vec::new();
+            while let Some((start, piece)) = reader.next().unwrap() {
+                let Text::Lines(lines) = piece else { panic!("too long") };
+                assert_eq!(start.offset, seen.len() as u64);
+                assert_eq!(start.lines, seen.iter().filter(|&&byte| byte == b'\n').count() as u64);
+                assert_eq!(lines.last(), Some(&b'\n'));
+                seen.extend(lines);
+            }
+            assert_eq!(seen, b"one\ntwo\n\nfour\r\n");
+            let Some((start, Text::Lines(line))) = reader.rest() else { panic!("no rest") };
+            assert_eq!((start, line.as_slice()), (at(15, 4), b"five".as_slice()));
+            assert!(reader.rest().is_none());
+            assert_eq!(reader.position(), at(19, 5));
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_told_of_and_not_held() {
+        let long = vec![b'x'; 3 * READ + 7];
+        let text = [b"before\n".as_slice(), &long, b"\nafter\n"].concat();
+        let mut reader = LineReader::new(text.as_slice(), Position::default());
+        reader.longest_line = READ;
+        let Some((start, Text::Lines(lines))) = reader.next().unwrap() else { panic!() };
+        assert_eq!((start, lines.as_slice()), (at(0, 0), b"before\n".as_slice()));
+        let Some((start, Text::TooLong { beginning, bytes })) = reader.next().unwrap() else { panic!() };
+        assert_eq!((start, bytes, beginning.len()), (at(7, 1), long.len() as u64, BEGINNING));
+        assert_eq!(reader.position(), at(7 + long.len() as u64 + 1, 2));
+        // What was read together with its end is not lost.
+        let Some((start, Text::Lines(lines))) = reader.next().unwrap() else { panic!() };
+        assert_eq!((start, lines.as_slice()), (at(7 + long.len() as u64 + 1, 2), b"after\n".as_slice()));
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_may_be_the_last() {
+        let long = vec![b'x'; 2 * READ];
+        let mut reader = LineReader::new(long.as_slice(), Position::default());
+        reader.longest_line = READ;
+        assert!(reader.next().unwrap().is_none());
+        assert!(
+            matches!(reader.rest(), Some((_, Text::TooLong { bytes, .. })) if bytes == long.len() as u64)
+        );
+        assert!(reader.rest().is_none());
+    }
+}

@@ -1,0 +1,143 @@
+//! Ships lines and events to Sekali, at least once, and is safe to run twice.
+//!
+//! A thread reads ([`input`]), a task makes events of lines ([`event`]) and batches of events ([`batch`]), and the
+//! main task sends one batch after the other ([`ship`]). Between them are short queues, so that a slow service slows
+//! the reading down.
+
+mod batch;
+mod checkpoint;
+mod cli;
+mod demo;
+mod event;
+mod input;
+mod rejects;
+mod report;
+mod ship;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use indicatif::MultiProgress;
+use sekali_scripts::client::{Client, Publication};
+use sekali_scripts::interrupt::Interrupt;
+use sekali_scripts::retry::Patience;
+use sekali_scripts::terminal::{View, complain};
+
+use crate::batch::Limits;
+use crate::checkpoint::Checkpoint;
+use crate::cli::Cli;
+use crate::event::Mapper;
+use crate::input::Starts;
+use crate::rejects::Rejects;
+use crate::report::Tally;
+use crate::ship::{Shipper, Stop};
+
+/// Stopped early.
+const STOPPED: u8 = 1;
+/// Used in a way that cannot be meant, or given something that cannot be read.
+const USAGE: u8 = 2;
+/// Some events are in the rejects file.
+const REJECTED: u8 = 3;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(contradiction) = cli.contradiction() {
+        Cli::command().error(ErrorKind::MissingRequiredArgument, contradiction).exit();
+    }
+    let result =
+        tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| runtime.block_on(run(cli)));
+    // A thread that waits for standard input is left behind.
+    match result {
+        Ok(code) => code.into(),
+        Err(error) => {
+            complain(format_args!("{error:#}"));
+            USAGE.into()
+        }
+    }
+}
+
+/// Everything up to the first event fails as a wrong use; whatever comes later is part of the report.
+async fn run(cli: Cli) -> Result<u8> {
+    let view = if cli.json { View::Json } else { View::Human };
+    let client = Client::new(&cli.service.url, cli.service.token.as_deref(), cli.service.timeout)?;
+    let patience = Patience { longest_pause: Duration::from_secs(10), give_up_after: cli.give_up_after() };
+    let interrupt = Interrupt::listen()?;
+
+    let inputs = if cli.demo.demo { Vec::new() } else { input::find(&cli.files, cli.follow)? };
+    let mut checkpoint =
+        cli.checkpoint.as_deref().map(|path| Checkpoint::load(path, target(&cli))).transpose()?;
+    if let Some(checkpoint) = &mut checkpoint
+        && checkpoint.forget_unless_stored(&client, patience).await?
+    {
+        view.note("the service does not have what the checkpoint says: starting from the beginning");
+    }
+    let starts = checkpoint.as_ref().map_or_else(Starts::default, Checkpoint::starts);
+
+    let area = MultiProgress::new();
+    let mut board = cli.demo.demo.then(|| demo::Board::new(view, &area));
+    let bar = match input::size(&inputs).filter(|_| !cli.follow && !cli.demo.demo) {
+        Some(size) => view.bar(size, "{bar:30.cyan/dim} {bytes}/{total_bytes} {msg} ({eta} left)"),
+        None => view.spinner("{spinner:.cyan} {msg}"),
+    };
+    let publication = Publication {
+        content_type: "application/x-ndjson",
+        is_gzip: !cli.no_gzip,
+        prefer: board.is_some().then_some("return=representation"),
+    };
+    let mut shipper = Shipper {
+        client,
+        publication,
+        patience,
+        interrupt: interrupt.clone(),
+        bar: area.add(bar),
+        checkpoint,
+        rejects: cli.skip_invalid.then(|| Rejects::new(&cli.rejects)),
+        tally: Tally::new(),
+        observe: board.take().map(|mut board| Box::new(move |results: &_| board.show(results)) as Box<_>),
+    };
+
+    let mapper = Mapper::new(&cli);
+    let limits = Limits {
+        events: cli.batch_events as usize,
+        bytes: cli.batch_bytes,
+        wait: cli.batch_wait,
+        ends_at_unusable: !cli.skip_invalid,
+    };
+    let pieces = match cli.demo.demo {
+        true => demo::simulate(&cli.demo),
+        false => input::read(inputs, cli.name, cli.follow, starts),
+    };
+    let batches = batch::gather(pieces, mapper, cli.source, limits, interrupt.clone());
+    let result = shipper.run(batches).await;
+    shipper.bar.finish_and_clear();
+    Ok(report(view, &shipper.tally, result, &interrupt))
+}
+
+/// What a checkpoint is good for: another service, topic or way to make ids means other events.
+fn target(cli: &Cli) -> String {
+    let Cli { topic, id, id_field, .. } = cli;
+    format!("{} topic {topic:?} format {:?} id {id:?} {id_field:?}", cli.service.url, cli.format())
+}
+
+fn report(view: View, tally: &Tally, result: Result<(), Stop>, interrupt: &Interrupt) -> u8 {
+    let signal = interrupt.exit_code();
+    let error = result.err().map(|stop| match stop {
+        Stop::Local(error) => format!("{error:#}"),
+        stop => stop.to_string(),
+    });
+    match view {
+        View::Human => tally.print(signal.is_some() || error.is_some()),
+        View::Json => println!("{}", tally.to_json(error.as_deref())),
+    }
+    if let Some(error) = error {
+        complain(error);
+        return STOPPED;
+    }
+    match signal {
+        Some(code) => code,
+        None if !tally.is_whole() => REJECTED,
+        None => 0,
+    }
+}

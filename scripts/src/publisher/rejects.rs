@@ -1,0 +1,44 @@
+//! Events that cannot be stored, kept for whoever mends them.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// A file of rejected lines, one JSON object each, which exists once there is one.
+pub struct Rejects {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+/// A line that was not stored.
+#[derive(Serialize)]
+struct Reject<'a> {
+    place: &'a str,
+    reason: &'a str,
+    line: &'a str,
+}
+
+impl Rejects {
+    /// Rejects are added to what the file holds.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.into(), file: None }
+    }
+
+    /// Adds one.
+    pub fn write(&mut self, place: &str, reason: &str, line: &str) -> Result<()> {
+        let mut text = serde_json::to_vec(&Reject { place, reason, line })?;
+        text.push(b'\n');
+        self.open()?.write_all(&text).with_context(|| format!("{} cannot be written", self.path.display()))
+    }
+
+    fn open(&mut self) -> Result<&mut File> {
+        if self.file.is_none() {
+            let file = File::options().create(true).append(true).open(&self.path);
+            self.file = Some(file.with_context(|| format!("{} cannot be written", self.path.display()))?);
+        }
+        self.file.as_mut().context("the file is open")
+    }
+}

@@ -1,0 +1,166 @@
+//! What became of the events, for people and for machines.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use console::style;
+use indicatif::{HumanCount, HumanDuration};
+use sekali_scripts::api::Published;
+use sekali_scripts::client::Failure;
+use sekali_scripts::terminal::count;
+use serde_json::{Value, json};
+
+use crate::batch::Batch;
+use crate::input::{Origin, Position};
+
+/// The account of a run.
+pub struct Tally {
+    began: Instant,
+    published: u64,
+    stored: u64,
+    duplicates: u64,
+    conflicts: u64,
+    /// Events that were refused as invalid.
+    pub rejected: u64,
+    /// Conflicts that were printed or could have been.
+    pub conflicts_told: u64,
+    retries: u64,
+    /// Retries of requests that may have been carried out: some of the duplicates may be our own.
+    uncertain: u64,
+    inputs: Vec<(Arc<Origin>, Reached)>,
+}
+
+struct Reached {
+    from: Position,
+    to: Position,
+}
+
+impl Tally {
+    /// The account of a run that begins now.
+    pub fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            published: 0,
+            stored: 0,
+            duplicates: 0,
+            conflicts: 0,
+            rejected: 0,
+            conflicts_told: 0,
+            retries: 0,
+            uncertain: 0,
+            inputs: Vec::new(),
+        }
+    }
+
+    /// Counts an answer.
+    pub fn answered(&mut self, published: &Published) {
+        self.published += published.total_received;
+        self.stored += published.stored;
+        self.duplicates += published.duplicates;
+        self.conflicts += published.conflicts;
+    }
+
+    /// Counts a request that is sent once more after this failure.
+    pub fn retried(&mut self, failure: &Failure) {
+        self.retries += 1;
+        self.uncertain += u64::from(failure.may_be_done());
+    }
+
+    /// Takes note of how far a batch that is done reached.
+    pub fn reach(&mut self, batch: &Batch) {
+        for (origin, position) in &batch.reached {
+            match self.inputs.iter_mut().find(|(known, _)| Arc::ptr_eq(known, origin)) {
+                Some((_, reached)) => reached.to = *position,
+                None => self.inputs.push((Arc::clone(origin), Reached { from: origin.start, to: *position })),
+            }
+        }
+    }
+
+    /// Bytes of input that are done.
+    pub fn bytes(&self) -> u64 {
+        self.inputs.iter().map(|(_, reached)| reached.to.offset).sum()
+    }
+
+    /// Whether everything that was read is stored.
+    pub fn is_whole(&self) -> bool {
+        self.rejected == 0
+    }
+
+    /// The account for machines. `error` is why the run ended early.
+    pub fn to_json(&self, error: Option<&str>) -> Value {
+        let input = |(origin, reached): &(Arc<Origin>, Reached)| {
+            json!({
+                "path": origin.path,
+                "from": reached.from.offset,
+                "offset": reached.to.offset,
+                "lines": reached.to.lines,
+            })
+        };
+        json!({
+            "published": self.published,
+            "stored": self.stored,
+            "duplicates": self.duplicates,
+            "conflicts": self.conflicts,
+            "rejected": self.rejected,
+            "retries": self.retries,
+            "uncertain_retries": self.uncertain,
+            "seconds": self.began.elapsed().as_secs_f64(),
+            "inputs": self.inputs.iter().map(input).collect::<Vec<_>>(),
+            "error": error,
+        })
+    }
+
+    /// Prints the account for people.
+    pub fn print(&self, is_stopped: bool) {
+        let elapsed = self.began.elapsed();
+        let rate = self.published as f64 / elapsed.as_secs_f64().max(0.001);
+        println!(
+            "{} sent in {:#}, {}/s: {}",
+            style(count(self.published, "event")).bold(),
+            HumanDuration(elapsed),
+            HumanCount(rate as u64),
+            style(self).bold(),
+        );
+        for (origin, reached) in &self.inputs {
+            if reached.from.offset > 0 {
+                println!(
+                    "  {}: began behind line {}, by the checkpoint",
+                    origin.path.display(),
+                    HumanCount(reached.from.lines)
+                );
+            }
+            if is_stopped {
+                println!(
+                    "  {}: stopped behind line {}, at byte {}",
+                    origin.path.display(),
+                    HumanCount(reached.to.lines),
+                    HumanCount(reached.to.offset)
+                );
+            }
+        }
+        if self.uncertain > 0 {
+            println!(
+                "  {} sent again after a lost answer: some of the duplicates may be this run's own",
+                count(self.uncertain, "request")
+            );
+        }
+        if self.conflicts > 0 {
+            let text = format!(
+                "{} of the duplicates had another payload than what is stored",
+                HumanCount(self.conflicts)
+            );
+            println!("  {}", style(text).yellow());
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} stored, {}", HumanCount(self.stored), count(self.duplicates, "duplicate"))?;
+        if self.rejected > 0 {
+            write!(out, ", {} rejected", HumanCount(self.rejected))?;
+        }
+        Ok(())
+    }
+}

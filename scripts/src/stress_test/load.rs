@@ -1,0 +1,141 @@
+//! Clients that publish until everything is answered.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use indicatif::ProgressBar;
+use sekali_scripts::api::Published;
+use sekali_scripts::client::{Client, Failure, Publication};
+use sekali_scripts::interrupt::Interrupt;
+use sekali_scripts::retry::{Patience, Retries};
+use tokio::task::JoinSet;
+
+use crate::ledger::Ledger;
+use crate::workload::Workload;
+
+/// Events that are added when an endless load has sent what there was.
+const MORE_EVENTS: u32 = 10_000;
+
+/// How requests are sent.
+pub struct Load {
+    pub client: Client,
+    pub clients: u32,
+    /// Events of a request.
+    pub batch: usize,
+    /// Deliveries a second.
+    pub rate: Option<f64>,
+    pub patience: Patience,
+    /// When an endless load ends; other loads end with the workload.
+    pub until: Option<Instant>,
+    pub interrupt: Interrupt,
+    pub bar: ProgressBar,
+}
+
+/// What all clients share. They run on one thread, and hold it for no longer than a step takes.
+struct Shared {
+    load: Load,
+    began: Instant,
+    state: RefCell<State>,
+}
+
+struct State {
+    workload: Workload,
+    ledger: Ledger,
+    /// How many deliveries were handed out.
+    next: usize,
+}
+
+/// Sends the workload, and more of its kind if the load is endless.
+pub async fn run(load: Load, workload: Workload, ledger: Ledger) -> Result<(Workload, Ledger)> {
+    let clients = load.clients;
+    let state = RefCell::new(State { workload, ledger, next: 0 });
+    let shared = Rc::new(Shared { load, began: Instant::now(), state });
+    shared.extend();
+    let mut tasks = JoinSet::new();
+    for _ in 0..clients {
+        tasks.spawn_local(publish(Rc::clone(&shared)));
+    }
+    while let Some(task) = tasks.join_next().await {
+        task.context("a client failed")??;
+    }
+    drop(tasks);
+    let mut shared = Rc::into_inner(shared).context("a client is still running")?;
+    let state = shared.state.get_mut();
+    state.ledger.requests.elapsed = shared.began.elapsed();
+    let State { workload, ledger, .. } = shared.state.into_inner();
+    Ok((workload, ledger))
+}
+
+/// One client: sends a request at a time, until there is nothing left to send.
+async fn publish(shared: Rc<Shared>) -> Result<()> {
+    while let Some((deliveries, due)) = shared.take() {
+        if due > Instant::now() {
+            tokio::time::sleep_until(due.into()).await;
+        }
+        let body = {
+            let State { workload, .. } = &*shared.state.borrow();
+            workload.body(&workload.deliveries[deliveries.clone()])
+        };
+        let due = if shared.load.rate.is_some() { due } else { Instant::now() };
+        let (published, floor) = shared.send(deliveries.clone(), body).await?;
+        let State { workload, ledger, .. } = &mut *shared.state.borrow_mut();
+        shared.load.bar.inc(deliveries.len() as u64);
+        ledger.answered(workload, deliveries, (due, floor), &published);
+    }
+    Ok(())
+}
+
+impl Shared {
+    /// The next deliveries, and when they are due.
+    fn take(&self) -> Option<(Range<usize>, Instant)> {
+        let is_over = self.load.until.is_some_and(|end| Instant::now() >= end);
+        if is_over || self.load.interrupt.exit_code().is_some() {
+            return None;
+        }
+        let (start, all) = {
+            let state = self.state.borrow();
+            (state.next, state.workload.deliveries.len())
+        };
+        if start == all {
+            self.load.until?;
+            self.state.borrow_mut().workload.extend(MORE_EVENTS);
+            self.extend();
+            return self.take();
+        }
+        let end = (start + self.load.batch).min(all);
+        self.state.borrow_mut().next = end;
+        let due = self.load.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(start as f64 / rate));
+        Some((start..end, self.began + due))
+    }
+
+    fn extend(&self) {
+        let State { workload, ledger, .. } = &mut *self.state.borrow_mut();
+        ledger.extend(workload);
+    }
+
+    /// Sends a request until it is answered; also says the highest `seq` known when the answered attempt was sent.
+    async fn send(&self, deliveries: Range<usize>, body: Vec<u8>) -> Result<(Published, u64), Failure> {
+        let how = Publication {
+            content_type: "application/json",
+            is_gzip: false,
+            prefer: Some("return=representation"),
+        };
+        let mut retries = Retries::new(self.load.patience);
+        loop {
+            let floor = self.state.borrow().ledger.highest_seq;
+            let failure = match self.load.client.publish(how, body.clone()).await {
+                Ok(published) => return Ok((published, floor)),
+                Err(failure) => failure,
+            };
+            let pause = retries.pause_after(&failure);
+            self.state.borrow_mut().ledger.failed(deliveries.clone(), &failure);
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(failure),
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Proves that Sekali stores each event once: publishes events and duplicates under load ([`load`]), keeps an account
+//! of what was sent and answered ([`ledger`]), and compares it with what the service says ([`verify`]). With `--chaos`
+//! it kills the server meanwhile ([`chaos`]).
+
+mod chaos;
+mod cli;
+mod ledger;
+mod load;
+mod report;
+mod verify;
+mod workload;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use indicatif::HumanCount;
+use sekali_scripts::client::Client;
+use sekali_scripts::interrupt::Interrupt;
+use sekali_scripts::retry::Patience;
+use sekali_scripts::terminal::{View, complain};
+use tokio::task::LocalSet;
+
+use crate::chaos::{Kills, Server};
+use crate::cli::Cli;
+use crate::ledger::Ledger;
+use crate::load::Load;
+use crate::report::Report;
+use crate::verify::{Check, Verdict};
+use crate::workload::Workload;
+
+/// Something was not as promised.
+const FAILED: u8 = 1;
+/// The test could not be carried out.
+const IMPOSSIBLE: u8 = 3;
+
+/// Short, so that a server that comes back is under load again at once.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // One thread is enough to send, and leaves the others to a server on the same machine.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result =
+        runtime.map_err(Into::into).and_then(|runtime| LocalSet::new().block_on(&runtime, run(&cli)));
+    match result {
+        Ok(code) => code.into(),
+        Err(error) => {
+            complain(format_args!("{error:#}"));
+            IMPOSSIBLE.into()
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> Result<u8> {
+    let view = if cli.json { View::Json } else { View::Human };
+    let interrupt = Interrupt::listen()?;
+    let publisher = Client::new(&cli.url, cli.token.as_deref(), cli.timeout)?;
+    let read_token = cli.read_token.as_deref().or(cli.token.as_deref());
+    let reader = Client::new(&cli.url, read_token, cli.timeout)?;
+
+    let size = cli.size();
+    let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let mut workload = Workload::new(seed, cli.topics, cli.ids, size.duplicates, cli.conflicts);
+    if !cli.chaos {
+        workload.extend(size.events);
+    }
+    let mut server = match &cli.server {
+        Some(command) => {
+            view.note(format_args!("starting the server: {command}"));
+            Some(Server::start(command, &reader).await?)
+        }
+        None => None,
+    };
+    let before = reader.stats().await.context("the account of the service cannot be read")?;
+    announce(cli, size, seed, &workload, view);
+
+    let deliveries = workload.deliveries.len() as u64;
+    let until = cli.chaos.then(|| Instant::now() + cli.duration);
+    let bar = match until {
+        None => view
+            .bar(deliveries, "publishing {bar:30.cyan/dim} {human_pos}/{human_len} {per_sec} ({eta} left)"),
+        Some(_) => view.spinner("{spinner:.cyan} publishing: {human_pos} deliveries in {elapsed}, {msg}"),
+    };
+    let load = Load {
+        client: publisher,
+        clients: cli.clients,
+        batch: size.batch,
+        rate: cli.rate,
+        patience: Patience { longest_pause: LONGEST_PAUSE, give_up_after: Some(cli.give_up_after) },
+        until,
+        interrupt: interrupt.clone(),
+        bar: bar.clone(),
+    };
+    let torment = async {
+        match (&mut server, until) {
+            (Some(server), Some(until)) => {
+                server.torment(&reader, cli.kill_every, until, (&interrupt, &bar)).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    };
+    let ((workload, ledger), kills) = tokio::try_join!(load::run(load, workload, Ledger::new()?), torment)?;
+    bar.finish_and_clear();
+
+    let after = reader.stats().await.context("the account of the service cannot be read")?;
+    let bar =
+        view.bar(workload.events.into(), "reading back {bar:30.cyan/dim} {human_pos}/{human_len} {per_sec}");
+    let mut verdict = verify::verify(&workload, &ledger, (&before, &after), &reader, &bar).await?;
+    bar.finish_and_clear();
+    if let Some(server) = &mut server {
+        server.stop().await?;
+    }
+    note_kills(&mut verdict, kills.as_ref());
+
+    let report = Report {
+        cli,
+        size,
+        seed,
+        service: &after,
+        workload: &workload,
+        ledger: &ledger,
+        kills: kills.as_ref(),
+        verdict: &verdict,
+    };
+    match view {
+        View::Human => report.print(),
+        View::Json => println!("{}", report.to_json()),
+    }
+    match interrupt.exit_code() {
+        _ if !report.is_passed() => Ok(FAILED),
+        Some(code) => Ok(code),
+        None => Ok(0),
+    }
+}
+
+fn announce(cli: &Cli, size: cli::Size, seed: u64, workload: &Workload, view: View) {
+    let what = match cli.chaos {
+        true => format!("events for {} while the server is killed", humantime::format_duration(cli.duration)),
+        false => format!(
+            "{} events and {} duplicates",
+            HumanCount(workload.events.into()),
+            HumanCount(workload.deliveries.len() as u64 - u64::from(workload.events))
+        ),
+    };
+    view.note(format_args!(
+        "{what}, to {}: {} clients, {} a request, {} topics stress-{}-*, seed {seed}",
+        cli.url, cli.clients, size.batch, cli.topics, workload.run
+    ));
+}
+
+fn note_kills(verdict: &mut Verdict, kills: Option<&Kills>) {
+    if let Some(kills) = kills {
+        let found = format!("{} kills", HumanCount(kills.count));
+        verdict.checks.push(Check::new(
+            "the account balances after each restart",
+            found,
+            [&kills.unbalanced],
+        ));
+    }
+}
