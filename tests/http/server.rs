@@ -80,6 +80,16 @@ impl Server {
         (self.process, self.address) = launch(self.state.path(), &self.variables);
     }
 
+    /// Kills the server, removes all that it stored, and starts it again where it was.
+    #[allow(dead_code)] // for the tests of the publisher
+    pub fn stop_and_forget(&mut self) {
+        self.kill();
+        for entry in std::fs::read_dir(self.state.path()).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        (self.process, self.address) = launch_on(self.address, self.state.path(), &self.variables);
+    }
+
     /// A connection of its own.
     pub fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).unwrap()
@@ -224,15 +234,20 @@ fn read(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answ
     Answer { status: head.status.as_u16(), headers: head.headers, text }
 }
 
-/// Starts a server on `state` and waits until it serves.
-fn launch(state: &Path, variables: &[(&str, &str)]) -> (Child, SocketAddr) {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("spin.toml");
+/// A port that was free a moment ago: Spin knows no port 0.
+pub fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// The command that serves on `listen` with its stores in `state`.
+pub fn command(listen: SocketAddr, state: &Path) -> Command {
+    let mut directories = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let manifest =
+        directories.find_map(|directory| Some(directory.join("spin.toml")).filter(|path| path.exists()));
     let mut command = match std::env::var_os("SPIN") {
         Some(spin) => {
-            // Spin knows no port 0.
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             let mut command = Command::new(spin);
-            command.arg("up").arg("--listen").arg(port.to_string());
+            command.arg("up");
             command
         }
         None => {
@@ -240,12 +255,22 @@ fn launch(state: &Path, variables: &[(&str, &str)]) -> (Child, SocketAddr) {
             let test = std::env::current_exe().unwrap();
             let host = test.parent().and_then(Path::parent).unwrap().join("sekali-host");
             assert!(host.exists(), "sekali-host is not built: run scripts/test");
-            let mut command = Command::new(host);
-            command.args(["--listen", "127.0.0.1:0"]);
-            command
+            Command::new(host)
         }
     };
-    command.arg("--from").arg(manifest).arg("--state-dir").arg(state).current_dir(state);
+    command.arg("--listen").arg(listen.to_string());
+    command.arg("--from").arg(manifest.unwrap()).arg("--state-dir").arg(state).current_dir(state);
+    command
+}
+
+/// Starts a server on `state` and waits until it serves.
+fn launch(state: &Path, variables: &[(&str, &str)]) -> (Child, SocketAddr) {
+    let listen = if std::env::var_os("SPIN").is_some() { free_port() } else { ([127, 0, 0, 1], 0).into() };
+    launch_on(listen, state, variables)
+}
+
+fn launch_on(listen: SocketAddr, state: &Path, variables: &[(&str, &str)]) -> (Child, SocketAddr) {
+    let mut command = command(listen, state);
     for (name, value) in variables {
         command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
     }

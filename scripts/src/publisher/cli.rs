@@ -192,20 +192,26 @@ Exit codes:
 impl Cli {
     /// The format, which `--id-field` and its like imply.
     pub fn format(&self) -> Format {
-        let maps_fields = self.id_field.is_some() || self.time_field.is_some() || self.payload.is_some();
-        if maps_fields && self.format == Format::Lines { Format::Json } else { self.format }
+        match self.format {
+            _ if self.demo.demo => Format::Events,
+            Format::Lines if self.maps_fields() => Format::Json,
+            format => format,
+        }
+    }
+
+    fn maps_fields(&self) -> bool {
+        self.id_field.is_some() || self.time_field.is_some() || self.payload.is_some()
     }
 
     /// What is wrong with these arguments together, if anything.
     pub fn contradiction(&self) -> Option<&'static str> {
-        let maps_fields = self.id_field.is_some() || self.time_field.is_some() || self.payload.is_some();
         if self.demo.demo {
             return None;
         }
         if self.topic.is_none() && self.format() != Format::Events {
             return Some("which topic? Give --topic NAME, or --format events for lines that name theirs");
         }
-        if maps_fields && self.format == Format::Events {
+        if self.maps_fields() && self.format == Format::Events {
             return Some(
                 "--id-field, --time-field and --payload are for --format json: events have these fields",
             );

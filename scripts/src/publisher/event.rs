@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -82,9 +82,7 @@ impl Mapper {
                 payload: Some(raw(&String::from_utf8_lossy(line))?),
             },
             Format::Json => self.map_fields(line)?,
-            Format::Events => {
-                serde_json::from_slice(line).map_err(|error| anyhow!("is not an event: {error}"))?
-            }
+            Format::Events => parse_event(line)?,
         };
         if event.topic.is_none() {
             let topic = self.topic.as_ref().context("has no topic, and no --topic was given")?;
@@ -137,6 +135,12 @@ impl Mapper {
     }
 }
 
+fn parse_event(line: &[u8]) -> Result<Event<'_>> {
+    // serde would take an array for the fields in their order.
+    ensure!(line.trim_ascii_start().starts_with(b"{"), "is not an event: it is no JSON object");
+    serde_json::from_slice(line).map_err(|error| anyhow!("is not an event: {error}"))
+}
+
 impl Field {
     fn parse(text: &str) -> Self {
         let steps = match text.strip_prefix('/') {
@@ -175,23 +179,19 @@ fn since_epoch(number: &str) -> Result<String> {
     let unreadable = || format!("has a time that is no number of seconds since 1970: {number}");
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let whole: i64 = whole.parse().ok().with_context(unreadable)?;
-    let (seconds, nanoseconds) = match whole.unsigned_abs() {
-        0..100_000_000_000 => {
-            let digits = format!("{:0<9.9}", fraction);
-            (whole, digits.parse::<u32>().ok().with_context(unreadable)?)
-        }
-        size => {
-            let unit = if size < 100_000_000_000_000 {
-                1_000
-            } else if size < 100_000_000_000_000_000 {
-                1_000_000
-            } else {
-                1_000_000_000
-            };
-            let nanoseconds = whole.rem_euclid(unit) * (1_000_000_000 / unit);
-            (whole.div_euclid(unit), u32::try_from(nanoseconds)?)
-        }
+    let units_in_second: i64 = match whole.unsigned_abs() {
+        0..100_000_000_000 => 1,
+        100_000_000_000..100_000_000_000_000 => 1_000,
+        100_000_000_000_000..100_000_000_000_000_000 => 1_000_000,
+        _ => 1_000_000_000,
     };
+    // Only seconds have a fraction that can matter: digits beyond the nanosecond do not.
+    let digits = if units_in_second == 1 { fraction } else { "" };
+    let fraction: i64 = format!("{digits:0<9.9}").parse().ok().with_context(unreadable)?;
+    let fraction = if number.starts_with('-') { -fraction } else { fraction };
+    let nanoseconds = i128::from(whole) * i128::from(1_000_000_000 / units_in_second) + i128::from(fraction);
+    let seconds = i64::try_from(nanoseconds.div_euclid(1_000_000_000))?;
+    let nanoseconds = u32::try_from(nanoseconds.rem_euclid(1_000_000_000))?;
     let time = DateTime::from_timestamp(seconds, nanoseconds).with_context(unreadable)?;
     Ok(time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }
@@ -227,7 +227,7 @@ mod tests {
             Mapper::new(&cli).event_id(line, Identity(identity), offset)
         };
         let one = id(&[], b"line", 0xabc, 256);
-        assert_eq!(one, "0000000000000abc-000000000100-91c3e3ef17b57c59");
+        assert_eq!(one, "0000000000000abc-000000000100-38a9c1e721584da2");
         for other in [id(&[], b"Line", 0xabc, 256), id(&[], b"line", 0xabd, 256), id(&[], b"line", 0xabc, 0)]
         {
             assert_ne!(one, other);
@@ -303,6 +303,7 @@ mod tests {
         for (number, time) in [
             ("0", "1970-01-01T00:00:00Z"),
             ("-1.5", "1969-12-31T23:59:58.500Z"),
+            ("-0.5", "1969-12-31T23:59:59.500Z"),
             ("1763686800", "2025-11-21T01:00:00Z"),
             ("1763686800.123456789012", "2025-11-21T01:00:00.123456789Z"),
             ("1763686800123", "2025-11-21T01:00:00.123Z"),

@@ -1,0 +1,11 @@
+//! Black-box tests of the two programs: against the real service, and against a test double that is broken in one way.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on has failed
+
+mod double;
+mod program;
+mod publisher;
+#[allow(dead_code)] // the service's own tests use the rest
+#[path = "../../../tests/http/server.rs"]
+mod server;
+mod stress_test;

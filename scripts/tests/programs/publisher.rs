@@ -1,0 +1,440 @@
+//! The publisher ships each line once, whatever happens meanwhile.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::program::{Ended, eventually, publisher, run, run_with, signal, wait};
+use crate::server::Server;
+
+/// `count` lines that differ.
+fn lines(count: usize) -> String {
+    (0..count).map(|number| format!("line {number} says \"hello\" 漢\n")).collect()
+}
+
+/// The payloads that are stored, in the order of seq.
+fn payloads(server: &Server) -> Vec<String> {
+    let text =
+        |event: &Value| event["payload"].as_str().map_or_else(|| event["payload"].to_string(), str::to_owned);
+    server.events().iter().map(text).collect()
+}
+
+#[track_caller]
+fn assert_stored(server: &Server, expected: &str) {
+    let (stored, expected) = (payloads(server), expected.lines().collect::<Vec<_>>());
+    assert_eq!(stored.len(), expected.len());
+    assert!(stored.iter().eq(expected.iter()), "the lines are not stored in their order");
+}
+
+/// Runs the publisher in `directory` and asserts how it ended.
+#[track_caller]
+fn ship(server: &Server, directory: &Path, arguments: &[&str], code: i32) -> Ended {
+    let url = server.url("");
+    let ended = run(&mut publisher(directory, &[&["--url", &url, "--topic", "log"], arguments].concat()));
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    ended
+}
+
+/// What `--json` says: published, stored, duplicates, rejected.
+#[track_caller]
+fn counts(ended: &Ended) -> [u64; 4] {
+    let report = ended.json();
+    ["published", "stored", "duplicates", "rejected"].map(|name| report[name].as_u64().unwrap())
+}
+
+#[test]
+fn a_file_is_shipped_once_however_often_it_is_shipped() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    fs::write(here.path().join("app.log"), lines(5_000)).unwrap();
+    let first = ship(&server, here.path(), &["app.log"], 0);
+    assert!(first.stdout.contains("5,000 stored, 0 duplicates"), "{}", first.stdout);
+    assert_stored(&server, &lines(5_000));
+    assert_eq!(server.events()[0]["source"], "app.log");
+
+    fs::rename(here.path().join("app.log"), here.path().join("app.log.1")).unwrap();
+    let second = ship(&server, here.path(), &["app.log.1"], 0);
+    assert!(second.stdout.contains("0 stored, 5,000 duplicates"), "{}", second.stdout);
+    assert!(!second.stdout.contains('\u{1b}'), "no colours without a terminal");
+    assert_eq!(server.stats()["conflicts"], 0);
+
+    // Another file is another file, even if it says the same.
+    fs::copy(here.path().join("app.log.1"), here.path().join("copy.log")).unwrap();
+    assert_eq!(counts(&ship(&server, here.path(), &["--json", "copy.log"], 0)), [5_000, 5_000, 0, 0]);
+}
+
+#[test]
+fn a_line_that_grows_after_it_was_shipped_is_not_lost() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let path = here.path().join("app.log");
+    fs::write(&path, "one\ntwo").unwrap();
+    ship(&server, here.path(), &["--checkpoint", "pos", "app.log"], 0);
+    fs::write(&path, "one\ntwo and a half\nthree\n").unwrap();
+    assert_eq!(
+        counts(&ship(&server, here.path(), &["--checkpoint", "pos", "--json", "app.log"], 0)),
+        [2, 2, 0, 0]
+    );
+    assert_eq!(payloads(&server), ["one", "two", "two and a half", "three"]);
+    assert_eq!(server.stats()["conflicts"], 0);
+}
+
+#[test]
+fn standard_input_is_told_apart_by_name() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let url = server.url("");
+    let ship = |arguments: &[&str]| {
+        let base = ["--url", &url, "--topic", "log", "--json"];
+        counts(&run_with(&mut publisher(here.path(), &[&base, arguments].concat()), lines(10).as_bytes()))
+    };
+    assert_eq!(ship(&[]), [10, 10, 0, 0]);
+    assert_eq!(ship(&["-"]), [10, 0, 10, 0]);
+    assert_eq!(ship(&["--name", "other"]), [10, 10, 0, 0]);
+    // The content alone is the same whoever says it.
+    assert_eq!(ship(&["--id", "content"]), [10, 10, 0, 0]);
+    assert_eq!(ship(&["--id", "content", "--name", "third"]), [10, 0, 10, 0]);
+}
+
+#[test]
+fn fields_and_events_are_mapped() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let line = r#"{"id":"a-1","at":1763686800,"data":{"amount":12.50}}"#;
+    fs::write(here.path().join("orders.jsonl"), format!("{line}\n\n")).unwrap();
+    ship(
+        &server,
+        here.path(),
+        &["--id-field", "id", "--time-field", "at", "--payload", "/data", "orders.jsonl"],
+        0,
+    );
+    let event = server.get("/events/log/a-1");
+    assert!(event.text.contains(r#""payload":{"amount":12.50}"#), "{}", event.text);
+    assert_eq!(event.json()["timestamp"], "2025-11-21T01:00:00Z");
+
+    let events = "{\"topic\":\"own\",\"event_id\":\"1\",\"payload\":[1]}\n{\"payload\":null}\n";
+    fs::write(here.path().join("events.ndjson"), events).unwrap();
+    ship(&server, here.path(), &["--format", "events", "events.ndjson"], 0);
+    assert_eq!(server.get("/events/own/1").json()["payload"], json!([1]));
+    assert_eq!(server.events().last().unwrap()["topic"], "log");
+    assert!(server.events().last().unwrap()["payload"].is_null());
+}
+
+#[test]
+fn the_first_invalid_event_stops_the_publisher_and_is_named() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let events = "{\"event_id\":\"1\"}\n{\"event_id\":\"2\",\"timestamp\":\"never\"}\n{\"event_id\":\"3\"}\n";
+    fs::write(here.path().join("events"), events).unwrap();
+    let ended = ship(&server, here.path(), &["--format", "events", "--batch-events", "1", "events"], 1);
+    assert!(ended.stderr.contains("events line 2: timestamp must be"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("never"), "the line is shown: {}", ended.stderr);
+    assert!(ended.stdout.contains("stopped behind line 1, at byte 17"), "{}", ended.stdout);
+    assert_eq!(server.events().len(), 1);
+
+    // What is not even JSON does not reach the service, nor does what is behind it.
+    fs::write(here.path().join("json"), "{\"id\":4}\n{\"id\"\n{\"id\":5}\n").unwrap();
+    let ended = ship(&server, here.path(), &["--id-field", "id", "json"], 1);
+    assert!(ended.stderr.contains("json line 2: is not JSON"), "{}", ended.stderr);
+    assert_eq!(server.get("/events/log/4").status, 200);
+    assert_eq!(server.get("/events/log/5").status, 404);
+}
+
+#[test]
+fn invalid_events_can_be_put_aside() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    // More than an answer names, some at the ends, and some that are no JSON.
+    let is_bad = |number: usize| number.is_multiple_of(3) || number == 999;
+    let event = |number: usize| match number {
+        _ if number.is_multiple_of(90) => format!("{{\"event_id\":\"{number}\"\n"),
+        _ if is_bad(number) => format!("{{\"event_id\":\"{number}\",\"timestamp\":7}}\n"),
+        _ => format!("{{\"event_id\":\"{number}\"}}\n"),
+    };
+    fs::write(here.path().join("events"), (0..1_000).map(event).collect::<String>()).unwrap();
+    let arguments = ["--format", "events", "--skip-invalid", "--json", "events"];
+    let bad = (0..1_000).filter(|&number| is_bad(number)).count() as u64;
+    assert_eq!(counts(&ship(&server, here.path(), &arguments, 3)), [1_000 - bad, 1_000 - bad, 0, bad]);
+
+    let rejects = fs::read_to_string(here.path().join("rejects.ndjson")).unwrap();
+    let rejects: Vec<Value> = rejects.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rejects.len() as u64, bad);
+    let of_line = |place: &str| rejects.iter().find(|reject| reject["place"] == place).unwrap();
+    assert!(of_line("events line 1")["reason"].as_str().unwrap().starts_with("is not an event"));
+    assert!(of_line("events line 4")["reason"].as_str().unwrap().starts_with("timestamp must be"));
+    assert_eq!(of_line("events line 4")["line"], "{\"event_id\":\"3\",\"timestamp\":7}");
+    let stored: Vec<_> =
+        server.events().iter().map(|event| event["event_id"].as_str().unwrap().to_owned()).collect();
+    let good: Vec<_> =
+        (0..1_000).filter(|&number| !is_bad(number)).map(|number| number.to_string()).collect();
+    assert_eq!(stored, good, "the order is that of the file");
+}
+
+#[test]
+fn a_line_that_is_too_large_is_found_among_others() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let large = "x".repeat(300 * 1024);
+    let huge = "y".repeat(9 << 20);
+    fs::write(here.path().join("log"), format!("{}{large}\nbetween\n{huge}\nlast", lines(100))).unwrap();
+    let ended = ship(&server, here.path(), &["--skip-invalid", "--rejects", "aside", "--json", "log"], 3);
+    assert_eq!(counts(&ended), [102, 102, 0, 2]);
+    assert_stored(&server, &format!("{}between\nlast", lines(100)));
+    let rejects = fs::read_to_string(here.path().join("aside")).unwrap();
+    assert!(rejects.contains("max_event_bytes") && rejects.contains("is too long"), "{:.500}", rejects);
+}
+
+#[test]
+fn a_file_is_followed_as_it_grows_and_is_rotated() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let (log, url) = (here.path().join("app.log"), server.url(""));
+    let arguments = ["--url", &url, "--topic", "log", "--follow", "--batch-wait", "50ms", "app.log"];
+    let process = publisher(here.path(), &arguments).spawn().unwrap();
+    let has = |count: usize| eventually(&format!("{count} lines"), || server.events().len() == count);
+
+    // The file comes into being, grows by whole lines and by parts of lines.
+    let mut file = File::create(&log).unwrap();
+    file.write_all(b"one\ntwo\nthr").unwrap();
+    has(2);
+    file.write_all(b"ee\n").unwrap();
+    has(3);
+    // It is rotated by renaming, while its writer goes on for a while.
+    fs::rename(&log, here.path().join("app.log.1")).unwrap();
+    file.write_all(b"four\n").unwrap();
+    has(4);
+    let mut file = File::create(&log).unwrap();
+    file.write_all(b"five\n").unwrap();
+    has(5);
+    // It is rotated by truncating, and begins as it did before.
+    file.set_len(0).unwrap();
+    std::thread::sleep(Duration::from_millis(300)); // a truncation that nobody could see is none
+    fs::write(&log, b"six\n").unwrap();
+    has(6);
+
+    fs::write(&log, b"six\nseven\nunfinished").unwrap();
+    has(7);
+    signal(&process, "INT");
+    let ended = wait(process);
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.stdout.contains("app.log: stopped behind line 2, at byte 10"), "{}", ended.stdout);
+    assert_eq!(payloads(&server), ["one", "two", "three", "four", "five", "six", "seven"]);
+}
+
+#[test]
+fn a_checkpoint_makes_a_restart_cheap_and_losing_it_harmless() {
+    let (mut server, here) = (Server::start(), tempdir().unwrap());
+    let (log, rotated) = (here.path().join("app.log"), here.path().join("app.log.1"));
+    let arguments = ["--checkpoint", "app.pos", "--json", "app.log"];
+    let ship = |server: &Server| counts(&ship(server, here.path(), &arguments, 0));
+    fs::write(&log, lines(3_000)).unwrap();
+    assert_eq!(ship(&server), [3_000, 3_000, 0, 0]);
+    assert_eq!(ship(&server), [0, 0, 0, 0]);
+
+    // What was written before and after a rotation is found under its new name.
+    File::options().append(true).open(&log).unwrap().write_all(b"last of the old\n").unwrap();
+    fs::rename(&log, &rotated).unwrap();
+    fs::write(&log, "first of the new\n").unwrap();
+    assert_eq!(ship(&server), [2, 2, 0, 0]);
+    assert_eq!(ship(&server), [0, 0, 0, 0]);
+
+    fs::remove_file(here.path().join("app.pos")).unwrap();
+    assert_eq!(ship(&server), [1, 0, 1, 0]);
+
+    // A store that was replaced has nothing of what the checkpoint says.
+    server.stop_and_forget();
+    assert_eq!(ship(&server), [1, 1, 0, 0]);
+
+    fs::write(here.path().join("app.pos"), "{").unwrap();
+    let ended = run(&mut publisher(here.path(), &["--topic", "log", "--checkpoint", "app.pos", "app.log"]));
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("app.pos is no checkpoint"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_end_at_any_moment_leaves_one_copy_of_each_line() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let text = lines(200_000);
+    fs::write(here.path().join("app.log"), &text).unwrap();
+    let url = server.url("");
+    for (checkpoint, seed) in [(false, 1), (true, 2)] {
+        let topic = format!("checkpoint-{checkpoint}");
+        let mut arguments = vec!["--url", &url, "--topic", &topic, "app.log"];
+        if checkpoint {
+            arguments.extend(["--checkpoint", "app.pos"]);
+        }
+        let mut random = fastrand::Rng::with_seed(seed);
+        for _ in 0..8 {
+            let mut process = publisher(here.path(), &arguments).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(random.u64(20..500)));
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        let ended = run(&mut publisher(here.path(), &arguments));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let events = server.get(&format!("/events?topic={topic}")).json();
+        let stored = events.as_array().unwrap().iter().map(|event| event["payload"].as_str().unwrap());
+        assert!(stored.eq(text.lines()), "each line once, in the order of the file");
+    }
+    assert_eq!(server.stats()["conflicts"], 0);
+}
+
+#[test]
+fn ctrl_c_sends_what_was_read_and_says_where_it_stopped() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let url = server.url("");
+    // A batch that would wait for more.
+    let arguments = ["--url", &url, "--topic", "log", "--batch-wait", "1h"];
+    let mut process = publisher(here.path(), &arguments).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut input = process.stdin.take().unwrap();
+    input.write_all(b"one\ntwo\n").unwrap();
+    std::thread::sleep(Duration::from_millis(500)); // there is no sign of what it has read
+    assert_eq!(server.events().len(), 0);
+    signal(&process, "TERM");
+    let ended = wait(process);
+    assert_eq!(ended.code, Some(143), "{ended:?}");
+    assert!(ended.stdout.contains("stdin: stopped behind line 2, at byte 8"), "{}", ended.stdout);
+    assert_stored(&server, "one\ntwo\n");
+}
+
+#[test]
+fn a_token_opens_a_service_that_asks_for_one() {
+    let (server, here) = (Server::with_variables(&[("publish_token", "secret")]), tempdir().unwrap());
+    fs::write(here.path().join("log"), lines(10)).unwrap();
+    let ended = ship(&server, here.path(), &["--skip-invalid", "log"], 1);
+    assert!(ended.stderr.contains("401"), "{}", ended.stderr);
+    assert!(!here.path().join("rejects.ndjson").exists(), "the events are not at fault");
+    ship(&server, here.path(), &["--token", "secret", "log"], 0);
+    // A reader's right is another: the checkpoint is trusted.
+    for _ in 0..2 {
+        ship(&server, here.path(), &["--token", "secret", "--checkpoint", "pos", "log"], 0);
+    }
+    assert_stored(&server, &lines(10));
+}
+
+#[test]
+fn a_conflict_is_told() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    fs::write(here.path().join("a"), "{\"id\":1,\"n\":1}\n{\"id\":2}\n{\"id\":1,\"n\":2}\n").unwrap();
+    let ended = ship(&server, here.path(), &["--id-field", "id", "a"], 0);
+    assert!(ended.stderr.contains("event \"1\" is stored with another payload"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("1 of the duplicates had another payload"), "{}", ended.stdout);
+}
+
+#[test]
+fn the_demonstration_runs_and_has_duplicates() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let url = server.url("");
+    let demo = ["--demo", "--for", "2s", "--rate", "300", "--duplicates", "0.3", "--json", "--url", &url];
+    let ended = run(&mut publisher(here.path(), &demo));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let [published, stored, duplicates, _] = counts(&ended);
+    assert!(published > 400 && duplicates > 50, "{published} {duplicates}");
+    assert_eq!(server.stats()["topics"], json!(["payments", "sensors", "weblog"]));
+    assert_eq!(server.stats()["unique_processed"], stored);
+    let times: Vec<_> = server.events().iter().map(|event| event["timestamp"].to_string()).collect();
+    assert!(!times.is_sorted(), "some events are late");
+}
+
+#[test]
+fn wrong_use_is_explained() {
+    let here = tempdir().unwrap();
+    fs::write(here.path().join("log"), "x\n").unwrap();
+    for (arguments, said) in [
+        (["log", "--url", "http://127.0.0.1:1"].as_slice(), "which topic?"),
+        (&["--topic", "t", "missing"], "missing cannot be read"),
+        (&["--topic", "t", "."], "is a directory"),
+        (&["--topic", "t", "--url", "localhost:3000", "log"], "is not an http or https address"),
+        (&["--topic", "t", "--format", "events", "--id-field", "id", "log"], "are for --format json"),
+        (&["--demo", "log"], "cannot be used with"),
+    ] {
+        let ended = run(&mut publisher(here.path(), arguments));
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(said), "{arguments:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn nobody_there_is_tried_for_a_while() {
+    let here = tempdir().unwrap();
+    fs::write(here.path().join("log"), "x\n").unwrap();
+    let arguments = ["--topic", "t", "--url", "http://127.0.0.1:1", "--give-up-after", "1s", "log"];
+    let ended = run(&mut publisher(here.path(), &arguments));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("gave up: the service cannot be reached"), "{}", ended.stderr);
+}
+
+/// When a request was answered, and its body.
+type Request = (Instant, Vec<u8>);
+
+/// Answers one connection after the other, each with the next of these, and returns the requests and their times. An
+/// empty answer closes the connection instead.
+fn scripted(answers: &'static [&'static str]) -> (String, JoinHandle<Vec<Request>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let thread = std::thread::spawn(move || {
+        let answer = |answer: &&str| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let request = read_request(&mut stream);
+            stream.write_all(answer.as_bytes()).unwrap();
+            (Instant::now(), request)
+        };
+        answers.iter().map(answer).collect()
+    });
+    (url, thread)
+}
+
+fn read_request(stream: &mut TcpStream) -> Vec<u8> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "the request ended early");
+        request.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&request).to_lowercase();
+        if let Some((head, _)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            let body = request.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+            if request.len() - body == length.parse::<usize>().unwrap() {
+                return request.split_off(body);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_fails_for_the_moment_is_sent_again_as_it_was() {
+    let (url, requests) = scripted(&[
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+        "", // closed without an answer
+        "HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n\
+         {\"total_received\":2,\"stored\":0,\"duplicates\":2,\"conflicts\":0}",
+    ]);
+    let here = tempdir().unwrap();
+    fs::write(here.path().join("log"), "one\ntwo\n").unwrap();
+    let ended = run(&mut publisher(here.path(), &["--topic", "t", "--url", &url, "--json", "log"]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report = ended.json();
+    assert_eq!((&report["retries"], &report["uncertain_retries"]), (&json!(4), &json!(3)));
+
+    let requests = requests.join().unwrap();
+    for pair in requests[..3].windows(2) {
+        assert!(pair[1].0 - pair[0].0 >= Duration::from_secs(1), "retry-after is honoured");
+    }
+    assert!(requests.iter().all(|(_, body)| *body == requests[0].1), "the same events with the same ids");
+    assert!(requests[0].1.starts_with(&[0x1f, 0x8b]), "compressed by gzip");
+}
+
+#[test]
+fn what_is_refused_is_not_sent_again() {
+    let (url, requests) =
+        scripted(&["HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"]);
+    let here = tempdir().unwrap();
+    fs::write(here.path().join("log"), "one\n").unwrap();
+    let ended = run(&mut publisher(here.path(), &["--topic", "t", "--url", &url, "--no-gzip", "log"]));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("404"), "{}", ended.stderr);
+    let requests = requests.join().unwrap();
+    assert_eq!(requests.len(), 1);
+    assert!(requests[0].1.starts_with(b"{\"topic\":\"t\""));
+}

@@ -1,0 +1,154 @@
+//! The stress test finds what is wrong, and nothing else.
+
+use serde_json::{Value, json};
+
+use crate::double::{self, FAULTS, Fault};
+use crate::program::{eventually, run, signal, stress_test, wait};
+use crate::server::{self, Server};
+
+/// The names of the checks that failed.
+fn failed(report: &Value) -> Vec<&str> {
+    let checks = report["checks"].as_array().unwrap();
+    checks
+        .iter()
+        .filter(|check| check["passed"] == false)
+        .map(|check| check["name"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_standard_preset_passes() {
+    let server = Server::start();
+    let ended = run(&mut stress_test(&["--preset", "standard", "--url", &server.url("")]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("passed: every event is stored exactly once"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("+28,571") && ended.stdout.contains("20,000 read"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains('\u{1b}'), "no colours without a terminal");
+    let stats = server.stats();
+    assert_eq!((&stats["received"], &stats["unique_processed"]), (&json!(28_571), &json!(20_000)));
+    server.assert_books_balance();
+}
+
+#[test]
+fn batches_ordered_ids_and_a_rate_pass_and_the_report_is_json() {
+    let server = Server::start();
+    let url = server.url("");
+    let arguments =
+        ["--preset", "smoke", "--batch", "7", "--ids", "ordered", "--topics", "3", "--clients", "5"];
+    let more = ["--rate", "1000", "--conflicts", "0.5", "--seed", "7", "--json", "--url", &url];
+    let ended = run(&mut stress_test(&[arguments.as_slice(), &more].concat()));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    let report = ended.json();
+    assert_eq!(report["passed"], true);
+    assert_eq!((&report["seed"], &report["batch"], &report["events"]), (&json!(7), &json!(7), &json!(1_000)));
+    assert!(report["seconds"].as_f64().unwrap() > 1.2, "1,429 deliveries at 1,000 a second: {report}");
+    assert!(report["latency_ms"]["p99"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(server.stats()["conflicts"].as_u64().unwrap() > 100);
+}
+
+#[test]
+fn each_fault_that_strikes_once_in_ten_thousand_is_found() {
+    for fault in FAULTS {
+        let url = double::start(fault, if fault == Fault::MissConflict { 50 } else { 10_000 });
+        // Few clients, for what is on its way at the same time has no order.
+        let arguments = ["--events", "20000", "--duplicates", "0.4", "--batch", "100", "--clients", "8"];
+        let ended = run(&mut stress_test(&[arguments.as_slice(), &["--json", "--url", &url]].concat()));
+        assert_eq!(ended.code, Some(1), "{fault:?} was not found: {ended:?}");
+        let report = ended.json();
+        assert!(!failed(&report).is_empty());
+        // What is wrong is named.
+        let checks = report["checks"].as_array().unwrap();
+        let named = checks
+            .iter()
+            .filter(|check| check["passed"] == false)
+            .flat_map(|check| check["wrong"].as_array());
+        assert!(
+            named.flatten().any(|wrong| wrong.as_str().unwrap().contains("stress-")),
+            "{fault:?}: {report}"
+        );
+    }
+}
+
+#[test]
+fn a_double_without_a_fault_passes() {
+    let url = double::start(Fault::None, 1);
+    let ended = run(&mut stress_test(&["--events", "20000", "--batch", "100", "--url", &url]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn tokens_open_a_service_that_asks_for_them() {
+    let server = Server::with_variables(&[("publish_token", "write"), ("read_token", "read")]);
+    let url = server.url("");
+    let mut with_tokens = stress_test(&["--preset", "smoke", "--url", &url]);
+    let ended = run(with_tokens.env("SEKALI_TOKEN", "write").env("SEKALI_READ_TOKEN", "read"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = run(&mut stress_test(&["--preset", "smoke", "--url", &url]));
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.stderr.contains("401"), "{}", ended.stderr);
+}
+
+#[test]
+fn traffic_of_others_is_told_and_harmless() {
+    let server = Server::start();
+    let url = server.url("");
+    let process = stress_test(&["--preset", "smoke", "--rate", "500", "--url", &url]).spawn().unwrap();
+    eventually("the load began", || server.stats()["received"] != 0);
+    for number in 0..10 {
+        server.publish(&json!({"topic": "others", "event_id": format!("{}", number / 2)}));
+    }
+    let ended = wait(process);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("other traffic meanwhile: 10 deliveries"), "{}", ended.stdout);
+}
+
+#[test]
+fn an_interrupted_test_verifies_what_was_sent() {
+    let server = Server::start();
+    let process = stress_test(&["--rate", "1000", "--json", "--url", &server.url("")]).spawn().unwrap();
+    eventually("the load began", || server.stats()["received"].as_u64() > Some(500));
+    signal(&process, "INT");
+    let ended = wait(process);
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    let report = ended.json();
+    assert_eq!(report["passed"], true, "{report}");
+    let deliveries = report["deliveries"].as_u64().unwrap();
+    assert!((500..10_000).contains(&deliveries), "{deliveries}");
+    assert_eq!(server.stats()["received"], deliveries);
+}
+
+#[test]
+fn a_server_that_is_killed_loses_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let address = server::free_port();
+    let command = format!("{:?}", server::command(address, state.path()));
+    // Debug of a command shows the directory it runs in, which is not part of the command line.
+    let command = command.split_once(" && ").map_or(command.as_str(), |(_, command)| command);
+    let url = format!("http://{address}");
+    let chaos =
+        ["--chaos", "--for", "12s", "--kill-every", "2s", "--json", "--url", &url, "--server", command];
+    let ended = run(&mut stress_test(&chaos));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report = ended.json();
+    assert!(report["kills"].as_u64().unwrap() >= 1, "{report}");
+    assert!(report["retries"]["lost"].as_u64().unwrap() >= 1, "{report}");
+    assert!(std::net::TcpStream::connect(address).is_err(), "the server was stopped");
+}
+
+#[test]
+fn a_test_that_cannot_be_carried_out_says_why() {
+    let ended = run(&mut stress_test(&["--preset", "smoke", "--url", "http://127.0.0.1:1"]));
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stderr.contains("cannot be reached"), "{}", ended.stderr);
+
+    let ended = run(&mut stress_test(&["--chaos", "--url", "http://127.0.0.1:1", "--server", "false"]));
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stderr.contains("ended before it served"), "{}", ended.stderr);
+
+    let server = Server::start();
+    let ended = run(&mut stress_test(&["--chaos", "--server", "false", "--url", &server.url("")]));
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stderr.contains("something serves at this address already"), "{}", ended.stderr);
+
+    assert_eq!(run(&mut stress_test(&["--duplicates", "1.5"])).code, Some(2));
+}
