@@ -1,11 +1,11 @@
 //! Progress, colours and numbers for whoever watches. Progress goes to standard error and only to a terminal,
 //! results to standard output; colours need a terminal, too, and obey `NO_COLOR` and `CLICOLOR`.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use console::style;
-use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// What the watcher wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +17,12 @@ pub enum View {
 }
 
 impl View {
-    /// A bar of `length`, drawn by `template` (indicatif's).
-    pub fn bar(self, length: u64, template: &str) -> ProgressBar {
-        self.progress(ProgressBar::with_draw_target(Some(length), self.target()), template)
-    }
-
-    /// Progress towards no known end, drawn by `template` (indicatif's).
-    pub fn spinner(self, template: &str) -> ProgressBar {
-        self.progress(ProgressBar::with_draw_target(None, self.target()), template)
+    /// Where progress is drawn; several bars share it.
+    pub fn area(self) -> MultiProgress {
+        MultiProgress::with_draw_target(match self {
+            Self::Human => ProgressDrawTarget::stderr_with_hz(10),
+            Self::Json => ProgressDrawTarget::hidden(),
+        })
     }
 
     /// Says on standard error what takes long, when no bar says it.
@@ -33,23 +31,23 @@ impl View {
             eprintln!("{text}");
         }
     }
+}
 
-    fn target(self) -> ProgressDrawTarget {
-        match self {
-            Self::Human => ProgressDrawTarget::stderr_with_hz(10),
-            Self::Json => ProgressDrawTarget::hidden(),
-        }
+/// Adds a bar of `length`, or one towards no known end, to `area`. It is drawn by `template` (indicatif's), which also
+/// knows `{rate}`, in things a second.
+pub fn bar(area: &MultiProgress, length: Option<u64>, template: &str) -> ProgressBar {
+    let rate = |state: &ProgressState, out: &mut dyn Write| {
+        let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64)); // a line on a screen takes everything
+    };
+    // The templates are our own; a bad one shows as indicatif's default.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    // Added before anything is drawn: it would draw itself once by itself.
+    let bar = area.add(length.map_or_else(ProgressBar::no_length, ProgressBar::new));
+    bar.set_style(style.with_key("rate", rate).progress_chars("━╸ "));
+    if !bar.is_hidden() {
+        bar.enable_steady_tick(Duration::from_millis(100));
     }
-
-    fn progress(self, bar: ProgressBar, template: &str) -> ProgressBar {
-        // The templates are our own; a bad one shows as indicatif's default.
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(style.progress_chars("━╸ "));
-        if !bar.is_hidden() {
-            bar.enable_steady_tick(Duration::from_millis(100));
-        }
-        bar
-    }
+    bar
 }
 
 /// Prints a warning on standard error, above a bar that may be there.

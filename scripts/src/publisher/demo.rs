@@ -8,7 +8,7 @@ use chrono::{SecondsFormat, Utc};
 use fastrand::Rng;
 use indicatif::{HumanCount, MultiProgress, ProgressBar};
 use sekali_scripts::api::{EventResult, EventStatus};
-use sekali_scripts::terminal::{View, count};
+use sekali_scripts::terminal::{bar, count};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -144,10 +144,10 @@ struct Row {
 }
 
 impl Board {
-    /// A board in `area`, if there is somebody to see it.
-    pub fn new(view: View, area: &MultiProgress) -> Self {
+    /// A board in `area`, which stays there when it is dropped.
+    pub fn new(area: &MultiProgress) -> Self {
         let row = |topic| {
-            let bar = area.add(view.spinner("  {prefix:<9} {msg}"));
+            let bar = bar(area, None, "  {prefix:<9} {msg}");
             bar.set_prefix(topic);
             Row { topic, bar, stored: 0, duplicates: 0 }
         };
@@ -174,5 +174,11 @@ impl Board {
                 ));
             }
         }
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        self.rows.iter().for_each(|row| row.bar.abandon());
     }
 }

@@ -19,11 +19,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use indicatif::MultiProgress;
 use sekali_scripts::client::{Client, Publication};
 use sekali_scripts::interrupt::Interrupt;
 use sekali_scripts::retry::Patience;
-use sekali_scripts::terminal::{View, complain};
+use sekali_scripts::terminal::{View, bar, complain};
 
 use crate::batch::Limits;
 use crate::checkpoint::Checkpoint;
@@ -75,11 +74,11 @@ async fn run(cli: Cli) -> Result<u8> {
     }
     let starts = checkpoint.as_ref().map_or_else(Starts::default, Checkpoint::starts);
 
-    let area = MultiProgress::new();
-    let mut board = cli.demo.demo.then(|| demo::Board::new(view, &area));
+    let area = view.area();
+    let board = cli.demo.demo.then(|| demo::Board::new(&area));
     let bar = match input::size(&inputs).filter(|_| !cli.follow && !cli.demo.demo) {
-        Some(size) => view.bar(size, "{bar:30.cyan/dim} {bytes}/{total_bytes} {msg} ({eta} left)"),
-        None => view.spinner("{spinner:.cyan} {msg}"),
+        Some(size) => bar(&area, Some(size), "{bar:30.cyan/dim} {bytes}/{total_bytes} {msg} ({eta} left)"),
+        None => bar(&area, None, "{spinner:.cyan} {msg}"),
     };
     let publication = Publication {
         content_type: "application/x-ndjson",
@@ -91,11 +90,11 @@ async fn run(cli: Cli) -> Result<u8> {
         publication,
         patience,
         interrupt: interrupt.clone(),
-        bar: area.add(bar),
+        bar,
         checkpoint,
         rejects: cli.skip_invalid.then(|| Rejects::new(&cli.rejects)),
-        tally: Tally::new(),
-        observe: board.take().map(|mut board| Box::new(move |results: &_| board.show(results)) as Box<_>),
+        tally: Tally::new(starts.clone()),
+        observe: board.map(|mut board| Box::new(move |results: &_| board.show(results)) as Box<_>),
     };
 
     let mapper = Mapper::new(&cli);
@@ -111,6 +110,7 @@ async fn run(cli: Cli) -> Result<u8> {
     };
     let batches = batch::gather(pieces, mapper, cli.source, limits, interrupt.clone());
     let result = shipper.run(batches).await;
+    shipper.observe = None;
     shipper.bar.finish_and_clear();
     Ok(report(view, &shipper.tally, result, &interrupt))
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use console::style;
-use indicatif::{HumanCount, HumanDuration};
+use indicatif::HumanCount;
 use sekali_scripts::api::Published;
 use sekali_scripts::client::Failure;
 use sekali_scripts::terminal::count;
 use serde_json::{Value, json};
 
 use crate::batch::Batch;
-use crate::input::{Origin, Position};
+use crate::input::{Origin, Position, Start, Starts};
 
 /// The account of a run.
 pub struct Tally {
@@ -28,17 +28,15 @@ pub struct Tally {
     retries: u64,
     /// Retries of requests that may have been carried out: some of the duplicates may be our own.
     uncertain: u64,
-    inputs: Vec<(Arc<Origin>, Reached)>,
-}
-
-struct Reached {
-    from: Position,
-    to: Position,
+    /// What was acknowledged before, says the checkpoint.
+    starts: Starts,
+    /// How far each input is done.
+    inputs: Vec<(Arc<Origin>, Position)>,
 }
 
 impl Tally {
-    /// The account of a run that begins now.
-    pub fn new() -> Self {
+    /// The account of a run that begins now, behind what was acknowledged before.
+    pub fn new(starts: Starts) -> Self {
         Self {
             began: Instant::now(),
             published: 0,
@@ -49,6 +47,7 @@ impl Tally {
             conflicts_told: 0,
             retries: 0,
             uncertain: 0,
+            starts,
             inputs: Vec::new(),
         }
     }
@@ -71,15 +70,15 @@ impl Tally {
     pub fn reach(&mut self, batch: &Batch) {
         for (origin, position) in &batch.reached {
             match self.inputs.iter_mut().find(|(known, _)| Arc::ptr_eq(known, origin)) {
-                Some((_, reached)) => reached.to = *position,
-                None => self.inputs.push((Arc::clone(origin), Reached { from: origin.start, to: *position })),
+                Some((_, reached)) => *reached = *position,
+                None => self.inputs.push((Arc::clone(origin), *position)),
             }
         }
     }
 
     /// Bytes of input that are done.
     pub fn bytes(&self) -> u64 {
-        self.inputs.iter().map(|(_, reached)| reached.to.offset).sum()
+        self.inputs.iter().map(|(_, reached)| reached.offset).sum()
     }
 
     /// Whether everything that was read is stored.
@@ -89,12 +88,12 @@ impl Tally {
 
     /// The account for machines. `error` is why the run ended early.
     pub fn to_json(&self, error: Option<&str>) -> Value {
-        let input = |(origin, reached): &(Arc<Origin>, Reached)| {
+        let input = |(origin, reached): &(Arc<Origin>, Position)| {
             json!({
                 "path": origin.path,
-                "from": reached.from.offset,
-                "offset": reached.to.offset,
-                "lines": reached.to.lines,
+                "from": origin.start.offset,
+                "offset": reached.offset,
+                "lines": reached.lines,
             })
         };
         json!({
@@ -116,28 +115,23 @@ impl Tally {
         let elapsed = self.began.elapsed();
         let rate = self.published as f64 / elapsed.as_secs_f64().max(0.001);
         println!(
-            "{} sent in {:#}, {}/s: {}",
+            "{} sent in {:.1} s, {}/s: {}",
             style(count(self.published, "event")).bold(),
-            HumanDuration(elapsed),
+            elapsed.as_secs_f64(),
             HumanCount(rate as u64),
             style(self).bold(),
         );
-        for (origin, reached) in &self.inputs {
-            if reached.from.offset > 0 {
-                println!(
-                    "  {}: began behind line {}, by the checkpoint",
-                    origin.path.display(),
-                    HumanCount(reached.from.lines)
-                );
-            }
-            if is_stopped {
-                println!(
-                    "  {}: stopped behind line {}, at byte {}",
-                    origin.path.display(),
-                    HumanCount(reached.to.lines),
-                    HumanCount(reached.to.offset)
-                );
-            }
+        for Start { path, position, .. } in &self.starts.0 {
+            let lines = count(position.lines, "line");
+            println!("  {}: {lines} were acknowledged before, says the checkpoint", path.display());
+        }
+        for (origin, reached) in self.inputs.iter().filter(|_| is_stopped) {
+            println!(
+                "  {}: stopped behind line {}, at byte {}",
+                origin.path.display(),
+                HumanCount(reached.lines),
+                HumanCount(reached.offset)
+            );
         }
         if self.uncertain > 0 {
             println!(

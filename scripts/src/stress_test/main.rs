@@ -19,7 +19,7 @@ use indicatif::HumanCount;
 use sekali_scripts::client::Client;
 use sekali_scripts::interrupt::Interrupt;
 use sekali_scripts::retry::Patience;
-use sekali_scripts::terminal::{View, complain};
+use sekali_scripts::terminal::{self, View, complain};
 use tokio::task::LocalSet;
 
 use crate::chaos::{Kills, Server};
@@ -76,12 +76,17 @@ async fn run(cli: &Cli) -> Result<u8> {
     let before = reader.stats().await.context("the account of the service cannot be read")?;
     announce(cli, size, seed, &workload, view);
 
+    let area = view.area();
     let deliveries = workload.deliveries.len() as u64;
     let until = cli.chaos.then(|| Instant::now() + cli.duration);
     let bar = match until {
-        None => view
-            .bar(deliveries, "publishing {bar:30.cyan/dim} {human_pos}/{human_len} {per_sec} ({eta} left)"),
-        Some(_) => view.spinner("{spinner:.cyan} publishing: {human_pos} deliveries in {elapsed}, {msg}"),
+        None => {
+            let template = "publishing   {bar:30.cyan/dim} {human_pos}/{human_len} {rate} ({eta} left)";
+            terminal::bar(&area, Some(deliveries), template)
+        }
+        Some(_) => {
+            terminal::bar(&area, None, "{spinner:.cyan} {human_pos} deliveries in {elapsed}, {rate}, {msg}")
+        }
     };
     let load = Load {
         client: publisher,
@@ -105,8 +110,8 @@ async fn run(cli: &Cli) -> Result<u8> {
     bar.finish_and_clear();
 
     let after = reader.stats().await.context("the account of the service cannot be read")?;
-    let bar =
-        view.bar(workload.events.into(), "reading back {bar:30.cyan/dim} {human_pos}/{human_len} {per_sec}");
+    let template = "reading back {bar:30.cyan/dim} {human_pos}/{human_len} {rate}";
+    let bar = terminal::bar(&area, Some(workload.events.into()), template);
     let mut verdict = verify::verify(&workload, &ledger, (&before, &after), &reader, &bar).await?;
     bar.finish_and_clear();
     if let Some(server) = &mut server {
@@ -144,10 +149,8 @@ fn announce(cli: &Cli, size: cli::Size, seed: u64, workload: &Workload, view: Vi
             HumanCount(workload.deliveries.len() as u64 - u64::from(workload.events))
         ),
     };
-    view.note(format_args!(
-        "{what}, to {}: {} clients, {} a request, {} topics stress-{}-*, seed {seed}",
-        cli.url, cli.clients, size.batch, cli.topics, workload.run
-    ));
+    view.note(format_args!("{what}, by {} clients, {} a request, to {}", cli.clients, size.batch, cli.url));
+    view.note(format_args!("in {} topics stress-{}-*, seed {seed}", cli.topics, workload.run));
 }
 
 fn note_kills(verdict: &mut Verdict, kills: Option<&Kills>) {
