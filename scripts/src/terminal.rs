@@ -1,7 +1,8 @@
 //! Progress, colours and numbers for whoever watches. Progress goes to standard error and only to a terminal,
 //! results to standard output; colours need a terminal, too, and obey `NO_COLOR` and `CLICOLOR`.
 
-use std::fmt::{Display, Write};
+use std::fmt::{self, Display};
+use std::io::Write;
 use std::time::Duration;
 
 use console::style;
@@ -36,7 +37,7 @@ impl View {
 /// Adds a bar of `length`, or one towards no known end, to `area`. It is drawn by `template` (indicatif's), which also
 /// knows `{rate}`, in things a second.
 pub fn bar(area: &MultiProgress, length: Option<u64>, template: &str) -> ProgressBar {
-    let rate = |state: &ProgressState, out: &mut dyn Write| {
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
         let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64)); // a line on a screen takes everything
     };
     // The templates are our own; a bad one shows as indicatif's default.
@@ -48,6 +49,11 @@ pub fn bar(area: &MultiProgress, length: Option<u64>, template: &str) -> Progres
         bar.enable_steady_tick(Duration::from_millis(100));
     }
     bar
+}
+
+/// Prints a result on standard output. If nobody reads it to its end, as behind `| head`, that is no failure.
+pub fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// Prints a warning on standard error, above a bar that may be there.

@@ -189,6 +189,8 @@ impl Batcher {
     }
 
     async fn add_line(&mut self, line: &[u8], place: Place, source: &str) -> bool {
+        // Some editors mark a file as UTF-8, which is not part of its first line.
+        let line = line.strip_prefix(b"\xef\xbb\xbf").filter(|_| place.start.offset == 0).unwrap_or(line);
         if line.iter().all(u8::is_ascii_whitespace) {
             return true;
         }

@@ -22,7 +22,7 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use sekali_scripts::client::{Client, Publication};
 use sekali_scripts::interrupt::Interrupt;
 use sekali_scripts::retry::Patience;
-use sekali_scripts::terminal::{View, bar, complain};
+use sekali_scripts::terminal::{View, bar, complain, print};
 
 use crate::batch::Limits;
 use crate::checkpoint::Checkpoint;
@@ -45,8 +45,13 @@ fn main() -> ExitCode {
     if let Some(contradiction) = cli.contradiction() {
         Cli::command().error(ErrorKind::MissingRequiredArgument, contradiction).exit();
     }
-    let result =
-        tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| runtime.block_on(run(cli)));
+    let result = tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| {
+        runtime.block_on(async {
+            let interrupt = Interrupt::listen()?;
+            let work = interrupt.bound(run(cli, &interrupt)).await;
+            work.unwrap_or_else(|| Ok(interrupt.exit_code().unwrap_or_default()))
+        })
+    });
     // A thread that waits for standard input is left behind.
     match result {
         Ok(code) => code.into(),
@@ -58,11 +63,10 @@ fn main() -> ExitCode {
 }
 
 /// Everything up to the first event fails as a wrong use; whatever comes later is part of the report.
-async fn run(cli: Cli) -> Result<u8> {
+async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     let view = if cli.json { View::Json } else { View::Human };
     let client = Client::new(&cli.service.url, cli.service.token.as_deref(), cli.service.timeout)?;
     let patience = Patience { longest_pause: Duration::from_secs(10), give_up_after: cli.give_up_after() };
-    let interrupt = Interrupt::listen()?;
 
     let inputs = if cli.demo.demo { Vec::new() } else { input::find(&cli.files, cli.follow)? };
     let mut checkpoint =
@@ -90,6 +94,7 @@ async fn run(cli: Cli) -> Result<u8> {
         publication,
         patience,
         interrupt: interrupt.clone(),
+        last_try: None,
         bar,
         checkpoint,
         rejects: cli.skip_invalid.then(|| Rejects::new(&cli.rejects)),
@@ -112,7 +117,7 @@ async fn run(cli: Cli) -> Result<u8> {
     let result = shipper.run(batches).await;
     shipper.observe = None;
     shipper.bar.finish_and_clear();
-    Ok(report(view, &shipper.tally, result, &interrupt))
+    Ok(report(view, &shipper.tally, result, interrupt))
 }
 
 /// What a checkpoint is good for: another service, topic or way to make ids means other events.
@@ -128,8 +133,8 @@ fn report(view: View, tally: &Tally, result: Result<(), Stop>, interrupt: &Inter
         stop => stop.to_string(),
     });
     match view {
-        View::Human => tally.print(signal.is_some() || error.is_some()),
-        View::Json => println!("{}", tally.to_json(error.as_deref())),
+        View::Human => print(&tally.to_text(signal.is_some() || error.is_some())),
+        View::Json => print(&format!("{}\n", tally.to_json(error.as_deref()))),
     }
     if let Some(error) = error {
         complain(error);

@@ -110,42 +110,43 @@ impl Tally {
         })
     }
 
-    /// Prints the account for people.
-    pub fn print(&self, is_stopped: bool) {
-        let elapsed = self.began.elapsed();
-        let rate = self.published as f64 / elapsed.as_secs_f64().max(0.001);
-        println!(
-            "{} sent in {:.1} s, {}/s: {}",
-            style(count(self.published, "event")).bold(),
-            elapsed.as_secs_f64(),
+    /// The account for people.
+    pub fn to_text(&self, is_stopped: bool) -> String {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let rate = self.published as f64 / seconds.max(0.001);
+        let events = style(count(self.published, "event")).bold();
+        let mut lines = vec![format!(
+            "{events} sent in {seconds:.1} s, {}/s: {}",
             HumanCount(rate as u64),
-            style(self).bold(),
-        );
+            style(self).bold()
+        )];
         for Start { path, position, .. } in &self.starts.0 {
-            let lines = count(position.lines, "line");
-            println!("  {}: {lines} were acknowledged before, says the checkpoint", path.display());
+            let before = count(position.lines, "line");
+            lines.push(format!(
+                "  {}: {before} were acknowledged before, says the checkpoint",
+                path.display()
+            ));
         }
         for (origin, reached) in self.inputs.iter().filter(|_| is_stopped) {
-            println!(
+            lines.push(format!(
                 "  {}: stopped behind line {}, at byte {}",
                 origin.path.display(),
                 HumanCount(reached.lines),
                 HumanCount(reached.offset)
-            );
+            ));
         }
         if self.uncertain > 0 {
-            println!(
-                "  {} sent again after a lost answer: some of the duplicates may be this run's own",
-                count(self.uncertain, "request")
-            );
+            let requests = count(self.uncertain, "request");
+            lines.push(format!(
+                "  {requests} sent again after a lost answer: some of the duplicates may be this run's own"
+            ));
         }
         if self.conflicts > 0 {
-            let text = format!(
-                "{} of the duplicates had another payload than what is stored",
-                HumanCount(self.conflicts)
-            );
-            println!("  {}", style(text).yellow());
+            let conflicts = HumanCount(self.conflicts);
+            let text = format!("  {conflicts} of the duplicates had another payload than what is stored");
+            lines.push(style(text).yellow().to_string());
         }
+        lines.join("\n") + "\n"
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Shipper {
     pub publication: Publication,
     pub patience: Patience,
     pub interrupt: Interrupt,
+    /// When to give up whatever is left, once the program was asked to end.
+    pub last_try: Option<Instant>,
     pub bar: ProgressBar,
     pub checkpoint: Option<Checkpoint>,
     /// Where invalid events go; without it the first ends the program.
@@ -101,7 +103,7 @@ impl Shipper {
             if part.is_empty() {
                 continue;
             }
-            match self.send(&batch, part.clone()).await {
+            match self.send(self.body(&batch, part.clone())?).await {
                 Ok(published) => self.take_answer(&batch, &published),
                 Err(Failure::Refused(refusal)) if is_about_events(&refusal) => {
                     self.narrow(&mut batch, part, &refusal, &mut parts)?;
@@ -122,16 +124,17 @@ impl Shipper {
         Ok(())
     }
 
-    /// Sends a part of a batch until it is answered.
-    async fn send(&mut self, batch: &Batch, part: Range<usize>) -> Result<Published, Failure> {
+    /// The request's body of a part of a batch.
+    fn body(&self, batch: &Batch, part: Range<usize>) -> Result<Vec<u8>> {
         let bytes = batch.items[part.start].json.start..batch.items[part.end - 1].json.end;
-        let mut body = batch.body[bytes].to_vec();
-        if self.publication.is_gzip {
-            body = gzip(&body).map_err(|error| Failure::Foreign(error.to_string()))?;
-        }
+        let body = &batch.body[bytes];
+        if self.publication.is_gzip { gzip(body).context("gzip failed") } else { Ok(body.to_vec()) }
+    }
+
+    /// Sends a request until it is answered.
+    async fn send(&mut self, body: Vec<u8>) -> Result<Published, Failure> {
         let mut retries = Retries::new(self.patience);
         let mut is_down = false;
-        let mut stopped = None;
         loop {
             let failure = match self.client.publish(self.publication, body.clone()).await {
                 Ok(published) => {
@@ -148,17 +151,27 @@ impl Shipper {
                 warn(&self.bar, format_args!("{failure}; trying again"));
                 is_down = true;
             }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.interrupt.requested(), if stopped.is_none() => {
-                    stopped = Some(Instant::now());
-                    warn(&self.bar, format_args!("trying for {} s more to send what was read", LAST_TRY.as_secs()));
-                }
-            }
-            if stopped.is_some_and(|stopped| stopped.elapsed() >= LAST_TRY) {
+            if !self.wait(pause).await {
                 return Err(failure);
             }
         }
+    }
+
+    /// Waits before a retry; false when the program was asked to end and has tried for long enough.
+    async fn wait(&mut self, pause: Duration) -> bool {
+        let last_try = match self.last_try {
+            Some(last_try) => last_try,
+            None => tokio::select! {
+                () = tokio::time::sleep(pause) => return true,
+                () = self.interrupt.requested() => {
+                    warn(&self.bar, format_args!("trying for {} s more to send what was read", LAST_TRY.as_secs()));
+                    *self.last_try.insert(Instant::now() + LAST_TRY)
+                }
+            },
+        };
+        let left = last_try.saturating_duration_since(Instant::now());
+        tokio::time::sleep(pause.min(left)).await;
+        left > pause
     }
 
     fn take_answer(&mut self, batch: &Batch, published: &Published) {

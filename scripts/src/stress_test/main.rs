@@ -42,8 +42,14 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // One thread is enough to send, and leaves the others to a server on the same machine.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result =
-        runtime.map_err(Into::into).and_then(|runtime| LocalSet::new().block_on(&runtime, run(&cli)));
+    let result = runtime.map_err(Into::into).and_then(|runtime| {
+        LocalSet::new().block_on(&runtime, async {
+            let interrupt = Interrupt::listen()?;
+            // A server of our own is killed when the work is dropped.
+            let work = interrupt.bound(run(&cli, &interrupt)).await;
+            work.unwrap_or_else(|| Ok(interrupt.exit_code().unwrap_or_default()))
+        })
+    });
     match result {
         Ok(code) => code.into(),
         Err(error) => {
@@ -53,9 +59,8 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: &Cli) -> Result<u8> {
+async fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8> {
     let view = if cli.json { View::Json } else { View::Human };
-    let interrupt = Interrupt::listen()?;
     let publisher = Client::new(&cli.url, cli.token.as_deref(), cli.timeout)?;
     let read_token = cli.read_token.as_deref().or(cli.token.as_deref());
     let reader = Client::new(&cli.url, read_token, cli.timeout)?;
@@ -101,7 +106,7 @@ async fn run(cli: &Cli) -> Result<u8> {
     let torment = async {
         match (&mut server, until) {
             (Some(server), Some(until)) => {
-                server.torment(&reader, cli.kill_every, until, (&interrupt, &bar)).await.map(Some)
+                server.torment(&reader, cli.kill_every, until, (interrupt, &bar)).await.map(Some)
             }
             _ => Ok(None),
         }
@@ -130,8 +135,8 @@ async fn run(cli: &Cli) -> Result<u8> {
         verdict: &verdict,
     };
     match view {
-        View::Human => report.print(),
-        View::Json => println!("{}", report.to_json()),
+        View::Human => terminal::print(&report.to_text()),
+        View::Json => terminal::print(&format!("{}\n", report.to_json())),
     }
     match interrupt.exit_code() {
         _ if !report.is_passed() => Ok(FAILED),

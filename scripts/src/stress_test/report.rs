@@ -38,47 +38,46 @@ impl Report<'_> {
     }
 
     /// For people.
-    pub fn print(&self) {
+    pub fn to_text(&self) -> String {
         let requests = &self.ledger.requests;
-        let deliveries = self.answered();
-        let rate = deliveries as f64 / requests.elapsed.as_secs_f64();
-        println!(
+        let rate = self.answered() as f64 / requests.elapsed.as_secs_f64();
+        let mut lines = vec![format!(
             "{} in {:.2?}: {} a second",
-            style(count(deliveries, "delivery").replace("deliverys", "deliveries")).bold(),
+            style(deliveries(self.answered())).bold(),
             requests.elapsed,
             style(HumanCount(rate as u64)).bold(),
-        );
-        print_latencies(requests);
-        println!(
+        )];
+        lines.extend(latencies(requests));
+        lines.push(format!(
             "retries   {} of {}: {} found nobody, {} lost their answer, {} were refused for the moment",
             HumanCount(requests.unreachable + requests.lost + requests.refused),
             count(requests.answered, "request"),
             HumanCount(requests.unreachable),
             HumanCount(requests.lost),
             HumanCount(requests.refused),
-        );
+        ));
         if let Some(kills) = self.kills {
-            println!("kills     {}, each followed by a restart", HumanCount(kills.count));
+            lines.push(format!("kills     {}, each followed by a restart", HumanCount(kills.count)));
         }
-        println!();
-        self.verdict.checks.iter().for_each(print_check);
-        println!();
+        lines.push(String::new());
+        lines.extend(self.verdict.checks.iter().flat_map(check));
+        lines.push(String::new());
         if self.verdict.other_traffic > 0 {
-            println!(
+            lines.push(format!(
                 "{} the server had other traffic meanwhile: {} in topics that are not of this run",
                 style("note:").yellow().bold(),
-                count(self.verdict.other_traffic, "delivery").replace("deliverys", "deliveries"),
-            );
+                deliveries(self.verdict.other_traffic),
+            ));
         }
-        let failed = self.verdict.checks.iter().filter(|check| !check.wrong.is_empty()).count();
-        match failed {
-            0 => println!("{}", style("passed: every event is stored exactly once").green().bold()),
-            _ => println!(
-                "{}",
-                style(format!("FAILED: {failed} of {}", count(self.verdict.checks.len() as u64, "check")))
-                    .red()
-                    .bold()
-            ),
+        lines.push(self.conclusion());
+        lines.join("\n") + "\n"
+    }
+
+    fn conclusion(&self) -> String {
+        let checks = &self.verdict.checks;
+        match checks.iter().filter(|check| !check.wrong.is_empty()).count() {
+            0 => style("passed: every event is stored exactly once").green().bold().to_string(),
+            failed => style(format!("FAILED: {failed} of {} checks", checks.len())).red().bold().to_string(),
         }
     }
 
@@ -119,21 +118,24 @@ fn millis(requests: &Requests, percentile: f64) -> f64 {
     requests.latencies.value_at_percentile(percentile) as f64 / 1000.0
 }
 
-fn print_latencies(requests: &Requests) {
+fn latencies(requests: &Requests) -> impl Iterator<Item = String> {
     let longest = millis(requests, 100.0).max(0.001);
-    for (index, (name, percentile)) in PERCENTILES.into_iter().enumerate() {
+    PERCENTILES.into_iter().enumerate().map(move |(index, (name, percentile))| {
         let millis = millis(requests, percentile);
         let title = if index == 0 { "latency" } else { "" };
         let bar = "▇".repeat((millis / longest * WIDTH).ceil() as usize);
-        println!("{title:<9} {name:<6}{millis:>9.2} ms  {}", style(bar).cyan());
-    }
+        format!("{title:<9} {name:<6}{millis:>9.2} ms  {}", style(bar).cyan())
+    })
 }
 
-fn print_check(check: &Check) {
+fn check(check: &Check) -> Vec<String> {
     let is_passed = check.wrong.is_empty();
     let mark = if is_passed { style("ok    ").green() } else { style("FAILED").red().bold() };
-    println!("{mark}  {:<44}{}", check.name, check.found);
-    for wrong in &check.wrong {
-        println!("        {}", style(wrong).red());
-    }
+    let mut lines = vec![format!("{mark}  {:<44}{}", check.name, check.found).trim_end().to_owned()];
+    lines.extend(check.wrong.iter().map(|wrong| format!("        {}", style(wrong).red())));
+    lines
+}
+
+fn deliveries(number: u64) -> String {
+    format!("{} {}", HumanCount(number), if number == 1 { "delivery" } else { "deliveries" })
 }

@@ -83,12 +83,11 @@ pub async fn verify(
     let totals = sum(workload, &expected, &read);
     checks.extend(check_accounts(workload, &totals, before, after));
 
-    let own = |stats: &Stats| -> u64 {
-        let own = stats.by_topic.iter().filter(|topic| workload.is_own(&topic.topic));
-        own.map(|topic| topic.account.received).sum()
+    let others = |stats: &Stats| -> u64 {
+        let others = stats.by_topic.iter().filter(|topic| !workload.is_own(&topic.topic));
+        others.map(|topic| topic.account.received).sum()
     };
-    let other_traffic =
-        (after.total.received - own(after)).saturating_sub(before.total.received - own(before));
+    let other_traffic = others(after).saturating_sub(others(before));
     Ok(Verdict { checks, other_traffic })
 }
 

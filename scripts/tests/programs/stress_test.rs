@@ -1,5 +1,9 @@
 //! The stress test finds what is wrong, and nothing else.
 
+use std::ffi::OsStr;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::double::{self, FAULTS, Fault};
@@ -117,22 +121,39 @@ fn an_interrupted_test_verifies_what_was_sent() {
     assert_eq!(server.stats()["received"], deliveries);
 }
 
+/// The command line of a server, as sh reads it.
+fn command_line(address: SocketAddr, state: &Path) -> String {
+    let command = server::command(address, state);
+    let quoted = |word: &OsStr| format!("'{}'", word.to_str().unwrap());
+    [command.get_program()].into_iter().chain(command.get_args()).map(quoted).collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn a_server_that_is_killed_loses_nothing() {
-    let state = tempfile::tempdir().unwrap();
-    let address = server::free_port();
-    let command = format!("{:?}", server::command(address, state.path()));
-    // Debug of a command shows the directory it runs in, which is not part of the command line.
-    let command = command.split_once(" && ").map_or(command.as_str(), |(_, command)| command);
-    let url = format!("http://{address}");
+    let (state, address) = (tempfile::tempdir().unwrap(), server::free_port());
+    let (url, command) = (format!("http://{address}"), command_line(address, state.path()));
     let chaos =
-        ["--chaos", "--for", "12s", "--kill-every", "2s", "--json", "--url", &url, "--server", command];
+        ["--chaos", "--for", "12s", "--kill-every", "2s", "--json", "--url", &url, "--server", &command];
     let ended = run(&mut stress_test(&chaos));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let report = ended.json();
     assert!(report["kills"].as_u64().unwrap() >= 1, "{report}");
     assert!(report["retries"]["lost"].as_u64().unwrap() >= 1, "{report}");
-    assert!(std::net::TcpStream::connect(address).is_err(), "the server was stopped");
+    assert!(TcpStream::connect(address).is_err(), "the server was stopped");
+}
+
+#[test]
+fn whoever_insists_on_the_end_leaves_no_server_behind() {
+    let (state, address) = (tempfile::tempdir().unwrap(), server::free_port());
+    let (url, command) = (format!("http://{address}"), command_line(address, state.path()));
+    let chaos = ["--chaos", "--kill-every", "1h", "--url", &url, "--server", &command];
+    let process = stress_test(&chaos).spawn().unwrap();
+    eventually("the server serves", || TcpStream::connect(address).is_ok());
+    signal(&process, "INT");
+    signal(&process, "INT");
+    let ended = wait(process);
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    eventually("the server has ended", || TcpStream::connect(address).is_err());
 }
 
 #[test]
