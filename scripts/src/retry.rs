@@ -31,7 +31,7 @@ impl Retries {
             .with_jitter()
             .without_max_times()
             .build();
-        Self { pauses, give_up_at: patience.give_up_after.map(|time| Instant::now() + time) }
+        Self { pauses, give_up_at: patience.give_up_after.and_then(|time| Instant::now().checked_add(time)) }
     }
 
     /// How long to wait after this failure, never less than the service asks for; `None` to give up.
@@ -41,9 +41,30 @@ impl Retries {
         }
         let pause = self.pauses.next()?.max(failure.retry_after().unwrap_or_default());
         match self.give_up_at {
-            Some(time) if Instant::now() + pause > time => None,
-            _ => Some(pause),
+            Some(time) => Instant::now().checked_add(pause).filter(|end| *end <= time).map(|_| pause),
+            None => Some(pause),
         }
+    }
+}
+
+/// Tries until it succeeds, is refused or patience ends. `told` hears of the first failure that is tried again.
+pub async fn persist<T, F: Future<Output = Result<T, Failure>>>(
+    patience: Patience,
+    mut told: impl FnMut(&Failure),
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, Failure> {
+    let mut retries = Retries::new(patience);
+    let mut is_told = false;
+    loop {
+        let failure = match attempt().await {
+            Err(failure) => failure,
+            success => return success,
+        };
+        let Some(pause) = retries.pause_after(&failure) else { return Err(failure) };
+        if !std::mem::replace(&mut is_told, true) {
+            told(&failure);
+        }
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -90,5 +111,6 @@ mod tests {
         let mut impatient = Retries::new(patience(Some(Duration::from_secs(5))));
         assert!(impatient.pause_after(&refused(503, None)).is_some());
         assert_eq!(impatient.pause_after(&refused(503, Some(Duration::from_secs(6)))), None);
+        assert_eq!(impatient.pause_after(&refused(503, Some(Duration::MAX))), None);
     }
 }

@@ -29,7 +29,7 @@ impl View {
     /// Says on standard error what takes long, when no bar says it.
     pub fn note(self, text: impl Display) {
         if self == Self::Human {
-            eprintln!("{text}");
+            say(format_args!("{text}"));
         }
     }
 }
@@ -56,14 +56,24 @@ pub fn print(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
+/// Prints a line on standard error, above a bar that may be there.
+pub fn tell(bar: &ProgressBar, text: impl Display) {
+    bar.suspend(|| say(format_args!("{text}")));
+}
+
 /// Prints a warning on standard error, above a bar that may be there.
 pub fn warn(bar: &ProgressBar, text: impl Display) {
-    bar.suspend(|| eprintln!("{} {text}", style("warning:").yellow().bold().for_stderr()));
+    tell(bar, format_args!("{} {text}", style("warning:").yellow().bold().for_stderr()));
 }
 
 /// Prints why the program ends, on standard error.
 pub fn complain(text: impl Display) {
-    eprintln!("{} {text}", style("error:").red().bold().for_stderr());
+    say(format_args!("{} {text}", style("error:").red().bold().for_stderr()));
+}
+
+/// Unlike `eprintln!` this does not panic when nobody listens: that is no reason to stop working.
+fn say(text: fmt::Arguments) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// `1 event`, `20,000 events`.

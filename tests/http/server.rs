@@ -80,14 +80,26 @@ impl Server {
         (self.process, self.address) = launch(self.state.path(), &self.variables);
     }
 
+    /// Kills the server, does something, and starts it again where it was.
+    #[allow(dead_code)] // for the tests of the publisher
+    pub fn stop_while<T>(&mut self, meanwhile: impl FnOnce() -> T) -> T {
+        self.kill();
+        let done = meanwhile();
+        (self.process, self.address) = launch_on(self.address, self.state.path(), &self.variables);
+        done
+    }
+
     /// Kills the server, removes all that it stored, and starts it again where it was.
     #[allow(dead_code)] // for the tests of the publisher
     pub fn stop_and_forget(&mut self) {
-        self.kill();
-        for entry in std::fs::read_dir(self.state.path()).unwrap() {
-            std::fs::remove_file(entry.unwrap().path()).unwrap();
-        }
-        (self.process, self.address) = launch_on(self.address, self.state.path(), &self.variables);
+        let state = self.state.path().to_owned();
+        self.stop_while(|| {
+            for entry in std::fs::read_dir(state).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+                    .unwrap();
+            }
+        });
     }
 
     /// A connection of its own.

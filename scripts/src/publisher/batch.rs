@@ -13,7 +13,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::event::Mapper;
-use crate::input::{Origin, Piece, Pieces, Position, Text};
+use crate::input::{Identity, Origin, Piece, Pieces, Position, Text};
+
+/// How many bytes of lines a batch may hold in any case: of long lines, little may become part of events.
+const HELD: usize = 4 << 20;
 
 /// When a batch is full.
 #[derive(Clone, Copy, Debug)]
@@ -37,10 +40,16 @@ pub struct Batch {
     pub items: Vec<Item>,
     /// The lines as they were read.
     raw: Vec<u8>,
+    /// How many bytes of lines it holds, usable or not.
+    held: usize,
     /// Lines among them that are no events.
     pub unusable: Vec<Unusable>,
     /// Where each input stands when this batch is done.
     pub reached: Vec<(Arc<Origin>, Position)>,
+    /// Files of which nothing more comes.
+    pub ended: Vec<Identity>,
+    /// What was not read.
+    pub warnings: Vec<String>,
 }
 
 /// A line that became an event.
@@ -104,21 +113,15 @@ pub fn gather(
     tokio::spawn(async move {
         let mut batcher =
             Batcher { mapper, source, limits, batch: Batch::default(), json: Vec::new(), due: None, sender };
-        let mut is_ending = false;
         loop {
             let piece = tokio::select! {
                 biased;
-                () = interrupt.requested(), if !is_ending => {
-                    // What was read before still comes.
-                    is_ending = true;
-                    pieces.close();
-                    continue;
-                }
-                piece = pieces.recv() => piece,
                 () = sleep_until(batcher.due) => {
                     if !batcher.flush().await { return }
                     continue;
                 }
+                piece = pieces.recv() => piece,
+                () = has_nothing_more(&interrupt) => None,
             };
             let goes_on = match piece {
                 Some(Ok(piece)) => batcher.add(piece).await,
@@ -138,6 +141,13 @@ pub fn gather(
         }
     });
     batches
+}
+
+/// When the program was asked to end, the reader hands over what it has read and ends. But it may be waiting for
+/// standard input, and would not notice.
+async fn has_nothing_more(interrupt: &Interrupt) {
+    interrupt.requested().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
 }
 
 async fn sleep_until(due: Option<Instant>) {
@@ -171,6 +181,10 @@ impl Batcher {
                 self.batch.add_unusable(Place::new(origin, piece.start), reason, &beginning);
                 self.batch.reach(origin, piece.end);
             }
+            Text::End { warning } => {
+                self.batch.warnings.extend(warning);
+                self.batch.ended.push(origin.identity);
+            }
             Text::Lines(lines) => {
                 let mut start = piece.start;
                 for line in lines.split_inclusive(|&byte| byte == b'\n') {
@@ -197,9 +211,12 @@ impl Batcher {
         self.json.clear();
         let identity = (place.origin.identity, place.start.offset);
         let mapped = self.mapper.append(line, identity, source, &mut self.json);
+        let has_any = !self.batch.items.is_empty() || !self.batch.unusable.is_empty();
         let is_full = self.batch.items.len() >= self.limits.events
-            || self.batch.body.len() + self.json.len() > self.limits.bytes && !self.batch.items.is_empty()
+            || self.batch.body.len() + self.json.len() > self.limits.bytes
+            || self.batch.held + line.len() > self.limits.bytes.max(HELD)
             || self.limits.ends_at_unusable && !self.batch.unusable.is_empty();
+        let is_full = has_any && is_full;
         if is_full && !self.flush().await {
             return false;
         }
@@ -207,12 +224,13 @@ impl Batcher {
             Ok(()) => self.batch.add(place, &self.json, line),
             Err(error) => self.batch.add_unusable(place, error.to_string(), line),
         }
+        self.batch.held += line.len();
         true
     }
 
     async fn flush(&mut self) -> bool {
         self.due = None;
-        if self.batch.reached.is_empty() {
+        if self.batch.reached.is_empty() && self.batch.ended.is_empty() {
             return true;
         }
         self.sender.send(Ok(std::mem::take(&mut self.batch))).await.is_ok()
@@ -220,9 +238,9 @@ impl Batcher {
 }
 
 impl Batch {
-    /// The line that item `index` was made of.
-    pub fn line(&self, index: usize) -> String {
-        String::from_utf8_lossy(&self.raw[self.items[index].raw.clone()]).into_owned()
+    /// The line that an item was made of.
+    pub fn line(&self, item: &Item) -> &[u8] {
+        &self.raw[item.raw.clone()]
     }
 
     /// Where the event with this id stands.

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use sekali_scripts::client::{Client, Failure};
-use sekali_scripts::retry::{Patience, Retries};
+use sekali_scripts::retry::{self, Patience};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Batch, Item};
-use crate::input::{Identity, Position, Start, Starts};
+use crate::batch::Batch;
+use crate::input::{Identity, Origin, Position, Start, Starts};
 
 /// How many files of one path are remembered: the current one, and those that were rotated away and not yet finished.
-const FILES_OF_A_PATH: usize = 4;
+const FILES_OF_A_PATH: usize = 16;
 
 /// The checkpoint file.
 pub struct Checkpoint {
@@ -33,9 +33,17 @@ struct FileState {
     path: PathBuf,
     /// Its [`Identity`], in hexadecimal digits.
     identity: String,
+    /// When it came into being, in nanoseconds since 1970.
+    born: Option<u64>,
+    /// Whether it was rotated away and read to its end.
+    has_ended: bool,
     offset: u64,
     lines: u64,
-    /// The event before that offset.
+    /// The last line before that offset that became an event, and its hash.
+    line_offset: u64,
+    line_bytes: usize,
+    line_hash: String,
+    /// The last event of it that is stored.
     topic: String,
     event_id: String,
 }
@@ -46,10 +54,30 @@ struct Key {
     event_id: String,
 }
 
+impl FileState {
+    fn new(origin: &Origin, identity: String) -> Self {
+        Self {
+            path: std::path::absolute(&origin.watched).unwrap_or_else(|_| origin.watched.clone()),
+            identity,
+            born: origin.born,
+            has_ended: false,
+            offset: 0,
+            lines: 0,
+            line_offset: 0,
+            line_bytes: 0,
+            line_hash: format!("{:016x}", Identity::hash(&[]).0),
+            topic: String::new(),
+            event_id: String::new(),
+        }
+    }
+}
+
 impl Checkpoint {
     /// Reads the file, if it is there. What it says of another target is put aside.
     pub fn load(path: &Path, target: String) -> Result<Self> {
         let mut state = match std::fs::read(path) {
+            // What a loss of power may leave behind.
+            Ok(text) if text.is_empty() => State { target: target.clone(), files: vec![] },
             Ok(text) => serde_json::from_slice(&text).with_context(|| {
                 format!("{} is no checkpoint: remove it, or name another file", path.display())
             })?,
@@ -72,22 +100,18 @@ impl Checkpoint {
         &mut self,
         client: &Client,
         patience: Patience,
+        mut told: impl FnMut(&Failure),
     ) -> Result<bool, Failure> {
-        for file in &self.state.files {
-            let mut retries = Retries::new(patience);
-            let is_stored = loop {
-                match client.has_event(&file.topic, &file.event_id).await {
-                    Ok(is_stored) => break is_stored,
-                    Err(failure) if failure.is_transient() => match retries.pause_after(&failure) {
-                        Some(pause) => tokio::time::sleep(pause).await,
-                        None => return Err(failure),
-                    },
-                    Err(_) => break true,
+        for file in self.state.files.iter().filter(|file| !file.event_id.is_empty()) {
+            let ask = || client.has_event(&file.topic, &file.event_id);
+            match retry::persist(patience, &mut told, ask).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.state.files.clear();
+                    return Ok(true);
                 }
-            };
-            if !is_stored {
-                self.state.files.clear();
-                return Ok(true);
+                Err(failure) if failure.is_transient() => return Err(failure),
+                Err(_) => {}
             }
         }
         Ok(false)
@@ -95,11 +119,17 @@ impl Checkpoint {
 
     /// Where to start each file.
     pub fn starts(&self) -> Starts {
+        let parse = |text: &str| u64::from_str_radix(text, 16).ok().map(Identity);
         let start = |file: &FileState| {
             Some(Start {
                 path: file.path.clone(),
-                file: Identity(u64::from_str_radix(&file.identity, 16).ok()?),
+                file: parse(&file.identity)?,
+                born: file.born,
+                has_ended: file.has_ended,
                 position: Position { offset: file.offset, lines: file.lines },
+                line_offset: file.line_offset,
+                line_bytes: file.line_bytes,
+                line_hash: parse(&file.line_hash)?,
             })
         };
         Starts(self.state.files.iter().filter_map(start).collect())
@@ -108,26 +138,49 @@ impl Checkpoint {
     /// Takes note of a batch that is done.
     pub fn advance(&mut self, batch: &Batch) {
         for (origin, position) in batch.reached.iter().filter(|(origin, _)| origin.is_file) {
-            let is_stored = |item: &&Item| !item.is_refused && item.place.origin.identity == origin.identity;
-            let last = batch.items.iter().rev().find(is_stored);
-            let key =
-                last.and_then(|item| serde_json::from_slice::<Key>(&batch.body[item.json.clone()]).ok());
             let identity = format!("{:016x}", origin.identity.0);
-            let Some(at) = self.state.files.iter().position(|file| file.identity == identity) else {
-                if let Some(Key { topic, event_id }) = key {
-                    let path = std::path::absolute(&origin.path).unwrap_or_else(|_| origin.path.clone());
-                    self.limit_files_of(&path);
-                    let Position { offset, lines } = *position;
-                    self.state.files.push(FileState { path, identity, offset, lines, topic, event_id });
-                }
-                continue;
+            let known = self.state.files.iter().position(|file| file.identity == identity);
+            let mut file = match known {
+                Some(at) => self.state.files.remove(at),
+                None => FileState::new(origin, identity),
             };
-            let file = &mut self.state.files[at];
             (file.offset, file.lines) = (position.offset, position.lines);
-            if let Some(key) = key {
-                (file.topic, file.event_id) = (key.topic, key.event_id);
+            let mut items =
+                batch.items.iter().rev().filter(|item| item.place.origin.identity == origin.identity);
+            // The last line may have no end yet, and stand behind the position.
+            if let Some(last) = items.clone().find(|item| item.place.start.offset < position.offset) {
+                let line = batch.line(last);
+                file.line_offset = last.place.start.offset;
+                file.line_bytes = line.len();
+                file.line_hash = format!("{:016x}", Identity::hash(line).0);
             }
+            let stored = items.find(|item| !item.is_refused);
+            let key =
+                stored.and_then(|item| serde_json::from_slice::<Key>(&batch.body[item.json.clone()]).ok());
+            if let Some(Key { topic, event_id }) = key {
+                (file.topic, file.event_id) = (topic, event_id);
+            }
+            self.limit_files_of(&file.path);
+            self.state
+                .files
+                .insert(known.unwrap_or(self.state.files.len()).min(self.state.files.len()), file);
         }
+        for ended in &batch.ended {
+            let identity = format!("{:016x}", ended.0);
+            let files = self.state.files.iter_mut().filter(|file| file.identity == identity);
+            files.for_each(|file| file.has_ended = true);
+        }
+        self.forget_ended();
+    }
+
+    /// Forgets files that have ended, but for the last one of a path: what comes after it is found by its birth.
+    fn forget_ended(&mut self) {
+        let files = &self.state.files;
+        let newest = |path: &Path| files.iter().filter(|file| file.path == path).map(|file| file.born).max();
+        let is_needed = |file: &FileState| !file.has_ended || newest(&file.path) == Some(file.born);
+        let needed: Vec<_> = files.iter().map(is_needed).collect();
+        let mut needed = needed.into_iter();
+        self.state.files.retain(|_| needed.next().unwrap_or(true));
     }
 
     /// Writes the file: whole or not at all.

@@ -9,7 +9,8 @@ use clap::{Args, Parser, ValueEnum};
 ///
 /// Reads lines from files or standard input and publishes them in order, in batches, until all of them are
 /// acknowledged. Each line has an event_id that follows from what it is and where it stands, so whatever is sent
-/// again (after a crash, a lost answer, or because you started the publisher twice) is dropped as a duplicate.
+/// again (after a crash, a lost answer, or because you started the publisher twice) is dropped as a duplicate. Blank
+/// lines are skipped.
 #[derive(Debug, Parser)]
 #[command(name = "publisher", version, after_long_help = AFTER_HELP, arg_required_else_help = true)]
 pub struct Cli {
@@ -144,7 +145,7 @@ pub struct Demo {
 /// What a line is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Text: the payload is the line as a string
+    /// Text: the payload is the line as a string; bytes that are no UTF-8 become U+FFFD
     #[default]
     Lines,
     /// A JSON value, of which fields may be the id, the time and the payload
@@ -215,6 +216,9 @@ impl Cli {
             return Some(
                 "--id-field, --time-field and --payload are for --format json: events have these fields",
             );
+        }
+        if self.follow && self.files.len() > 1 && self.files.iter().any(|file| file.as_os_str() == "-") {
+            return Some("--follow is for files: standard input, which ends, can only be read alone");
         }
         None
     }

@@ -21,6 +21,9 @@ const TOPICS: [&str; 3] = ["sensors", "weblog", "payments"];
 /// How many events a delivery may be late.
 const LATENESS: u64 = 50;
 
+/// How many events come at once, at most.
+const AT_ONCE: u64 = 20_000;
+
 /// Starts the thread that simulates, in place of one that reads: events come as lines.
 pub fn simulate(demo: &Demo) -> Pieces {
     let (sender, pieces) = mpsc::channel(2);
@@ -32,6 +35,7 @@ pub fn simulate(demo: &Demo) -> Pieces {
         let mut start = Position::default();
         while duration.is_none_or(|duration| began.elapsed() < duration) {
             let due = (began.elapsed().as_secs_f64() * rate) as u64;
+            let due = due.min(world.events + AT_ONCE); // after a pause it catches up, in pieces
             let mut lines = Vec::new();
             let mut end = start;
             while world.events < due {

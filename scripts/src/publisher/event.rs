@@ -178,6 +178,7 @@ fn raw<T: Serialize>(value: &T) -> Result<Cow<'static, RawValue>> {
 fn since_epoch(number: &str) -> Result<String> {
     let unreadable = || format!("has a time that is no number of seconds since 1970: {number}");
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    ensure!(fraction.bytes().all(|digit| digit.is_ascii_digit()), unreadable());
     let whole: i64 = whole.parse().ok().with_context(unreadable)?;
     let units_in_second: i64 = match whole.unsigned_abs() {
         0..100_000_000_000 => 1,

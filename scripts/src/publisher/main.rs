@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use sekali_scripts::client::{Client, Publication};
+use sekali_scripts::client::{Client, Failure, Publication};
 use sekali_scripts::interrupt::Interrupt;
 use sekali_scripts::retry::Patience;
 use sekali_scripts::terminal::{View, bar, complain, print};
@@ -71,10 +71,22 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     let inputs = if cli.demo.demo { Vec::new() } else { input::find(&cli.files, cli.follow)? };
     let mut checkpoint =
         cli.checkpoint.as_deref().map(|path| Checkpoint::load(path, target(&cli))).transpose()?;
-    if let Some(checkpoint) = &mut checkpoint
-        && checkpoint.forget_unless_stored(&client, patience).await?
-    {
-        view.note("the service does not have what the checkpoint says: starting from the beginning");
+    if let Some(checkpoint) = &mut checkpoint {
+        let told = |failure: &Failure| view.note(format_args!("{failure}; trying again"));
+        let is_forgotten = tokio::select! {
+            is_forgotten = checkpoint.forget_unless_stored(&client, patience, told) => is_forgotten,
+            () = interrupt.requested() => return Ok(interrupt.exit_code().unwrap_or(STOPPED)),
+        };
+        match is_forgotten {
+            Ok(false) => {}
+            Ok(true) => {
+                view.note("the service does not have what the checkpoint says: starting from the beginning")
+            }
+            Err(failure) => {
+                complain(format_args!("gave up: {failure}"));
+                return Ok(STOPPED);
+            }
+        }
     }
     let starts = checkpoint.as_ref().map_or_else(Starts::default, Checkpoint::starts);
 
@@ -111,7 +123,7 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     };
     let pieces = match cli.demo.demo {
         true => demo::simulate(&cli.demo),
-        false => input::read(inputs, cli.name, cli.follow, starts),
+        false => input::read(inputs, cli.name, cli.follow, starts, interrupt.clone()),
     };
     let batches = batch::gather(pieces, mapper, cli.source, limits, interrupt.clone());
     let result = shipper.run(batches).await;

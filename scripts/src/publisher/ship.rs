@@ -1,7 +1,7 @@
 //! Sends batches, one after the other, so that the order of the events is that of their lines.
 
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,15 +13,12 @@ use sekali_scripts::api::{EventResult, Published};
 use sekali_scripts::client::{Client, Failure, Publication, Refusal};
 use sekali_scripts::interrupt::Interrupt;
 use sekali_scripts::retry::{Patience, Retries};
-use sekali_scripts::terminal::warn;
+use sekali_scripts::terminal::{tell, warn};
 
 use crate::batch::{Batch, Batches};
 use crate::checkpoint::Checkpoint;
 use crate::rejects::Rejects;
 use crate::report::Tally;
-
-/// How often the checkpoint is written, at most.
-const CHECKPOINT: Duration = Duration::from_secs(1);
 
 /// How long what was read is still tried after Ctrl-C.
 const LAST_TRY: Duration = Duration::from_secs(10);
@@ -69,44 +66,30 @@ pub enum Stop {
 impl Shipper {
     /// Sends all batches that come.
     pub async fn run(&mut self, mut batches: Batches) -> Result<(), Stop> {
-        let mut saved = Instant::now();
-        let result = loop {
-            let batch = match batches.recv().await {
-                None => break Ok(()),
-                Some(Err(error)) => break Err(Stop::Local(error)),
-                Some(Ok(batch)) => batch,
-            };
-            if let Err(stop) = self.ship(batch).await {
-                break Err(stop);
-            }
-            if saved.elapsed() >= CHECKPOINT {
-                self.save()?;
-                saved = Instant::now();
-            }
-        };
-        // Also after a failure: what was acknowledged was.
-        self.save()?;
-        result
-    }
-
-    fn save(&self) -> Result<()> {
-        self.checkpoint
-            .as_ref()
-            .map_or(Ok(()), |checkpoint| checkpoint.save().context("the checkpoint cannot be written"))
+        while let Some(batch) = batches.recv().await {
+            self.ship(batch?).await?;
+        }
+        Ok(())
     }
 
     async fn ship(&mut self, mut batch: Batch) -> Result<(), Stop> {
-        // What is left of the batch, the first part last.
-        let all = 0..batch.items.len();
-        let mut parts = Vec::from([all]);
+        for warning in &batch.warnings {
+            warn(&self.bar, warning);
+        }
+        // What is left of the batch, as places of its items; what comes first is the last part.
+        let mut parts: Vec<Vec<usize>> = vec![(0..batch.items.len()).collect()];
         while let Some(part) = parts.pop() {
             if part.is_empty() {
                 continue;
             }
-            match self.send(self.body(&batch, part.clone())?).await {
+            match self.send(self.body(&batch, &part)?).await {
+                Ok(published) if published.total_received != part.len() as u64 => {
+                    let text = format!("of {} events it took {}", part.len(), published.total_received);
+                    return Err(Stop::Refused(Failure::Foreign(text)));
+                }
                 Ok(published) => self.take_answer(&batch, &published),
                 Err(Failure::Refused(refusal)) if is_about_events(&refusal) => {
-                    self.narrow(&mut batch, part, &refusal, &mut parts)?;
+                    parts.extend(self.narrow(&mut batch, part, &refusal)?);
                 }
                 Err(failure) if failure.is_transient() => return Err(Stop::GaveUp(failure)),
                 Err(failure) => return Err(Stop::Refused(failure)),
@@ -117,6 +100,7 @@ impl Shipper {
         }
         if let Some(checkpoint) = &mut self.checkpoint {
             checkpoint.advance(&batch);
+            checkpoint.save().context("the checkpoint cannot be written")?;
         }
         self.tally.reach(&batch);
         self.bar.set_position(self.tally.bytes());
@@ -124,11 +108,14 @@ impl Shipper {
         Ok(())
     }
 
-    /// The request's body of a part of a batch.
-    fn body(&self, batch: &Batch, part: Range<usize>) -> Result<Vec<u8>> {
-        let bytes = batch.items[part.start].json.start..batch.items[part.end - 1].json.end;
-        let body = &batch.body[bytes];
-        if self.publication.is_gzip { gzip(body).context("gzip failed") } else { Ok(body.to_vec()) }
+    /// The request's body of some events of a batch.
+    fn body(&self, batch: &Batch, part: &[usize]) -> Result<Vec<u8>> {
+        let body = part
+            .iter()
+            .map(|&index| &batch.body[batch.items[index].json.clone()])
+            .collect::<Vec<_>>()
+            .concat();
+        if self.publication.is_gzip { gzip(&body).context("gzip failed") } else { Ok(body) }
     }
 
     /// Sends a request until it is answered.
@@ -139,7 +126,7 @@ impl Shipper {
             let failure = match self.client.publish(self.publication, body.clone()).await {
                 Ok(published) => {
                     if is_down {
-                        self.bar.suspend(|| eprintln!("the service answers again"));
+                        tell(&self.bar, "the service answers again");
                     }
                     return Ok(published);
                 }
@@ -193,44 +180,36 @@ impl Shipper {
         }
     }
 
-    /// Sorts out which events of a refused part are at fault: the answer names them, or halves are tried.
+    /// Sorts out which events of a refused part are at fault: the answer names them, or halves are tried. Returns what
+    /// is to be sent instead.
     fn narrow(
         &mut self,
         batch: &mut Batch,
-        part: Range<usize>,
+        mut part: Vec<usize>,
         refusal: &Refusal,
-        parts: &mut Vec<Range<usize>>,
-    ) -> Result<(), Stop> {
-        let mut named: Vec<(usize, String)> = Vec::new();
+    ) -> Result<Vec<Vec<usize>>, Stop> {
+        let mut faults: BTreeMap<usize, String> = BTreeMap::new();
         for error in &refusal.problem.errors {
-            let (index, message) = (part.start + error.index, format!("{} {}", error.field, error.message));
-            match named.last_mut() {
-                Some((last, messages)) if *last == index => *messages = format!("{messages}; {message}"),
-                _ if part.contains(&index) => named.push((index, message)),
-                _ => {}
+            if let Some(&index) = part.get(error.index) {
+                let fault = faults.entry(index).or_default();
+                let and = if fault.is_empty() { "" } else { "; " };
+                *fault += &format!("{and}{} {}", error.field, error.message);
             }
         }
-        if named.is_empty() && part.len() > 1 {
-            let middle = part.start + part.len() / 2;
-            parts.extend([middle..part.end, part.start..middle]);
-            return Ok(());
+        if faults.is_empty() && part.len() > 1 {
+            let second = part.split_off(part.len() / 2);
+            return Ok(vec![second, part]);
         }
-        if named.is_empty() {
-            named.push((part.start, refusal.problem.detail.clone()));
+        if faults.is_empty() {
+            faults.insert(part[0], refusal.problem.detail.clone());
         }
-        let mut good = Vec::new();
-        let mut next = part.start;
-        for (index, message) in named {
-            let item = &mut batch.items[index];
-            item.is_refused = true;
-            let place = item.place.to_string();
-            self.reject(&place, &message, &batch.line(index))?;
-            good.push(next..index);
-            next = index + 1;
+        for (&index, fault) in &faults {
+            batch.items[index].is_refused = true;
+            let item = &batch.items[index];
+            self.reject(&item.place.to_string(), fault, &String::from_utf8_lossy(batch.line(item)))?;
         }
-        good.push(next..part.end);
-        parts.extend(good.into_iter().rev());
-        Ok(())
+        part.retain(|index| !faults.contains_key(index));
+        Ok(vec![part])
     }
 
     fn reject(&mut self, place: &str, reason: &str, line: &str) -> Result<(), Stop> {

@@ -1,9 +1,10 @@
 //! The publisher ships each line once, whatever happens meanwhile.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Stdio;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -250,6 +251,82 @@ fn a_checkpoint_makes_a_restart_cheap_and_losing_it_harmless() {
 }
 
 #[test]
+fn several_rotations_between_two_runs_lose_nothing() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let at = |name: &str| here.path().join(name);
+    let append = |name: &str, text: &str| {
+        File::options().append(true).create(true).open(at(name)).unwrap().write_all(text.as_bytes()).unwrap();
+    };
+    let arguments = ["--checkpoint", "app.pos", "--json", "app.log"];
+    append("app.log", "one\ntwo\n");
+    ship(&server, here.path(), &arguments, 0);
+    append("app.log", "three\n");
+    fs::rename(at("app.log"), at("app.log.2")).unwrap();
+    append("app.log", "four\nfive"); // its last line has no end
+    fs::rename(at("app.log"), at("app.log.1")).unwrap();
+    append("app.log", "six\n");
+    assert_eq!(counts(&ship(&server, here.path(), &arguments, 0)), [4, 4, 0, 0]);
+    assert_eq!(payloads(&server), ["one", "two", "three", "four", "five", "six"]);
+    assert_eq!(counts(&ship(&server, here.path(), &arguments, 0)), [0, 0, 0, 0]);
+
+    // What cannot be read any more is told of, once.
+    append("app.log", "seven\n");
+    fs::rename(at("app.log"), at("app.log.1")).unwrap();
+    append("app.log", "eight\n");
+    fs::rename(at("app.log"), at("app.log.1.gz")).unwrap();
+    fs::remove_file(at("app.log.1")).unwrap();
+    append("app.log", "nine\n");
+    let ended = ship(&server, here.path(), &arguments, 0);
+    assert!(ended.stderr.contains("app.log up to line 1 was rotated away and is gone"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("app.log.1.gz was compressed before it was read"), "{}", ended.stderr);
+    assert_eq!(payloads(&server).last().unwrap(), "nine");
+    assert_eq!(ship(&server, here.path(), &arguments, 0).stderr, "");
+}
+
+#[test]
+fn a_file_that_was_written_anew_is_read_from_its_beginning() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let path = here.path().join("app.log");
+    let arguments = ["--checkpoint", "app.pos", "--json", "app.log"];
+    fs::write(&path, lines(10)).unwrap();
+    ship(&server, here.path(), &arguments, 0);
+    // The same file, longer than before, and nothing of it as before.
+    let anew: String = (0..100).map(|number| format!("another line {number}\n")).collect();
+    fs::write(&path, &anew).unwrap();
+    assert_eq!(counts(&ship(&server, here.path(), &arguments, 0)), [100, 100, 0, 0]);
+    assert_stored(&server, &(lines(10) + &anew));
+}
+
+#[test]
+fn rotations_while_the_service_is_away_lose_nothing() {
+    let (mut server, here) = (Server::start(), tempdir().unwrap());
+    let url = server.url("");
+    let arguments = ["--url", &url, "--topic", "log", "--follow", "--batch-events", "100", "app.log"];
+    let at = |name: &str| here.path().join(name);
+    // More than fits between the reader and the service, three times.
+    let text = |part: usize| -> String {
+        (0..20_000).map(|line| format!("part {part} line {line} {}\n", "x".repeat(60))).collect()
+    };
+    fs::write(at("app.log"), text(0)).unwrap();
+    let process = server.stop_while(|| {
+        let mut process = publisher(here.path(), &arguments).spawn().unwrap();
+        let mut told = String::new();
+        // Then it is alone with what it has to say, which is no reason to stop.
+        BufReader::new(process.stderr.take().unwrap()).read_line(&mut told).unwrap();
+        assert!(told.contains("cannot be reached"), "{told}");
+        fs::rename(at("app.log"), at("app.log.2")).unwrap();
+        fs::write(at("app.log"), text(1)).unwrap();
+        fs::rename(at("app.log"), at("app.log.1")).unwrap();
+        fs::write(at("app.log"), text(2)).unwrap();
+        process
+    });
+    eventually("all lines are stored", || server.stats()["unique_processed"] == 60_000);
+    signal(&process, "INT");
+    wait(process);
+    assert_stored(&server, &[text(0), text(1), text(2)].concat());
+}
+
+#[test]
 fn the_end_at_any_moment_leaves_one_copy_of_each_line() {
     let (server, here) = (Server::start(), tempdir().unwrap());
     let text = lines(200_000);
@@ -261,15 +338,34 @@ fn the_end_at_any_moment_leaves_one_copy_of_each_line() {
         if checkpoint {
             arguments.extend(["--checkpoint", "app.pos"]);
         }
+        let account = || {
+            let stats = server.stats();
+            let topics = stats["by_topic"].as_array().unwrap();
+            let account =
+                topics.iter().find(|account| account["topic"] == topic).cloned().unwrap_or_default();
+            ["received", "unique_processed"].map(|name| account[name].as_u64().unwrap_or(0))
+        };
         let mut random = fastrand::Rng::with_seed(seed);
+        let mut killed_midway = 0;
         for _ in 0..8 {
             let mut process = publisher(here.path(), &arguments).spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(random.u64(20..500)));
+            // Not before it has got somewhere, and then at a random moment.
+            let [before, _] = account();
+            eventually("something is sent", || {
+                account()[0] > before || process.try_wait().unwrap().is_some()
+            });
+            std::thread::sleep(Duration::from_millis(random.u64(..200)));
             process.kill().unwrap();
             process.wait().unwrap();
+            killed_midway += usize::from(account()[1] < 200_000);
         }
+        assert!(killed_midway >= 3, "killed midway only {killed_midway} times");
         let ended = run(&mut publisher(here.path(), &arguments));
         assert_eq!(ended.code, Some(0), "{ended:?}");
+        let [received, unique] = account();
+        assert_eq!(unique, 200_000);
+        // Each run without a checkpoint begins at the beginning; with one, few batches come twice.
+        assert_eq!(received < 220_000, checkpoint, "{received} were sent");
         let events = server.get(&format!("/events?topic={topic}")).json();
         let stored = events.as_array().unwrap().iter().map(|event| event["payload"].as_str().unwrap());
         assert!(stored.eq(text.lines()), "each line once, in the order of the file");
@@ -283,7 +379,7 @@ fn ctrl_c_sends_what_was_read_and_says_where_it_stopped() {
     let url = server.url("");
     // A batch that would wait for more.
     let arguments = ["--url", &url, "--topic", "log", "--batch-wait", "1h"];
-    let mut process = publisher(here.path(), &arguments).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut process = publisher(here.path(), &arguments).stdin(Stdio::piped()).spawn().unwrap();
     let mut input = process.stdin.take().unwrap();
     input.write_all(b"one\ntwo\n").unwrap();
     std::thread::sleep(Duration::from_millis(500)); // there is no sign of what it has read

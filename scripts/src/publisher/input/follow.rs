@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::tail::{self, Tail};
+use super::rotation;
+use super::tail::Tail;
 use super::{Identity, Input, Sender, Starts, Stop, failed, read_once};
 
 /// How often files are looked at. Looking works on every file system, also on those that tell of no changes, and
@@ -22,8 +23,6 @@ struct Watch<'a> {
     /// Those that were rotated away and when they were last seen to grow, then the current one.
     rotated: Vec<(Tail<File>, Instant)>,
     current: Option<Tail<File>>,
-    /// Whether there was a current one before.
-    was_found: bool,
 }
 
 /// Reads all files for as long as somebody takes what is read.
@@ -32,12 +31,11 @@ pub fn all(inputs: &[Input], name: &str, starts: &Starts, sender: &Sender) -> Re
     for input in inputs {
         match input {
             Input::Stream(_) => read_once(input, name, starts, sender)?,
-            Input::File(path) => {
-                watches.push(Watch { path, starts, rotated: Vec::new(), current: None, was_found: false })
-            }
+            Input::File(path) => watches.push(Watch { path, starts, rotated: Vec::new(), current: None }),
         }
     }
-    while !watches.is_empty() && !sender.is_closed() {
+    while !watches.is_empty() {
+        sender.check()?;
         let mut is_idle = true;
         for watch in &mut watches {
             is_idle &= !watch.advance(sender)?;
@@ -52,18 +50,19 @@ pub fn all(inputs: &[Input], name: &str, starts: &Starts, sender: &Sender) -> Re
 impl Watch<'_> {
     /// Sends what is there of each file, a piece at a time; false when there was nothing.
     fn advance(&mut self, sender: &Sender) -> Result<bool, Stop> {
-        let mut has_sent = false;
-        for (tail, grew) in &mut self.rotated {
-            if tail.send_next(sender)? {
-                (*grew, has_sent) = (Instant::now(), true);
-            } else if grew.elapsed() >= LINGER {
-                tail.send_rest(sender)?;
-            }
-        }
-        self.rotated.retain(|(_, grew)| grew.elapsed() < LINGER);
         // What is newer comes after what is older.
-        if has_sent {
-            return Ok(true);
+        let mut at = 0;
+        while let Some((tail, grew)) = self.rotated.get_mut(at) {
+            if tail.send_next(sender)? {
+                *grew = Instant::now();
+                return Ok(true);
+            }
+            if grew.elapsed() >= LINGER {
+                tail.send_end(sender)?;
+                self.rotated.remove(at);
+            } else {
+                at += 1;
+            }
         }
         if let Some(current) = &mut self.current
             && current.send_next(sender)?
@@ -74,7 +73,7 @@ impl Watch<'_> {
         Ok(false)
     }
 
-    /// Looks whether the path leads to another file, or to less of the same one.
+    /// Looks whether the path leads to another file, or to another content of the same one.
     fn look(&mut self, sender: &Sender) -> Result<(), Stop> {
         let failed = |error| failed(self.path, error);
         let metadata = match std::fs::metadata(self.path) {
@@ -83,35 +82,35 @@ impl Watch<'_> {
             Err(error) => return Err(failed(error)),
         };
         match &mut self.current {
-            Some(current) if current.identity() == Identity::of_file(&metadata) => {
-                if metadata.len() < current.read_to() {
+            Some(current) if current.origin().identity == Identity::of_file(&metadata).0 => {
+                if current.is_rewritten().map_err(failed)? {
                     current.send_rest(sender)?;
-                    File::open(self.path).and_then(|file| current.rewind(file)).map_err(failed)?;
+                    current.rewind().map_err(failed)?;
                 }
-            }
-            Some(_) => {
-                let rotated = self.current.take();
-                self.rotated.extend(rotated.map(|tail| (tail, Instant::now())));
-            }
-            None => self.open().map_err(failed)?,
-        }
-        Ok(())
-    }
-
-    fn open(&mut self) -> io::Result<()> {
-        let found = match self.was_found {
-            false => tail::open(self.path, self.starts),
-            true => tail::open_one(self.path, self.starts).map(|tail| vec![tail]),
-        };
-        match found {
-            Ok(mut tails) => {
-                self.current = tails.pop();
-                self.rotated.extend(tails.into_iter().map(|tail| (tail, Instant::now())));
-                self.was_found = true;
                 Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
+            _ => self.open(sender),
         }
+    }
+
+    /// Opens what the path leads to now, and what it led to meanwhile.
+    fn open(&mut self, sender: &Sender) -> Result<(), Stop> {
+        let new = match Tail::open(self.path, self.path, self.starts) {
+            Ok(new) => new,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // gone again
+            Err(error) => return Err(failed(self.path, error)),
+        };
+        let missed = match self.current.take() {
+            None => rotation::open_missed(self.path, new.origin(), self.starts, sender)?,
+            Some(old) => {
+                let born = old.origin().born;
+                self.rotated.push((old, Instant::now()));
+                let seen: Vec<_> = self.rotated.iter().map(|(tail, _)| tail.origin().identity).collect();
+                rotation::open_between(self.path, born, new.origin(), &seen, self.starts, sender)?
+            }
+        };
+        self.rotated.extend(missed.into_iter().map(|tail| (tail, Instant::now())));
+        self.current = Some(new);
+        Ok(())
     }
 }

@@ -99,6 +99,11 @@ impl<R: Read> LineReader<R> {
         Some((start, Text::Lines(line)))
     }
 
+    /// What is read.
+    pub fn input(&self) -> &R {
+        &self.input
+    }
+
     /// Where the next line starts.
     pub fn position(&self) -> Position {
         self.position

@@ -3,9 +3,10 @@
 
 mod follow;
 mod lines;
+mod rotation;
 mod tail;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result, bail};
+use sekali_scripts::interrupt::Interrupt;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
@@ -23,10 +25,14 @@ use tail::Tail;
 pub struct Origin {
     /// What it is called, to people.
     pub path: PathBuf,
+    /// The name under which it is read; it had that once, if it was rotated away.
+    pub watched: PathBuf,
     /// What tells its lines from those of other inputs, for as long as the file exists.
     pub identity: Identity,
     /// Whether it is a file, which can be read again from any offset.
     pub is_file: bool,
+    /// When the file came into being, in nanoseconds since 1970, where that is known.
+    pub born: Option<u64>,
     /// Where reading began.
     pub start: Position,
 }
@@ -34,12 +40,9 @@ pub struct Origin {
 impl Origin {
     /// An input that is read once, from its beginning.
     pub fn stream(path: &Path, name: &str) -> Self {
-        Self {
-            path: path.into(),
-            identity: Identity::of_name(name),
-            is_file: false,
-            start: Position::default(),
-        }
+        let identity = Identity::of_name(name);
+        let (path, watched) = (path.into(), path.into());
+        Self { path, watched, identity, is_file: false, born: None, start: Position::default() }
     }
 }
 
@@ -81,13 +84,33 @@ pub enum Text {
         /// How many bytes it has.
         bytes: u64,
     },
+    /// Nothing: the file was rotated away, and no more comes of it.
+    End {
+        /// What was not read of it, if that is so.
+        warning: Option<String>,
+    },
 }
 
 /// What the reading thread sends: pieces in order, and at last, perhaps, why it had to stop.
 pub type Pieces = mpsc::Receiver<Result<Piece>>;
 
-/// The sending end of [`Pieces`].
-type Sender = mpsc::Sender<Result<Piece>>;
+/// Where the reading thread sends pieces, as long as somebody wants them.
+struct Sender {
+    pieces: mpsc::Sender<Result<Piece>>,
+    interrupt: Interrupt,
+}
+
+impl Sender {
+    /// Whether to read on. What was read is still sent when the program was asked to end.
+    fn check(&self) -> Result<(), Stop> {
+        let is_wanted = !self.pieces.is_closed() && self.interrupt.exit_code().is_none();
+        if is_wanted { Ok(()) } else { Err(Stop::Unwanted) }
+    }
+
+    fn send(&self, piece: Piece) -> Result<(), Stop> {
+        self.pieces.blocking_send(Ok(piece)).map_err(|_| Stop::Unwanted)
+    }
+}
 
 /// Something to read.
 #[derive(Clone, Debug)]
@@ -109,19 +132,29 @@ pub struct Start {
     pub path: PathBuf,
     /// Which file it is, whatever its name is now.
     pub file: Identity,
+    /// When it came into being, in nanoseconds since 1970, where that is known.
+    pub born: Option<u64>,
+    /// Whether it was rotated away and read to its end.
+    pub has_ended: bool,
     /// Where to go on.
     pub position: Position,
+    /// Where the last line before that starts, and how many bytes it has.
+    pub line_offset: u64,
+    /// Its bytes.
+    pub line_bytes: usize,
+    /// Its hash: what tells a file that was written anew.
+    pub line_hash: Identity,
 }
 
 impl Starts {
-    fn of(&self, file: Identity) -> Position {
-        self.0.iter().find(|start| start.file == file).map(|start| start.position).unwrap_or_default()
+    fn of(&self, file: Identity) -> Option<&Start> {
+        self.0.iter().find(|start| start.file == file)
     }
 
     /// The files that had this name.
-    fn at<'a>(&'a self, path: &Path) -> impl Iterator<Item = Identity> + use<'a> {
+    fn at<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a Start> + use<'a> {
         let path = std::path::absolute(path).unwrap_or_default();
-        self.0.iter().filter(move |start| start.path == path).map(|start| start.file)
+        self.0.iter().filter(move |start| start.path == path)
     }
 }
 
@@ -132,14 +165,16 @@ impl Identity {
     }
 
     /// Of a file: its inode and its time of birth, so that neither a new name nor an inode that is used again matter.
-    /// Where a file system does not know births, the device has to do.
-    pub fn of_file(metadata: &std::fs::Metadata) -> Self {
+    /// Where a file system does not know births, the device has to do. Also says when that was.
+    pub fn of_file(metadata: &Metadata) -> (Self, Option<u64>) {
         let born = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let birth = born.map_or(u128::from(metadata.dev()), |born| born.as_nanos());
-        Self::hash(&[metadata.ino().to_be_bytes().as_slice(), &birth.to_be_bytes()].concat())
+        let born = born.and_then(|born| u64::try_from(born.as_nanos()).ok());
+        let birth = born.unwrap_or(metadata.dev());
+        (Self::hash(&[metadata.ino().to_be_bytes(), birth.to_be_bytes()].concat()), born)
     }
 
-    fn hash(bytes: &[u8]) -> Self {
+    /// Of bytes.
+    pub fn hash(bytes: &[u8]) -> Self {
         let mut first = [0; 8];
         first.copy_from_slice(&Sha256::digest(bytes)[..8]);
         Self(u64::from_be_bytes(first))
@@ -181,8 +216,9 @@ pub fn size(inputs: &[Input]) -> Option<u64> {
 }
 
 /// Starts the thread that reads all inputs, one after the other or, to follow them, in turns.
-pub fn read(inputs: Vec<Input>, name: String, follow: bool, starts: Starts) -> Pieces {
+pub fn read(inputs: Vec<Input>, name: String, follow: bool, starts: Starts, interrupt: Interrupt) -> Pieces {
     let (sender, pieces) = mpsc::channel(2);
+    let sender = Sender { pieces: sender, interrupt };
     std::thread::spawn(move || {
         let read = match follow {
             true => follow::all(&inputs, &name, &starts, &sender),
@@ -191,7 +227,7 @@ pub fn read(inputs: Vec<Input>, name: String, follow: bool, starts: Starts) -> P
         match read {
             Ok(()) | Err(Stop::Unwanted) => {}
             // Whoever listens is told; whoever does not, need not know.
-            Err(Stop::Failed(error)) => drop(sender.blocking_send(Err(error))),
+            Err(Stop::Failed(error)) => drop(sender.pieces.blocking_send(Err(error))),
         }
     });
     pieces
@@ -215,10 +251,11 @@ fn read_once(input: &Input, name: &str, starts: &Starts, sender: &Sender) -> Res
             Tail::new(Origin::stream(path, name), pipe).drain(sender)
         }
         Input::File(path) => {
-            for mut tail in tail::open(path, starts).map_err(|error| failed(path, error))? {
-                tail.drain(sender)?;
+            let mut current = Tail::open(path, path, starts).map_err(|error| failed(path, error))?;
+            for mut missed in rotation::open_missed(path, current.origin(), starts, sender)? {
+                missed.send_end(sender)?;
             }
-            Ok(())
+            current.drain(sender)
         }
     }
 }

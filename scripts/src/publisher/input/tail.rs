@@ -1,44 +1,55 @@
 //! One input that is being read.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::lines::LineReader;
-use super::{Identity, Origin, Piece, Position, Sender, Starts, Stop, Text, failed};
+use super::{Identity, Origin, Piece, Position, Sender, Start, Starts, Stop, Text, failed};
+
+/// How many bytes of a file are remembered, to notice that others are in their place.
+const MARK: usize = 256;
 
 /// An input, and how far it was read.
 pub struct Tail<R> {
     origin: Arc<Origin>,
     lines: LineReader<R>,
+    /// The last bytes that were sent, and where they end.
+    mark: (Vec<u8>, u64),
 }
 
 impl<R: Read> Tail<R> {
     /// An input that stands where its origin says.
     pub fn new(origin: Origin, input: R) -> Self {
         let lines = LineReader::new(input, origin.start);
-        Self { origin: Arc::new(origin), lines }
+        Self { origin: Arc::new(origin), lines, mark: (Vec::new(), 0) }
     }
 
     /// Which input it is.
-    pub fn identity(&self) -> Identity {
-        self.origin.identity
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Sends the next lines; false when there are none, for now.
     pub fn send_next(&mut self, sender: &Sender) -> Result<bool, Stop> {
+        sender.check()?;
         let next = self.lines.next().map_err(|error| failed(&self.origin.path, error))?;
-        match next {
-            Some(piece) => self.send(piece, sender).map(|()| true),
-            None => Ok(false),
+        let Some((start, text)) = next else { return Ok(false) };
+        let end = self.lines.position();
+        if let Text::Lines(lines) = &text {
+            self.mark = (lines[lines.len().saturating_sub(MARK)..].to_vec(), end.offset);
         }
+        self.send(start, end, text, sender)?;
+        Ok(true)
     }
 
-    /// Sends the line that the input ends with, if that has no end of its own: there is nothing more to come.
+    /// Sends the line that the input ends with, if that has no end of its own: there is nothing more to come for now.
     pub fn send_rest(&mut self, sender: &Sender) -> Result<(), Stop> {
         match self.lines.rest() {
-            Some(piece) => self.send(piece, sender),
+            // It may still grow: whoever goes on later looks at all of it.
+            Some((start, text)) => self.send(start, start, text, sender),
             None => Ok(()),
         }
     }
@@ -49,60 +60,58 @@ impl<R: Read> Tail<R> {
         self.send_rest(sender)
     }
 
-    /// How many bytes of the input were read.
-    pub fn read_to(&self) -> u64 {
-        self.lines.read_to()
+    /// Sends what is left of a file that was rotated away, and that this is its end.
+    pub fn send_end(&mut self, sender: &Sender) -> Result<(), Stop> {
+        self.drain(sender)?;
+        let end = self.lines.position();
+        self.send(end, end, Text::End { warning: None }, sender)
     }
 
-    fn send(&self, (start, text): (Position, Text), sender: &Sender) -> Result<(), Stop> {
-        let end = self.lines.position();
-        let piece = Piece { origin: Arc::clone(&self.origin), start, end, text };
-        sender.blocking_send(Ok(piece)).map_err(|_| Stop::Unwanted)
+    fn send(&self, start: Position, end: Position, text: Text, sender: &Sender) -> Result<(), Stop> {
+        sender.send(Piece { origin: Arc::clone(&self.origin), start, end, text })
     }
 }
 
 impl Tail<File> {
-    /// Starts again from the beginning of a file that was truncated.
-    pub fn rewind(&mut self, mut file: File) -> io::Result<()> {
+    /// Opens a file, which is or was called `watched`, where its checkpoint says.
+    pub fn open(path: &Path, watched: &Path, starts: &Starts) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let (identity, born) = Identity::of_file(&file.metadata()?);
+        let start = starts.of(identity).filter(|start| is_as_before(&file, start));
+        let start = start.map(|start| start.position).unwrap_or_default();
+        file.seek(SeekFrom::Start(start.offset))?;
+        let (path, watched) = (path.into(), watched.into());
+        Ok(Self::new(Origin { path, watched, identity, born, is_file: true, start }, file))
+    }
+
+    /// Whether what was read of the file is not there any more, because it was truncated or written anew.
+    pub fn is_rewritten(&self) -> io::Result<bool> {
+        let file = self.lines.input();
+        if file.metadata()?.len() < self.lines.read_to() {
+            return Ok(true);
+        }
+        let (mark, end) = &self.mark;
+        let mut now = vec![0; mark.len()];
+        match file.read_exact_at(&mut now, end.saturating_sub(mark.len() as u64)) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
+            read => read.map(|()| now != *mark),
+        }
+    }
+
+    /// Starts again from the beginning of the file.
+    pub fn rewind(&mut self) -> io::Result<()> {
+        let mut file = self.lines.input().try_clone()?;
         file.rewind()?;
         self.lines = LineReader::new(file, Position::default());
+        self.mark = (Vec::new(), 0);
         Ok(())
     }
 }
 
-/// Opens a file where its checkpoint says, and before it those that had its name then, if they were rotated away since
-/// and are still there.
-pub fn open(path: &Path, starts: &Starts) -> io::Result<Vec<Tail<File>>> {
-    let current = open_one(path, starts)?;
-    let mut tails = Vec::new();
-    for file in starts.at(path).filter(|&file| file != current.identity()) {
-        if let Some(rotated) = find_sibling(path, file) {
-            tails.push(open_one(&rotated, starts)?);
-        }
-    }
-    tails.push(current);
-    Ok(tails)
-}
-
-/// Opens a file where its checkpoint says.
-pub fn open_one(path: &Path, starts: &Starts) -> io::Result<Tail<File>> {
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
-    let identity = Identity::of_file(&metadata);
-    let start = starts.of(identity);
-    // A file that is shorter than it was has been truncated: it is another one now.
-    let start = if start.offset <= metadata.len() { start } else { Position::default() };
-    file.seek(SeekFrom::Start(start.offset))?;
-    Ok(Tail::new(Origin { path: path.into(), identity, is_file: true, start }, file))
-}
-
-/// The file in the same directory that is this one, under whatever name.
-fn find_sibling(path: &Path, identity: Identity) -> Option<PathBuf> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let is_it = |metadata: Metadata| metadata.is_file() && Identity::of_file(&metadata) == identity;
-    std::fs::read_dir(directory)
-        .ok()?
-        .filter_map(Result::ok)
-        .find(|entry| entry.metadata().is_ok_and(is_it))
-        .map(|entry| entry.path())
+/// Whether the last line before the checkpoint is still where it was: else the file was truncated, and is another one.
+fn is_as_before(file: &File, start: &Start) -> bool {
+    let mut line = vec![0; start.line_bytes];
+    file.read_exact_at(&mut line, start.line_offset).is_ok()
+        && Identity::hash(&line) == start.line_hash
+        && file.metadata().is_ok_and(|metadata| metadata.len() >= start.position.offset)
 }
