@@ -142,8 +142,9 @@ fn a_page_is_bounded_by_attributes_too() {
         readers.into_iter().map(|reader| reader.join().unwrap()).collect()
     });
     assert!(lengths.iter().all(|length| *length > 300 * 250_000), "{lengths:?}");
+    // About 230 MiB, most of it for the bodies published; pages of all 300 events make it more than 1,200.
     assert!(
-        std::env::var_os("SPIN").is_some() || server.peak_memory() < 250 << 20,
+        std::env::var_os("SPIN").is_some() || server.peak_memory() < 500 << 20,
         "{}",
         server.peak_memory()
     );
