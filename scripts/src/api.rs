@@ -1,5 +1,7 @@
 //! The JSON of the API, as far as a producer and a verifier need it.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -74,6 +76,16 @@ pub struct Account {
     pub duplicate_dropped: u64,
     /// Those of the dropped whose payload differs from the stored one.
     pub conflicts: u64,
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { received, unique_processed, duplicate_dropped, conflicts } = self;
+        write!(
+            out,
+            "{received} received, {unique_processed} unique, {duplicate_dropped} duplicates, {conflicts} conflicts"
+        )
+    }
 }
 
 /// The account of one topic.

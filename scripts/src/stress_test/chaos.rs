@@ -10,6 +10,7 @@ use indicatif::ProgressBar;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use sekali_scripts::client::Client;
 use sekali_scripts::interrupt::Interrupt;
+use sekali_scripts::retry::{self, Patience};
 use tempfile::NamedTempFile;
 
 use crate::ledger::Wrong;
@@ -23,6 +24,10 @@ const RESTART: Duration = Duration::from_secs(60);
 
 /// How long the server may take to end when it is asked to.
 const FAREWELL: Duration = Duration::from_secs(15);
+
+/// How long the last of a killed group may take to go: if nobody takes note of its end, as in some containers, it never
+/// does, though it is dead.
+const BURIAL: Duration = Duration::from_secs(2);
 
 /// How often a condition of another process is looked at, for nothing tells of it.
 const LOOK: Duration = Duration::from_millis(20);
@@ -61,7 +66,7 @@ impl Server {
     /// Kills the server at random moments, every `mean` on average, until the time is up or Ctrl-C; then it serves.
     pub async fn torment(
         &mut self,
-        client: &Client,
+        (client, patience): (&Client, Patience),
         mean: Duration,
         until: Instant,
         (interrupt, bar): (&Interrupt, &ProgressBar),
@@ -84,7 +89,8 @@ impl Server {
             bar.set_message(format!("killed {} times", kills.count));
             self.spawn()?;
             self.wait(client, RESTART).await?;
-            check_balance(&client.stats().await?, &mut kills.unbalanced);
+            let stats = retry::persist(patience, |_| {}, || client.stats()).await?;
+            check_balance(&stats, &mut kills.unbalanced);
         }
     }
 
@@ -98,8 +104,8 @@ impl Server {
         self.kill().await
     }
 
-    /// In a process group of its own, for what serves may be a child of the command; and as the command, not as a
-    /// child of sh, because a killed grandchild holds its port until somebody else takes note of its end.
+    /// In a process group of its own, for what serves may be a child of the command; and in place of sh, so that the
+    /// command itself is the child whose end is waited for.
     fn spawn(&mut self) -> Result<()> {
         let process = Command::new("sh")
             .args(["-c", &format!("exec {}", self.command)])
@@ -126,8 +132,9 @@ impl Server {
 
     async fn kill(&mut self) -> Result<()> {
         self.signal(Signal::KILL);
-        // Until the last of the group is gone, its port is taken.
-        while self.is_alive() {
+        // Until the last of the group is gone, its port may be taken.
+        let killed = Instant::now();
+        while self.is_alive() && killed.elapsed() < BURIAL {
             tokio::time::sleep(LOOK).await;
         }
         self.process = None;

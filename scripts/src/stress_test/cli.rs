@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use sekali_scripts::arguments;
 
 /// Publishes events under load, duplicates among them, and then proves that each was stored exactly once.
 ///
@@ -35,12 +36,12 @@ pub struct Cli {
     pub read_token: Option<String>,
 
     /// How long the service may be silent before a request counts as lost
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration,
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = arguments::span,
         help_heading = "Service")]
     pub timeout: Duration,
 
     /// How long to try a request that fails by connection errors, 429 or 5xx
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration,
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = arguments::span,
         help_heading = "Service")]
     pub give_up_after: Duration,
 
@@ -50,7 +51,7 @@ pub struct Cli {
     pub events: Option<u32>,
 
     /// The share of all deliveries that are duplicates [default: 0.3]
-    #[arg(short, long, value_name = "SHARE", value_parser = share, help_heading = "Load")]
+    #[arg(short, long, value_name = "SHARE", value_parser = arguments::share, help_heading = "Load")]
     pub duplicates: Option<f64>,
 
     /// The share of the duplicates that carry another payload
@@ -73,7 +74,7 @@ pub struct Cli {
     pub topics: u32,
 
     /// Deliveries a second; without it, as many as the service takes
-    #[arg(short, long, value_name = "RATE", value_parser = rate, help_heading = "Load")]
+    #[arg(short, long, value_name = "RATE", value_parser = arguments::rate, help_heading = "Load")]
     pub rate: Option<f64>,
 
     /// What event_ids look like
@@ -93,13 +94,13 @@ pub struct Cli {
     pub server: Option<String>,
 
     /// How long to go on, with as many events as that takes
-    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration,
-        help_heading = "Chaos")]
+    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = arguments::span,
+        requires = "chaos", help_heading = "Chaos")]
     pub duration: Duration,
 
     /// How long the server lives, on average
-    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = humantime::parse_duration,
-        help_heading = "Chaos")]
+    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = arguments::span,
+        requires = "chaos", help_heading = "Chaos")]
     pub kill_every: Duration,
 
     /// Print the result as one JSON object, and no progress
@@ -150,7 +151,7 @@ Exit codes:
   1    something was not: the report names the first events that are wrong
   2    this is not how the stress test is used
   3    it could not be carried out: the service was not reached, or refused
-  130  ended by Ctrl-C, which stops the load and verifies what was sent until then";
+  130, 143  ended by Ctrl-C or SIGTERM, which stops the load and verifies what was sent until then";
 
 /// What is sent.
 #[derive(Clone, Copy, Debug)]
@@ -180,23 +181,9 @@ impl Cli {
     }
 }
 
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if (0.0..=0.99).contains(&share) => Ok(share),
-        _ => Err("this share is a number from 0 to 0.99, such as 0.3".into()),
-    }
-}
-
 fn share_or_all(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err("a share is a number from 0 to 1, such as 0.01".into()),
-    }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if rate > 0.0 && rate <= 10_000_000.0 => Ok(rate),
-        _ => Err("a rate is a positive number of deliveries a second".into()),
     }
 }

@@ -1,9 +1,10 @@
 //! What was sent, and what was answered: the account that the service's own has to agree with.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use sekali_scripts::api::{EventStatus, Published};
+use sekali_scripts::api::{EventResult, EventStatus, Published};
 use sekali_scripts::client::Failure;
 
 use crate::workload::Workload;
@@ -18,11 +19,11 @@ pub struct Ledger {
     /// The `seq` of each event that an answer gave; 0 before.
     pub seqs: Vec<u64>,
     /// The highest of them.
-    pub highest_seq: u64,
+    highest_seq: u64,
+    /// What that was when each event was first sent: whatever is stored later comes behind it. `None` before.
+    pub floors: Vec<Option<u64>>,
     /// Answers that contradict what was sent, or each other.
     pub wrong_answers: Wrong,
-    /// Events that were stored behind one that had been acknowledged before they were sent.
-    pub behind: Wrong,
     /// What the requests took and how they failed.
     pub requests: Requests,
 }
@@ -33,7 +34,7 @@ pub struct Outcome {
     /// What was answered at last, if it was.
     pub answer: Option<EventStatus>,
     /// How many attempts before may have been carried out, for their answers were lost.
-    pub lost: u8,
+    pub lost: u32,
 }
 
 /// Requests, as their senders saw them.
@@ -76,8 +77,8 @@ impl Ledger {
             outcomes: Vec::new(),
             seqs: Vec::new(),
             highest_seq: 0,
+            floors: Vec::new(),
             wrong_answers: Wrong::default(),
-            behind: Wrong::default(),
             requests: Requests {
                 answered: 0,
                 latencies: Histogram::new(3)?,
@@ -93,10 +94,18 @@ impl Ledger {
     pub fn extend(&mut self, workload: &Workload) {
         self.outcomes.resize(workload.deliveries.len(), Outcome::default());
         self.seqs.resize(workload.events as usize, 0);
+        self.floors.resize(workload.events as usize, None);
     }
 
-    /// An attempt to send `deliveries` (their places in the workload) failed.
-    pub fn failed(&mut self, deliveries: std::ops::Range<usize>, failure: &Failure) {
+    /// `deliveries` (their places in the workload) are on their way.
+    pub fn sent(&mut self, workload: &Workload, deliveries: Range<usize>) {
+        for delivery in &workload.deliveries[deliveries] {
+            self.floors[delivery.event as usize].get_or_insert(self.highest_seq);
+        }
+    }
+
+    /// An attempt to send `deliveries` failed.
+    pub fn failed(&mut self, deliveries: Range<usize>, failure: &Failure) {
         let counter = match failure {
             _ if failure.may_be_done() => &mut self.requests.lost,
             Failure::Unreachable(_) => &mut self.requests.unreachable,
@@ -110,13 +119,12 @@ impl Ledger {
         }
     }
 
-    /// `deliveries` were answered by a request that was due at `due`; the attempt that was answered was sent when
-    /// `floor` was the highest `seq` known.
+    /// `deliveries` were answered by a request that was due at `due`.
     pub fn answered(
         &mut self,
         workload: &Workload,
-        deliveries: std::ops::Range<usize>,
-        (due, floor): (Instant, u64),
+        deliveries: Range<usize>,
+        due: Instant,
         published: &Published,
     ) {
         self.requests.answered += 1;
@@ -142,13 +150,17 @@ impl Ledger {
                 )
             });
         }
-        for (at, result) in deliveries.zip(&published.results) {
+        for ((index, at), result) in deliveries.enumerate().zip(&published.results) {
             let number = workload.deliveries[at].event;
             let event = workload.event(workload.deliveries[at]);
-            if (&event.topic, &event.event_id) != (&result.topic, &result.event_id) {
-                let sent = format!("{}/{}", event.topic, event.event_id);
-                self.wrong_answers
-                    .add(|| format!("{sent} was answered as {}/{}", result.topic, result.event_id));
+            if (&event.topic, &event.event_id, index) != (&result.topic, &result.event_id, result.index) {
+                let EventResult { topic, event_id, index: other, .. } = result;
+                self.wrong_answers.add(|| {
+                    format!(
+                        "{}/{}, at {index} in its request, was answered as {topic}/{event_id} at {other}",
+                        event.topic, event.event_id
+                    )
+                });
                 continue;
             }
             self.outcomes[at].answer = Some(result.status);
@@ -165,16 +177,6 @@ impl Ledger {
                 self.wrong_answers.add(name);
             }
             *known = result.seq;
-            if result.status == EventStatus::Stored && result.seq <= floor {
-                let example = || {
-                    format!(
-                        "{} was stored as seq {} when {floor} was known",
-                        workload.name(number),
-                        result.seq
-                    )
-                };
-                self.behind.add(example);
-            }
             self.highest_seq = self.highest_seq.max(result.seq);
         }
     }

@@ -72,18 +72,19 @@ pub async fn run(load: Load, workload: Workload, ledger: Ledger) -> Result<(Work
 /// One client: sends a request at a time, until there is nothing left to send.
 async fn publish(shared: Rc<Shared>) -> Result<()> {
     while let Some((deliveries, due)) = shared.take() {
-        if due > Instant::now() {
-            tokio::time::sleep_until(due.into()).await;
+        if !shared.wait_for(due).await {
+            return Ok(());
         }
         let body = {
-            let State { workload, .. } = &*shared.state.borrow();
+            let State { workload, ledger, .. } = &mut *shared.state.borrow_mut();
+            ledger.sent(workload, deliveries.clone());
             workload.body(&workload.deliveries[deliveries.clone()])
         };
         let due = if shared.load.rate.is_some() { due } else { Instant::now() };
-        let (published, floor) = shared.send(deliveries.clone(), body).await?;
+        let published = shared.send(deliveries.clone(), body).await?;
         let State { workload, ledger, .. } = &mut *shared.state.borrow_mut();
         shared.load.bar.inc(deliveries.len() as u64);
-        ledger.answered(workload, deliveries, (due, floor), &published);
+        ledger.answered(workload, deliveries, due, &published);
     }
     Ok(())
 }
@@ -111,13 +112,25 @@ impl Shared {
         Some((start..end, self.began + due))
     }
 
+    /// Waits for its time; false when the load ends before.
+    async fn wait_for(&self, due: Instant) -> bool {
+        if due <= Instant::now() {
+            return true;
+        }
+        let end = self.load.until.filter(|until| *until < due);
+        tokio::select! {
+            () = tokio::time::sleep_until(end.unwrap_or(due).into()) => end.is_none(),
+            () = self.load.interrupt.requested() => false,
+        }
+    }
+
     fn extend(&self) {
         let State { workload, ledger, .. } = &mut *self.state.borrow_mut();
         ledger.extend(workload);
     }
 
-    /// Sends a request until it is answered; also says the highest `seq` known when the answered attempt was sent.
-    async fn send(&self, deliveries: Range<usize>, body: Vec<u8>) -> Result<(Published, u64), Failure> {
+    /// Sends a request until it is answered.
+    async fn send(&self, deliveries: Range<usize>, body: Vec<u8>) -> Result<Published, Failure> {
         let how = Publication {
             content_type: "application/json",
             is_gzip: false,
@@ -125,9 +138,8 @@ impl Shared {
         };
         let mut retries = Retries::new(self.load.patience);
         loop {
-            let floor = self.state.borrow().ledger.highest_seq;
             let failure = match self.load.client.publish(how, body.clone()).await {
-                Ok(published) => return Ok((published, floor)),
+                Ok(published) => return Ok(published),
                 Err(failure) => failure,
             };
             let pause = retries.pause_after(&failure);

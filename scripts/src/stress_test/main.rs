@@ -13,13 +13,13 @@ mod workload;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use clap::Parser;
 use indicatif::HumanCount;
-use sekali_scripts::client::Client;
+use sekali_scripts::client::{Client, Failure};
 use sekali_scripts::interrupt::Interrupt;
 use sekali_scripts::retry::Patience;
-use sekali_scripts::terminal::{self, View, complain};
+use sekali_scripts::terminal::{self, View, complain, count};
 use tokio::task::LocalSet;
 
 use crate::chaos::{Kills, Server};
@@ -74,11 +74,16 @@ async fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8> {
     let mut server = match &cli.server {
         Some(command) => {
             view.note(format_args!("starting the server: {command}"));
-            Some(Server::start(command, &reader).await?)
+            tokio::select! {
+                server = Server::start(command, &reader) => Some(server?),
+                () = interrupt.requested() => return Ok(interrupt.exit_code().unwrap_or(IMPOSSIBLE)),
+            }
         }
         None => None,
     };
-    let before = reader.stats().await.context("the account of the service cannot be read")?;
+    let patience = Patience { longest_pause: LONGEST_PAUSE, give_up_after: Some(cli.give_up_after) };
+    // Nobody waits for a service that is not there; one that went away is another matter.
+    let before = reader.stats().await.map_err(unreadable)?;
     announce(cli, size, seed, &workload, view);
 
     let area = view.area();
@@ -98,7 +103,7 @@ async fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8> {
         clients: cli.clients,
         batch: size.batch,
         rate: cli.rate,
-        patience: Patience { longest_pause: LONGEST_PAUSE, give_up_after: Some(cli.give_up_after) },
+        patience,
         until,
         interrupt: interrupt.clone(),
         bar: bar.clone(),
@@ -106,7 +111,7 @@ async fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8> {
     let torment = async {
         match (&mut server, until) {
             (Some(server), Some(until)) => {
-                server.torment(&reader, cli.kill_every, until, (interrupt, &bar)).await.map(Some)
+                server.torment((&reader, patience), cli.kill_every, until, (interrupt, &bar)).await.map(Some)
             }
             _ => Ok(None),
         }
@@ -114,10 +119,10 @@ async fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8> {
     let ((workload, ledger), kills) = tokio::try_join!(load::run(load, workload, Ledger::new()?), torment)?;
     bar.finish_and_clear();
 
-    let after = reader.stats().await.context("the account of the service cannot be read")?;
+    ensure_something_happened(&ledger, kills.as_ref(), interrupt)?;
     let template = "reading back {bar:30.cyan/dim} {human_pos}/{human_len} {rate}";
     let bar = terminal::bar(&area, Some(workload.events.into()), template);
-    let mut verdict = verify::verify(&workload, &ledger, (&before, &after), &reader, &bar).await?;
+    let mut verdict = verify::verify(&workload, &ledger, &before, (&reader, patience), &bar).await?;
     bar.finish_and_clear();
     if let Some(server) = &mut server {
         server.stop().await?;
@@ -128,7 +133,7 @@ async fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8> {
         cli,
         size,
         seed,
-        service: &after,
+        is_interrupted: interrupt.exit_code().is_some(),
         workload: &workload,
         ledger: &ledger,
         kills: kills.as_ref(),
@@ -154,13 +159,31 @@ fn announce(cli: &Cli, size: cli::Size, seed: u64, workload: &Workload, view: Vi
             HumanCount(workload.deliveries.len() as u64 - u64::from(workload.events))
         ),
     };
-    view.note(format_args!("{what}, by {} clients, {} a request, to {}", cli.clients, size.batch, cli.url));
-    view.note(format_args!("in {} topics stress-{}-*, seed {seed}", cli.topics, workload.run));
+    let clients = count(cli.clients.into(), "client");
+    view.note(format_args!("{what}, by {clients}, {} a request, to {}", size.batch, cli.url));
+    let topics = count(cli.topics.into(), "topic");
+    view.note(format_args!("in {topics} stress-{}-*, seed {seed}", workload.run));
+}
+
+/// A test without a delivery, or without a kill that was asked for, proves nothing.
+fn ensure_something_happened(ledger: &Ledger, kills: Option<&Kills>, interrupt: &Interrupt) -> Result<()> {
+    ensure!(ledger.requests.answered > 0, "nothing was delivered, so nothing is proven");
+    let is_short = interrupt.exit_code().is_none() && kills.is_some_and(|kills| kills.count == 0);
+    ensure!(!is_short, "the server was never killed, so nothing is proven: give more time by --for");
+    Ok(())
+}
+
+/// Why the test cannot begin.
+fn unreadable(failure: Failure) -> anyhow::Error {
+    let is_denied =
+        matches!(&failure, Failure::Refused(refusal) if matches!(refusal.status.as_u16(), 401 | 403));
+    let hint = if is_denied { "; --read-token says what it asks of readers" } else { "" };
+    anyhow::Error::new(failure).context(format!("the account of the service cannot be read{hint}"))
 }
 
 fn note_kills(verdict: &mut Verdict, kills: Option<&Kills>) {
     if let Some(kills) = kills {
-        let found = format!("{} kills", HumanCount(kills.count));
+        let found = count(kills.count, "kill");
         verdict.checks.push(Check::new(
             "the account balances after each restart",
             found,

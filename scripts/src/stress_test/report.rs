@@ -2,7 +2,6 @@
 
 use console::style;
 use indicatif::HumanCount;
-use sekali_scripts::api::Stats;
 use sekali_scripts::terminal::count;
 use serde_json::{Value, json};
 
@@ -24,7 +23,8 @@ pub struct Report<'a> {
     pub cli: &'a Cli,
     pub size: Size,
     pub seed: u64,
-    pub service: &'a Stats,
+    /// Whether it was ended early, by a signal.
+    pub is_interrupted: bool,
     pub workload: &'a Workload,
     pub ledger: &'a Ledger,
     pub kills: Option<&'a Kills>,
@@ -76,6 +76,10 @@ impl Report<'_> {
     fn conclusion(&self) -> String {
         let checks = &self.verdict.checks;
         match checks.iter().filter(|check| !check.wrong.is_empty()).count() {
+            0 if self.is_interrupted => {
+                let text = "interrupted: of what was sent until then, every event is stored exactly once";
+                style(text).green().bold().to_string()
+            }
             0 => style("passed: every event is stored exactly once").green().bold().to_string(),
             failed => style(format!("FAILED: {failed} of {} checks", checks.len())).red().bold().to_string(),
         }
@@ -90,8 +94,9 @@ impl Report<'_> {
         let check = |check: &Check| json!({"name": check.name, "passed": check.wrong.is_empty(), "found": check.found, "wrong": check.wrong});
         json!({
             "passed": self.is_passed(),
+            "interrupted": self.is_interrupted,
             "url": self.cli.url,
-            "version": self.service.version,
+            "version": self.verdict.after.version,
             "run": self.workload.run,
             "seed": self.seed,
             "events": self.workload.events,

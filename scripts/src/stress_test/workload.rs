@@ -44,7 +44,7 @@ pub struct Event {
     pub topic: String,
     pub event_id: String,
     pub timestamp: String,
-    pub source: &'static str,
+    pub source: String,
     pub payload: Payload,
 }
 
@@ -96,12 +96,15 @@ impl Workload {
         (0..self.topics).map(|topic| self.topic(topic))
     }
 
-    /// Whether a topic is one of this run's.
-    pub fn is_own(&self, topic: &str) -> bool {
-        topic
-            .strip_prefix("stress-")
-            .and_then(|rest| rest.strip_prefix(&self.run))
-            .is_some_and(|rest| rest.starts_with('-'))
+    /// The number of a topic in the order of [`Self::topics`], if it is one of this run's.
+    pub fn number_of(&self, topic: &str) -> Option<usize> {
+        let number = topic.rsplit('-').next()?.parse().ok()?;
+        (number < self.topics && self.topic(number) == topic).then_some(number as usize)
+    }
+
+    /// The source of all events of this run, which tells them also where they should not be.
+    pub fn source(&self) -> String {
+        format!("stress-{}", self.run)
     }
 
     /// The number of an event's topic, in the order of [`Self::topics`].
@@ -130,7 +133,7 @@ impl Workload {
             topic: self.topic(event % self.topics),
             event_id,
             timestamp: timestamp.to_rfc3339_opts(SecondsFormat::Millis, true),
-            source: "stress-test",
+            source: self.source(),
             payload: Payload {
                 event,
                 is_altered,

@@ -1,7 +1,7 @@
-//! A test double of the service: all of it in memory, and broken in one way, now and then.
+//! A test double of the service: all of it in memory, and broken in one way, now and then. It may also lose answers, as
+//! networks do, which is no fault.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -24,6 +24,8 @@ pub enum Fault {
     Forget,
     /// An event is stored twice.
     Double,
+    /// An event is stored a second time, in another topic.
+    StoreElsewhere,
     /// An event is counted twice.
     DoubleCount,
     /// A duplicate is stored as a new event.
@@ -47,10 +49,11 @@ pub enum Fault {
 }
 
 /// Every fault there is.
-pub const FAULTS: [Fault; 13] = [
+pub const FAULTS: [Fault; 14] = [
     Fault::Drop,
     Fault::Forget,
     Fault::Double,
+    Fault::StoreElsewhere,
     Fault::DoubleCount,
     Fault::StoreDuplicate,
     Fault::MissDuplicate,
@@ -72,6 +75,8 @@ pub struct Once {
 
 struct State {
     once: Once,
+    loses_answers: bool,
+    requests: u64,
     chances: u64,
     next_seq: u64,
     /// A number that was left out, to be given later.
@@ -83,9 +88,11 @@ struct State {
 }
 
 /// Serves until the test ends; returns the address.
-pub fn start(fault: Fault, every: u64) -> String {
+pub fn start(fault: Fault, every: u64, loses_answers: bool) -> String {
     let state = State {
         once: Once { fault, every },
+        loses_answers,
+        requests: 0,
         chances: 0,
         next_seq: 0,
         spare_seq: None,
@@ -117,10 +124,11 @@ fn serve(state: Arc<Mutex<State>>) -> String {
     url
 }
 
+/// An error closes the connection, without an answer.
 async fn answer(
     state: Arc<Mutex<State>>,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Full<Bytes>>, &'static str> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let mut state = state.lock().unwrap();
@@ -130,10 +138,18 @@ async fn answer(
         "/events" => state.read(),
         _ => "{}".into(),
     };
+    if path == "/publish" && state.loses_answer() {
+        return Err("the answer is lost");
+    }
     Ok(Response::new(text.into()))
 }
 
 impl State {
+    fn loses_answer(&mut self) -> bool {
+        self.requests += 1;
+        self.loses_answers && self.requests.is_multiple_of(20)
+    }
+
     fn strikes(&mut self, fault: Fault) -> bool {
         if self.once.fault != fault {
             return false;
@@ -220,9 +236,14 @@ impl State {
         }
         self.by_key.insert(key, self.events.len());
         self.events.push(event.clone());
-        if self.strikes(Fault::Double) {
+        let is_elsewhere = self.strikes(Fault::StoreElsewhere);
+        if is_elsewhere || self.strikes(Fault::Double) {
             self.next_seq += 1;
             event["seq"] = self.next_seq.into();
+            if is_elsewhere {
+                event["topic"] = "elsewhere".into();
+                self.topics.insert("elsewhere".into(), [1, 1, 0, 0]);
+            }
             self.events.push(event);
         }
         answer

@@ -52,12 +52,12 @@ fn batches_ordered_ids_and_a_rate_pass_and_the_report_is_json() {
 
 #[test]
 fn each_fault_that_strikes_once_in_ten_thousand_is_found() {
-    for fault in FAULTS {
-        let url = double::start(fault, if fault == Fault::MissConflict { 50 } else { 10_000 });
+    for (fault, loses_answers) in FAULTS.into_iter().flat_map(|fault| [(fault, false), (fault, true)]) {
+        let url = double::start(fault, if fault == Fault::MissConflict { 50 } else { 10_000 }, loses_answers);
         // Few clients, for what is on its way at the same time has no order.
         let arguments = ["--events", "20000", "--duplicates", "0.4", "--batch", "100", "--clients", "8"];
         let ended = run(&mut stress_test(&[arguments.as_slice(), &["--json", "--url", &url]].concat()));
-        assert_eq!(ended.code, Some(1), "{fault:?} was not found: {ended:?}");
+        assert_eq!(ended.code, Some(1), "{fault:?} was not found ({loses_answers}): {ended:?}");
         let report = ended.json();
         assert!(!failed(&report).is_empty());
         // What is wrong is named.
@@ -75,9 +75,12 @@ fn each_fault_that_strikes_once_in_ten_thousand_is_found() {
 
 #[test]
 fn a_double_without_a_fault_passes() {
-    let url = double::start(Fault::None, 1);
-    let ended = run(&mut stress_test(&["--events", "20000", "--batch", "100", "--url", &url]));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for loses_answers in [false, true] {
+        let url = double::start(Fault::None, 1, loses_answers);
+        let ended = run(&mut stress_test(&["--events", "20000", "--batch", "100", "--url", &url]));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(ended.stdout.contains("for answers were lost"), loses_answers, "{}", ended.stdout);
+    }
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn an_interrupted_test_verifies_what_was_sent() {
     let ended = wait(process);
     assert_eq!(ended.code, Some(130), "{ended:?}");
     let report = ended.json();
-    assert_eq!(report["passed"], true, "{report}");
+    assert_eq!((&report["passed"], &report["interrupted"]), (&json!(true), &json!(true)), "{report}");
     let deliveries = report["deliveries"].as_u64().unwrap();
     assert!((500..10_000).contains(&deliveries), "{deliveries}");
     assert_eq!(server.stats()["received"], deliveries);
@@ -166,10 +169,19 @@ fn a_test_that_cannot_be_carried_out_says_why() {
     assert_eq!(ended.code, Some(3));
     assert!(ended.stderr.contains("ended before it served"), "{}", ended.stderr);
 
+    let (state, address) = (tempfile::tempdir().unwrap(), server::free_port());
+    let (url, command) = (format!("http://{address}"), command_line(address, state.path()));
+    let chaos = ["--chaos", "--for", "1s", "--kill-every", "1000s", "--url", &url, "--server", &command];
+    let ended = run(&mut stress_test(&chaos));
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.stderr.contains("never killed, so nothing is proven"), "{}", ended.stderr);
+
     let server = Server::start();
     let ended = run(&mut stress_test(&["--chaos", "--server", "false", "--url", &server.url("")]));
     assert_eq!(ended.code, Some(3));
     assert!(ended.stderr.contains("something serves at this address already"), "{}", ended.stderr);
 
-    assert_eq!(run(&mut stress_test(&["--duplicates", "1.5"])).code, Some(2));
+    for arguments in [["--duplicates", "1.5"], ["--kill-every", "1s"], ["--for", "1s"], ["--rate", "0"]] {
+        assert_eq!(run(&mut stress_test(&arguments)).code, Some(2), "{arguments:?}");
+    }
 }

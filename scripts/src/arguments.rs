@@ -1,0 +1,31 @@
+//! Values of arguments that both programs take.
+
+use std::time::Duration;
+
+/// Longer than anybody waits, and short enough to add to any time.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A span of time from a nanosecond to a year, such as `90s` or `10m`.
+pub fn span(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(span) if (Duration::from_nanos(1)..=YEAR).contains(&span) => Ok(span),
+        Ok(_) => Err("this must be more than nothing, and at most a year".into()),
+        Err(error) => Err(format!("{error}; a time is a number and a unit, such as 500ms, 90s or 10m")),
+    }
+}
+
+/// A share of things that leaves some of the others.
+pub fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=0.99).contains(&share) => Ok(share),
+        _ => Err("this share is a number from 0 to 0.99, such as 0.3".into()),
+    }
+}
+
+/// How many things a second.
+pub fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.01..=1e7).contains(&rate) => Ok(rate),
+        _ => Err("a rate is a number from 0.01 to 10,000,000 a second".into()),
+    }
+}
