@@ -135,7 +135,8 @@ impl Client {
 async fn send(request: RequestBuilder) -> Result<Response, Failure> {
     let response = request.send().await.map_err(|error| {
         if error.is_connect() {
-            Failure::Unreachable(cause(&error))
+            let address = error.url().map(|url| url.authority().to_owned()).unwrap_or_default();
+            Failure::Unreachable(format!("{address}: {}", cause(&error)))
         } else {
             Failure::AnswerLost(cause(&error))
         }
@@ -208,7 +209,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(cause) => write!(out, "the service cannot be reached: {cause}"),
+            Self::Unreachable(cause) => write!(out, "the service cannot be reached at {cause}"),
             Self::AnswerLost(cause) => write!(out, "the answer was lost: {cause}"),
             Self::Refused(refusal) => refusal.fmt(out),
             Self::Foreign(cause) => write!(out, "this does not answer like Sekali: {cause}"),
@@ -223,6 +224,9 @@ impl fmt::Display for Refusal {
         write!(out, "the service answered {}", self.status)?;
         if !self.problem.detail.is_empty() {
             write!(out, ": {}", self.problem.detail)?;
+        }
+        if self.status == StatusCode::NOT_FOUND {
+            write!(out, " (is this the base address of the service?)")?;
         }
         Ok(())
     }

@@ -177,7 +177,7 @@ impl Batcher {
         let source = self.source.clone().or(name).unwrap_or_default();
         match piece.text {
             Text::TooLong { beginning, bytes } => {
-                let reason = format!("is too long: it has {bytes} bytes");
+                let reason = format!("is too long: it has {bytes} bytes, of which this is the beginning");
                 self.batch.add_unusable(Place::new(origin, piece.start), reason, &beginning);
                 self.batch.reach(origin, piece.end);
             }

@@ -1,10 +1,10 @@
 //! How far each file was acknowledged, in a file of its own, so that a restart need not send everything again.
 //! Losing it costs only that: what is sent again is dropped as a duplicate.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use sekali_scripts::client::{Client, Failure};
 use sekali_scripts::retry::{self, Patience};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ struct State {
     files: Vec<FileState>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 struct FileState {
     path: PathBuf,
     /// Its [`Identity`], in hexadecimal digits.
@@ -73,24 +73,26 @@ impl FileState {
 }
 
 impl Checkpoint {
-    /// Reads the file, if it is there. What it says of another target is put aside.
+    /// Reads the file, if it is there. One that was written for another target is an error: it still serves that.
     pub fn load(path: &Path, target: String) -> Result<Self> {
-        let mut state = match std::fs::read(path) {
-            // What a loss of power may leave behind.
-            Ok(text) if text.is_empty() => State { target: target.clone(), files: vec![] },
-            Ok(text) => serde_json::from_slice(&text).with_context(|| {
-                format!("{} is no checkpoint: remove it, or name another file", path.display())
-            })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                State { target: target.clone(), files: vec![] }
+        let name = path.display();
+        let state = match std::fs::read(path) {
+            Ok(text) if !text.is_empty() => serde_json::from_slice(&text)
+                .with_context(|| format!("{name} is no checkpoint: remove it, or name another file"))?,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("{name} cannot be read"));
             }
-            Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+            // Not there, or empty, as a loss of power may leave it behind.
+            _ => State { target: target.clone(), files: vec![] },
         };
-        if state.target != target {
-            state = State { target, files: vec![] };
-        }
+        ensure!(
+            state.target == target,
+            "{name} is the checkpoint of {}, and this is {target}: name another file, or remove it to start from \
+             the beginning",
+            state.target
+        );
         let checkpoint = Self { path: path.into(), state };
-        checkpoint.save().with_context(|| format!("{} cannot be written", path.display()))?;
+        checkpoint.save().with_context(|| format!("{name} cannot be written"))?;
         Ok(checkpoint)
     }
 
@@ -175,12 +177,9 @@ impl Checkpoint {
 
     /// Forgets files that have ended, but for the last one of a path: what comes after it is found by its birth.
     fn forget_ended(&mut self) {
-        let files = &self.state.files;
+        let files = self.state.files.clone();
         let newest = |path: &Path| files.iter().filter(|file| file.path == path).map(|file| file.born).max();
-        let is_needed = |file: &FileState| !file.has_ended || newest(&file.path) == Some(file.born);
-        let needed: Vec<_> = files.iter().map(is_needed).collect();
-        let mut needed = needed.into_iter();
-        self.state.files.retain(|_| needed.next().unwrap_or(true));
+        self.state.files.retain(|file| !file.has_ended || newest(&file.path) == Some(file.born));
     }
 
     /// Writes the file: whole or not at all.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
+use sekali_scripts::arguments;
 
 /// Ships events to Sekali, at least once, and is safe to run twice.
 ///
@@ -45,7 +46,7 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t, help_heading = "Lines")]
     pub id: IdFrom,
 
-    /// What tells standard input, or a pipe, from others in event_ids
+    /// What tells standard input, or a pipe, from others in event_ids; of several pipes, the second is NAME-2
     #[arg(long, default_value = "stdin", help_heading = "Lines")]
     pub name: String,
 
@@ -66,7 +67,13 @@ pub struct Cli {
     pub skip_invalid: bool,
 
     /// Where --skip-invalid writes them, one JSON object a line
-    #[arg(long, value_name = "FILE", default_value = "rejects.ndjson", help_heading = "Delivery")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "rejects.ndjson",
+        requires = "skip_invalid",
+        help_heading = "Delivery"
+    )]
     pub rejects: PathBuf,
 
     /// The most events of a batch
@@ -89,7 +96,7 @@ pub struct Cli {
 
     /// How long to try a batch that fails by connection errors, 429 or 5xx [default: 5m; never give up with --follow
     /// and --demo]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Delivery")]
+    #[arg(long, value_name = "TIME", value_parser = arguments::span, help_heading = "Delivery")]
     pub give_up_after: Option<Duration>,
 
     #[command(flatten)]
@@ -113,7 +120,7 @@ pub struct Service {
     pub token: Option<String>,
 
     /// How long the service may be silent before a request counts as lost
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = arguments::span)]
     pub timeout: Duration,
 }
 
@@ -125,21 +132,28 @@ pub struct Demo {
     #[arg(long, conflicts_with_all = ["files", "topic", "follow", "checkpoint", "format"])]
     pub demo: bool,
 
-    /// New events a second
-    #[arg(long, value_name = "EVENTS", default_value_t = 50.0, value_parser = rate, requires = "demo")]
-    pub rate: f64,
+    /// New events a second [default: 50]
+    #[arg(long, value_name = "EVENTS", value_parser = arguments::rate)]
+    pub rate: Option<f64>,
 
-    /// The share of events that are delivered once more
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = share, requires = "demo")]
-    pub duplicates: f64,
+    /// The share of events that are delivered once more [default: 0.2]
+    #[arg(long, value_name = "SHARE", value_parser = arguments::share)]
+    pub duplicates: Option<f64>,
 
-    /// The share of deliveries that others overtake
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share, requires = "demo")]
-    pub reorder: f64,
+    /// The share of deliveries that others overtake [default: 0.1]
+    #[arg(long, value_name = "SHARE", value_parser = arguments::share)]
+    pub reorder: Option<f64>,
 
     /// End after this time
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, requires = "demo")]
+    #[arg(long = "for", value_name = "TIME", value_parser = arguments::span)]
     pub duration: Option<Duration>,
+}
+
+impl Demo {
+    /// Whether somebody said how it goes.
+    fn is_tuned(&self) -> bool {
+        self.rate.or(self.duplicates).or(self.reorder).is_some() || self.duration.is_some()
+    }
 }
 
 /// What a line is.
@@ -179,7 +193,8 @@ Examples:
 
 Ids:
   By default an event_id is made of the identity of the file (its inode and time of birth: renaming it changes
-  nothing, a copy is another file), the offset of the line and a hash of it. Standard input has no identity: offset
+  nothing, a copy is another file), the offset of the line and a hash of it: after a file was written anew, a line that
+  stands where the same line stood counts as sent. Standard input has no identity: offset
   and content alone tell its lines apart, so give different streams of one topic different --name. With --id content
   a line is the same event wherever it stands, also in a copy, and the same line twice is one event.
 
@@ -209,6 +224,14 @@ impl Cli {
         if self.demo.demo {
             return None;
         }
+        if self.demo.is_tuned() {
+            return Some(
+                "--rate, --duplicates, --reorder and --for say how --demo goes: add it, or leave them",
+            );
+        }
+        if self.topic.as_deref().is_some_and(|topic| !is_topic(topic)) {
+            return Some("a topic has 1 to 255 bytes, no control characters, and not only white space");
+        }
         if self.topic.is_none() && self.format() != Format::Events {
             return Some("which topic? Give --topic NAME, or --format events for lines that name theirs");
         }
@@ -217,7 +240,11 @@ impl Cli {
                 "--id-field, --time-field and --payload are for --format json: events have these fields",
             );
         }
-        if self.follow && self.files.len() > 1 && self.files.iter().any(|file| file.as_os_str() == "-") {
+        let stdins = self.files.iter().filter(|file| file.as_os_str() == "-").count();
+        if stdins > 1 {
+            return Some("standard input can be read once: name - once");
+        }
+        if self.follow && stdins == 1 && self.files.len() > 1 {
             return Some("--follow is for files: standard input, which ends, can only be read alone");
         }
         None
@@ -230,16 +257,7 @@ impl Cli {
     }
 }
 
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
-        _ => Err("a share is a number from 0 to below 1, such as 0.2".into()),
-    }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if rate > 0.0 && rate <= 1_000_000.0 => Ok(rate),
-        _ => Err("a rate is a positive number of events a second".into()),
-    }
+/// The rule of the API, so that a wrong topic is not found with the first event.
+fn is_topic(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && !text.trim().is_empty() && !text.chars().any(char::is_control)
 }

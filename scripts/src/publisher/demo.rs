@@ -27,8 +27,8 @@ const AT_ONCE: u64 = 20_000;
 /// Starts the thread that simulates, in place of one that reads: events come as lines.
 pub fn simulate(demo: &Demo) -> Pieces {
     let (sender, pieces) = mpsc::channel(2);
-    let (rate, duration) = (demo.rate, demo.duration);
-    let mut world = World::new(demo.duplicates, demo.reorder);
+    let (rate, duration) = (demo.rate.unwrap_or(50.0), demo.duration);
+    let mut world = World::new(demo.duplicates.unwrap_or(0.2), demo.reorder.unwrap_or(0.1));
     let origin = Arc::new(Origin::stream(Path::new("demo"), "demo"));
     std::thread::spawn(move || {
         let began = Instant::now();

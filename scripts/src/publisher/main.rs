@@ -18,7 +18,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::builder::PossibleValue;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
 use sekali_scripts::client::{Client, Failure, Publication};
 use sekali_scripts::interrupt::Interrupt;
 use sekali_scripts::retry::Patience;
@@ -26,9 +28,9 @@ use sekali_scripts::terminal::{View, bar, complain, print};
 
 use crate::batch::Limits;
 use crate::checkpoint::Checkpoint;
-use crate::cli::Cli;
+use crate::cli::{Cli, IdFrom};
 use crate::event::Mapper;
-use crate::input::Starts;
+use crate::input::{Input, Starts};
 use crate::rejects::Rejects;
 use crate::report::Tally;
 use crate::ship::{Shipper, Stop};
@@ -68,10 +70,13 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     let client = Client::new(&cli.service.url, cli.service.token.as_deref(), cli.service.timeout)?;
     let patience = Patience { longest_pause: Duration::from_secs(10), give_up_after: cli.give_up_after() };
 
-    let inputs = if cli.demo.demo { Vec::new() } else { input::find(&cli.files, cli.follow)? };
+    let inputs = if cli.demo.demo { Vec::new() } else { input::find(&cli.files, cli.follow, &cli.name)? };
     let mut checkpoint =
         cli.checkpoint.as_deref().map(|path| Checkpoint::load(path, target(&cli))).transpose()?;
     if let Some(checkpoint) = &mut checkpoint {
+        for stream in inputs.iter().filter_map(Input::as_stream) {
+            view.note(format_args!("{stream} cannot be read again, so the checkpoint says nothing of it"));
+        }
         let told = |failure: &Failure| view.note(format_args!("{failure}; trying again"));
         let is_forgotten = tokio::select! {
             is_forgotten = checkpoint.forget_unless_stored(&client, patience, told) => is_forgotten,
@@ -123,7 +128,7 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     };
     let pieces = match cli.demo.demo {
         true => demo::simulate(&cli.demo),
-        false => input::read(inputs, cli.name, cli.follow, starts, interrupt.clone()),
+        false => input::read(inputs, cli.follow, starts, interrupt.clone()),
     };
     let batches = batch::gather(pieces, mapper, cli.source, limits, interrupt.clone());
     let result = shipper.run(batches).await;
@@ -134,8 +139,16 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
 
 /// What a checkpoint is good for: another service, topic or way to make ids means other events.
 fn target(cli: &Cli) -> String {
-    let Cli { topic, id, id_field, .. } = cli;
-    format!("{} topic {topic:?} format {:?} id {id:?} {id_field:?}", cli.service.url, cli.format())
+    let url = cli.service.url.trim_end_matches('/');
+    let topic = cli.topic.as_deref().unwrap_or("as the lines say");
+    let id = match (&cli.id_field, cli.id) {
+        (Some(field), _) => format!("of the field {field}"),
+        (None, IdFrom::Offset) => "of offsets".into(),
+        (None, IdFrom::Content) => "of contents".into(),
+    };
+    let format = cli.format().to_possible_value();
+    let format = format.as_ref().map(PossibleValue::get_name).unwrap_or_default();
+    format!("{url}, topic {topic}, format {format}, ids {id}")
 }
 
 fn report(view: View, tally: &Tally, result: Result<(), Stop>, interrupt: &Interrupt) -> u8 {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -221,6 +221,24 @@ fn a_file_is_followed_as_it_grows_and_is_rotated() {
 }
 
 #[test]
+fn pipes_are_told_apart_by_their_order() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let paths = ["one", "two"].map(|name| here.path().join(name));
+    for _ in 0..2 {
+        for path in &paths {
+            assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        }
+        let writers = paths.clone().map(|path| std::thread::spawn(move || fs::write(path, lines(10))));
+        let ended = ship(&server, here.path(), &["--json", "--checkpoint", "app.pos", "one", "two"], 0);
+        assert_eq!(counts(&ended)[0], 20);
+        writers.into_iter().for_each(|writer| writer.join().unwrap().unwrap());
+        paths.iter().for_each(|path| fs::remove_file(path).unwrap());
+    }
+    assert_eq!(server.stats()["unique_processed"], 20);
+    assert_eq!(server.stats()["duplicate_dropped"], 20);
+}
+
+#[test]
 fn a_checkpoint_makes_a_restart_cheap_and_losing_it_harmless() {
     let (mut server, here) = (Server::start(), tempdir().unwrap());
     let (log, rotated) = (here.path().join("app.log"), here.path().join("app.log.1"));
@@ -243,6 +261,13 @@ fn a_checkpoint_makes_a_restart_cheap_and_losing_it_harmless() {
     // A store that was replaced has nothing of what the checkpoint says.
     server.stop_and_forget();
     assert_eq!(ship(&server), [1, 1, 0, 0]);
+
+    // It serves one topic of one service only.
+    let url = server.url("");
+    let arguments = ["--url", &url, "--topic", "other", "--checkpoint", "app.pos", "app.log"];
+    let ended = run(&mut publisher(here.path(), &arguments));
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("app.pos is the checkpoint of http"), "{}", ended.stderr);
 
     fs::write(here.path().join("app.pos"), "{").unwrap();
     let ended = run(&mut publisher(here.path(), &["--topic", "log", "--checkpoint", "app.pos", "app.log"]));
@@ -382,7 +407,7 @@ fn ctrl_c_sends_what_was_read_and_says_where_it_stopped() {
     let mut process = publisher(here.path(), &arguments).stdin(Stdio::piped()).spawn().unwrap();
     let mut input = process.stdin.take().unwrap();
     input.write_all(b"one\ntwo\n").unwrap();
-    std::thread::sleep(Duration::from_millis(500)); // there is no sign of what it has read
+    eventually("all is read", || rustix::io::ioctl_fionread(&input) == Ok(0));
     assert_eq!(server.events().len(), 0);
     signal(&process, "TERM");
     let ended = wait(process);
@@ -440,6 +465,11 @@ fn wrong_use_is_explained() {
         (&["--topic", "t", "."], "is a directory"),
         (&["--topic", "t", "--url", "localhost:3000", "log"], "is not an http or https address"),
         (&["--topic", "t", "--format", "events", "--id-field", "id", "log"], "are for --format json"),
+        (&["--topic", " ", "log"], "a topic has 1 to 255 bytes"),
+        (&["--topic", "t", "--timeout", "0s", "log"], "must be more than nothing"),
+        (&["--topic", "t", "--rejects", "bad", "log"], "--skip-invalid"),
+        (&["--topic", "t", "--rate", "5", "log"], "say how --demo goes"),
+        (&["--topic", "t", "-", "-"], "name - once"),
         (&["--demo", "log"], "cannot be used with"),
     ] {
         let ended = run(&mut publisher(here.path(), arguments));

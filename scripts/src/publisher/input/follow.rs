@@ -26,11 +26,11 @@ struct Watch<'a> {
 }
 
 /// Reads all files for as long as somebody takes what is read.
-pub fn all(inputs: &[Input], name: &str, starts: &Starts, sender: &Sender) -> Result<(), Stop> {
+pub fn all(inputs: &[Input], starts: &Starts, sender: &Sender) -> Result<(), Stop> {
     let mut watches = Vec::new();
     for input in inputs {
         match input {
-            Input::Stream(_) => read_once(input, name, starts, sender)?,
+            Input::Stream(..) => read_once(input, starts, sender)?,
             Input::File(path) => watches.push(Watch { path, starts, rotated: Vec::new(), current: None }),
         }
     }

@@ -115,10 +115,21 @@ impl Sender {
 /// Something to read.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Standard input, or a pipe with a name: it is read once, from its beginning.
-    Stream(PathBuf),
+    /// Standard input, or a pipe, and the name that tells it from others: it is read once, from its beginning.
+    Stream(PathBuf, String),
     /// A file, from where its checkpoint says.
     File(PathBuf),
+}
+
+impl Input {
+    /// What a stream is called; `None` for a file.
+    pub fn as_stream(&self) -> Option<std::path::Display<'_>> {
+        match self {
+            Self::Stream(path, _) if path.as_os_str() == "-" => Some(Path::new("standard input").display()),
+            Self::Stream(path, _) => Some(path.display()),
+            Self::File(_) => None,
+        }
+    }
 }
 
 /// How far files were acknowledged before.
@@ -181,27 +192,37 @@ impl Identity {
     }
 }
 
-/// Finds what to read, and says what cannot be. A file that is followed may come into being later.
-pub fn find(files: &[PathBuf], follow: bool) -> Result<Vec<Input>> {
+/// Finds what to read, and says what cannot be. A file that is followed may come into being later. The first stream
+/// has this `name`, the second `name-2`.
+pub fn find(files: &[PathBuf], follow: bool, name: &str) -> Result<Vec<Input>> {
     if files.is_empty() {
-        return Ok(vec![Input::Stream("-".into())]);
+        return Ok(vec![Input::Stream("-".into(), name.into())]);
     }
-    files.iter().map(|path| look_at(path, follow)).collect()
+    let mut streams = 0;
+    let find = |path: &PathBuf| {
+        if !is_stream(path, follow)? {
+            return Ok(Input::File(path.into()));
+        }
+        streams += 1;
+        let name = if streams == 1 { name.into() } else { format!("{name}-{streams}") };
+        Ok(Input::Stream(path.into(), name))
+    };
+    files.iter().map(find).collect()
 }
 
-fn look_at(path: &Path, follow: bool) -> Result<Input> {
+fn is_stream(path: &Path, follow: bool) -> Result<bool> {
     if path.as_os_str() == "-" {
-        return Ok(Input::Stream(path.into()));
+        return Ok(true);
     }
     let unreadable = || format!("{} cannot be read", path.display());
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => bail!("{} is a directory: name the files in it", path.display()),
         Ok(metadata) if metadata.is_file() => {
             File::open(path).with_context(unreadable)?;
-            Ok(Input::File(path.into()))
+            Ok(false)
         }
-        Ok(_) => Ok(Input::Stream(path.into())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && follow => Ok(Input::File(path.into())),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && follow => Ok(false),
         Err(error) => Err(error).with_context(unreadable),
     }
 }
@@ -209,20 +230,20 @@ fn look_at(path: &Path, follow: bool) -> Result<Input> {
 /// How many bytes there are to read, where that is known.
 pub fn size(inputs: &[Input]) -> Option<u64> {
     let size = |input: &Input| match input {
-        Input::Stream(_) => None,
+        Input::Stream(..) => None,
         Input::File(path) => std::fs::metadata(path).ok().map(|metadata| metadata.len()),
     };
     inputs.iter().map(size).sum()
 }
 
 /// Starts the thread that reads all inputs, one after the other or, to follow them, in turns.
-pub fn read(inputs: Vec<Input>, name: String, follow: bool, starts: Starts, interrupt: Interrupt) -> Pieces {
+pub fn read(inputs: Vec<Input>, follow: bool, starts: Starts, interrupt: Interrupt) -> Pieces {
     let (sender, pieces) = mpsc::channel(2);
     let sender = Sender { pieces: sender, interrupt };
     std::thread::spawn(move || {
         let read = match follow {
-            true => follow::all(&inputs, &name, &starts, &sender),
-            false => inputs.iter().try_for_each(|input| read_once(input, &name, &starts, &sender)),
+            true => follow::all(&inputs, &starts, &sender),
+            false => inputs.iter().try_for_each(|input| read_once(input, &starts, &sender)),
         };
         match read {
             Ok(()) | Err(Stop::Unwanted) => {}
@@ -241,12 +262,12 @@ enum Stop {
     Failed(anyhow::Error),
 }
 
-fn read_once(input: &Input, name: &str, starts: &Starts, sender: &Sender) -> Result<(), Stop> {
+fn read_once(input: &Input, starts: &Starts, sender: &Sender) -> Result<(), Stop> {
     match input {
-        Input::Stream(path) if path.as_os_str() == "-" => {
+        Input::Stream(path, name) if path.as_os_str() == "-" => {
             Tail::new(Origin::stream(Path::new("stdin"), name), io::stdin()).drain(sender)
         }
-        Input::Stream(path) => {
+        Input::Stream(path, name) => {
             let pipe = File::open(path).map_err(|error| failed(path, error))?;
             Tail::new(Origin::stream(path, name), pipe).drain(sender)
         }
