@@ -1,10 +1,11 @@
-// The workload of scripts/stress-test for users of k6: unique events and a known share of duplicates, then the account.
+// The workload of scripts/stress-test for users of k6: unique events and a known share of duplicates in mixed order, then
+// the account.
 //
 //   k6 run k6/publish.js
 //   k6 run -e URL=https://inbox.example.org -e TOKEN=... -e READ_TOKEN=... k6/publish.js
 //
-// EVENTS, DUPLICATES (the share of all deliveries), CLIENTS and TOPICS change its size. Unlike the stress test it does
-// not read the events back, and a request that fails fails the run.
+// EVENTS, DUPLICATES (the share of all deliveries), CLIENTS and TOPICS change its size. Unlike the stress test it sends
+// no conflicts and does not read the events back, and a request that fails fails the run.
 
 import http from 'k6/http';
 import exec from 'k6/execution';
@@ -39,8 +40,9 @@ export function setup() {
 
 export default function ({ run }) {
   const delivery = exec.scenario.iterationInTest;
-  // The first deliveries are the events; the rest repeat them, spread over all.
-  const number = delivery < events ? delivery : ((delivery - events) * 7919) % events;
+  // A prime mixes the order: some duplicates come before what they repeat.
+  const place = (delivery * 1000003) % deliveries;
+  const number = place < events ? place : ((place - events) * 7919) % events;
   const event = {
     topic: `${run}-${number % topics}`,
     event_id: `${number}`,

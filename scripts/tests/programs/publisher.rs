@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -300,10 +300,14 @@ fn several_rotations_between_two_runs_lose_nothing() {
     append("app.log", "eight\n");
     fs::rename(at("app.log"), at("app.log.1.gz")).unwrap();
     fs::remove_file(at("app.log.1")).unwrap();
+    let later = SystemTime::now() + Duration::from_secs(60);
+    File::open(at("app.log.1.gz")).unwrap().set_modified(later).unwrap();
+    append("app.log.2.gz", "what was read before is compressed, too");
     append("app.log", "nine\n");
     let ended = ship(&server, here.path(), &arguments, 0);
     assert!(ended.stderr.contains("app.log up to line 1 was rotated away and is gone"), "{}", ended.stderr);
     assert!(ended.stderr.contains("app.log.1.gz was compressed before it was read"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("app.log.2.gz"), "{}", ended.stderr);
     assert_eq!(payloads(&server).last().unwrap(), "nine");
     assert_eq!(ship(&server, here.path(), &arguments, 0).stderr, "");
 }

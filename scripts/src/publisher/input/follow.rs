@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::rotation;
+use super::rotation::{self, Seen};
 use super::tail::Tail;
 use super::{Identity, Input, Sender, Starts, Stop, failed, read_once};
 
@@ -103,10 +103,9 @@ impl Watch<'_> {
         let missed = match self.current.take() {
             None => rotation::open_missed(self.path, new.origin(), self.starts, sender)?,
             Some(old) => {
-                let born = old.origin().born;
                 self.rotated.push((old, Instant::now()));
-                let seen: Vec<_> = self.rotated.iter().map(|(tail, _)| tail.origin().identity).collect();
-                rotation::open_between(self.path, born, new.origin(), &seen, self.starts, sender)?
+                let seen = Seen::open(self.rotated.iter().map(|(tail, _)| tail));
+                rotation::open_between(self.path, &seen, new.origin(), self.starts, sender)?
             }
         };
         self.rotated.extend(missed.into_iter().map(|tail| (tail, Instant::now())));

@@ -1,10 +1,10 @@
 //! Finds files again that were rotated away: under another name, in the same directory.
 
-use std::fs::{DirEntry, File};
+use std::fs::{DirEntry, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::tail::Tail;
 use super::{Identity, Origin, Piece, Position, Sender, Start, Starts, Stop, Text};
@@ -12,12 +12,46 @@ use super::{Identity, Origin, Piece, Position, Sender, Start, Starts, Stop, Text
 /// How the names of compressed files end: their bytes are not the lines that were written.
 const COMPRESSED: [&str; 6] = ["gz", "zst", "bz2", "xz", "lz4", "zip"];
 
+/// How much later than the birth of its successor a file may be written to, by whoever has not noticed the rotation.
+const OVERLAP: Duration = Duration::from_secs(10);
+
 /// A file in the directory of another.
 struct Sibling {
     path: PathBuf,
     identity: Identity,
     born: Option<u64>,
-    modified: Option<SystemTime>,
+    /// When it was last written to, as time since 1970; compressing a file keeps that.
+    written: Duration,
+}
+
+/// What was found under a path before, so that it is not missed.
+#[derive(Default)]
+pub struct Seen {
+    /// The files, whatever their names are now.
+    files: Vec<Identity>,
+    /// When the youngest of them came into being.
+    born: Option<u64>,
+    /// When those that are open were last written to.
+    written: Vec<Duration>,
+}
+
+impl Seen {
+    /// What is open.
+    pub fn open<'a>(tails: impl IntoIterator<Item = &'a Tail<File>>) -> Self {
+        let mut seen = Self::default();
+        for tail in tails {
+            seen.files.push(tail.origin().identity);
+            seen.born = seen.born.max(tail.origin().born);
+            seen.written.extend(tail.metadata().ok().map(|metadata| written(&metadata)));
+        }
+        seen
+    }
+
+    /// Whether a compressed file is made of what was seen, or of something older.
+    fn knows(&self, compressed: &Sibling) -> bool {
+        compressed.written < Duration::from_nanos(self.born.unwrap_or(0)) + OVERLAP
+            || self.written.iter().any(|written| written.as_secs() == compressed.written.as_secs())
+    }
 }
 
 /// Opens what was rotated away from `path` since the checkpoint, the oldest first: the files that it knows, and those
@@ -29,11 +63,10 @@ pub fn open_missed(
     sender: &Sender,
 ) -> Result<Vec<Tail<File>>, Stop> {
     let mut tails = Vec::new();
-    let mut last_born = None;
-    let mut seen = Vec::new();
+    let mut seen = Seen::default();
     for start in starts.at(path).filter(|start| start.file != current.identity) {
-        last_born = last_born.max(start.born);
-        seen.push(start.file);
+        seen.born = seen.born.max(start.born);
+        seen.files.push(start.file);
         if start.has_ended {
             continue;
         }
@@ -43,45 +76,59 @@ pub fn open_missed(
             _ => tell_gone(start, sender)?,
         }
     }
-    tails.extend(open_between(path, last_born, current, &seen, starts, sender)?);
+    tails.extend(open_between(path, &seen, current, starts, sender)?);
     Ok(tails)
 }
 
-/// Opens the files that had the name of `path` after one that was born at `after` and before `current`: it was rotated
-/// more than once while nobody looked. Clocks of file systems are coarse: files may have the same birth as one that was
-/// `seen`.
+/// Opens the files that had the name of `path` after those that were `seen` and before `current`: it was rotated more
+/// than once while nobody looked. Clocks of file systems are coarse, so files may have the same birth.
 pub fn open_between(
     path: &Path,
-    after: Option<u64>,
+    seen: &Seen,
     current: &Origin,
-    seen: &[Identity],
     starts: &Starts,
     sender: &Sender,
 ) -> Result<Vec<Tail<File>>, Stop> {
-    let (Some(after), Some(before)) = (after, current.born) else { return Ok(Vec::new()) };
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let (Some(after), Some(before)) = (seen.born, current.born) else { return Ok(Vec::new()) };
     let mut between = siblings(path);
     between.retain(|sibling| {
-        let its_name = sibling.path.file_name().unwrap_or_default().as_encoded_bytes();
         let is_between = sibling.born.is_some_and(|born| (after..=before).contains(&born));
-        its_name.starts_with(name)
-            && is_between
-            && sibling.identity != current.identity
-            && !seen.contains(&sibling.identity)
+        let is_known = sibling.identity == current.identity || seen.files.contains(&sibling.identity);
+        is_between && !is_known && had_name(&sibling.path, path)
     });
-    between.sort_by_key(|sibling| (sibling.born, sibling.modified));
+    between.sort_by_key(|sibling| (sibling.born, sibling.written));
     let mut tails = Vec::new();
-    for Sibling { path: its_path, identity, born, .. } in between {
-        if its_path.extension().is_some_and(|extension| COMPRESSED.iter().any(|known| extension == *known)) {
-            let warning =
-                format!("{} was compressed before it was read: send it by zcat", its_path.display());
-            let (watched, start) = (path.into(), Position::default());
-            tell(Origin { path: its_path, watched, identity, born, is_file: true, start }, warning, sender)?;
-        } else if let Ok(tail) = Tail::open(&its_path, path, starts) {
-            tails.push(tail);
+    for sibling in between {
+        if !is_compressed(&sibling.path) {
+            tails.extend(Tail::open(&sibling.path, path, starts)); // or it is gone again
+        } else if !seen.knows(&sibling) {
+            tell_compressed(sibling, path, sender)?;
         }
     }
     Ok(tails)
+}
+
+/// Whether a file has a name that rotation gives to `path`: `app.log.1`, `app.log-20261121` and what else has a number, or
+/// `app.log.old`. Others may stand beside it, such as a checkpoint.
+fn had_name(sibling: &Path, path: &Path) -> bool {
+    let [its_name, name] =
+        [sibling, path].map(|path| path.file_name().unwrap_or_default().as_encoded_bytes());
+    match its_name.strip_prefix(name) {
+        Some(b".old") => true,
+        Some([b'.' | b'-' | b'_', digit, ..]) => digit.is_ascii_digit(),
+        _ => false,
+    }
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| COMPRESSED.iter().any(|known| extension == *known))
+}
+
+fn tell_compressed(sibling: Sibling, watched: &Path, sender: &Sender) -> Result<(), Stop> {
+    let Sibling { path, identity, born, .. } = sibling;
+    let warning = format!("{} was compressed before it was read: send it by zcat", path.display());
+    let (watched, start) = (watched.into(), Position::default());
+    tell(Origin { path, watched, identity, born, is_file: true, start }, warning, sender)
 }
 
 fn tell_gone(start: &Start, sender: &Sender) -> Result<(), Stop> {
@@ -107,7 +154,27 @@ fn siblings(path: &Path) -> Vec<Sibling> {
         let entry = entry.ok()?;
         let metadata = entry.metadata().ok().filter(|metadata| metadata.is_file())?;
         let (identity, born) = Identity::of_file(&metadata);
-        Some(Sibling { path: entry.path(), identity, born, modified: metadata.modified().ok() })
+        Some(Sibling { path: entry.path(), identity, born, written: written(&metadata) })
     };
     std::fs::read_dir(directory).map(|entries| entries.filter_map(sibling).collect()).unwrap_or_default()
+}
+
+fn written(metadata: &Metadata) -> Duration {
+    metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_rotated_files_are_known() {
+        let had_name = |name: &str| had_name(Path::new(name), Path::new("log/app.log"));
+        for name in ["app.log.1", "log/app.log.1.gz", "app.log-20261121", "app.log.old"] {
+            assert!(had_name(name), "{name}");
+        }
+        for name in ["app.log", "app.log.pos", "app.logs", "app.log2", "app.log.", "other.log.1"] {
+            assert!(!had_name(name), "{name}");
+        }
+    }
 }

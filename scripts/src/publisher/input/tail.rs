@@ -1,6 +1,6 @@
 //! One input that is being read.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -82,6 +82,11 @@ impl Tail<File> {
         file.seek(SeekFrom::Start(start.offset))?;
         let (path, watched) = (path.into(), watched.into());
         Ok(Self::new(Origin { path, watched, identity, born, is_file: true, start }, file))
+    }
+
+    /// What the file system says of it.
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        self.lines.input().metadata()
     }
 
     /// Whether what was read of the file is not there any more, because it was truncated or written anew.
