@@ -12,7 +12,7 @@ use sekali_scripts::terminal::count;
 use serde_json::{Value, json};
 
 use crate::batch::Batch;
-use crate::input::{Origin, Position, Start, Starts};
+use crate::input::{Identity, Origin, Position, Start, Starts};
 
 /// The account of a run.
 pub struct Tally {
@@ -32,6 +32,8 @@ pub struct Tally {
     starts: Starts,
     /// How far each input is done.
     inputs: Vec<(Arc<Origin>, Position)>,
+    /// Those of which no more comes.
+    ended: Vec<Identity>,
 }
 
 impl Tally {
@@ -49,6 +51,7 @@ impl Tally {
             uncertain: 0,
             starts,
             inputs: Vec::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -68,6 +71,7 @@ impl Tally {
 
     /// Takes note of how far a batch that is done reached.
     pub fn reach(&mut self, batch: &Batch) {
+        self.ended.extend(&batch.ended);
         for (origin, position) in &batch.reached {
             match self.inputs.iter_mut().find(|(known, _)| Arc::ptr_eq(known, origin)) {
                 Some((_, reached)) => *reached = *position,
@@ -127,7 +131,8 @@ impl Tally {
                 path.display()
             ));
         }
-        for (origin, reached) in self.inputs.iter().filter(|_| is_stopped) {
+        let is_open = |(origin, _): &&(Arc<Origin>, Position)| !self.ended.contains(&origin.identity);
+        for (origin, reached) in self.inputs.iter().filter(is_open).filter(|_| is_stopped) {
             lines.push(format!(
                 "  {}: stopped behind line {}, at byte {}",
                 origin.path.display(),
