@@ -14,6 +14,15 @@ pub fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A span of time up to a year, which may be none.
+pub fn span_or_none(text: &str) -> Result<Duration, String> {
+    if matches!(humantime::parse_duration(text), Ok(Duration::ZERO)) {
+        Ok(Duration::ZERO)
+    } else {
+        span(text)
+    }
+}
+
 /// A share of things that leaves some of the others.
 pub fn share(text: &str) -> Result<f64, String> {
     match text.parse() {

@@ -147,6 +147,7 @@ impl Checkpoint {
                 None => FileState::new(origin, identity),
             };
             (file.offset, file.lines) = (position.offset, position.lines);
+            file.has_ended = false; // unless it says so below
             let mut items =
                 batch.items.iter().rev().filter(|item| item.place.origin.identity == origin.identity);
             // The last line may have no end yet, and stand behind the position.

@@ -86,7 +86,7 @@ pub struct Cli {
     pub batch_bytes: usize,
 
     /// How long a batch waits for more when the input pauses
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = humantime::parse_duration,
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = arguments::span_or_none,
         help_heading = "Delivery")]
     pub batch_wait: Duration,
 

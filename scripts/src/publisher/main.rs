@@ -9,6 +9,7 @@ mod checkpoint;
 mod cli;
 mod demo;
 mod event;
+mod farewell;
 mod input;
 mod rejects;
 mod report;
@@ -30,6 +31,7 @@ use crate::batch::Limits;
 use crate::checkpoint::Checkpoint;
 use crate::cli::{Cli, IdFrom};
 use crate::event::Mapper;
+use crate::farewell::Farewell;
 use crate::input::{Input, Starts};
 use crate::rejects::Rejects;
 use crate::report::Tally;
@@ -43,6 +45,12 @@ const USAGE: u8 = 2;
 const REJECTED: u8 = 3;
 
 fn main() -> ExitCode {
+    // A thread that fails must not look like one that has read everything.
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::abort();
+    }));
     let cli = Cli::parse();
     if let Some(contradiction) = cli.contradiction() {
         Cli::command().error(ErrorKind::MissingRequiredArgument, contradiction).exit();
@@ -110,8 +118,7 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
         client,
         publication,
         patience,
-        interrupt: interrupt.clone(),
-        last_try: None,
+        farewell: Farewell::new(interrupt),
         bar,
         checkpoint,
         rejects: cli.skip_invalid.then(|| Rejects::new(&cli.rejects)),

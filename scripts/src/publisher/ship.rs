@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use flate2::Compression;
@@ -11,17 +10,15 @@ use indicatif::ProgressBar;
 use reqwest::StatusCode;
 use sekali_scripts::api::{EventResult, Published};
 use sekali_scripts::client::{Client, Failure, Publication, Refusal};
-use sekali_scripts::interrupt::Interrupt;
 use sekali_scripts::retry::{Patience, Retries};
 use sekali_scripts::terminal::{tell, warn};
+use tokio::time::sleep;
 
 use crate::batch::{Batch, Batches};
 use crate::checkpoint::Checkpoint;
+use crate::farewell::Farewell;
 use crate::rejects::Rejects;
 use crate::report::Tally;
-
-/// How long what was read is still tried after Ctrl-C.
-const LAST_TRY: Duration = Duration::from_secs(10);
 
 /// How many conflicts are told of one by one.
 const CONFLICTS_TOLD: u64 = 10;
@@ -31,9 +28,7 @@ pub struct Shipper {
     pub client: Client,
     pub publication: Publication,
     pub patience: Patience,
-    pub interrupt: Interrupt,
-    /// When to give up whatever is left, once the program was asked to end.
-    pub last_try: Option<Instant>,
+    pub farewell: Farewell,
     pub bar: ProgressBar,
     pub checkpoint: Option<Checkpoint>,
     /// Where invalid events go; without it the first ends the program.
@@ -123,14 +118,16 @@ impl Shipper {
         let mut retries = Retries::new(self.patience);
         let mut is_down = false;
         loop {
-            let failure = match self.client.publish(self.publication, body.clone()).await {
-                Ok(published) => {
+            let attempt = self.client.publish(self.publication, body.clone());
+            let failure = match self.farewell.bound(attempt, &self.bar).await {
+                Some(Ok(published)) => {
                     if is_down {
                         tell(&self.bar, "the service answers again");
                     }
                     return Ok(published);
                 }
-                Err(failure) => failure,
+                Some(Err(failure)) => failure,
+                None => return Err(Failure::AnswerLost("there was none when the program had to end".into())),
             };
             let Some(pause) = retries.pause_after(&failure) else { return Err(failure) };
             self.tally.retried(&failure);
@@ -138,27 +135,10 @@ impl Shipper {
                 warn(&self.bar, format_args!("{failure}; trying again"));
                 is_down = true;
             }
-            if !self.wait(pause).await {
+            if self.farewell.bound(sleep(pause), &self.bar).await.is_none() {
                 return Err(failure);
             }
         }
-    }
-
-    /// Waits before a retry; false when the program was asked to end and has tried for long enough.
-    async fn wait(&mut self, pause: Duration) -> bool {
-        let last_try = match self.last_try {
-            Some(last_try) => last_try,
-            None => tokio::select! {
-                () = tokio::time::sleep(pause) => return true,
-                () = self.interrupt.requested() => {
-                    warn(&self.bar, format_args!("trying for {} s more to send what was read", LAST_TRY.as_secs()));
-                    *self.last_try.insert(Instant::now() + LAST_TRY)
-                }
-            },
-        };
-        let left = last_try.saturating_duration_since(Instant::now());
-        tokio::time::sleep(pause.min(left)).await;
-        left > pause
     }
 
     fn take_answer(&mut self, batch: &Batch, published: &Published) {

@@ -1,5 +1,6 @@
 //! A server that is killed at random moments and started again.
 
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -107,11 +108,12 @@ impl Server {
     /// In a process group of its own, for what serves may be a child of the command; and in place of sh, so that the
     /// command itself is the child whose end is waited for.
     fn spawn(&mut self) -> Result<()> {
+        let log = File::options().append(true).open(self.log.path())?;
         let process = Command::new("sh")
             .args(["-c", &format!("exec {}", self.command)])
             .stdin(Stdio::null())
-            .stdout(self.log.reopen()?)
-            .stderr(self.log.reopen()?)
+            .stdout(log.try_clone()?)
+            .stderr(log)
             .process_group(0)
             .spawn();
         self.process = Some(process.context("sh cannot be started")?);

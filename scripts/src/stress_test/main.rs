@@ -119,6 +119,9 @@ async fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8> {
     let ((workload, ledger), kills) = tokio::try_join!(load::run(load, workload, Ledger::new()?), torment)?;
     bar.finish_and_clear();
 
+    if let Some(code) = interrupt.exit_code().filter(|_| ledger.requests.answered == 0) {
+        return Ok(code);
+    }
     ensure_something_happened(&ledger, kills.as_ref(), interrupt)?;
     let template = "reading back {bar:30.cyan/dim} {human_pos}/{human_len} {rate}";
     let bar = terminal::bar(&area, Some(workload.events.into()), template);

@@ -53,7 +53,13 @@ fn batches_ordered_ids_and_a_rate_pass_and_the_report_is_json() {
 #[test]
 fn each_fault_that_strikes_once_in_ten_thousand_is_found() {
     for (fault, loses_answers) in FAULTS.into_iter().flat_map(|fault| [(fault, false), (fault, true)]) {
-        let url = double::start(fault, if fault == Fault::MissConflict { 50 } else { 10_000 }, loses_answers);
+        let every = match (fault, loses_answers) {
+            (Fault::MissConflict, _) => 50,
+            (_, false) => 10_000,
+            // One that strikes where the answer is lost as well may go unnoticed: there must be others.
+            (_, true) => 3_000,
+        };
+        let url = double::start(fault, every, loses_answers);
         // Few clients, for what is on its way at the same time has no order.
         let arguments = ["--events", "20000", "--duplicates", "0.4", "--batch", "100", "--clients", "8"];
         let ended = run(&mut stress_test(&[arguments.as_slice(), &["--json", "--url", &url]].concat()));
@@ -99,7 +105,7 @@ fn tokens_open_a_service_that_asks_for_them() {
 fn traffic_of_others_is_told_and_harmless() {
     let server = Server::start();
     let url = server.url("");
-    let process = stress_test(&["--preset", "smoke", "--rate", "500", "--url", &url]).spawn().unwrap();
+    let process = stress_test(&["--preset", "smoke", "--rate", "200", "--url", &url]).spawn().unwrap();
     eventually("the load began", || server.stats()["received"] != 0);
     for number in 0..10 {
         server.publish(&json!({"topic": "others", "event_id": format!("{}", number / 2)}));

@@ -14,7 +14,7 @@ use super::{Identity, Input, Sender, Starts, Stop, failed, read_once};
 const LOOK: Duration = Duration::from_millis(100);
 
 /// How long a file that was rotated away is still read: whoever writes it may not have noticed yet.
-const LINGER: Duration = Duration::from_secs(5);
+pub const LINGER: Duration = Duration::from_secs(5);
 
 /// A path, and the files that were found under it.
 struct Watch<'a> {
@@ -64,31 +64,30 @@ impl Watch<'_> {
                 at += 1;
             }
         }
-        if let Some(current) = &mut self.current
-            && current.send_next(sender)?
-        {
-            return Ok(true);
+        if let Some(current) = &mut self.current {
+            // Before it reads on: it could read what was written anew from the middle.
+            if current.is_rewritten().map_err(|error| failed(self.path, error))? {
+                current.send_rest(sender)?;
+                current.rewind().map_err(|error| failed(self.path, error))?;
+            }
+            if current.send_next(sender)? {
+                return Ok(true);
+            }
         }
         self.look(sender)?;
         Ok(false)
     }
 
-    /// Looks whether the path leads to another file, or to another content of the same one.
+    /// Looks whether the path leads to another file.
     fn look(&mut self, sender: &Sender) -> Result<(), Stop> {
-        let failed = |error| failed(self.path, error);
         let metadata = match std::fs::metadata(self.path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // between two files
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(failed(self.path, error)),
         };
-        match &mut self.current {
-            Some(current) if current.origin().identity == Identity::of_file(&metadata).0 => {
-                if current.is_rewritten().map_err(failed)? {
-                    current.send_rest(sender)?;
-                    current.rewind().map_err(failed)?;
-                }
-                Ok(())
-            }
+        let identity = Identity::of_file(&metadata).0;
+        match &self.current {
+            Some(current) if current.origin().identity == identity => Ok(()),
             _ => self.open(sender),
         }
     }

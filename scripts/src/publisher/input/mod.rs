@@ -274,7 +274,12 @@ fn read_once(input: &Input, starts: &Starts, sender: &Sender) -> Result<(), Stop
         Input::File(path) => {
             let mut current = Tail::open(path, path, starts).map_err(|error| failed(path, error))?;
             for mut missed in rotation::open_missed(path, current.origin(), starts, sender)? {
-                missed.send_end(sender)?;
+                // Whoever writes it may not have noticed yet; then the next run goes on with it.
+                if missed.is_at_rest(follow::LINGER).map_err(|error| failed(path, error))? {
+                    missed.send_end(sender)?;
+                } else {
+                    missed.drain(sender)?;
+                }
             }
             current.drain(sender)
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::tail::Tail;
-use super::{Identity, Origin, Piece, Position, Sender, Start, Starts, Stop, Text};
+use super::{Identity, Origin, Piece, Position, Sender, Start, Starts, Stop, Text, failed};
 
 /// How the names of compressed files end: their bytes are not the lines that were written.
 const COMPRESSED: [&str; 6] = ["gz", "zst", "bz2", "xz", "lz4", "zip"];
@@ -31,7 +31,9 @@ pub struct Seen {
     files: Vec<Identity>,
     /// When the youngest of them came into being.
     born: Option<u64>,
-    /// When those that are open were last written to.
+    /// When that was last written to, if it is still there.
+    left: Option<Duration>,
+    /// When each of those that are still there was.
     written: Vec<Duration>,
 }
 
@@ -40,11 +42,28 @@ impl Seen {
     pub fn open<'a>(tails: impl IntoIterator<Item = &'a Tail<File>>) -> Self {
         let mut seen = Self::default();
         for tail in tails {
-            seen.files.push(tail.origin().identity);
-            seen.born = seen.born.max(tail.origin().born);
-            seen.written.extend(tail.metadata().ok().map(|metadata| written(&metadata)));
+            let Origin { identity, born, .. } = *tail.origin();
+            seen.add(identity, born, tail.metadata().ok().map(|metadata| written(&metadata)));
         }
         seen
+    }
+
+    fn add(&mut self, file: Identity, born: Option<u64>, written: Option<Duration>) {
+        self.files.push(file);
+        self.written.extend(written);
+        if born >= self.born {
+            (self.born, self.left) = (born, written);
+        }
+    }
+
+    /// Whether a file may have come after all that was seen. Not so if the last of these was still written to later: then
+    /// it is a copy of what that held, as copytruncate leaves it.
+    fn is_before(&self, sibling: &Sibling) -> bool {
+        let (Some(last), Some(born)) = (self.born, sibling.born) else { return false };
+        let left = self.left.unwrap_or_default();
+        last <= born
+            && left <= Duration::from_nanos(born) + OVERLAP
+            && !self.files.contains(&sibling.identity)
     }
 
     /// Whether a compressed file is made of what was seen, or of something older.
@@ -65,15 +84,14 @@ pub fn open_missed(
     let mut tails = Vec::new();
     let mut seen = Seen::default();
     for start in starts.at(path).filter(|start| start.file != current.identity) {
-        seen.born = seen.born.max(start.born);
-        seen.files.push(start.file);
+        let found = siblings(path).into_iter().find(|sibling| sibling.identity == start.file);
+        seen.add(start.file, start.born, found.as_ref().map(|found| found.written));
         if start.has_ended {
             continue;
         }
-        let found = siblings(path).into_iter().find(|sibling| sibling.identity == start.file);
-        match found.map(|sibling| Tail::open(&sibling.path, path, starts)) {
-            Some(Ok(tail)) => tails.push(tail),
-            _ => tell_gone(start, sender)?,
+        match found.map(|found| open(&found.path, path, starts)).transpose()?.flatten() {
+            Some(tail) => tails.push(tail),
+            None => tell_gone(start, sender)?,
         }
     }
     tails.extend(open_between(path, &seen, current, starts, sender)?);
@@ -89,23 +107,33 @@ pub fn open_between(
     starts: &Starts,
     sender: &Sender,
 ) -> Result<Vec<Tail<File>>, Stop> {
-    let (Some(after), Some(before)) = (seen.born, current.born) else { return Ok(Vec::new()) };
     let mut between = siblings(path);
     between.retain(|sibling| {
-        let is_between = sibling.born.is_some_and(|born| (after..=before).contains(&born));
-        let is_known = sibling.identity == current.identity || seen.files.contains(&sibling.identity);
-        is_between && !is_known && had_name(&sibling.path, path)
+        let is_current = sibling.identity == current.identity;
+        seen.is_before(sibling)
+            && sibling.born <= current.born
+            && !is_current
+            && had_name(&sibling.path, path)
     });
     between.sort_by_key(|sibling| (sibling.born, sibling.written));
     let mut tails = Vec::new();
     for sibling in between {
         if !is_compressed(&sibling.path) {
-            tails.extend(Tail::open(&sibling.path, path, starts)); // or it is gone again
+            tails.extend(open(&sibling.path, path, starts)?);
         } else if !seen.knows(&sibling) {
             tell_compressed(sibling, path, sender)?;
         }
     }
     Ok(tails)
+}
+
+/// Opens a file, unless it is gone again.
+fn open(path: &Path, watched: &Path, starts: &Starts) -> Result<Option<Tail<File>>, Stop> {
+    match Tail::open(path, watched, starts) {
+        Ok(tail) => Ok(Some(tail)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(path, error)),
+    }
 }
 
 /// Whether a file has a name that rotation gives to `path`: `app.log.1`, `app.log-20261121` and what else has a number, or
@@ -159,7 +187,8 @@ fn siblings(path: &Path) -> Vec<Sibling> {
     std::fs::read_dir(directory).map(|entries| entries.filter_map(sibling).collect()).unwrap_or_default()
 }
 
-fn written(metadata: &Metadata) -> Duration {
+/// When a file was last written to, as time since 1970.
+pub fn written(metadata: &Metadata) -> Duration {
     metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default()
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::lines::LineReader;
 use super::{Identity, Origin, Piece, Position, Sender, Start, Starts, Stop, Text, failed};
@@ -80,13 +81,22 @@ impl Tail<File> {
         let start = starts.of(identity).filter(|start| is_as_before(&file, start));
         let start = start.map(|start| start.position).unwrap_or_default();
         file.seek(SeekFrom::Start(start.offset))?;
+        let marked = start.offset.min(MARK as u64);
+        let mut mark = vec![0; marked as usize];
+        file.read_exact_at(&mut mark, start.offset - marked)?;
         let (path, watched) = (path.into(), watched.into());
-        Ok(Self::new(Origin { path, watched, identity, born, is_file: true, start }, file))
+        let origin = Origin { path, watched, identity, born, is_file: true, start };
+        Ok(Self { mark: (mark, start.offset), ..Self::new(origin, file) })
     }
 
     /// What the file system says of it.
     pub fn metadata(&self) -> io::Result<Metadata> {
         self.lines.input().metadata()
+    }
+
+    /// Whether nobody has written to it for so long.
+    pub fn is_at_rest(&self, span: Duration) -> io::Result<bool> {
+        Ok(self.metadata()?.modified()?.elapsed().is_ok_and(|elapsed| elapsed > span))
     }
 
     /// Whether what was read of the file is not there any more, because it was truncated or written anew.
