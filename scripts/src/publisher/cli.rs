@@ -23,6 +23,10 @@ pub struct Cli {
     #[arg(short, long)]
     pub topic: Option<String>,
 
+    /// Print the result as one JSON object, and no progress
+    #[arg(long)]
+    pub json: bool,
+
     #[command(flatten)]
     pub service: Service,
 
@@ -101,10 +105,6 @@ pub struct Cli {
 
     #[command(flatten)]
     pub demo: Demo,
-
-    /// Print the result as one JSON object, and no progress
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Where events go.
@@ -184,23 +184,23 @@ Examples:
         ships every line; run it again, and it says '0 stored'
   publisher --topic app.log --follow --checkpoint app.pos /var/log/app.log
         goes on with the file, and starts where it stopped
-  publisher --topic orders --format json --id-field order_id --time-field at --payload /data orders.jsonl
-        takes ids, times and payloads from fields
+  publisher --topic orders --format json --id-field order_id --time-field at orders.jsonl
+        takes ids and times from fields
   jq -c .events[] export.json | publisher --format events
         lines that are events already
   publisher --demo
         something to watch
 
 Ids:
-  By default an event_id is made of the identity of the file (its inode and time of birth: renaming it changes
-  nothing, a copy is another file), the offset of the line and a hash of it: after a file was written anew, a line that
-  stands where the same line stood counts as sent. Standard input has no identity: offset
-  and content alone tell its lines apart, so give different streams of one topic different --name. With --id content
-  a line is the same event wherever it stands, also in a copy, and the same line twice is one event.
+By default an event_id is made of the identity of the file (its inode and time of birth: renaming it changes nothing, \
+a copy is another file), the offset of the line and a hash of it. After a file was written anew, a line that stands \
+where the same line stood counts as sent. Standard input has no identity: offset and content alone tell its lines \
+apart, so give different streams of one topic different --name. With --id content a line is the same event wherever it \
+stands, also in a copy, and the same line twice is one event.
 
 Exit codes:
   0  everything that was read is stored
-  1  stopped early: an event or a request was refused, the service was not reached, or the input failed
+  1  stopped early: something was refused, the service was not reached, or the input failed
   2  this is not how the publisher is used
   3  everything valid is stored; the rest is in the rejects file
   130, 143  ended by Ctrl-C or SIGTERM, after sending what had been read";

@@ -139,12 +139,12 @@ Examples:
   stress-test --chaos --server scripts/up --for 10m
 
 What is verified:
-  The answers name each event as stored by exactly one delivery. /stats grew by exactly what was sent, in total and
-  by topic. Reading back returns each event exactly once, with what was sent, in the order of seq, with the seq that
-  was answered, and with its own count of deliveries and conflicts. No event was stored behind one that had been
-  acknowledged before. Of two payloads with one id the first to arrive stays, so either may be stored; which one it
-  is decides what is a conflict. If the answer to a request was lost, nobody knows whether it counted: then counts of
-  duplicates have bounds instead of one value, and the report says so.
+The answers name each event as stored by exactly one delivery. /stats grew by exactly what was sent, in total and by \
+topic. Reading back returns each event exactly once, with what was sent, in the order of seq, with the seq that was \
+answered, and with its own count of deliveries and conflicts, and the account of each topic is the sum of them. No \
+event was stored behind one that had been acknowledged before. Of two payloads with one id the first to arrive stays, \
+so either may be stored; which one it is decides what is a conflict. If the answer to a request was lost, nobody knows \
+whether it counted: then counts of duplicates have bounds instead of one value, and the report says so.
 
 Exit codes:
   0    everything was as promised
