@@ -75,7 +75,11 @@ impl Tally {
         for (origin, position) in &batch.reached {
             match self.inputs.iter_mut().find(|(known, _)| Arc::ptr_eq(known, origin)) {
                 Some((_, reached)) => *reached = *position,
-                None => self.inputs.push((Arc::clone(origin), *position)),
+                None => {
+                    // A file that was truncated may have been read from a copy meanwhile.
+                    self.inputs.retain(|(known, _)| known.identity != origin.identity);
+                    self.inputs.push((Arc::clone(origin), *position));
+                }
             }
         }
     }

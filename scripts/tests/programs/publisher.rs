@@ -355,33 +355,59 @@ fn copies_of_a_log_are_not_taken_for_it() {
 
 #[test]
 fn what_is_written_anew_while_the_service_is_away_is_read_from_its_beginning() {
-    let (mut server, here) = (Server::start(), tempdir().unwrap());
-    let url = server.url("");
-    let arguments = ["--url", &url, "--topic", "log", "--follow", "--batch-events", "100", "app.log"];
-    let path = here.path().join("app.log");
     let text = |name: &str, count: usize| -> String {
         (0..count).map(|line| format!("{name} line {line} {}\n", "x".repeat(60))).collect()
     };
-    fs::write(&path, text("old", 20_000)).unwrap();
-    let process = server.stop_while(|| {
-        let mut process = publisher(here.path(), &arguments).spawn().unwrap();
-        let mut told = String::new();
-        BufReader::new(process.stderr.take().unwrap()).read_line(&mut told).unwrap();
-        // What was not read before is gone, but nothing of what is there now.
-        fs::write(&path, text("new", 60_000)).unwrap();
-        process
-    });
-    let last = json!(text("new", 60_000).lines().next_back());
-    eventually("the last line is stored", || {
-        let events = server.get("/events?order=desc&limit=1").json();
-        events[0]["payload"] == last
-    });
-    signal(&process, "INT");
-    wait(process);
-    let stored = payloads(&server);
-    let new = stored.iter().position(|line| line.starts_with("new")).unwrap();
-    assert!(stored[new..].iter().eq(text("new", 60_000).lines().collect::<Vec<_>>().iter()));
-    assert!((1..20_000).contains(&new), "{new} old lines were read");
+    let (old, new) = (text("old", 20_000), text("new", 60_000));
+    for is_copied in [false, true] {
+        let (mut server, here) = (Server::start(), tempdir().unwrap());
+        let url = server.url("");
+        let arguments = ["--url", &url, "--topic", "log", "--follow", "--batch-events", "100", "app.log"];
+        let path = here.path().join("app.log");
+        fs::write(&path, &old).unwrap();
+        let process = server.stop_while(|| {
+            let mut process = publisher(here.path(), &arguments).spawn().unwrap();
+            let mut told = String::new();
+            BufReader::new(process.stderr.take().unwrap()).read_line(&mut told).unwrap();
+            if is_copied {
+                fs::copy(&path, here.path().join("app.log.1")).unwrap();
+            }
+            fs::write(&path, &new).unwrap();
+            process
+        });
+        let last = json!(new.lines().next_back());
+        eventually("the last line is stored", || {
+            server.get("/events?order=desc&limit=1").json()[0]["payload"] == last
+        });
+        signal(&process, "INT");
+        wait(process);
+        if is_copied {
+            assert_stored(&server, &[old.as_str(), &new].concat());
+        } else {
+            // What was not read before is gone, but nothing of what is there now.
+            let stored = payloads(&server);
+            let begin = stored.iter().position(|line| line.starts_with("new")).unwrap();
+            assert!((1..20_000).contains(&begin), "{begin} old lines were read");
+            let difference = stored[begin..].iter().zip(new.lines()).find(|(stored, line)| stored != line);
+            assert_eq!(difference, None, "behind {begin} old lines");
+            assert_eq!(stored.len() - begin, 60_000);
+        }
+    }
+}
+
+#[test]
+fn what_was_copied_and_truncated_between_two_runs_is_found() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let (path, copy) = (here.path().join("app.log"), here.path().join("app.log.1"));
+    let arguments = ["--checkpoint", "app.pos", "--json", "app.log"];
+    fs::write(&path, lines(10)).unwrap();
+    ship(&server, here.path(), &arguments, 0);
+    File::options().append(true).open(&path).unwrap().write_all(b"eleven\n").unwrap();
+    fs::copy(&path, &copy).unwrap();
+    fs::write(&path, "anew\n").unwrap();
+    assert_eq!(counts(&ship(&server, here.path(), &arguments, 0)), [2, 2, 0, 0]);
+    assert_eq!(counts(&ship(&server, here.path(), &arguments, 0)), [0, 0, 0, 0]);
+    assert_stored(&server, &(lines(10) + "eleven\nanew\n"));
 }
 
 #[test]

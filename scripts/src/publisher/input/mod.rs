@@ -1,10 +1,10 @@
 //! Where lines come from. A thread of its own reads, for files and standard input block, and hands over runs of whole
 //! lines; the channel between holds two of them, so a slow service slows the reading down.
 
-mod follow;
 mod lines;
 mod rotation;
 mod tail;
+mod watch;
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tail::Tail;
 
 /// An input that is being read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Origin {
     /// What it is called, to people.
     pub path: PathBuf,
@@ -242,7 +242,7 @@ pub fn read(inputs: Vec<Input>, follow: bool, starts: Starts, interrupt: Interru
     let sender = Sender { pieces: sender, interrupt };
     std::thread::spawn(move || {
         let read = match follow {
-            true => follow::all(&inputs, &starts, &sender),
+            true => watch::follow(&inputs, &starts, &sender),
             false => inputs.iter().try_for_each(|input| read_once(input, &starts, &sender)),
         };
         match read {
@@ -271,18 +271,7 @@ fn read_once(input: &Input, starts: &Starts, sender: &Sender) -> Result<(), Stop
             let pipe = File::open(path).map_err(|error| failed(path, error))?;
             Tail::new(Origin::stream(path, name), pipe).drain(sender)
         }
-        Input::File(path) => {
-            let mut current = Tail::open(path, path, starts).map_err(|error| failed(path, error))?;
-            for mut missed in rotation::open_missed(path, current.origin(), starts, sender)? {
-                // Whoever writes it may not have noticed yet; then the next run goes on with it.
-                if missed.is_at_rest(follow::LINGER).map_err(|error| failed(path, error))? {
-                    missed.send_end(sender)?;
-                } else {
-                    missed.drain(sender)?;
-                }
-            }
-            current.drain(sender)
-        }
+        Input::File(path) => watch::once(path, starts, sender),
     }
 }
 

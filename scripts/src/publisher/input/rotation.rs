@@ -1,12 +1,13 @@
 //! Finds files again that were rotated away: under another name, in the same directory.
 
+use std::cmp::Reverse;
 use std::fs::{DirEntry, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::tail::Tail;
+use super::tail::{Tail, is_as_before};
 use super::{Identity, Origin, Piece, Position, Sender, Start, Starts, Stop, Text, failed};
 
 /// How the names of compressed files end: their bytes are not the lines that were written.
@@ -95,7 +96,30 @@ pub fn open_missed(
         }
     }
     tails.extend(open_between(path, &seen, current, starts, sender)?);
+    let start = starts.of(current.identity).filter(|start| start.position != current.start);
+    tails
+        .extend(start.and_then(|start| open_copy(current, start.position, |file| is_as_before(file, start))));
     Ok(tails)
+}
+
+/// Opens a copy of what `truncated` held before, if it has more than what was read up to `position`: copytruncate leaves
+/// one.
+pub fn open_copy(
+    truncated: &Origin,
+    position: Position,
+    is_copy: impl Fn(&File) -> bool,
+) -> Option<Tail<File>> {
+    if position == Position::default() {
+        return None; // nothing was read, so nothing tells what is a copy
+    }
+    let mut siblings = siblings(&truncated.watched);
+    siblings.sort_by_key(|sibling| Reverse(sibling.born));
+    siblings
+        .iter()
+        .filter(|sibling| sibling.identity != truncated.identity && !is_compressed(&sibling.path))
+        .filter(|sibling| had_name(&sibling.path, &truncated.watched))
+        .filter(|sibling| File::open(&sibling.path).is_ok_and(|file| is_copy(&file)))
+        .find_map(|sibling| Tail::open_copy(&sibling.path, truncated, position).ok())
 }
 
 /// Opens the files that had the name of `path` after those that were `seen` and before `current`: it was rotated more
@@ -182,7 +206,12 @@ fn siblings(path: &Path) -> Vec<Sibling> {
         let entry = entry.ok()?;
         let metadata = entry.metadata().ok().filter(|metadata| metadata.is_file())?;
         let (identity, born) = Identity::of_file(&metadata);
-        Some(Sibling { path: entry.path(), identity, born, written: written(&metadata) })
+        Some(Sibling {
+            path: path.with_file_name(entry.file_name()),
+            identity,
+            born,
+            written: written(&metadata),
+        })
     };
     std::fs::read_dir(directory).map(|entries| entries.filter_map(sibling).collect()).unwrap_or_default()
 }

@@ -13,19 +13,24 @@ use super::{Identity, Origin, Piece, Position, Sender, Start, Starts, Stop, Text
 /// How many bytes of a file are remembered, to notice that others are in their place.
 const MARK: usize = 256;
 
+/// How long a file that was rotated away is still read: whoever writes it may not have noticed yet.
+pub const LINGER: Duration = Duration::from_secs(5);
+
 /// An input, and how far it was read.
 pub struct Tail<R> {
     origin: Arc<Origin>,
     lines: LineReader<R>,
     /// The last bytes that were sent, and where they end.
     mark: (Vec<u8>, u64),
+    /// Whether it stands in for a file that was truncated.
+    is_copy: bool,
 }
 
 impl<R: Read> Tail<R> {
     /// An input that stands where its origin says.
     pub fn new(origin: Origin, input: R) -> Self {
         let lines = LineReader::new(input, origin.start);
-        Self { origin: Arc::new(origin), lines, mark: (Vec::new(), 0) }
+        Self { origin: Arc::new(origin), lines, mark: (Vec::new(), 0), is_copy: false }
     }
 
     /// Which input it is.
@@ -33,16 +38,25 @@ impl<R: Read> Tail<R> {
         &self.origin
     }
 
+    /// The next lines; `None` when there are none, for now.
+    pub fn read_next(&mut self) -> Result<Option<Piece>, Stop> {
+        let next = self.lines.next().map_err(|error| failed(&self.origin.path, error))?;
+        Ok(next.map(|(start, text)| self.piece(start, self.lines.position(), text)))
+    }
+
+    /// Sends what was read.
+    pub fn send(&mut self, piece: Piece, sender: &Sender) -> Result<(), Stop> {
+        if let Text::Lines(lines) = &piece.text {
+            self.mark = (lines[lines.len().saturating_sub(MARK)..].to_vec(), piece.end.offset);
+        }
+        sender.send(piece)
+    }
+
     /// Sends the next lines; false when there are none, for now.
     pub fn send_next(&mut self, sender: &Sender) -> Result<bool, Stop> {
         sender.check()?;
-        let next = self.lines.next().map_err(|error| failed(&self.origin.path, error))?;
-        let Some((start, text)) = next else { return Ok(false) };
-        let end = self.lines.position();
-        if let Text::Lines(lines) = &text {
-            self.mark = (lines[lines.len().saturating_sub(MARK)..].to_vec(), end.offset);
-        }
-        self.send(start, end, text, sender)?;
+        let Some(piece) = self.read_next()? else { return Ok(false) };
+        self.send(piece, sender)?;
         Ok(true)
     }
 
@@ -50,7 +64,7 @@ impl<R: Read> Tail<R> {
     pub fn send_rest(&mut self, sender: &Sender) -> Result<(), Stop> {
         match self.lines.rest() {
             // It may still grow: whoever goes on later looks at all of it.
-            Some((start, text)) => self.send(start, start, text, sender),
+            Some((start, text)) => sender.send(self.piece(start, start, text)),
             None => Ok(()),
         }
     }
@@ -61,15 +75,8 @@ impl<R: Read> Tail<R> {
         self.send_rest(sender)
     }
 
-    /// Sends what is left of a file that was rotated away, and that this is its end.
-    pub fn send_end(&mut self, sender: &Sender) -> Result<(), Stop> {
-        self.drain(sender)?;
-        let end = self.lines.position();
-        self.send(end, end, Text::End { warning: None }, sender)
-    }
-
-    fn send(&self, start: Position, end: Position, text: Text, sender: &Sender) -> Result<(), Stop> {
-        sender.send(Piece { origin: Arc::clone(&self.origin), start, end, text })
+    fn piece(&self, start: Position, end: Position, text: Text) -> Piece {
+        Piece { origin: Arc::clone(&self.origin), start, end, text }
     }
 }
 
@@ -89,14 +96,34 @@ impl Tail<File> {
         Ok(Self { mark: (mark, start.offset), ..Self::new(origin, file) })
     }
 
+    /// Opens, where the reading of it stood, a copy of what a file held before it was truncated. The lines are those of the
+    /// file.
+    pub fn open_copy(path: &Path, of: &Origin, start: Position) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(start.offset))?;
+        let origin = Origin { path: path.into(), start, ..of.clone() };
+        Ok(Self { is_copy: true, ..Self::new(origin, file) })
+    }
+
+    /// Where the next line starts.
+    pub fn position(&self) -> Position {
+        self.lines.position()
+    }
+
     /// What the file system says of it.
     pub fn metadata(&self) -> io::Result<Metadata> {
         self.lines.input().metadata()
     }
 
-    /// Whether nobody has written to it for so long.
-    pub fn is_at_rest(&self, span: Duration) -> io::Result<bool> {
-        Ok(self.metadata()?.modified()?.elapsed().is_ok_and(|elapsed| elapsed > span))
+    /// Sends what is left of a file that was rotated away, and that this is its end; unless whoever writes it may not have
+    /// noticed yet.
+    pub fn send_end(&mut self, sender: &Sender) -> Result<(), Stop> {
+        self.drain(sender)?;
+        let is_at_rest =
+            || self.metadata()?.modified().map(|time| time.elapsed().is_ok_and(|rest| rest > LINGER));
+        let goes_on = self.is_copy || !is_at_rest().map_err(|error| failed(&self.origin.path, error))?;
+        let end = self.lines.position();
+        if goes_on { Ok(()) } else { sender.send(self.piece(end, end, Text::End { warning: None })) }
     }
 
     /// Whether what was read of the file is not there any more, because it was truncated or written anew.
@@ -105,26 +132,33 @@ impl Tail<File> {
         if file.metadata()?.len() < self.lines.read_to() {
             return Ok(true);
         }
+        self.is_marked(file).map(|is_marked| !is_marked)
+    }
+
+    /// Whether a file has what was read last where it was read.
+    pub fn is_marked(&self, file: &File) -> io::Result<bool> {
         let (mark, end) = &self.mark;
         let mut now = vec![0; mark.len()];
         match file.read_exact_at(&mut now, end.saturating_sub(mark.len() as u64)) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
-            read => read.map(|()| now != *mark),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            read => read.map(|()| now == *mark),
         }
     }
 
-    /// Starts again from the beginning of the file.
-    pub fn rewind(&mut self) -> io::Result<()> {
+    /// Reads on from another position, and forgets what was read and not sent.
+    pub fn go_to(&mut self, position: Position) -> io::Result<()> {
         let mut file = self.lines.input().try_clone()?;
-        file.rewind()?;
-        self.lines = LineReader::new(file, Position::default());
-        self.mark = (Vec::new(), 0);
+        file.seek(SeekFrom::Start(position.offset))?;
+        self.lines = LineReader::new(file, position);
+        if position == Position::default() {
+            self.mark = (Vec::new(), 0);
+        }
         Ok(())
     }
 }
 
 /// Whether the last line before the checkpoint is still where it was: else the file was truncated, and is another one.
-fn is_as_before(file: &File, start: &Start) -> bool {
+pub fn is_as_before(file: &File, start: &Start) -> bool {
     let mut line = vec![0; start.line_bytes];
     file.read_exact_at(&mut line, start.line_offset).is_ok()
         && Identity::hash(&line) == start.line_hash

@@ -1,4 +1,5 @@
-//! Goes on with files as they grow, and across their rotation.
+//! Reads what is found under a path: a file as it grows, what it becomes when it is written anew, and those that follow
+//! it when it is rotated.
 
 use std::fs::File;
 use std::io;
@@ -6,15 +7,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::rotation::{self, Seen};
-use super::tail::Tail;
-use super::{Identity, Input, Sender, Starts, Stop, failed, read_once};
+use super::tail::{LINGER, Tail};
+use super::{Identity, Input, Position, Sender, Starts, Stop, failed, read_once};
 
 /// How often files are looked at. Looking works on every file system, also on those that tell of no changes, and
 /// costs next to nothing.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// How long a file that was rotated away is still read: whoever writes it may not have noticed yet.
-pub const LINGER: Duration = Duration::from_secs(5);
 
 /// A path, and the files that were found under it.
 struct Watch<'a> {
@@ -23,19 +21,32 @@ struct Watch<'a> {
     /// Those that were rotated away and when they were last seen to grow, then the current one.
     rotated: Vec<(Tail<File>, Instant)>,
     current: Option<Tail<File>>,
+    /// How long files that were rotated away are read on without growing.
+    linger: Duration,
+}
+
+/// Reads what is there, now, of a file.
+pub fn once(path: &Path, starts: &Starts, sender: &Sender) -> Result<(), Stop> {
+    let mut watch = Watch { path, starts, rotated: Vec::new(), current: None, linger: Duration::ZERO };
+    while watch.advance(sender)? {}
+    match &mut watch.current {
+        Some(current) => current.send_rest(sender),
+        None => Err(failed(path, io::ErrorKind::NotFound.into())),
+    }
 }
 
 /// Reads all files for as long as somebody takes what is read.
-pub fn all(inputs: &[Input], starts: &Starts, sender: &Sender) -> Result<(), Stop> {
+pub fn follow(inputs: &[Input], starts: &Starts, sender: &Sender) -> Result<(), Stop> {
     let mut watches = Vec::new();
     for input in inputs {
         match input {
             Input::Stream(..) => read_once(input, starts, sender)?,
-            Input::File(path) => watches.push(Watch { path, starts, rotated: Vec::new(), current: None }),
+            Input::File(path) => {
+                watches.push(Watch { path, starts, rotated: Vec::new(), current: None, linger: LINGER })
+            }
         }
     }
     while !watches.is_empty() {
-        sender.check()?;
         let mut is_idle = true;
         for watch in &mut watches {
             is_idle &= !watch.advance(sender)?;
@@ -50,6 +61,7 @@ pub fn all(inputs: &[Input], starts: &Starts, sender: &Sender) -> Result<(), Sto
 impl Watch<'_> {
     /// Sends what is there of each file, a piece at a time; false when there was nothing.
     fn advance(&mut self, sender: &Sender) -> Result<bool, Stop> {
+        sender.check()?;
         // What is newer comes after what is older.
         let mut at = 0;
         while let Some((tail, grew)) = self.rotated.get_mut(at) {
@@ -57,46 +69,60 @@ impl Watch<'_> {
                 *grew = Instant::now();
                 return Ok(true);
             }
-            if grew.elapsed() >= LINGER {
+            if grew.elapsed() >= self.linger {
                 tail.send_end(sender)?;
                 self.rotated.remove(at);
             } else {
                 at += 1;
             }
         }
-        if let Some(current) = &mut self.current {
-            // Before it reads on: it could read what was written anew from the middle.
-            if current.is_rewritten().map_err(|error| failed(self.path, error))? {
-                current.send_rest(sender)?;
-                current.rewind().map_err(|error| failed(self.path, error))?;
-            }
-            if current.send_next(sender)? {
-                return Ok(true);
-            }
-        }
-        self.look(sender)?;
-        Ok(false)
+        self.advance_current(sender)
     }
 
-    /// Looks whether the path leads to another file.
-    fn look(&mut self, sender: &Sender) -> Result<(), Stop> {
+    fn advance_current(&mut self, sender: &Sender) -> Result<bool, Stop> {
+        let failed = |error| failed(self.path, error);
+        let Some(current) = &mut self.current else { return self.look(sender) };
+        if current.is_rewritten().map_err(failed)? {
+            let is_copy = |file: &File| current.is_marked(file).unwrap_or(false);
+            match rotation::open_copy(current.origin(), current.position(), is_copy) {
+                Some(copy) => self.rotated.push((copy, Instant::now())),
+                None => current.send_rest(sender)?,
+            }
+            current.go_to(Position::default()).map_err(failed)?;
+            return Ok(true);
+        }
+        let position = current.position();
+        let next = current.read_next()?;
+        if current.is_rewritten().map_err(failed)? {
+            // It was, while it was read: this may be the middle of something new.
+            current.go_to(position).map_err(failed)?;
+            return Ok(true);
+        }
+        match next {
+            Some(piece) => current.send(piece, sender).map(|()| true),
+            None => self.look(sender),
+        }
+    }
+
+    /// Looks whether the path leads to another file; false when it does not.
+    fn look(&mut self, sender: &Sender) -> Result<bool, Stop> {
         let metadata = match std::fs::metadata(self.path) {
             Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // between two files
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false), // between two files
             Err(error) => return Err(failed(self.path, error)),
         };
         let identity = Identity::of_file(&metadata).0;
         match &self.current {
-            Some(current) if current.origin().identity == identity => Ok(()),
+            Some(current) if current.origin().identity == identity => Ok(false),
             _ => self.open(sender),
         }
     }
 
     /// Opens what the path leads to now, and what it led to meanwhile.
-    fn open(&mut self, sender: &Sender) -> Result<(), Stop> {
+    fn open(&mut self, sender: &Sender) -> Result<bool, Stop> {
         let new = match Tail::open(self.path, self.path, self.starts) {
             Ok(new) => new,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // gone again
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false), // gone again
             Err(error) => return Err(failed(self.path, error)),
         };
         let missed = match self.current.take() {
@@ -109,6 +135,6 @@ impl Watch<'_> {
         };
         self.rotated.extend(missed.into_iter().map(|tail| (tail, Instant::now())));
         self.current = Some(new);
-        Ok(())
+        Ok(true)
     }
 }
