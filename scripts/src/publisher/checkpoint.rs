@@ -3,6 +3,8 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use sekali_scripts::client::{Client, Failure};
@@ -10,7 +12,7 @@ use sekali_scripts::retry::{self, Patience};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::input::{Identity, Origin, Position, Start, Starts};
+use crate::input::{Identity, Origin, Position, Start, Starts, written};
 
 /// How many files of one path are remembered: the current one, and those that were rotated away and not yet finished.
 const FILES_OF_A_PATH: usize = 16;
@@ -35,6 +37,8 @@ struct FileState {
     identity: String,
     /// When it came into being, in nanoseconds since 1970.
     born: Option<u64>,
+    /// When it was last written to, as far as was seen, in nanoseconds since 1970.
+    written: Option<u64>,
     /// Whether it was rotated away and read to its end.
     has_ended: bool,
     offset: u64,
@@ -56,19 +60,35 @@ struct Key {
 
 impl FileState {
     fn new(origin: &Origin, identity: String) -> Self {
-        Self {
+        let mut state = Self {
             path: std::path::absolute(&origin.watched).unwrap_or_else(|_| origin.watched.clone()),
             identity,
             born: origin.born,
+            written: None,
             has_ended: false,
             offset: 0,
             lines: 0,
             line_offset: 0,
             line_bytes: 0,
-            line_hash: format!("{:016x}", Identity::hash(&[]).0),
+            line_hash: String::new(),
             topic: String::new(),
             event_id: String::new(),
-        }
+        };
+        state.forget_line();
+        state
+    }
+
+    fn forget_line(&mut self) {
+        (self.line_offset, self.line_bytes) = (0, 0);
+        self.line_hash = format!("{:016x}", Identity::hash(&[]).0);
+    }
+
+    /// Takes note of when the file was last written to, while it still has its name.
+    fn look(&mut self, origin: &Origin) {
+        let metadata = std::fs::metadata(&origin.watched).ok();
+        let metadata = metadata.filter(|metadata| Identity::of_file(metadata).0 == origin.identity);
+        let written = metadata.and_then(|metadata| u64::try_from(written(&metadata).as_nanos()).ok());
+        self.written = written.or(self.written);
     }
 }
 
@@ -127,6 +147,7 @@ impl Checkpoint {
                 path: file.path.clone(),
                 file: parse(&file.identity)?,
                 born: file.born,
+                written: file.written.map(Duration::from_nanos),
                 has_ended: file.has_ended,
                 position: Position { offset: file.offset, lines: file.lines },
                 line_offset: file.line_offset,
@@ -148,14 +169,16 @@ impl Checkpoint {
             };
             (file.offset, file.lines) = (position.offset, position.lines);
             file.has_ended = false; // unless it says so below
-            let mut items =
-                batch.items.iter().rev().filter(|item| item.place.origin.identity == origin.identity);
+            file.look(origin);
+            let mut items = batch.items.iter().rev().filter(|item| Arc::ptr_eq(&item.place.origin, origin));
             // The last line may have no end yet, and stand behind the position.
             if let Some(last) = items.clone().find(|item| item.place.start.offset < position.offset) {
                 let line = batch.line(last);
                 file.line_offset = last.place.start.offset;
                 file.line_bytes = line.len();
                 file.line_hash = format!("{:016x}", Identity::hash(line).0);
+            } else if position.offset <= file.line_offset {
+                file.forget_line(); // it was before a truncation
             }
             let stored = items.find(|item| !item.is_refused);
             let key =

@@ -150,7 +150,7 @@ Exit codes:
   0    everything was as promised
   1    something was not: the report names the first events that are wrong
   2    this is not how the stress test is used
-  3    it could not be carried out: the service was not reached, or refused
+  3    it could not be carried out: the service was not reached, refused, or was never killed
   130, 143  ended by Ctrl-C or SIGTERM, which stops the load and verifies what was sent until then";
 
 /// What is sent.

@@ -398,16 +398,37 @@ fn what_is_written_anew_while_the_service_is_away_is_read_from_its_beginning() {
 #[test]
 fn what_was_copied_and_truncated_between_two_runs_is_found() {
     let (server, here) = (Server::start(), tempdir().unwrap());
-    let (path, copy) = (here.path().join("app.log"), here.path().join("app.log.1"));
+    let at = |name: &str| here.path().join(name);
+    let append =
+        |text: &[u8]| File::options().append(true).open(at("app.log")).unwrap().write_all(text).unwrap();
     let arguments = ["--checkpoint", "app.pos", "--json", "app.log"];
-    fs::write(&path, lines(10)).unwrap();
+    fs::write(at("app.log"), lines(10)).unwrap();
     ship(&server, here.path(), &arguments, 0);
-    File::options().append(true).open(&path).unwrap().write_all(b"eleven\n").unwrap();
-    fs::copy(&path, &copy).unwrap();
-    fs::write(&path, "anew\n").unwrap();
-    assert_eq!(counts(&ship(&server, here.path(), &arguments, 0)), [2, 2, 0, 0]);
+    append(b"eleven\n");
+    fs::copy(at("app.log"), at("app.log.2")).unwrap();
+    fs::write(at("app.log"), "twelve\nhalf a line").unwrap();
+    fs::copy(at("app.log"), at("app.log.1")).unwrap();
+    fs::write(at("app.log"), "anew\n").unwrap();
+    assert_eq!(counts(&ship(&server, here.path(), &arguments, 0)), [4, 4, 0, 0]);
     assert_eq!(counts(&ship(&server, here.path(), &arguments, 0)), [0, 0, 0, 0]);
-    assert_stored(&server, &(lines(10) + "eleven\nanew\n"));
+    assert_stored(&server, &(lines(10) + "eleven\ntwelve\nhalf a line\nanew\n"));
+
+    // The log may be another one: its copies are none of it.
+    File::open(at("app.log")).unwrap().set_modified(SystemTime::now() + Duration::from_secs(60)).unwrap();
+    append(b"");
+    ship(&server, here.path(), &["--checkpoint", "other.pos", "app.log"], 0);
+    fs::rename(at("app.log"), at("kept")).unwrap();
+    fs::write(at("app.log"), "another\n").unwrap();
+    fs::remove_file(at("kept")).unwrap();
+    let ended = ship(&server, here.path(), &["--checkpoint", "other.pos", "--json", "app.log"], 0);
+    assert_eq!(counts(&ended), [1, 1, 0, 0]);
+    assert!(ended.stderr.contains("was rotated away and is gone"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_file_that_hides_its_length_is_read() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    assert_eq!(counts(&ship(&server, here.path(), &["--json", "/proc/version"], 0)), [1, 1, 0, 0]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use sekali_scripts::interrupt::Interrupt;
@@ -145,6 +145,8 @@ pub struct Start {
     pub file: Identity,
     /// When it came into being, in nanoseconds since 1970, where that is known.
     pub born: Option<u64>,
+    /// When it was last written to, as far as was seen, as time since 1970.
+    pub written: Option<Duration>,
     /// Whether it was rotated away and read to its end.
     pub has_ended: bool,
     /// Where to go on.
@@ -190,6 +192,11 @@ impl Identity {
         first.copy_from_slice(&Sha256::digest(bytes)[..8]);
         Self(u64::from_be_bytes(first))
     }
+}
+
+/// When a file was last written to, as time since 1970.
+pub fn written(metadata: &Metadata) -> Duration {
+    metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default()
 }
 
 /// Finds what to read, and says what cannot be. A file that is followed may come into being later. The first stream

@@ -1,14 +1,13 @@
 //! Finds files again that were rotated away: under another name, in the same directory.
 
-use std::cmp::Reverse;
-use std::fs::{DirEntry, File, Metadata};
+use std::fs::{DirEntry, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::tail::{Tail, is_as_before};
-use super::{Identity, Origin, Piece, Position, Sender, Start, Starts, Stop, Text, failed};
+use super::{Identity, Origin, Piece, Position, Sender, Start, Starts, Stop, Text, failed, written};
 
 /// How the names of compressed files end: their bytes are not the lines that were written.
 const COMPRESSED: [&str; 6] = ["gz", "zst", "bz2", "xz", "lz4", "zip"];
@@ -39,9 +38,9 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// What is open.
-    pub fn open<'a>(tails: impl IntoIterator<Item = &'a Tail<File>>) -> Self {
-        let mut seen = Self::default();
+    /// What is open, and copies of it.
+    pub fn open<'a>(tails: impl IntoIterator<Item = &'a Tail<File>>, copies: &[Identity]) -> Self {
+        let mut seen = Self { files: copies.into(), ..Self::default() };
         for tail in tails {
             let Origin { identity, born, .. } = *tail.origin();
             seen.add(identity, born, tail.metadata().ok().map(|metadata| written(&metadata)));
@@ -78,48 +77,68 @@ impl Seen {
 /// that came and went behind them before `current`. What cannot be read any more is told of.
 pub fn open_missed(
     path: &Path,
-    current: &Origin,
+    current: &Tail<File>,
     starts: &Starts,
     sender: &Sender,
 ) -> Result<Vec<Tail<File>>, Stop> {
     let mut tails = Vec::new();
     let mut seen = Seen::default();
-    for start in starts.at(path).filter(|start| start.file != current.identity) {
+    for start in starts.at(path).filter(|start| start.file != current.origin().identity) {
         let found = siblings(path).into_iter().find(|sibling| sibling.identity == start.file);
-        seen.add(start.file, start.born, found.as_ref().map(|found| found.written));
+        seen.add(start.file, start.born, found.as_ref().map(|found| found.written).or(start.written));
         if start.has_ended {
             continue;
         }
         match found.map(|found| open(&found.path, path, starts)).transpose()?.flatten() {
-            Some(tail) => tails.push(tail),
+            Some(tail) => {
+                tails.extend(open_copies_since(start, &tail));
+                tails.push(tail);
+            }
             None => tell_gone(start, sender)?,
         }
     }
-    tails.extend(open_between(path, &seen, current, starts, sender)?);
-    let start = starts.of(current.identity).filter(|start| start.position != current.start);
-    tails
-        .extend(start.and_then(|start| open_copy(current, start.position, |file| is_as_before(file, start))));
+    tails.extend(open_between(path, &seen, current.origin(), starts, sender)?);
+    if let Some(start) = starts.of(current.origin().identity) {
+        tails.extend(open_copies_since(start, current));
+    }
     Ok(tails)
 }
 
-/// Opens a copy of what `truncated` held before, if it has more than what was read up to `position`: copytruncate leaves
-/// one.
-pub fn open_copy(
-    truncated: &Origin,
+/// Opens copies of what a file held since its checkpoint, if it was truncated.
+fn open_copies_since(start: &Start, tail: &Tail<File>) -> Vec<Tail<File>> {
+    if start.line_bytes == 0 || tail.origin().start == start.position {
+        return Vec::new();
+    }
+    open_copies(tail, start.position, |file| is_as_before(file, start))
+}
+
+/// Opens copies of what `truncated` held behind `position`, as copytruncate leaves them: the one that has the same there,
+/// and those that were made after it. If it was renamed since, whatever was made after its last write is no copy.
+pub fn open_copies(
+    truncated: &Tail<File>,
     position: Position,
     is_copy: impl Fn(&File) -> bool,
-) -> Option<Tail<File>> {
-    if position == Position::default() {
-        return None; // nothing was read, so nothing tells what is a copy
-    }
-    let mut siblings = siblings(&truncated.watched);
-    siblings.sort_by_key(|sibling| Reverse(sibling.born));
-    siblings
+) -> Vec<Tail<File>> {
+    let origin = truncated.origin();
+    let Ok(last_write) = truncated.metadata().map(|metadata| written(&metadata)) else { return Vec::new() };
+    let is_renamed = origin.path != origin.watched;
+    let mut copies = siblings(&origin.watched);
+    copies.retain(|sibling| {
+        let is_younger = sibling.born.is_some_and(|born| Duration::from_nanos(born) > last_write);
+        !(is_renamed && is_younger)
+            && sibling.identity != origin.identity
+            && had_name(&sibling.path, &origin.watched)
+            && !is_compressed(&sibling.path)
+    });
+    copies.sort_by_key(|sibling| sibling.born);
+    let first = copies.iter().rposition(|copy| File::open(&copy.path).is_ok_and(|file| is_copy(&file)));
+    let copies = first.map(|first| &copies[first..]).unwrap_or_default();
+    let starts = std::iter::once(position).chain(std::iter::repeat(Position::default()));
+    copies
         .iter()
-        .filter(|sibling| sibling.identity != truncated.identity && !is_compressed(&sibling.path))
-        .filter(|sibling| had_name(&sibling.path, &truncated.watched))
-        .filter(|sibling| File::open(&sibling.path).is_ok_and(|file| is_copy(&file)))
-        .find_map(|sibling| Tail::open_copy(&sibling.path, truncated, position).ok())
+        .zip(starts)
+        .filter_map(|(copy, start)| Tail::open_copy(&copy.path, origin, start).ok())
+        .collect()
 }
 
 /// Opens the files that had the name of `path` after those that were `seen` and before `current`: it was rotated more
@@ -214,11 +233,6 @@ fn siblings(path: &Path) -> Vec<Sibling> {
         })
     };
     std::fs::read_dir(directory).map(|entries| entries.filter_map(sibling).collect()).unwrap_or_default()
-}
-
-/// When a file was last written to, as time since 1970.
-pub fn written(metadata: &Metadata) -> Duration {
-    metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

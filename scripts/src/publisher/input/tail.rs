@@ -22,15 +22,15 @@ pub struct Tail<R> {
     lines: LineReader<R>,
     /// The last bytes that were sent, and where they end.
     mark: (Vec<u8>, u64),
-    /// Whether it stands in for a file that was truncated.
-    is_copy: bool,
+    /// Which file it is in fact, if it stands in for one that was truncated.
+    copy: Option<Identity>,
 }
 
 impl<R: Read> Tail<R> {
     /// An input that stands where its origin says.
     pub fn new(origin: Origin, input: R) -> Self {
         let lines = LineReader::new(input, origin.start);
-        Self { origin: Arc::new(origin), lines, mark: (Vec::new(), 0), is_copy: false }
+        Self { origin: Arc::new(origin), lines, mark: (Vec::new(), 0), copy: None }
     }
 
     /// Which input it is.
@@ -101,8 +101,14 @@ impl Tail<File> {
     pub fn open_copy(path: &Path, of: &Origin, start: Position) -> io::Result<Self> {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(start.offset))?;
+        let copy = Some(Identity::of_file(&file.metadata()?).0);
         let origin = Origin { path: path.into(), start, ..of.clone() };
-        Ok(Self { is_copy: true, ..Self::new(origin, file) })
+        Ok(Self { copy, ..Self::new(origin, file) })
+    }
+
+    /// Which file it is in fact, if it is a copy: nobody writes to it any more.
+    pub fn copy(&self) -> Option<Identity> {
+        self.copy
     }
 
     /// Where the next line starts.
@@ -121,7 +127,8 @@ impl Tail<File> {
         self.drain(sender)?;
         let is_at_rest =
             || self.metadata()?.modified().map(|time| time.elapsed().is_ok_and(|rest| rest > LINGER));
-        let goes_on = self.is_copy || !is_at_rest().map_err(|error| failed(&self.origin.path, error))?;
+        let goes_on =
+            self.copy.is_some() || !is_at_rest().map_err(|error| failed(&self.origin.path, error))?;
         let end = self.lines.position();
         if goes_on { Ok(()) } else { sender.send(self.piece(end, end, Text::End { warning: None })) }
     }
@@ -129,10 +136,17 @@ impl Tail<File> {
     /// Whether what was read of the file is not there any more, because it was truncated or written anew.
     pub fn is_rewritten(&self) -> io::Result<bool> {
         let file = self.lines.input();
-        if file.metadata()?.len() < self.lines.read_to() {
+        let length = file.metadata()?.len();
+        // Some that are no real files have no length, whatever they hold.
+        if length > 0 && length < self.lines.read_to() {
             return Ok(true);
         }
         self.is_marked(file).map(|is_marked| !is_marked)
+    }
+
+    /// Whether anything tells the file from another one.
+    pub fn has_mark(&self) -> bool {
+        !self.mark.0.is_empty()
     }
 
     /// Whether a file has what was read last where it was read.

@@ -21,13 +21,15 @@ struct Watch<'a> {
     /// Those that were rotated away and when they were last seen to grow, then the current one.
     rotated: Vec<(Tail<File>, Instant)>,
     current: Option<Tail<File>>,
+    /// Copies that were made of the current one before it was truncated.
+    copies: Vec<Identity>,
     /// How long files that were rotated away are read on without growing.
     linger: Duration,
 }
 
 /// Reads what is there, now, of a file.
 pub fn once(path: &Path, starts: &Starts, sender: &Sender) -> Result<(), Stop> {
-    let mut watch = Watch { path, starts, rotated: Vec::new(), current: None, linger: Duration::ZERO };
+    let mut watch = Watch::new(path, starts, Duration::ZERO);
     while watch.advance(sender)? {}
     match &mut watch.current {
         Some(current) => current.send_rest(sender),
@@ -41,9 +43,7 @@ pub fn follow(inputs: &[Input], starts: &Starts, sender: &Sender) -> Result<(), 
     for input in inputs {
         match input {
             Input::Stream(..) => read_once(input, starts, sender)?,
-            Input::File(path) => {
-                watches.push(Watch { path, starts, rotated: Vec::new(), current: None, linger: LINGER })
-            }
+            Input::File(path) => watches.push(Watch::new(path, starts, LINGER)),
         }
     }
     while !watches.is_empty() {
@@ -58,7 +58,11 @@ pub fn follow(inputs: &[Input], starts: &Starts, sender: &Sender) -> Result<(), 
     Ok(())
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    fn new(path: &'a Path, starts: &'a Starts, linger: Duration) -> Self {
+        Self { path, starts, rotated: Vec::new(), current: None, copies: Vec::new(), linger }
+    }
+
     /// Sends what is there of each file, a piece at a time; false when there was nothing.
     fn advance(&mut self, sender: &Sender) -> Result<bool, Stop> {
         sender.check()?;
@@ -69,7 +73,7 @@ impl Watch<'_> {
                 *grew = Instant::now();
                 return Ok(true);
             }
-            if grew.elapsed() >= self.linger {
+            if tail.copy().is_some() || grew.elapsed() >= self.linger {
                 tail.send_end(sender)?;
                 self.rotated.remove(at);
             } else {
@@ -84,10 +88,15 @@ impl Watch<'_> {
         let Some(current) = &mut self.current else { return self.look(sender) };
         if current.is_rewritten().map_err(failed)? {
             let is_copy = |file: &File| current.is_marked(file).unwrap_or(false);
-            match rotation::open_copy(current.origin(), current.position(), is_copy) {
-                Some(copy) => self.rotated.push((copy, Instant::now())),
-                None => current.send_rest(sender)?,
+            let copies = match current.has_mark() {
+                true => rotation::open_copies(current, current.position(), is_copy),
+                false => Vec::new(), // nothing was read, so nothing tells what is a copy
+            };
+            if copies.is_empty() {
+                current.send_rest(sender)?;
             }
+            self.copies.extend(copies.iter().filter_map(Tail::copy));
+            self.rotated.extend(copies.into_iter().map(|copy| (copy, Instant::now())));
             current.go_to(Position::default()).map_err(failed)?;
             return Ok(true);
         }
@@ -126,10 +135,10 @@ impl Watch<'_> {
             Err(error) => return Err(failed(self.path, error)),
         };
         let missed = match self.current.take() {
-            None => rotation::open_missed(self.path, new.origin(), self.starts, sender)?,
+            None => rotation::open_missed(self.path, &new, self.starts, sender)?,
             Some(old) => {
                 self.rotated.push((old, Instant::now()));
-                let seen = Seen::open(self.rotated.iter().map(|(tail, _)| tail));
+                let seen = Seen::open(self.rotated.iter().map(|(tail, _)| tail), &self.copies);
                 rotation::open_between(self.path, &seen, new.origin(), self.starts, sender)?
             }
         };
