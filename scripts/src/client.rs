@@ -34,7 +34,12 @@ pub struct Publication {
 #[derive(Debug)]
 pub enum Failure {
     /// No connection came about, so the request did not either.
-    Unreachable(String),
+    Unreachable {
+        /// Host and port.
+        address: String,
+        /// Why.
+        cause: String,
+    },
     /// The request went out, and the answer did not arrive: it may have been carried out.
     AnswerLost(String),
     /// The service, or something before it, said no.
@@ -136,7 +141,7 @@ async fn send(request: RequestBuilder) -> Result<Response, Failure> {
     let response = request.send().await.map_err(|error| {
         if error.is_connect() {
             let address = error.url().map(|url| url.authority().to_owned()).unwrap_or_default();
-            Failure::Unreachable(format!("{address}: {}", cause(&error)))
+            Failure::Unreachable { address, cause: cause(&error) }
         } else {
             Failure::AnswerLost(cause(&error))
         }
@@ -178,7 +183,7 @@ impl Failure {
     /// Whether sending the same again may succeed: after connection errors, 429 and 5xx, and never after another 4xx.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::AnswerLost(_) => true,
+            Self::Unreachable { .. } | Self::AnswerLost(_) => true,
             Self::Refused(refusal) => {
                 refusal.status == StatusCode::TOO_MANY_REQUESTS || refusal.status.is_server_error()
             }
@@ -190,7 +195,7 @@ impl Failure {
     /// another's 503 does not know.
     pub fn may_be_done(&self) -> bool {
         match self {
-            Self::Unreachable(_) => false,
+            Self::Unreachable { .. } => false,
             Self::AnswerLost(_) | Self::Foreign(_) => true,
             Self::Refused(refusal) => {
                 let is_definite = refusal.status == StatusCode::SERVICE_UNAVAILABLE
@@ -209,7 +214,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(cause) => write!(out, "the service cannot be reached at {cause}"),
+            Self::Unreachable { address, cause } => {
+                write!(out, "the service cannot be reached at {address}: {cause}")
+            }
             Self::AnswerLost(cause) => write!(out, "the answer was lost: {cause}"),
             Self::Refused(refusal) => refusal.fmt(out),
             Self::Foreign(cause) => write!(out, "this does not answer like Sekali: {cause}"),

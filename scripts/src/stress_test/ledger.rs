@@ -108,7 +108,7 @@ impl Ledger {
     pub fn failed(&mut self, deliveries: Range<usize>, failure: &Failure) {
         let counter = match failure {
             _ if failure.may_be_done() => &mut self.requests.lost,
-            Failure::Unreachable(_) => &mut self.requests.unreachable,
+            Failure::Unreachable { .. } => &mut self.requests.unreachable,
             _ => &mut self.requests.refused,
         };
         *counter += 1;
