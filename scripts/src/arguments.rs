@@ -5,21 +5,18 @@ use std::time::Duration;
 /// Longer than anybody waits, and short enough to add to any time.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// A span of time from a nanosecond to a year, such as `90s` or `10m`.
+/// A span of time up to a year, such as `90s` or `10m`, that is not zero.
 pub fn span(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(span) if (Duration::from_nanos(1)..=YEAR).contains(&span) => Ok(span),
-        Ok(_) => Err("this must be more than nothing, and at most a year".into()),
-        Err(error) => Err(format!("{error}; a time is a number and a unit, such as 500ms, 90s or 10m")),
-    }
+    let span = span_or_none(text)?;
+    if span.is_zero() { Err("this must be more than nothing".into()) } else { Ok(span) }
 }
 
-/// A span of time up to a year, which may be none.
+/// A span of time up to a year, which may be zero.
 pub fn span_or_none(text: &str) -> Result<Duration, String> {
-    if matches!(humantime::parse_duration(text), Ok(Duration::ZERO)) {
-        Ok(Duration::ZERO)
-    } else {
-        span(text)
+    match humantime::parse_duration(text) {
+        Ok(span) if span <= YEAR => Ok(span),
+        Ok(_) => Err("this must be at most a year".into()),
+        Err(error) => Err(format!("{error}; a time is a number and a unit, such as 500ms, 90s or 10m")),
     }
 }
 

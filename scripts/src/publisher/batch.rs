@@ -211,13 +211,12 @@ impl Batcher {
         self.json.clear();
         let identity = (place.origin.identity, place.start.offset);
         let mapped = self.mapper.append(line, identity, source, &mut self.json);
-        let has_any = !self.batch.items.is_empty() || !self.batch.unusable.is_empty();
+        let is_empty = self.batch.items.is_empty() && self.batch.unusable.is_empty();
         let is_full = self.batch.items.len() >= self.limits.events
             || self.batch.body.len() + self.json.len() > self.limits.bytes
             || self.batch.held + line.len() > self.limits.bytes.max(HELD)
             || self.limits.ends_at_unusable && !self.batch.unusable.is_empty();
-        let is_full = has_any && is_full;
-        if is_full && !self.flush().await {
+        if is_full && !is_empty && !self.flush().await {
             return false;
         }
         match mapped {
