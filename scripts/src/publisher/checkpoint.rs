@@ -12,7 +12,7 @@ use sekali_scripts::retry::{self, Patience};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::input::{Identity, Origin, Position, Start, Starts, written};
+use crate::input::{Identity, Line, Origin, Position, Start, Starts, written};
 
 /// How many files of one path are remembered: the current one, and those that were rotated away and not yet finished.
 const FILES_OF_A_PATH: usize = 16;
@@ -32,64 +32,16 @@ struct State {
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct FileState {
-    path: PathBuf,
-    /// Its [`Identity`], in hexadecimal digits.
-    identity: String,
-    /// When it came into being, in nanoseconds since 1970.
-    born: Option<u64>,
-    /// When it was last written to, as far as was seen, in nanoseconds since 1970.
-    written: Option<u64>,
-    /// Whether it was rotated away and read to its end.
-    has_ended: bool,
-    offset: u64,
-    lines: u64,
-    /// The last line before that offset that became an event, and its hash.
-    line_offset: u64,
-    line_bytes: usize,
-    line_hash: String,
+    #[serde(flatten)]
+    start: Start,
     /// The last event of it that is stored.
-    topic: String,
-    event_id: String,
+    last: Option<Key>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 struct Key {
     topic: String,
     event_id: String,
-}
-
-impl FileState {
-    fn new(origin: &Origin, identity: String) -> Self {
-        let mut state = Self {
-            path: std::path::absolute(&origin.watched).unwrap_or_else(|_| origin.watched.clone()),
-            identity,
-            born: origin.born,
-            written: None,
-            has_ended: false,
-            offset: 0,
-            lines: 0,
-            line_offset: 0,
-            line_bytes: 0,
-            line_hash: String::new(),
-            topic: String::new(),
-            event_id: String::new(),
-        };
-        state.forget_line();
-        state
-    }
-
-    fn forget_line(&mut self) {
-        (self.line_offset, self.line_bytes) = (0, 0);
-        self.line_hash = format!("{:016x}", Identity::hash(&[]).0);
-    }
-
-    /// Takes note of when the file was last written to, while it still has its name.
-    fn look(&mut self, origin: &Origin) {
-        let metadata = std::fs::metadata(&origin.watched).ok();
-        let metadata = metadata.filter(|metadata| Identity::of_file(metadata).0 == origin.identity);
-        let written = metadata.and_then(|metadata| u64::try_from(written(&metadata).as_nanos()).ok());
-        self.written = written.or(self.written);
-    }
 }
 
 impl Checkpoint {
@@ -124,8 +76,8 @@ impl Checkpoint {
         patience: Patience,
         mut told: impl FnMut(&Failure),
     ) -> Result<bool, Failure> {
-        for file in self.state.files.iter().filter(|file| !file.event_id.is_empty()) {
-            let ask = || client.has_event(&file.topic, &file.event_id);
+        for Key { topic, event_id } in self.state.files.iter().filter_map(|file| file.last.as_ref()) {
+            let ask = || client.has_event(topic, event_id);
             match retry::persist(patience, &mut told, ask).await {
                 Ok(true) => {}
                 Ok(false) => {
@@ -141,69 +93,64 @@ impl Checkpoint {
 
     /// Where to start each file.
     pub fn starts(&self) -> Starts {
-        let parse = |text: &str| u64::from_str_radix(text, 16).ok().map(Identity);
-        let start = |file: &FileState| {
-            Some(Start {
-                path: file.path.clone(),
-                file: parse(&file.identity)?,
-                born: file.born,
-                written: file.written.map(Duration::from_nanos),
-                has_ended: file.has_ended,
-                position: Position { offset: file.offset, lines: file.lines },
-                line_offset: file.line_offset,
-                line_bytes: file.line_bytes,
-                line_hash: parse(&file.line_hash)?,
-            })
-        };
-        Starts(self.state.files.iter().filter_map(start).collect())
+        Starts(self.state.files.iter().map(|file| file.start.clone()).collect())
     }
 
     /// Takes note of a batch that is done.
     pub fn advance(&mut self, batch: &Batch) {
         for (origin, position) in batch.reached.iter().filter(|(origin, _)| origin.is_file) {
-            let identity = format!("{:016x}", origin.identity.0);
-            let known = self.state.files.iter().position(|file| file.identity == identity);
-            let mut file = match known {
-                Some(at) => self.state.files.remove(at),
-                None => FileState::new(origin, identity),
-            };
-            (file.offset, file.lines) = (position.offset, position.lines);
-            file.has_ended = false; // unless it says so below
-            file.look(origin);
+            let FileState { start, last } = self.file(origin);
+            start.position = *position;
+            start.has_ended = false; // unless it says so below
+            start.written = last_write(origin).or(start.written);
             let mut items = batch.items.iter().rev().filter(|item| Arc::ptr_eq(&item.place.origin, origin));
             // The last line may have no end yet, and stand behind the position.
-            if let Some(last) = items.clone().find(|item| item.place.start.offset < position.offset) {
-                let line = batch.line(last);
-                file.line_offset = last.place.start.offset;
-                file.line_bytes = line.len();
-                file.line_hash = format!("{:016x}", Identity::hash(line).0);
-            } else if position.offset <= file.line_offset {
-                file.forget_line(); // it was before a truncation
-            }
+            let line = items.clone().find(|item| item.place.start.offset < position.offset).map(|item| {
+                let line = batch.line(item);
+                Line { offset: item.place.start.offset, bytes: line.len(), hash: Identity::hash(line) }
+            });
+            // One that is behind the position was there before a truncation.
+            start.line = line.or(start.line.filter(|line| line.offset < position.offset));
             let stored = items.find(|item| !item.is_refused);
-            let key =
-                stored.and_then(|item| serde_json::from_slice::<Key>(&batch.body[item.json.clone()]).ok());
-            if let Some(Key { topic, event_id }) = key {
-                (file.topic, file.event_id) = (topic, event_id);
-            }
-            self.limit_files_of(&file.path);
-            self.state
-                .files
-                .insert(known.unwrap_or(self.state.files.len()).min(self.state.files.len()), file);
+            let key = stored.and_then(|item| serde_json::from_slice(&batch.body[item.json.clone()]).ok());
+            *last = key.or(last.take());
         }
-        for ended in &batch.ended {
-            let identity = format!("{:016x}", ended.0);
-            let files = self.state.files.iter_mut().filter(|file| file.identity == identity);
-            files.for_each(|file| file.has_ended = true);
-        }
+        let files = self.state.files.iter_mut().filter(|file| batch.ended.contains(&file.start.file));
+        files.for_each(|file| file.start.has_ended = true);
         self.forget_ended();
+    }
+
+    /// What is remembered of a file.
+    fn file(&mut self, origin: &Origin) -> &mut FileState {
+        let known = self.state.files.iter().position(|file| file.start.file == origin.identity);
+        let at = known.unwrap_or_else(|| self.add(origin));
+        &mut self.state.files[at]
+    }
+
+    /// Adds a file, and says where.
+    fn add(&mut self, origin: &Origin) -> usize {
+        let path = std::path::absolute(&origin.watched).unwrap_or_else(|_| origin.watched.clone());
+        self.make_room_for(&path);
+        let start = Start {
+            path,
+            file: origin.identity,
+            born: origin.born,
+            written: None,
+            has_ended: false,
+            position: Position::default(),
+            line: None,
+        };
+        self.state.files.push(FileState { start, last: None });
+        self.state.files.len() - 1
     }
 
     /// Forgets files that have ended, but for the last one of a path: what comes after it is found by its birth.
     fn forget_ended(&mut self) {
-        let files = self.state.files.clone();
-        let newest = |path: &Path| files.iter().filter(|file| file.path == path).map(|file| file.born).max();
-        self.state.files.retain(|file| !file.has_ended || newest(&file.path) == Some(file.born));
+        let all = self.starts();
+        let newest = |path: &Path| all.at(path).map(|start| start.born).max();
+        self.state
+            .files
+            .retain(|FileState { start, .. }| !start.has_ended || newest(&start.path) == Some(start.born));
     }
 
     /// Writes the file: whole or not at all.
@@ -217,10 +164,16 @@ impl Checkpoint {
         Ok(())
     }
 
-    fn limit_files_of(&mut self, path: &Path) {
-        while self.state.files.iter().filter(|file| file.path == path).count() >= FILES_OF_A_PATH {
-            let oldest = self.state.files.iter().position(|file| file.path == path);
+    fn make_room_for(&mut self, path: &Path) {
+        while self.state.files.iter().filter(|file| file.start.path == path).count() >= FILES_OF_A_PATH {
+            let oldest = self.state.files.iter().position(|file| file.start.path == path);
             oldest.map(|oldest| self.state.files.remove(oldest));
         }
     }
+}
+
+/// When a file was last written to, while it still has its name.
+fn last_write(origin: &Origin) -> Option<Duration> {
+    let metadata = std::fs::metadata(&origin.watched).ok()?;
+    (Identity::of_file(&metadata).0 == origin.identity).then(|| written(&metadata))
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use sekali_scripts::interrupt::Interrupt;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
@@ -31,8 +32,8 @@ pub struct Origin {
     pub identity: Identity,
     /// Whether it is a file, which can be read again from any offset.
     pub is_file: bool,
-    /// When the file came into being, in nanoseconds since 1970, where that is known.
-    pub born: Option<u64>,
+    /// When the file came into being, as time since 1970, where that is known.
+    pub born: Option<Duration>,
     /// Where reading began.
     pub start: Position,
 }
@@ -47,11 +48,11 @@ impl Origin {
 }
 
 /// Sixty-four bits that stand for an input: the same for a file at each run, also after it was renamed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Identity(pub u64);
 
 /// A place in an input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Position {
     /// Bytes before it.
     pub offset: u64,
@@ -137,26 +138,33 @@ impl Input {
 pub struct Starts(pub Vec<Start>);
 
 /// How far one file was.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Start {
     /// The name it had, absolute.
     pub path: PathBuf,
     /// Which file it is, whatever its name is now.
     pub file: Identity,
-    /// When it came into being, in nanoseconds since 1970, where that is known.
-    pub born: Option<u64>,
+    /// When it came into being, as time since 1970, where that is known.
+    pub born: Option<Duration>,
     /// When it was last written to, as far as was seen, as time since 1970.
     pub written: Option<Duration>,
     /// Whether it was rotated away and read to its end.
     pub has_ended: bool,
     /// Where to go on.
     pub position: Position,
-    /// Where the last line before that starts, and how many bytes it has.
-    pub line_offset: u64,
-    /// Its bytes.
-    pub line_bytes: usize,
-    /// Its hash: what tells a file that was written anew.
-    pub line_hash: Identity,
+    /// The last line before that which became an event: what tells a file that was written anew.
+    pub line: Option<Line>,
+}
+
+/// A line that was read, to recognise it where it was.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct Line {
+    /// Bytes before it.
+    pub offset: u64,
+    /// Bytes of it, its end not counted.
+    pub bytes: usize,
+    /// Its hash.
+    pub hash: Identity,
 }
 
 impl Starts {
@@ -165,7 +173,7 @@ impl Starts {
     }
 
     /// The files that had this name.
-    fn at<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a Start> + use<'a> {
+    pub fn at<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a Start> + use<'a> {
         let path = std::path::absolute(path).unwrap_or_default();
         self.0.iter().filter(move |start| start.path == path)
     }
@@ -179,10 +187,9 @@ impl Identity {
 
     /// Of a file: its inode and its time of birth, so that neither a new name nor an inode that is used again matter.
     /// Where a file system does not know births, the device has to do. Also says when that was.
-    pub fn of_file(metadata: &Metadata) -> (Self, Option<u64>) {
+    pub fn of_file(metadata: &Metadata) -> (Self, Option<Duration>) {
         let born = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let born = born.and_then(|born| u64::try_from(born.as_nanos()).ok());
-        let birth = born.unwrap_or(metadata.dev());
+        let birth = born.and_then(|born| u64::try_from(born.as_nanos()).ok()).unwrap_or(metadata.dev());
         (Self::hash(&[metadata.ino().to_be_bytes(), birth.to_be_bytes()].concat()), born)
     }
 

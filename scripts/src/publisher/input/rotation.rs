@@ -19,7 +19,7 @@ const OVERLAP: Duration = Duration::from_secs(10);
 struct Sibling {
     path: PathBuf,
     identity: Identity,
-    born: Option<u64>,
+    born: Option<Duration>,
     /// When it was last written to, as time since 1970; compressing a file keeps that.
     written: Duration,
 }
@@ -30,7 +30,7 @@ pub struct Seen {
     /// The files, whatever their names are now.
     files: Vec<Identity>,
     /// When the youngest of them came into being.
-    born: Option<u64>,
+    born: Option<Duration>,
     /// When that was last written to, if it is still there.
     left: Option<Duration>,
     /// When each of those that are still there was.
@@ -48,7 +48,7 @@ impl Seen {
         seen
     }
 
-    fn add(&mut self, file: Identity, born: Option<u64>, written: Option<Duration>) {
+    fn add(&mut self, file: Identity, born: Option<Duration>, written: Option<Duration>) {
         self.files.push(file);
         self.written.extend(written);
         if born >= self.born {
@@ -61,14 +61,12 @@ impl Seen {
     fn is_before(&self, sibling: &Sibling) -> bool {
         let (Some(last), Some(born)) = (self.born, sibling.born) else { return false };
         let left = self.left.unwrap_or_default();
-        last <= born
-            && left <= Duration::from_nanos(born) + OVERLAP
-            && !self.files.contains(&sibling.identity)
+        last <= born && left <= born + OVERLAP && !self.files.contains(&sibling.identity)
     }
 
     /// Whether a compressed file is made of what was seen, or of something older.
     fn knows(&self, compressed: &Sibling) -> bool {
-        compressed.written < Duration::from_nanos(self.born.unwrap_or(0)) + OVERLAP
+        compressed.written < self.born.unwrap_or_default() + OVERLAP
             || self.written.iter().any(|written| written.as_secs() == compressed.written.as_secs())
     }
 }
@@ -83,9 +81,10 @@ pub fn open_missed(
 ) -> Result<Vec<Tail<File>>, Stop> {
     let mut tails = Vec::new();
     let mut seen = Seen::default();
+    let siblings = siblings(path);
     for start in starts.at(path).filter(|start| start.file != current.origin().identity) {
-        let found = siblings(path).into_iter().find(|sibling| sibling.identity == start.file);
-        seen.add(start.file, start.born, found.as_ref().map(|found| found.written).or(start.written));
+        let found = siblings.iter().find(|sibling| sibling.identity == start.file);
+        seen.add(start.file, start.born, found.map(|found| found.written).or(start.written));
         if start.has_ended {
             continue;
         }
@@ -106,7 +105,7 @@ pub fn open_missed(
 
 /// Opens copies of what a file held since its checkpoint, if it was truncated.
 fn open_copies_since(start: &Start, tail: &Tail<File>) -> Vec<Tail<File>> {
-    if start.line_bytes == 0 || tail.origin().start == start.position {
+    if start.line.is_none() || tail.origin().start == start.position {
         return Vec::new();
     }
     open_copies(tail, start.position, |file| is_as_before(file, start))
@@ -124,7 +123,7 @@ pub fn open_copies(
     let is_renamed = origin.path != origin.watched;
     let mut copies = siblings(&origin.watched);
     copies.retain(|sibling| {
-        let is_younger = sibling.born.is_some_and(|born| Duration::from_nanos(born) > last_write);
+        let is_younger = sibling.born.is_some_and(|born| born > last_write);
         !(is_renamed && is_younger)
             && sibling.identity != origin.identity
             && had_name(&sibling.path, &origin.watched)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lines::LineReader;
-use super::{Identity, Origin, Piece, Position, Sender, Start, Starts, Stop, Text, failed};
+use super::{Identity, Line, Origin, Piece, Position, Sender, Start, Starts, Stop, Text, failed};
 
 /// How many bytes of a file are remembered, to notice that others are in their place.
 const MARK: usize = 256;
@@ -173,8 +173,10 @@ impl Tail<File> {
 
 /// Whether the last line before the checkpoint is still where it was: else the file was truncated, and is another one.
 pub fn is_as_before(file: &File, start: &Start) -> bool {
-    let mut line = vec![0; start.line_bytes];
-    file.read_exact_at(&mut line, start.line_offset).is_ok()
-        && Identity::hash(&line) == start.line_hash
+    let is_there = |line: Line| {
+        let mut bytes = vec![0; line.bytes];
+        file.read_exact_at(&mut bytes, line.offset).is_ok() && Identity::hash(&bytes) == line.hash
+    };
+    start.line.is_none_or(is_there)
         && file.metadata().is_ok_and(|metadata| metadata.len() >= start.position.offset)
 }
