@@ -415,7 +415,6 @@ fn what_was_copied_and_truncated_between_two_runs_is_found() {
 
     // The log may be another one: its copies are none of it.
     File::open(at("app.log")).unwrap().set_modified(SystemTime::now() + Duration::from_secs(60)).unwrap();
-    append(b"");
     ship(&server, here.path(), &["--checkpoint", "other.pos", "app.log"], 0);
     fs::rename(at("app.log"), at("kept")).unwrap();
     fs::write(at("app.log"), "another\n").unwrap();
@@ -677,6 +676,51 @@ fn a_silent_service_does_not_hold_whoever_wants_to_end() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("trying for 10 s more"), "{}", ended.stderr);
     assert!(ended.stderr.contains("gave up: the answer was lost"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_batch_has_a_limit_of_events_and_of_bytes() {
+    let answer = |events: usize| {
+        let body = format!(r#"{{"total_received":{events},"stored":{events},"duplicates":0,"conflicts":0}}"#);
+        let answer: &str = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{body}").leak();
+        answer
+    };
+    let here = tempdir().unwrap();
+    fs::write(here.path().join("log"), lines(25)).unwrap();
+    // An event that is larger than a batch goes alone.
+    for (limit, sizes) in
+        [(["--batch-events", "10"], [10, 10, 5].as_slice()), (["--batch-bytes", "1"], &[1; 25])]
+    {
+        let answers: Vec<_> = sizes.iter().map(|&size| answer(size)).collect();
+        let (url, requests) = scripted(answers.leak());
+        let arguments = [["--topic", "t"], ["--url", &url], limit].concat();
+        let ended = run(&mut publisher(here.path(), &[&arguments, ["--no-gzip", "log"].as_slice()].concat()));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let lines_of = |(_, body): &Request| body.iter().filter(|&&byte| byte == b'\n').count();
+        assert_eq!(requests.join().unwrap().iter().map(lines_of).collect::<Vec<_>>(), sizes);
+    }
+}
+
+#[test]
+fn a_service_that_does_not_answer_stops_the_reading() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let here = tempdir().unwrap();
+    fs::write(here.path().join("log"), lines(4_000_000)).unwrap();
+    let mut process = publisher(here.path(), &["--topic", "t", "--url", &url, "log"]).spawn().unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    read_request(&mut stream);
+    // Whatever it would read without an answer, it has read by then.
+    std::thread::sleep(Duration::from_secs(2));
+    let ask = |file: &str, name: &str| -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", process.id())).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    assert!(ask("io", "rchar:") < 16 << 20, "{} bytes were read", ask("io", "rchar:"));
+    assert!(ask("status", "VmHWM:") < 64 << 10, "{} kB", ask("status", "VmHWM:"));
+    process.kill().unwrap();
+    process.wait().unwrap();
 }
 
 #[test]

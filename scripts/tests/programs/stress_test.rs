@@ -34,6 +34,16 @@ fn the_standard_preset_passes() {
 }
 
 #[test]
+fn a_preset_can_be_changed_in_one_thing() {
+    let server = Server::start();
+    let ended =
+        run(&mut stress_test(&["--preset", "course", "--batch", "50", "--json", "--url", &server.url("")]));
+    let report = ended.json();
+    assert_eq!((&report["events"], &report["deliveries"]), (&json!(5_000), &json!(6_250)), "{report}");
+    assert_eq!((&report["batch"], &report["passed"]), (&json!(50), &json!(true)));
+}
+
+#[test]
 fn batches_ordered_ids_and_a_rate_pass_and_the_report_is_json() {
     let server = Server::start();
     let url = server.url("");
