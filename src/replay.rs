@@ -20,6 +20,10 @@ const LIFETIME: i64 = 24 * 60 * 60 * 1000;
 /// Bytes that a slot keeps; beyond them the oldest answers go before their time.
 const SLOT_BYTES: usize = 1 << 20;
 
+/// The form of fingerprints, with which each of them begins. Answers saved under another are not looked at: what
+/// they were answers to cannot be told, and the events of a request that is carried out again are duplicates.
+const FINGERPRINT_FORM: &str = "2:";
+
 /// A store of values by key, without transactions.
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
 pub trait KeyValue: 'static {
@@ -87,12 +91,12 @@ impl<K: KeyValue> Replays<K> {
         Self { store, running: RefCell::default() }
     }
 
-    /// What is known of the request with this key and body, `now` in milliseconds since 1970.
-    pub async fn find(&self, key: &str, body: &[u8], now: i64) -> Known<'_> {
+    /// What is known of the request with this key and meaning, `now` in milliseconds since 1970.
+    pub async fn find(&self, key: &str, meaning: &[u8], now: i64) -> Known<'_> {
         if !self.running.borrow_mut().insert(key.to_owned()) {
             return Known::InUse;
         }
-        let fingerprint = format!("{:032x}", xxh3_128(body));
+        let fingerprint = format!("{FINGERPRINT_FORM}{:032x}", xxh3_128(meaning));
         let running = Running { key: key.to_owned(), fingerprint, running: &self.running };
         let saved = self.slot(key, now).await.into_iter().find(|saved| saved.key == key);
         match saved {
@@ -127,7 +131,7 @@ impl<K: KeyValue> Replays<K> {
         });
         let mut saved: Vec<Saved> =
             value.and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or_default();
-        saved.retain(|saved| now - saved.at < LIFETIME);
+        saved.retain(|saved| now - saved.at < LIFETIME && saved.fingerprint.starts_with(FINGERPRINT_FORM));
         saved
     }
 }
@@ -218,6 +222,16 @@ mod tests {
             of_one_slot.save(running, answer(&"x".repeat(SLOT_BYTES / 2)), 0).await;
         }
         assert!(of_one_slot.store.values.borrow()[&slot].len() < SLOT_BYTES + 10_000);
+    }
+
+    #[tokio::test]
+    async fn an_answer_saved_under_another_form_of_fingerprint_is_not_looked_at() {
+        let replays = Replays::new(Memory::default());
+        let fingerprint = format!("{:032x}", xxh3_128(b"body"));
+        let old = [Saved { key: "k".into(), fingerprint, at: 0, answer: answer("old") }];
+        replays.store.set(&slot_of("k"), &serde_json::to_vec(&old).unwrap()).await.unwrap();
+        assert!(matches!(replays.find("k", b"body", 1).await, Known::New(_)));
+        assert!(matches!(replays.find("k", b"other", 1).await, Known::New(_)));
     }
 
     #[tokio::test]

@@ -45,7 +45,7 @@ where
     let Some(key) = key else {
         return carry_out(app, &order, &head.headers, body).await;
     };
-    let request = order.fingerprint(body.bytes());
+    let request = order.fingerprint(&head.headers, body.bytes());
     match app.replays.find(key, &request, Utc::now().timestamp_millis()).await {
         Known::New(running) => {
             let reply = carry_out(app, &order, &head.headers, body).await?;
@@ -69,11 +69,32 @@ struct Order {
 }
 
 impl Order {
-    /// What makes two requests with one key the same: the body, and how it is to be read and answered.
-    fn fingerprint(&self, body: &[u8]) -> Vec<u8> {
-        let read = [self.format as u8, self.is_gzip.into(), self.context.partial.into()];
-        let answered = self.preference.map_or(0, |preference| 1 + preference as u8);
-        [&read[..], &[answered], body].concat()
+    /// All that gives a request its meaning, as text: two requests with one key are the same if this is the same.
+    /// Names and not numbers stand for the choices, so that a program of another version reads them alike.
+    /// A header holds no line break, so nothing can be taken for something else.
+    fn fingerprint(&self, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
+        let content_type = text(headers, &header::CONTENT_TYPE);
+        let content_type = match self.format {
+            // It is kept with the event, down to its parameters.
+            Format::BinaryCloudEvent => content_type.unwrap_or_default().to_owned(),
+            _ => media_type(content_type),
+        };
+        let mut fingerprint = format!(
+            "content-type: {content_type}\ncontent-encoding: {}\npartial: {}\nprefer: {}\n",
+            if self.is_gzip { "gzip" } else { "identity" },
+            self.context.partial,
+            self.preference.map_or("", Preference::name),
+        )
+        .into_bytes();
+        let mut attributes: Vec<_> =
+            headers.iter().filter(|(name, _)| name.as_str().starts_with("ce-")).collect();
+        attributes.sort_by_key(|(name, _)| name.as_str());
+        for (name, value) in attributes {
+            fingerprint.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
+        }
+        fingerprint.push(b'\n');
+        fingerprint.extend(body);
+        fingerprint
     }
 }
 
@@ -220,9 +241,8 @@ impl Format {
         if headers.contains_key(cloudevents::BINARY_MARK) {
             return Ok(Self::BinaryCloudEvent);
         }
-        let content_type = text(headers, &header::CONTENT_TYPE).unwrap_or(JSON);
-        let media_type = content_type.split(';').next().unwrap_or_default().trim();
-        match media_type.to_ascii_lowercase().as_str() {
+        let media_type = media_type(text(headers, &header::CONTENT_TYPE));
+        match media_type.as_str() {
             JSON => Ok(Self::Json),
             "application/x-ndjson" | "application/jsonl" => Ok(Self::Ndjson),
             "application/cloudevents+json" | "application/cloudevents-batch+json" => Ok(Self::CloudEvents),
@@ -232,6 +252,11 @@ impl Format {
             ))),
         }
     }
+}
+
+/// The media type of a body, in lower case and without parameters.
+fn media_type(content_type: Option<&str>) -> String {
+    content_type.unwrap_or(JSON).split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {

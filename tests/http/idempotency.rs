@@ -56,6 +56,58 @@ fn the_same_body_asked_for_in_another_way_is_another_request() {
 }
 
 #[test]
+fn a_request_that_means_something_else_is_never_answered_as_the_first_was() {
+    let server = Server::start();
+    let binary = |id: &'static str| {
+        vec![("ce-specversion", "1.0"), ("ce-type", "t"), ("ce-source", "/s"), ("ce-id", id)]
+    };
+    let with = |headers: &[(&'static str, &'static str)], more: &[(&'static str, &'static str)]| {
+        [headers, more].concat()
+    };
+    let one = r#"{"topic":"t","event_id":"e"}"#;
+    let event = r#"{"specversion":"1.0","type":"t","source":"s","id":"i","topic":"t","event_id":"e"}"#;
+    let json = ("content-type", "application/json");
+    for (n, (first, second, body)) in [
+        (binary("1"), binary("2"), "{}"),
+        (binary("1"), with(&binary("1"), &[("ce-subject", "s")]), "{}"),
+        (with(&binary("1"), &[json]), with(&binary("1"), &[("content-type", "text/plain")]), "{}"),
+        (with(&binary("1"), &[json]), binary("1"), "{}"),
+        (binary("1"), vec![json], one),
+        (vec![json], vec![("content-type", "application/x-ndjson")], one),
+        (vec![json], vec![("content-type", "application/cloudevents+json")], event),
+        (vec![json], vec![json, ("prefer", "return=representation")], one),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let key = format!("key {n}");
+        let send = |headers: &[(&'static str, &'static str)]| {
+            let headers = with(&[], headers);
+            let headers: Vec<_> = headers.into_iter().chain([("idempotency-key", key.as_str())]).collect();
+            server.send("POST", "/publish", &headers, body.as_bytes())
+        };
+        let answer = send(&first);
+        assert_eq!(answer.status, 200, "{first:?}: {}", answer.text);
+        send(&second).problem(422, "idempotency-key-mismatch");
+        assert_eq!(send(&first).header("idempotent-replayed"), Some("true"), "{first:?}");
+    }
+    server.assert_books_balance();
+}
+
+#[test]
+fn the_same_request_in_other_words_is_the_same() {
+    let server = Server::start();
+    let body = br#"{"topic":"t","event_id":"e"}"#;
+    let send = |path: &str, content_type: &str| {
+        let headers = [("content-type", content_type), ("idempotency-key", "k"), ("x-trace", path)];
+        server.send("POST", path, &headers, body)
+    };
+    assert_eq!(send("/publish", "application/json").json()["stored"], 1);
+    let again = send("/publish?partial=false", "Application/JSON; charset=utf-8");
+    assert_eq!((&again.json()["stored"], again.header("idempotent-replayed")), (&json!(1), Some("true")));
+}
+
+#[test]
 fn a_request_that_failed_leaves_its_key_free() {
     let server = Server::start();
     publish(&server, "k", &json!({"topic": "t"})).problem(422, "invalid-event");
