@@ -87,13 +87,13 @@ build_host() {
     cargo build --quiet -p sekali-host
 }
 
-# run_program NAME DIRECTORY ARGUMENT...: becomes a program of scripts/src, in the directory where it was called.
+# run_program NAME DIRECTORY ARGUMENT...: becomes a program of clients/src, in the directory where it was called.
 run_program() {
     local program=$PWD/target/debug/$1 directory=$2
     shift 2
     ensure_native
     [ -e "$program" ] || say "building the publisher and the stress test (about two minutes the first time)"
-    cargo build --quiet -p sekali-scripts
+    cargo build --quiet -p sekali-clients
     cd "$directory"
     exec "$program" "$@"
 }

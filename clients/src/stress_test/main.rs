@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use clap::Parser;
 use indicatif::HumanCount;
-use sekali_scripts::client::{Client, Failure};
-use sekali_scripts::interrupt::Interrupt;
-use sekali_scripts::retry::Patience;
-use sekali_scripts::terminal::{self, View, complain, count};
+use sekali_clients::client::{Client, Failure};
+use sekali_clients::interrupt::Interrupt;
+use sekali_clients::retry::Patience;
+use sekali_clients::terminal::{self, View, complain, count};
 use tokio::task::LocalSet;
 
 use crate::chaos::{Kills, Server};

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use indicatif::{HumanCount, ProgressBar};
-use sekali_scripts::api::{Account, EventStatus, Stats, StoredEvent};
-use sekali_scripts::client::Client;
-use sekali_scripts::retry::{self, Patience};
-use sekali_scripts::terminal::count;
+use sekali_clients::api::{Account, EventStatus, Stats, StoredEvent};
+use sekali_clients::client::Client;
+use sekali_clients::retry::{self, Patience};
+use sekali_clients::terminal::count;
 use serde_json::Value;
 
 use crate::ledger::{Ledger, Wrong};

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use sekali_scripts::api::{EventResult, EventStatus, Published};
-use sekali_scripts::client::Failure;
+use sekali_clients::api::{EventResult, EventStatus, Published};
+use sekali_clients::client::Failure;
 
 use crate::workload::Workload;
 

@@ -8,10 +8,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use indicatif::ProgressBar;
 use reqwest::StatusCode;
-use sekali_scripts::api::{EventResult, Published};
-use sekali_scripts::client::{Client, Failure, Publication, Refusal};
-use sekali_scripts::retry::{Patience, Retries};
-use sekali_scripts::terminal::{tell, warn};
+use sekali_clients::api::{EventResult, Published};
+use sekali_clients::client::{Client, Failure, Publication, Refusal};
+use sekali_clients::retry::{Patience, Retries};
+use sekali_clients::terminal::{tell, warn};
 use tokio::time::sleep;
 
 use crate::batch::{Batch, Batches};

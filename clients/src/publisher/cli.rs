@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
-use sekali_scripts::arguments;
+use sekali_clients::arguments;
 
 /// Ships events to Sekali, at least once, and is safe to run twice.
 ///

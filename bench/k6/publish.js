@@ -1,8 +1,8 @@
 // The workload of scripts/stress-test for users of k6: unique events and a known share of duplicates in mixed order, then
 // the account.
 //
-//   k6 run k6/publish.js
-//   k6 run -e URL=https://inbox.example.org -e TOKEN=... -e READ_TOKEN=... k6/publish.js
+//   k6 run bench/k6/publish.js
+//   k6 run -e URL=https://inbox.example.org -e TOKEN=... -e READ_TOKEN=... bench/k6/publish.js
 //
 // EVENTS, DUPLICATES (the share of all deliveries), CLIENTS and TOPICS change its size. Unlike the stress test it sends
 // no conflicts and does not read the events back, and a request that fails fails the run.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use sekali_scripts::interrupt::Interrupt;
+use sekali_clients::interrupt::Interrupt;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;

@@ -2,7 +2,7 @@
 
 use console::style;
 use indicatif::HumanCount;
-use sekali_scripts::terminal::count;
+use sekali_clients::terminal::count;
 use serde_json::{Value, json};
 
 use crate::chaos::Kills;

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use console::style;
 use indicatif::HumanCount;
-use sekali_scripts::api::Published;
-use sekali_scripts::client::Failure;
-use sekali_scripts::terminal::count;
+use sekali_clients::api::Published;
+use sekali_clients::client::Failure;
+use sekali_clients::terminal::count;
 use serde_json::{Value, json};
 
 use crate::batch::Batch;

@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use sekali_scripts::interrupt::Interrupt;
-use sekali_scripts::terminal::warn;
+use sekali_clients::interrupt::Interrupt;
+use sekali_clients::terminal::warn;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long that is.

@@ -22,10 +22,10 @@ use anyhow::Result;
 use clap::builder::PossibleValue;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
-use sekali_scripts::client::{Client, Failure, Publication};
-use sekali_scripts::interrupt::Interrupt;
-use sekali_scripts::retry::Patience;
-use sekali_scripts::terminal::{View, bar, complain, print};
+use sekali_clients::client::{Client, Failure, Publication};
+use sekali_clients::interrupt::Interrupt;
+use sekali_clients::retry::Patience;
+use sekali_clients::terminal::{View, bar, complain, print};
 
 use crate::batch::Limits;
 use crate::checkpoint::Checkpoint;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use sekali_scripts::client::{Client, Failure};
-use sekali_scripts::retry::{self, Patience};
+use sekali_clients::client::{Client, Failure};
+use sekali_clients::retry::{self, Patience};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;

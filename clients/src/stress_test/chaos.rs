@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-use sekali_scripts::client::Client;
-use sekali_scripts::interrupt::Interrupt;
-use sekali_scripts::retry::{self, Patience};
+use sekali_clients::client::Client;
+use sekali_clients::interrupt::Interrupt;
+use sekali_clients::retry::{self, Patience};
 use tempfile::NamedTempFile;
 
 use crate::ledger::Wrong;

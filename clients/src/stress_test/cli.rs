@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use sekali_scripts::arguments;
+use sekali_clients::arguments;
 
 /// Publishes events under load, duplicates among them, and then proves that each was stored exactly once.
 ///
