@@ -1,40 +1,39 @@
 //! Sekali: the event inbox that stores each event once, as one component for Spin.
 //!
-//! The way of an event through the modules:
+//! The rooms of the house, each of which knows only those below it:
 //!
-//! - [`request`] takes a request over from the host, and [`router`] sends it to its resource in [`routes`];
-//! - [`body`] and [`ingest`] turn its bytes into valid events, which [`event`] and [`payload`] define;
-//! - [`access`] says who may call what, and [`replay`] answers a repeated request as the first time;
-//! - [`committer`] joins the events of concurrent requests into one write;
-//! - [`store`] writes them once and counts every delivery, in one statement;
-//! - [`tail`] shows followers what is new;
-//! - [`reply`] sends the answer, or [`problem`] says what went wrong.
+//! 1. `spin`: the entry, and everything else that touches Spin's SDK;
+//! 2. [`http`]: the routes, and all of HTTP that is not Spin's;
+//! 3. [`committer`] joins the events of concurrent requests into one write, [`reader`] reads pages of events, and
+//!    [`tail`] follows the newest ones; beside them, [`ingest`] turns the bytes of a request into valid events;
+//! 4. [`store`] writes each event once, counts every delivery, and reads events back;
+//! 5. [`event`] and [`payload`] define an event; [`clock`] and [`limits`] are the ground.
 //!
-//! [`app`] is what the requests of an instance share, [`settings`] what an operator can set, and
-//! [`uptime`] knows when the service started. Nothing below the routes knows HTTP, and nothing above
-//! the store knows SQL. All but the entry below, [`request`], [`store::spin`], [`uptime`] and the
-//! last step of [`reply`] is plain Rust, which is tested natively.
+//! Everything outside `spin` is plain Rust and is tested natively, the router included. `tests/direction.rs` checks
+//! that no arrow points up. `docs/ARCHITECTURE.md` follows an event from file to file, and gives the reasons.
+//!
+//! # Exceptions
+//!
+//! Three things are not where a reader would look for them, because speed demands it:
+//!
+//! - The JSON of a stored event and the framing of server-sent events are written by SQL (`event.sql` and `page.sql` in
+//!   `store/sqlite/sql/`): a page has to be one row, for each row costs a turn through the host.
+//! - [`store::Ledger`] carries JSON for the same reason.
+//! - [`tail`] writes the comments of server-sent events, because it knows when a stream has been silent.
 
-pub mod access;
-pub mod app;
-pub mod body;
+pub mod clock;
 pub mod committer;
 pub mod event;
+pub mod http;
 pub mod ingest;
+pub mod limits;
 pub mod payload;
-pub mod problem;
-pub mod replay;
-pub mod reply;
-pub mod request;
-pub mod router;
-pub mod routes;
-pub mod settings;
+pub mod reader;
 pub mod store;
 pub mod tail;
-pub mod uptime;
 
-// Compiled everywhere, so that it is linted; entered only where Spin is.
+// Compiled everywhere, so that it is linted; entered only on Spin.
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
-mod component;
+mod spin;
 #[cfg(test)]
 mod testing;

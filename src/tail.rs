@@ -1,8 +1,8 @@
-//! The end of the store, as followers see it: all followers of an instance share one look at it.
+//! Following: the end of the store, which all followers of an instance share.
 //!
-//! Time goes in ticks. The first follower to wake in a tick asks where the store ends, and the first to want
-//! a page reads it; the others find both here. Commits become visible in the order of seq, for a database
-//! has one writer at a time, so a follower that goes from seq to seq misses nothing.
+//! Time is divided into ticks. The first follower that wakes in a tick asks the store for its newest seq, and the first
+//! that needs a page reads it; the others find both here. Events become visible in the order of seq, so a follower
+//! that goes from seq to seq misses nothing.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -13,38 +13,40 @@ use futures::Stream;
 use futures::stream;
 use tokio::sync::Semaphore;
 
-use crate::store::{Clock, Direction, Filter, Format, Page, PageSize, Seq, Span, Store, StoreError};
+use crate::clock::Clock;
+use crate::reader::Reader;
+use crate::store::{Filter, Page, ReadStore, Seq, Span, StoreError};
 
-/// How often followers look. An event is seen within a tick and the time of two reads.
+/// The time between two looks at the store. An event reaches its followers within a tick and the time of two reads.
 const TICK: Duration = Duration::from_millis(150);
 
-/// Followers of an instance that read what they have missed at the same time.
+/// Followers that read missed events at the same time.
 const CATCHING_UP: usize = 2;
 
-/// How long a follower hears nothing before it is told that the connection lives.
+/// Silence after which a follower gets a comment, which keeps the connection open.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 type Pages = HashMap<(Filter, Span), Option<Rc<Page>>>;
 
-/// What the followers of an instance share.
+/// The end of the store, as the followers of an instance share it.
 pub struct Tail<S, C> {
-    store: Rc<S>,
+    reader: Reader<S>,
     clock: C,
-    /// Whoever reads holds it, so that the others find what was read, or read themselves.
+    /// Held while a follower reads for all.
     reading: Semaphore,
-    /// Who is behind the end reads for itself, a few at a time, and does not make the others wait.
+    /// Held while a follower that is behind reads for itself: it must not make the others wait.
     catching_up: Semaphore,
     tick: Cell<Option<u128>>,
     newest: Cell<Seq>,
-    /// The pages read in this tick, by what was asked for.
+    /// The pages that were read in this tick.
     pages: RefCell<Pages>,
 }
 
-impl<S: Store, C: Clock> Tail<S, C> {
-    /// The end of a store.
-    pub fn new(store: Rc<S>, clock: C) -> Self {
+impl<S: ReadStore, C: Clock> Tail<S, C> {
+    /// The end of the store of `reader`.
+    pub fn new(reader: Reader<S>, clock: C) -> Self {
         Self {
-            store,
+            reader,
             clock,
             reading: Semaphore::new(1),
             catching_up: Semaphore::new(CATCHING_UP),
@@ -54,15 +56,15 @@ impl<S: Store, C: Clock> Tail<S, C> {
         }
     }
 
-    /// The events of the filter after `after`, as server-sent events, without an end: those that are stored,
-    /// and those to come.
+    /// The events of the filter after `after` as server-sent events: those that are stored, and then those to come,
+    /// without an end.
     pub fn follow(
         self: Rc<Self>,
         filter: Filter,
         after: Seq,
     ) -> impl Stream<Item = Result<Vec<u8>, StoreError>> + 'static {
         let follower = Follower { after, spoke_at: self.clock.now(), waits: false };
-        // What comes at once tells the client that it is connected.
+        // Sent at once, so that the client knows that it is connected.
         let hello = stream::iter([Ok(b": following\n\n".to_vec())]);
         let events = stream::try_unfold((self, filter, follower), |(tail, filter, mut follower)| async {
             let text = tail.next(&filter, &mut follower).await?;
@@ -71,7 +73,7 @@ impl<S: Store, C: Clock> Tail<S, C> {
         stream::StreamExt::chain(hello, events)
     }
 
-    /// The next events for a follower, or a heartbeat.
+    /// The next events of a follower, or a heartbeat.
     async fn next(&self, filter: &Filter, follower: &mut Follower) -> Result<Vec<u8>, StoreError> {
         loop {
             if follower.waits {
@@ -110,7 +112,7 @@ impl<S: Store, C: Clock> Tail<S, C> {
         let _permit = self.reading.acquire().await;
         let tick = self.clock.now().as_millis() / TICK.as_millis();
         if self.tick.get() != Some(tick) {
-            self.newest.set(self.store.last_seq().await?);
+            self.newest.set(self.reader.last_seq().await?);
             self.pages.borrow_mut().clear();
             self.tick.set(Some(tick));
         }
@@ -119,10 +121,7 @@ impl<S: Store, C: Clock> Tail<S, C> {
 
     async fn missed_page(&self, filter: &Filter, span: Span) -> Result<Option<Rc<Page>>, StoreError> {
         let _permit = self.catching_up.acquire().await;
-        let span = self.store.narrow(filter, span).await?;
-        let page =
-            self.store.page(filter, span, Direction::Ascending, Format::Events, PageSize::SMALL).await?;
-        Ok(page.map(Rc::new))
+        Ok(self.reader.missed_page(filter, span).await?.map(Rc::new))
     }
 
     async fn shared_page(&self, filter: &Filter, span: Span) -> Result<Option<Rc<Page>>, StoreError> {
@@ -131,9 +130,7 @@ impl<S: Store, C: Clock> Tail<S, C> {
         if let Some(page) = self.pages.borrow().get(&wanted) {
             return Ok(page.clone());
         }
-        let page =
-            self.store.page(filter, span, Direction::Ascending, Format::Events, PageSize::SMALL).await?;
-        let page = page.map(Rc::new);
+        let page = self.reader.newest_page(filter, span).await?.map(Rc::new);
         self.pages.borrow_mut().insert(wanted, page.clone());
         Ok(page)
     }
@@ -146,10 +143,10 @@ impl<S: Store, C: Clock> Tail<S, C> {
 }
 
 struct Follower {
-    /// The last seq that it has passed.
+    /// The last seq that it has, or that does not match its filter.
     after: Seq,
-    /// When it was last told anything.
+    /// The time when it last got anything.
     spoke_at: Duration,
-    /// Whether it has all there was.
+    /// True if it has every event that was stored in the last tick.
     waits: bool,
 }

@@ -1,6 +1,6 @@
 //! Measures the component on a host, side by side with what it could be, in one run.
 //!
-//! - [`workload`] is what clients publish, [`load`] the clients, [`server`] what they talk to;
+//! - [`workload`] makes what clients publish, [`load`] is the clients;
 //! - [`native`] and [`pgbench`] are the same rows into databases without HTTP;
 //! - [`report`] is the table.
 
@@ -8,7 +8,6 @@ mod load;
 mod native;
 mod pgbench;
 mod report;
-mod server;
 mod workload;
 
 use std::net::SocketAddr;
@@ -18,10 +17,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use rusqlite::Connection;
+use sekali_harness::deployment::{Deployment, Setup, repository};
 
 use crate::load::{Measured, Until, Workload};
 use crate::report::Report;
-use crate::server::{Host, Server};
 use crate::workload::{Ids, Producer};
 
 /// Measures the component on sekali-host, or on the Spin that the variable SPIN names.
@@ -66,24 +65,20 @@ fn main() -> Result<()> {
         Report::default().requests("load", &measured);
         return Ok(());
     }
-    let programs = std::env::current_exe()?;
-    let host = match std::env::var_os("SPIN") {
-        Some(spin) => Host::Spin(spin.into()),
-        None => Host::Sekali(programs.with_file_name("sekali-host")),
-    };
-    let bench = Bench { host, seconds: Duration::from_secs(options.seconds), report: Report::default() };
+    let setup = Setup::from_environment()?;
+    let bench = Bench { setup, seconds: Duration::from_secs(options.seconds), report: Report::default() };
     let report = bench.run(&options)?;
     report.write(&options.output)?;
     Ok(())
 }
 
 struct Bench {
-    host: Host,
+    /// Sekali as it is by default.
+    setup: Setup,
     seconds: Duration,
     report: Report,
 }
 
-const MANIFEST: &str = "spin.toml";
 const ECHO: &str = "bench/echo/spin.toml";
 
 impl Bench {
@@ -112,13 +107,7 @@ impl Bench {
         let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
         self.report.setting("cpu", model.trim_start_matches([' ', '\t', ':']));
         self.report.setting("cores", &std::thread::available_parallelism()?.to_string());
-        let host = match &self.host {
-            Host::Sekali(_) => "sekali-host".to_owned(),
-            Host::Spin(path) => {
-                let output = std::process::Command::new(path).arg("--version").output()?;
-                String::from_utf8_lossy(&output.stdout).trim().to_owned()
-            }
-        };
+        let host = self.setup.host.version()?;
         self.report.setting("host", &host);
         self.report.setting("seconds a measurement", &options.seconds.to_string());
         self.report.setting("durability", "SQLite WAL, synchronous=FULL");
@@ -129,10 +118,10 @@ impl Bench {
     fn singles(&mut self) -> Result<()> {
         for clients in [1, 16, 64, 256] {
             let echo = {
-                let server = Server::start(&self.host, Path::new(ECHO), &[])?;
+                let server = Setup { manifest: ECHO.into(), ..self.setup.clone() }.start()?;
                 self.publish(&server, clients, Ids::ordered)?
             };
-            let server = Server::start(&self.host, Path::new(MANIFEST), &[])?;
+            let server = self.setup.clone().start()?;
             let measured = self.publish(&server, clients, Ids::ordered)?;
             let commits = commits(&server.database())?;
             self.report.requests(&format!("echo, {clients} clients"), &echo);
@@ -150,7 +139,7 @@ impl Bench {
     }
 
     fn random_ids(&mut self, ordered: &Measured) -> Result<()> {
-        let server = Server::start(&self.host, Path::new(MANIFEST), &[])?;
+        let server = self.setup.clone().start()?;
         let seeded =
             |client: String| Ids::Random(fastrand::Rng::with_seed(client.bytes().map(u64::from).sum()));
         let random = self.publish(&server, 64, seeded)?;
@@ -161,12 +150,13 @@ impl Bench {
 
     /// Many instances on one file, as Spin has them under load.
     fn contention(&mut self) -> Result<()> {
-        if matches!(self.host, Host::Spin(_)) {
+        if self.setup.host.is_spin() {
             return Ok(());
         }
         for clients in [64, 256] {
             let measure = |arguments: &[&str]| {
-                let server = Server::start(&self.host, Path::new(MANIFEST), arguments)?;
+                let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+                let server = Setup { arguments, ..self.setup.clone() }.start()?;
                 self.publish(&server, clients, Ids::ordered)
             };
             let (few, many) = (measure(&[])?, measure(&["--instances", "64"])?);
@@ -181,9 +171,9 @@ impl Bench {
     /// Batches, and what duplicates cost them. Returns events a second of batches of 1,000.
     fn batches(&mut self, native_rows: f64) -> Result<f64> {
         let measure = |batch: usize, duplicates: f64| -> Result<f64> {
-            let server = Server::start(&self.host, Path::new(MANIFEST), &[])?;
+            let server = self.setup.clone().start()?;
             let measured = load::run(
-                server.address,
+                server.address(),
                 producers(8, batch, duplicates, Ids::ordered),
                 Until::Elapsed(self.seconds),
             )?;
@@ -201,20 +191,20 @@ impl Bench {
     /// Reading and accounting with few events and with many, and the memory that takes.
     fn at_size(&mut self, many: u64, batches: f64) -> Result<()> {
         let few = 10_000.min(many);
-        let small = Server::start(&self.host, Path::new(MANIFEST), &[])?;
+        let small = self.setup.clone().start()?;
         fill(&small, few)?;
-        let server = Server::start(&self.host, Path::new(MANIFEST), &[])?;
+        let server = self.setup.clone().start()?;
         fill(&server, many)?;
-        let (after_filling, _) = server.memory()?;
+        let after_filling = server.memory()?.resident;
         let page = "/events?topic=bench&after=0&limit=100";
         let (few_page, many_page) = side_by_side(&small, &server, page)?;
         let (few_stats, many_stats) = side_by_side(&small, &server, "/stats")?;
 
         let start = Instant::now();
-        let read = drain(server.address, "/events")?;
+        let read = drain(server.address(), "/events")?;
         let rate = read as f64 / start.elapsed().as_secs_f64();
         ensure!(read == many, "{read} of {many} events were read back");
-        let (_, peak) = server.memory()?;
+        let peak = server.memory()?.peak;
 
         let size = |events: u64| format!("at {events} events");
         for (what, few_measured, many_measured, short) in
@@ -232,12 +222,14 @@ impl Bench {
     }
 
     fn files_and_starts(&mut self) -> Result<()> {
-        let component = std::fs::metadata("target/wasm32-wasip2/release/sekali.wasm")?.len();
+        let component =
+            std::fs::metadata(repository().join("target/wasm32-wasip2/release/sekali.wasm"))?.len();
         self.report.row("component", "KB", component as f64 / 1e3);
         let cache = tempfile::tempdir()?;
         for name in ["start, nothing cached", "start, compiled before"] {
-            let server = Server::start_with_cache(&self.host, Path::new(MANIFEST), &[], Some(cache.path()))?;
-            self.report.row(name, "ms", server.startup.as_secs_f64() * 1e3);
+            let cache = Some(cache.path().to_owned());
+            let server = Setup { cache, ..self.setup.clone() }.start()?;
+            self.report.row(name, "ms", server.startup().as_secs_f64() * 1e3);
         }
         Ok(())
     }
@@ -249,20 +241,20 @@ impl Bench {
         Ok(())
     }
 
-    fn publish(&self, server: &Server, clients: usize, ids: impl Fn(String) -> Ids) -> Result<Measured> {
+    fn publish(&self, server: &Deployment, clients: usize, ids: impl Fn(String) -> Ids) -> Result<Measured> {
         // What is only done once is not what is measured.
-        load::run(server.address, producers(1, 1, 0.0, |_| Ids::ordered("warm-up")), Until::Requests(100))?;
-        load::run(server.address, producers(clients, 1, 0.0, ids), Until::Elapsed(self.seconds))
+        load::run(server.address(), producers(1, 1, 0.0, |_| Ids::ordered("warm-up")), Until::Requests(100))?;
+        load::run(server.address(), producers(clients, 1, 0.0, ids), Until::Elapsed(self.seconds))
     }
 }
 
 /// The median time of a request to either server, in milliseconds. They take turns, for the moods of a
 /// machine last longer than such a measurement.
-fn side_by_side(few: &Server, many: &Server, path: &str) -> Result<(f64, f64)> {
+fn side_by_side(few: &Deployment, many: &Deployment, path: &str) -> Result<(f64, f64)> {
     let mut medians = [Vec::new(), Vec::new()];
     for _ in 0..9 {
         for (server, medians) in [few, many].into_iter().zip(&mut medians) {
-            let measured = load::run(server.address, vec![Get(path.to_owned())], Until::Requests(100))?;
+            let measured = load::run(server.address(), vec![Get(path.to_owned())], Until::Requests(100))?;
             medians.push(measured.millis(50.0));
         }
     }
@@ -292,11 +284,11 @@ fn producers(count: usize, batch: usize, duplicates: f64, ids: impl Fn(String) -
 }
 
 /// Publishes so many events in batches of 1,000.
-fn fill(server: &Server, events: u64) -> Result<()> {
-    let run = server.address.port() as u64 * 1_000_000_000 + crate::events(&server.database()).unwrap_or(0);
+fn fill(server: &Deployment, events: u64) -> Result<()> {
+    let run = server.address().port() as u64 * 1_000_000_000 + crate::events(&server.database()).unwrap_or(0);
     let producers = producers(1, 1000, 0.0, |client| Ids::ordered(format!("fill-{run}-{client}")));
     ensure!(events.is_multiple_of(1000), "{events} events are no multiple of 1,000");
-    load::run(server.address, producers, Until::Requests(events / 1000))?;
+    load::run(server.address(), producers, Until::Requests(events / 1000))?;
     Ok(())
 }
 

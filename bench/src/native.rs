@@ -4,19 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rusqlite::{Connection, params_from_iter, types::Value};
+use sekali::store::sqlite::MIGRATIONS;
 
 use crate::workload::{Ids, Repeating};
-
-const SCHEMA: [&str; 8] = [
-    include_str!("../../src/store/migrations/0001_events.sql"),
-    include_str!("../../src/store/migrations/0002_events_by_topic.sql"),
-    include_str!("../../src/store/migrations/0003_topics.sql"),
-    include_str!("../../src/store/migrations/0004_count_stored.sql"),
-    include_str!("../../src/store/migrations/0005_count_dropped.sql"),
-    include_str!("../../src/store/migrations/0006_attributes.sql"),
-    include_str!("../../src/store/migrations/0007_events_by_source.sql"),
-    include_str!("../../src/store/migrations/0008_events_by_timestamp.sql"),
-];
 
 /// Rows a second, at so many of them a commit: one prepared statement, its parameters bound anew.
 /// A share of the rows, from 0 to 1, has been sent before.
@@ -26,7 +16,7 @@ pub fn rows_per_second(rows: usize, duplicates: f64, duration: Duration) -> Resu
     db.execute_batch(
         "pragma journal_mode = wal; pragma synchronous = full; pragma wal_autocheckpoint = 4000",
     )?;
-    for statement in SCHEMA {
+    for statement in MIGRATIONS {
         db.execute_batch(statement)?;
     }
     let values = vec!["(?,?,?,?,?,?,?,?)"; rows].join(",");

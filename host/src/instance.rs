@@ -1,8 +1,8 @@
 //! Components in a few long-lived instances, each of which serves many requests at once.
 //!
-//! Spin starts an instance whenever all others compute. Here their number is fixed: what makes a
-//! component with a database fast is that requests of one instance share a write, and more instances than
-//! cores only contend for the write lock.
+//! Spin starts an instance whenever all others compute. Here their number is fixed: a component with a
+//! database is fast because the requests of one instance share a write, and more instances than cores only
+//! contend for the write lock.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -17,50 +17,25 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use wasmtime::component::{Accessor, Component, HasSelf, Linker, ResourceTable};
-use wasmtime::{Cache, CacheConfig, Config, Engine, Store, StoreLimits, StoreLimitsBuilder};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::WasiHttpCtx;
+use wasmtime::component::{Accessor, Component, Linker};
+use wasmtime::{Cache, CacheConfig, Config, Engine, Store};
+use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
-use wasmtime_wasi_http::p3::{self, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
-use crate::runtime_config::Stores;
-use crate::variables::Variables;
+use crate::spin;
+use crate::spin::guest::{Guest, Services};
 
-wasmtime::component::bindgen!({
-    path: "wit",
-    world: "sekali:host/spin",
-    imports: {
-        "spin:key-value/key-value.[method]store.get-keys": trappable,
-    },
-    with: {
-        "spin:sqlite/sqlite.connection": crate::sqlite::Connection,
-        "spin:key-value/key-value.store": crate::key_value::KeyValueStore,
-    },
-});
-
-/// Requests that wait for one instance before clients have to.
+/// Requests that may wait for one instance. Further ones wait in their connections.
 const QUEUE: usize = 1024;
 
-/// Requests that run in one instance at once.
+/// Requests that may run in one instance at once.
 const CONCURRENT: usize = 1024;
-
-/// What one instance may use of memory.
-const MEMORY_BYTES: usize = 1 << 30;
 
 /// A request on its way to a component.
 pub type Request = http::Request<Incoming>;
 /// An answer of a component.
 pub type Response = http::Response<UnsyncBoxBody<Bytes, ErrorCode>>;
-
-/// What the instances of a component share of the world outside.
-pub struct Services {
-    /// Its variables.
-    pub variables: Variables,
-    /// Its stores.
-    pub stores: Stores,
-}
 
 /// A component, ready to be instantiated.
 #[derive(Clone)]
@@ -71,24 +46,24 @@ pub struct Program {
 
 impl Program {
     /// Compiles the component, or takes it from the cache.
+    ///
+    /// # Errors
+    /// A file that is not a component, or a component that imports an interface that this host lacks.
     pub fn load(engine: &Engine, source: &Path, services: Services) -> Result<Self> {
         let component = compile(engine, source)?;
         let mut linker = Linker::new(engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-        p3::add_to_linker(&mut linker)?;
-        Spin::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest)?;
+        spin::add_to_linker(&mut linker)?;
         let service = linker
             .instantiate_pre(&component)
             .and_then(ServicePre::new)
             .map_err(anyhow::Error::from)
-            .with_context(|| format!("{} needs something that this host does not have", source.display()))?;
+            .with_context(|| format!("{} uses an interface that this host lacks", source.display()))?;
         Ok(Self { service, services: Arc::new(services) })
     }
 
-    /// Whether it only computes: then more instances on a thread would gain nothing.
-    pub fn is_static(&self) -> bool {
-        self.services.stores.sqlite.is_empty() && self.services.stores.key_value.is_empty()
+    /// True if the component may open a store.
+    pub fn uses_stores(&self) -> bool {
+        !self.services.stores.is_empty()
     }
 }
 
@@ -105,7 +80,7 @@ struct Job {
 }
 
 impl Instances {
-    /// Starts so many instances as tasks of this thread.
+    /// Starts `count` instances as tasks of this thread.
     pub fn start(program: &Program, count: usize) -> Self {
         let (mut queues, mut tasks) = (Vec::new(), Vec::new());
         for _ in 0..count {
@@ -116,7 +91,10 @@ impl Instances {
         Self { queues, next: Cell::new(0), tasks }
     }
 
-    /// Has one of the instances answer, in turn.
+    /// Answers a request in one of the instances, which take turns.
+    ///
+    /// # Errors
+    /// The instance trapped, or the component returned an error in place of an answer.
     pub async fn handle(&self, request: Request) -> Result<Response> {
         let turn = self.next.get();
         self.next.set((turn + 1) % self.queues.len());
@@ -126,7 +104,7 @@ impl Instances {
         answered.await.context("the instance trapped")?
     }
 
-    /// Lets the instances finish what they have and ends them, so that their databases are closed.
+    /// Ends the instances after their requests, which closes their databases.
     pub async fn stop(self) {
         drop(self.queues);
         for task in self.tasks {
@@ -135,11 +113,11 @@ impl Instances {
     }
 }
 
-/// What compiles and runs components.
+/// The engine that compiles and runs components.
 pub fn engine() -> Result<Engine> {
     let mut config = Config::new();
     config.wasm_component_model_async(true);
-    // A machine without a home directory has no cache, and only starts more slowly.
+    // Without a home directory there is no cache, and the host only starts more slowly.
     if let Ok(cache) = Cache::new(CacheConfig::new()) {
         config.cache(Some(cache));
     }
@@ -151,19 +129,19 @@ fn compile(engine: &Engine, source: &Path) -> Result<Component> {
         .with_context(|| format!("cannot read {}: build the component first", source.display()))?;
     Component::new(engine, bytes)
         .map_err(anyhow::Error::from)
-        .with_context(|| format!("{} is no component", source.display()))
+        .with_context(|| format!("{} is not a component", source.display()))
 }
 
-/// Runs instances one after another: a trap ends one, and with it its requests, but no more than that.
+/// Runs one instance after another, because a trap ends an instance and the requests in it.
 async fn run(program: Program, mut jobs: mpsc::Receiver<Job>) {
     while let Err(error) = run_one(&program, &mut jobs).await {
         eprintln!("error: an instance ended and is replaced: {error:?}");
     }
 }
 
-/// Runs one instance until there are no more requests to come.
+/// Runs one instance until the queue is closed and every request is answered.
 async fn run_one(program: &Program, jobs: &mut mpsc::Receiver<Job>) -> wasmtime::Result<()> {
-    // Not before the first request: an instance that fails to start must not be started in a loop.
+    // The instance starts with its first request, so that one that cannot start is not retried in a loop.
     let Some(first) = jobs.recv().await else { return Ok(()) };
     let Program { service, services } = program;
     let mut store = Store::new(service.engine(), Guest::new(Arc::clone(services)));
@@ -188,7 +166,8 @@ async fn run_one(program: &Program, jobs: &mut mpsc::Receiver<Job>) -> wasmtime:
         .await?
 }
 
-/// Answers one request. An error of the guest is its answer; an error of this function is a trap.
+/// Answers one request. An error that the component returns is its answer; a trap is an error of this
+/// function.
 async fn answer(accessor: &Accessor<Guest>, service: &Service, job: Job) -> wasmtime::Result<()> {
     let request =
         job.request.map(|body| body.map_err(|error| ErrorCode::InternalError(Some(error.to_string()))));
@@ -197,63 +176,9 @@ async fn answer(accessor: &Accessor<Guest>, service: &Service, job: Job) -> wasm
         Ok(response) => {
             accessor.with(|mut store| response.into_http(&mut store, sent)).map_err(anyhow::Error::from)
         }
-        Err(code) => Err(anyhow!("the component answered with the error {code:?}")),
+        Err(code) => Err(anyhow!("the component returned the error {code:?}")),
     };
-    // Whoever asked may have gone away.
+    // The connection may have ended.
     let _ = job.response.send(response);
     Ok(())
-}
-
-/// What an instance holds on the host's side.
-pub struct Guest {
-    /// The host's resources that it has handles to.
-    pub table: ResourceTable,
-    /// What it shares with the other instances.
-    pub services: Arc<Services>,
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    hooks: NothingOut,
-    limits: StoreLimits,
-}
-
-impl Guest {
-    fn new(services: Arc<Services>) -> Self {
-        Self {
-            table: ResourceTable::new(),
-            services,
-            wasi: WasiCtx::builder().inherit_stdout().inherit_stderr().build(),
-            http: WasiHttpCtx::new(),
-            hooks: NothingOut,
-            limits: StoreLimitsBuilder::new().memory_size(MEMORY_BYTES).build(),
-        }
-    }
-}
-
-impl WasiView for Guest {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for Guest {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
-    }
-}
-
-/// Refuses every request that the component would send.
-struct NothingOut;
-
-type Sent = Box<dyn Future<Output = Result<(), ErrorCode>> + Send>;
-type Refused = Result<(Response, Sent), wasmtime_wasi::TrappableError<ErrorCode>>;
-
-impl WasiHttpHooks for NothingOut {
-    fn send_request(
-        &mut self,
-        _: http::Request<UnsyncBoxBody<Bytes, ErrorCode>>,
-        _: Option<p3::RequestOptions>,
-        _: Sent,
-    ) -> Box<dyn Future<Output = Refused> + Send> {
-        Box::new(async { Err(ErrorCode::HttpRequestDenied.into()) })
-    }
 }

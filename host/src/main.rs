@@ -1,22 +1,23 @@
 //! `sekali-host`: serves a Spin application on one machine.
 //!
 //! It reads the same `spin.toml` and runtime config as Spin, for the HTTP trigger, variables, SQLite and
-//! key-value. What it does not support it refuses by name. The way in:
+//! key-value. It refuses by name what it does not support. The modules, each above those that it uses:
 //!
-//! - [`manifest`] and [`runtime_config`] read the files into an [`manifest::App`] and its stores, and
-//!   [`routes`] knows which component answers which path;
+//! - [`server`] accepts connections and deals them out to the workers;
+//! - [`worker`] is a thread that speaks HTTP/1.1 on its connections, with instances of its own;
 //! - [`instance`] compiles components and runs requests in a few long-lived instances of each;
-//! - [`sqlite`], [`key_value`] and [`variables`] are what Spin offers a component;
-//! - [`server`] accepts connections, and each [`worker`], a thread with instances of its own, speaks
-//!   HTTP/1.1 on its share of them.
+//! - [`spin`] implements the interfaces that a component imports;
+//! - [`stores`] opens the SQLite databases and key-value stores of the application;
+//! - [`variables`] resolves the values of variables and the templates over them;
+//! - [`manifest`] with its [`routes`], and [`runtime_config`], are the files as plain data.
 
 mod instance;
-mod key_value;
 mod manifest;
 mod routes;
 mod runtime_config;
 mod server;
-mod sqlite;
+mod spin;
+mod stores;
 mod variables;
 mod worker;
 
@@ -28,28 +29,30 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::instance::{Program, Services};
+use crate::instance::Program;
 use crate::manifest::{App, Component};
-use crate::runtime_config::Stores;
+use crate::runtime_config::RuntimeConfig;
+use crate::spin::guest::Services;
+use crate::stores::Stores;
 use crate::worker::{Application, Worker};
 
 /// Serves a Spin application: the HTTP trigger, variables, SQLite and key-value of spin.toml.
 #[derive(Parser)]
-#[command(version, args_override_self = true)] // scripts/up sets some, and its caller may set them again
+#[command(version, args_override_self = true)] // scripts/up passes defaults that its caller may override
 struct Options {
-    /// Where to listen. Port 0 takes a free one; the line `Serving http://...` says which.
+    /// Address to listen on. Port 0 takes a free port, which the line `Serving http://...` names.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
 
-    /// The manifest of the application.
+    /// Manifest of the application.
     #[arg(long = "from", short = 'f', value_name = "FILE", default_value = "spin.toml")]
     manifest: PathBuf,
 
-    /// Where the stores live; by default in the state directory.
+    /// File that configures the path of each store. Without it the stores are in the state directory.
     #[arg(long, value_name = "FILE")]
     runtime_config_file: Option<PathBuf>,
 
-    /// The directory of stores that the runtime config does not place.
+    /// Directory of the stores labelled `default`, unless the runtime config configures them.
     #[arg(long, value_name = "DIR", default_value = ".spin")]
     state_dir: PathBuf,
 
@@ -57,7 +60,7 @@ struct Options {
     #[arg(long = "variable", value_name = "KEY=VALUE", value_parser = key_value_pair)]
     variables: Vec<(String, String)>,
 
-    /// How many instances of a component with a store serve requests. Each uses up to one core.
+    /// Number of instances of each component that uses a store. Each uses up to one core.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     instances: u16,
 }
@@ -76,25 +79,27 @@ async fn main() -> Result<()> {
     let app = App::load(&options.manifest)?;
     let given: HashMap<_, _> = options.variables.into_iter().collect();
     let values = variables::resolve(&app.variables, &given, |key| std::env::var(key).ok())?;
-    let stores = Stores::open(&app, options.runtime_config_file.as_deref(), &options.state_dir)?;
+    let config = options.runtime_config_file.as_deref().map(RuntimeConfig::load).transpose()?;
+    let stores = Stores::open(&app.components, &config.unwrap_or_default(), &options.state_dir)?;
 
     let engine = instance::engine()?;
     let load = |component: &Component| {
-        let variables = variables::of(component, &values)?;
-        Program::load(&engine, &component.source, Services { variables, stores: stores.of(component) })
+        let variables = variables::of_component(component, &values)?;
+        let services = Services { variables, stores: stores.of_component(component) };
+        Program::load(&engine, &component.source, services)
     };
     let programs = app.components.iter().map(load).collect::<Result<_>>()?;
     let application = Arc::new(Application { programs, routes: app.routes });
     let workers = start(&application, usize::from(options.instances))?;
     let listener = server::bind(options.listen)?;
-    // Before anybody is told that we serve: whoever is may end us at once.
+    // A signal may follow the line below at once, so its handlers come first.
     let end = server::End::listen()?;
     println!("Serving http://{}", listener.local_addr().context("the listening socket has no address")?);
     server::serve(listener, workers, end).await;
     Ok(())
 }
 
-/// Spreads the instances over as many threads as there are cores to run them.
+/// Starts a thread for each instance, but no more threads than cores, and deals the instances out to them.
 fn start(application: &Arc<Application>, instances: usize) -> Result<Vec<Worker>> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let threads = instances.min(cores);

@@ -1,7 +1,7 @@
-//! `spin.toml`, manifest version 2: the part of it that this host supports.
+//! `spin.toml`, manifest version 2: the fields that this host supports.
 //!
-//! Source: <https://spinframework.dev/manifest-reference>. A field that is not named here is refused
-//! by its name, for to ignore one would be to run another application than the one described.
+//! Source: <https://spinframework.dev/manifest-reference>. Any other field is refused by name, because an
+//! application that runs without it is not the one that the manifest describes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub struct App {
     pub variables: BTreeMap<String, Variable>,
     /// Its components.
     pub components: Vec<Component>,
-    /// Which of them answers what.
+    /// Its routes. They lead to indices of `components`.
     pub routes: Routes,
 }
 
@@ -51,9 +51,9 @@ struct Application {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variable {
-    /// What it is when nobody sets it.
+    /// The value of a variable that is not set.
     pub default: Option<String>,
-    /// Whether somebody has to.
+    /// True if the variable must be set.
     #[serde(default)]
     pub required: bool,
     #[serde(rename = "secret")]
@@ -71,22 +71,22 @@ struct Triggers {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HttpTrigger {
-    /// A path, or a table that makes it private.
+    /// A path, or a table that makes the trigger private.
     route: toml::Value,
     component: String,
 }
 
-/// A component and what it may use.
+/// A component: its file, variables and stores.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Component {
-    /// Its file.
+    /// The path of its WebAssembly file.
     pub source: PathBuf,
     #[serde(rename = "description")]
     _description: Option<String>,
     #[serde(default)]
     allowed_outbound_hosts: Vec<String>,
-    /// Its variables: templates over the application's.
+    /// Its variables by name: templates over the application's.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
     /// Labels of the SQLite databases it may open.
@@ -95,13 +95,17 @@ pub struct Component {
     /// Labels of the key-value stores it may open.
     #[serde(default)]
     pub key_value_stores: Vec<String>,
-    /// How to build it is the business of whoever builds it.
+    /// Used by `spin build` only.
     #[serde(rename = "build")]
     _build: Option<toml::Table>,
 }
 
 impl App {
     /// Reads a manifest.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is not a manifest, or has a field or value that this host does not
+    /// support.
     pub fn load(path: &Path) -> Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -113,21 +117,24 @@ impl App {
         let manifest: Manifest = toml::from_str(text)?;
         ensure!(
             manifest.spin_manifest_version == 2,
-            "spin_manifest_version {} is not supported, only 2 is",
+            "spin_manifest_version {} is not supported: use version 2",
             manifest.spin_manifest_version
         );
         let mut routes = Routes::default();
         for HttpTrigger { route, component } in manifest.trigger.http {
-            let path = route.as_str().with_context(|| format!("trigger route {route} is not supported"))?;
-            let place = manifest.component.keys().position(|name| *name == component);
+            let path = route
+                .as_str()
+                .with_context(|| format!("trigger route {route} is not supported: use a path"))?;
+            let index = manifest.component.keys().position(|name| *name == component);
             let unknown = || format!("the trigger of {path:?} names an unknown component {component:?}");
-            routes.add(path, place.with_context(unknown)?)?;
+            routes.add(path, index.with_context(unknown)?)?;
         }
         let mut components = Vec::new();
         for (name, mut component) in manifest.component {
             ensure!(
                 component.allowed_outbound_hosts.is_empty(),
-                "component.{name}.allowed_outbound_hosts is not supported: this host lets nothing out"
+                "component.{name}.allowed_outbound_hosts is not supported: components cannot send requests here, so \
+                remove the hosts"
             );
             component.source = directory.join(component.source);
             components.push(component);
@@ -154,7 +161,7 @@ mod tests {
 
     fn error(manifest: &str) -> String {
         match App::parse(manifest, Path::new("")) {
-            Ok(_) => panic!("took {manifest}"),
+            Ok(_) => panic!("accepted {manifest}"),
             Err(error) => format!("{error:#}"),
         }
     }

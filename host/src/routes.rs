@@ -1,21 +1,24 @@
-//! Which component answers which path: Spin's rules, as far as they are about whole paths.
+//! The routes from paths to components, by Spin's rules, without its routes with parameters.
 //!
-//! Source: <https://spinframework.dev/http-trigger>. A route is exact, or ends in `/...` and matches what
-//! is below it and itself. An exact route wins over those, and a longer one over a shorter. Slashes at
+//! Source: <https://spinframework.dev/http-trigger>. A route is exact, or ends in `/...` and matches its own
+//! path and all below it. An exact route wins over the others, and a longer one over a shorter. Slashes at
 //! the ends of a path do not matter.
 
 use anyhow::{Result, ensure};
 
-/// The routes of an application, each to the place of a component in its list.
+/// The routes of an application. Each leads to the index of a component.
 #[derive(Default)]
 pub struct Routes {
     exact: Vec<(String, usize)>,
-    /// Without their `/...`, the longest first.
+    /// Routes that end in `/...`, without it; the longest first.
     below: Vec<(String, usize)>,
 }
 
 impl Routes {
-    /// Adds a route as the manifest writes it.
+    /// Adds a route in the manifest's notation.
+    ///
+    /// # Errors
+    /// A route with parameters or wildcards, or one that is there already.
     pub fn add(&mut self, route: &str, component: usize) -> Result<()> {
         let (routes, path) = match route.strip_suffix("/...") {
             Some(prefix) => (&mut self.below, prefix),
@@ -24,15 +27,19 @@ impl Routes {
         let path = path.trim_matches('/');
         ensure!(
             !path.split('/').any(|segment| segment.starts_with([':', '*']) || segment == "..."),
-            "trigger route {route:?} is not supported, only paths and paths that end in /... are"
+            "trigger route {route:?} is not supported: use a path, or a path that ends in /..."
         );
-        ensure!(!routes.iter().any(|(taken, _)| taken == path), "trigger route {route:?} is there twice");
+        ensure!(
+            !routes.iter().any(|(taken, _)| taken == path),
+            "trigger route {route:?} is there twice: remove one of its triggers"
+        );
         routes.push((path.to_owned(), component));
         routes.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         Ok(())
     }
 
-    /// The component that answers a path. An application has few routes: to compare is faster than to hash.
+    /// The index of the component that answers a path. An application has few routes, and comparing a few
+    /// strings is faster than hashing one.
     pub fn find(&self, path: &str) -> Option<usize> {
         let path = path.trim_matches('/');
         let is_below = |prefix: &str| {
@@ -40,7 +47,9 @@ impl Routes {
             rest.is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
         };
         let exact = self.exact.iter().find(|(route, _)| route == path);
-        exact.or_else(|| self.below.iter().find(|(prefix, _)| is_below(prefix))).map(|(_, found)| *found)
+        exact
+            .or_else(|| self.below.iter().find(|(prefix, _)| is_below(prefix)))
+            .map(|(_, component)| *component)
     }
 }
 
@@ -54,8 +63,8 @@ mod tests {
         for _ in 0..written.len() {
             written.rotate_left(1);
             let mut routes = Routes::default();
-            for (place, route) in written.iter().enumerate() {
-                routes.add(route, place).unwrap();
+            for (index, route) in written.iter().enumerate() {
+                routes.add(route, index).unwrap();
             }
             for (route, paths) in [
                 ("/", vec!["/", "//"]),

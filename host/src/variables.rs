@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, bail};
 
-use crate::instance::Guest;
-use crate::instance::spin::variables::variables::{Error, Host, HostWithStore};
 use crate::manifest::{Component, Variable};
-use wasmtime::component::{Accessor, HasSelf};
 
 /// A component's variables by name.
 pub type Variables = HashMap<String, String>;
 
-/// Works out the application's variables: `given` on the command line wins over `SPIN_VARIABLE_NAME` in
-/// the environment, and that over the manifest's default. `started_at`, if the application has it and
-/// nobody set it, is now.
+/// The values of the application's variables. A value `given` on the command line wins over
+/// `SPIN_VARIABLE_NAME` in the environment, which wins over the manifest's default. The variable
+/// `started_at`, if the application has it and it is not set, is the current time.
+///
+/// # Errors
+/// A given variable that the manifest does not have, or a variable without a value.
 pub fn resolve(
     variables: &BTreeMap<String, Variable>,
     given: &HashMap<String, String>,
@@ -34,7 +34,7 @@ pub fn resolve(
             None if name == "started_at" => now(),
             None => match &variable.default {
                 Some(default) if !variable.required => default.clone(),
-                _ => bail!("variable {name} has no value: set it by --variable {name}=..."),
+                _ => bail!("variable {name} has no value: set it with --variable {name}=..."),
             },
         };
         values.insert(name.clone(), value);
@@ -42,21 +42,24 @@ pub fn resolve(
     Ok(values)
 }
 
-/// Fills in the templates of a component.
-pub fn of(component: &Component, values: &BTreeMap<String, String>) -> Result<Variables> {
-    let resolve = |(name, template): (&String, &String)| {
-        let text = expand(template, values).with_context(|| format!("component variable {name}"))?;
-        Ok((name.clone(), text))
+/// The variables of a component: its templates, filled in with the application's `values`.
+///
+/// # Errors
+/// A template that is malformed, or that names a variable that the manifest does not have.
+pub fn of_component(component: &Component, values: &BTreeMap<String, String>) -> Result<Variables> {
+    let expand = |(name, template): (&String, &String)| {
+        let value = expand(template, values).with_context(|| format!("in component variable {name}"))?;
+        Ok((name.clone(), value))
     };
-    component.variables.iter().map(resolve).collect()
+    component.variables.iter().map(expand).collect()
 }
 
-/// Replaces each `{{ name }}` by the value of that variable.
+/// Replaces each `{{ name }}` with the value of that variable.
 fn expand(template: &str, values: &BTreeMap<String, String>) -> Result<String> {
     let mut text = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {
-        let (name, after) = after.split_once("}}").context("a {{ is not closed")?;
+        let (name, after) = after.split_once("}}").context("a {{ is not closed: add }}")?;
         let name = name.trim();
         text.push_str(before);
         text.push_str(values.get(name).with_context(|| format!("the manifest has no variable {name:?}"))?);
@@ -65,27 +68,16 @@ fn expand(template: &str, values: &BTreeMap<String, String>) -> Result<String> {
     Ok(text + rest)
 }
 
-/// RFC 3339, in UTC.
+/// The current time in UTC, as RFC 3339 writes it.
 fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
-}
-
-impl Host for Guest {}
-
-impl HostWithStore<Guest> for HasSelf<Guest> {
-    async fn get(store: &Accessor<Guest, Self>, name: String) -> Result<String, Error> {
-        store
-            .with(|mut access| access.get().services.variables.get(&name).cloned())
-            .ok_or(Error::Undefined(name))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::Variable;
 
-    /// The component's variables in an application with some.
+    /// Variables of a component with the templates `x` and `s`, in an application with three variables.
     fn resolved(given: &[(&str, &str)], environment: impl Fn(&str) -> Option<String>) -> Result<Variables> {
         let mut variables = BTreeMap::new();
         for (name, default) in [("a", Some("1")), ("b", None), ("started_at", Some(""))] {
@@ -95,7 +87,7 @@ mod tests {
         component.variables.insert("x".into(), "<{{ a }}{{b}}>".into());
         component.variables.insert("s".into(), "{{ started_at }}".into());
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        of(&component, &resolve(&variables, &given, environment)?)
+        of_component(&component, &resolve(&variables, &given, environment)?)
     }
 
     #[test]

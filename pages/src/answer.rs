@@ -1,4 +1,4 @@
-//! How a resource is served (RFC 9110).
+//! The answer to a request for a resource: encodings, validators, security headers (RFC 9110).
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -7,22 +7,24 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use spin_sdk::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Result, StatusCode};
 
+use sekali_problems::{self as kinds, Kind, MEDIA_TYPE, NOT_FOUND_DETAIL};
+
 use crate::site::{self, Content, NO_POLICY};
 
-/// What may be done with a page.
+/// The allowed methods.
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// What every answer carries.
+/// The headers of every answer.
 const SECURITY: [(&str, &str); 3] =
     [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("x-frame-options", "DENY")];
 
-/// The answer to a request, with its body also when it is a HEAD.
+/// The answer to a request, with its body also for a HEAD.
 ///
 /// # Errors
-/// When an asset does not inflate, which the tests of it exclude.
+/// When an asset does not inflate, which its tests exclude.
 pub fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result<Response<Bytes>> {
     let Some(resource) = site::find(path) else {
-        return Ok(problem(StatusCode::NOT_FOUND, "not-found", "Not found", "there is nothing at this path"));
+        return Ok(problem(kinds::NOT_FOUND, NOT_FOUND_DETAIL));
     };
     if *method == Method::OPTIONS {
         let mut response = Response::new(Bytes::new());
@@ -31,14 +33,13 @@ pub fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result<Respon
         return Ok(response);
     }
     if *method != Method::GET && *method != Method::HEAD {
-        let detail = format!("{method} is not allowed here, but {METHODS}");
-        let status = StatusCode::METHOD_NOT_ALLOWED;
-        let mut response = problem(status, "method-not-allowed", "Method not allowed", &detail);
+        let detail = format!("the method {method} is not allowed; allowed are {METHODS}");
+        let mut response = problem(kinds::METHOD_NOT_ALLOWED, &detail);
         set(&mut response, "allow", METHODS);
         return Ok(response);
     }
     let compressed = matches!(resource.content, Content::Gzipped(_)) && takes_gzip(headers);
-    // One tag for each form: a strong one stands for the very bytes.
+    // A tag for each encoding: a strong tag stands for the very bytes.
     let tag = format!("\"{:016x}{}\"", resource.hash, if compressed { "-gzip" } else { "" });
     let mut response = if is_known(headers, &tag) {
         let mut response = Response::new(Bytes::new());
@@ -64,14 +65,11 @@ pub fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result<Respon
     Ok(response)
 }
 
-/// An error in the form of the API's own (RFC 9457). Nothing in it needs escaping: a method is a token.
-fn problem(status: StatusCode, name: &str, title: &str, detail: &str) -> Response<Bytes> {
-    let code = status.as_u16();
-    let body =
-        format!(r#"{{"type":"/problems/{name}","title":"{title}","status":{code},"detail":"{detail}"}}"#);
-    let mut response = with_body(body.into());
-    *response.status_mut() = status;
-    set(&mut response, "content-type", "application/problem+json");
+/// A problem, in the form of the API's own.
+fn problem(kind: Kind, detail: &str) -> Response<Bytes> {
+    let mut response = with_body(kind.document(detail).into());
+    *response.status_mut() = StatusCode::from_u16(kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    set(&mut response, "content-type", MEDIA_TYPE);
     secure(&mut response, NO_POLICY);
     response
 }
@@ -100,13 +98,13 @@ fn inflate(bytes: &[u8]) -> Result<Bytes> {
     Ok(inflated.into())
 }
 
-/// The members of a header that is a list, and may repeat.
+/// The members of a header that is a list and may repeat.
 fn list<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
-/// Whether the client takes gzip: by name, else by `*`, with a weight that is not zero.
+/// True if the client accepts gzip: by name, else by `*`, with a weight above zero.
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let weight = |coding: &str| {
         list(headers, "accept-encoding").find_map(|member| {
@@ -121,7 +119,7 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     weight("gzip").or_else(|| weight("*")).is_some_and(|weight| weight > 0.0)
 }
 
-/// Whether the client has this form of the resource already.
+/// True if the client has the resource in this encoding already.
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     list(headers, "if-none-match").any(|known| known == "*" || known.trim_start_matches("W/") == tag)
 }

@@ -1,10 +1,9 @@
 //! The pages of Sekali: the console, the API reference and what each problem means.
 //!
-//! They are a component of their own because they need nothing of what the inbox needs: no store, no
-//! variables, no secrets. All of it is in the component:
+//! They are a component of their own because they need no store, no variables and no secrets. All of them are inside the component:
 //!
-//! - [`site`] is the table of what there is, with [`problems`] as the text of some of it;
-//! - [`answer`] is how any of it is served: encodings, validators, security headers.
+//! - [`site`] is the table of resources, and [`problems`] the text of some of them;
+//! - [`answer`] serves any of them: encodings, validators, security headers.
 
 pub mod answer;
 pub mod problems;

@@ -1,11 +1,11 @@
-//! What each problem of the API means: the pages that the types of problem bodies lead to (RFC 9457).
+//! The pages that the types of problems lead to (RFC 9457): what each problem means, and what to do.
 
-/// A type of problem.
-pub struct Problem {
-    /// The last part of its type.
-    pub name: &'static str,
-    status: &'static str,
-    title: &'static str,
+use sekali_problems::{self as kinds, Kind};
+
+/// An explanation of a problem.
+pub struct Explanation {
+    /// The problem, as the service knows it.
+    pub kind: Kind,
     meaning: &'static str,
     stored: &'static str,
     remedy: &'static str,
@@ -15,169 +15,138 @@ const NOTHING: &str = "Nothing. The request was refused before anything of it wa
 const NO_WRITE: &str = "Nothing: such a request stores nothing.";
 
 /// All of them.
-pub const ALL: [Problem; 19] = [
-    Problem {
-        name: "malformed-body",
-        status: "400 Bad Request",
-        title: "The body is malformed",
+pub const ALL: [Explanation; kinds::ALL.len()] = [
+    Explanation {
+        kind: kinds::MALFORMED_BODY,
         meaning: "The body is not what its Content-Type says: not valid JSON, not valid UTF-8, an event field given twice, values nested deeper than 128, or gzip that does not inflate. The detail says where.",
         stored: NOTHING,
         remedy: "Mend the body. The same bytes fail again.",
     },
-    Problem {
-        name: "incomplete-body",
-        status: "400 Bad Request",
-        title: "The body is incomplete",
+    Explanation {
+        kind: kinds::INCOMPLETE_BODY,
         meaning: "The connection ended before the body did.",
         stored: NOTHING,
         remedy: "Send the request again. If it keeps happening, look for a proxy or a time-out that cuts connections.",
     },
-    Problem {
-        name: "invalid-parameter",
-        status: "400 Bad Request",
-        title: "A parameter is invalid",
+    Explanation {
+        kind: kinds::INVALID_PARAMETER,
         meaning: "A query parameter is unknown or has a value that it cannot have. The detail names it. Unknown parameters are refused because a misspelt filter would otherwise return everything.",
         stored: NO_WRITE,
         remedy: "Correct the parameter: the reference lists those that each path takes.",
     },
-    Problem {
-        name: "invalid-header",
-        status: "400 Bad Request",
-        title: "A header is invalid",
+    Explanation {
+        kind: kinds::INVALID_HEADER,
         meaning: "A header that matters here has a value that it cannot have, such as an Idempotency-Key of more than 255 characters. The detail names it.",
         stored: NOTHING,
         remedy: "Correct the header, or leave it out.",
     },
-    Problem {
-        name: "unauthorized",
-        status: "401 Unauthorized",
-        title: "A token is required",
+    Explanation {
+        kind: kinds::UNAUTHORIZED,
         meaning: "This service asks for a token, and the request has none or a wrong one.",
         stored: NOTHING,
         remedy: "Send the header Authorization: Bearer, followed by the token. Publishing and reading may have different ones; whoever runs the service knows them.",
     },
-    Problem {
-        name: "forbidden",
-        status: "403 Forbidden",
-        title: "The token does not allow this",
+    Explanation {
+        kind: kinds::FORBIDDEN,
         meaning: "The token is a valid one, but not for this: a token to read does not allow to publish, nor the other way round.",
         stored: NOTHING,
         remedy: "Use the token for what you want to do.",
     },
-    Problem {
-        name: "not-found",
-        status: "404 Not Found",
-        title: "Not found",
+    Explanation {
+        kind: kinds::NOT_FOUND,
         meaning: "There is nothing at this path, or no event with this topic and id.",
         stored: NO_WRITE,
         remedy: "Check the path: it is case-sensitive, and a topic or id in it is percent-encoded.",
     },
-    Problem {
-        name: "method-not-allowed",
-        status: "405 Method Not Allowed",
-        title: "The method is not allowed",
+    Explanation {
+        kind: kinds::METHOD_NOT_ALLOWED,
         meaning: "The path exists, but not for this method.",
         stored: NOTHING,
         remedy: "Use one of the methods that the Allow header of the answer lists.",
     },
-    Problem {
-        name: "not-acceptable",
-        status: "406 Not Acceptable",
-        title: "No such representation",
+    Explanation {
+        kind: kinds::NOT_ACCEPTABLE,
         meaning: "The Accept header leaves none of the formats that this path has.",
         stored: NO_WRITE,
         remedy: "Accept application/json, application/x-ndjson or, for the live feed, text/event-stream.",
     },
-    Problem {
-        name: "slow-body",
-        status: "408 Request Timeout",
-        title: "The body is too slow",
+    Explanation {
+        kind: kinds::SLOW_BODY,
         meaning: "The body took too long to arrive.",
         stored: NOTHING,
         remedy: "Send the request again, in smaller batches if the connection is slow.",
     },
-    Problem {
-        name: "idempotency-key-in-use",
-        status: "409 Conflict",
-        title: "The idempotency key is in use",
+    Explanation {
+        kind: kinds::IDEMPOTENCY_KEY_IN_USE,
         meaning: "A request with the same Idempotency-Key is still running.",
         stored: "Nothing of this request; the other one has an outcome of its own.",
         remedy: "Wait a moment and send it again: it gets the answer of the other one.",
     },
-    Problem {
-        name: "too-large",
-        status: "413 Content Too Large",
-        title: "The request is too large",
+    Explanation {
+        kind: kinds::TOO_LARGE,
         meaning: "The body, the number of events or one event exceeds a limit. The detail says which, and the variable that sets it. Limits apply to what is inflated.",
         stored: NOTHING,
         remedy: "Split the batch, or have whoever runs the service raise the limit.",
     },
-    Problem {
-        name: "unsupported-media-type",
-        status: "415 Unsupported Media Type",
-        title: "Unsupported media type",
+    Explanation {
+        kind: kinds::UNSUPPORTED_MEDIA_TYPE,
         meaning: "The Content-Type or Content-Encoding of the body is not one that is read here.",
         stored: NOTHING,
         remedy: "Send JSON, NDJSON or CloudEvents, as they are or compressed by gzip, and say so in the headers.",
     },
-    Problem {
-        name: "invalid-event",
-        status: "422 Unprocessable Content",
-        title: "Invalid events",
+    Explanation {
+        kind: kinds::INVALID_EVENT,
         meaning: "One or more events break a rule. The member errors lists each by its index in the request, the field and what is wrong with it; it ends after the first hundred, and error_count says how many there are.",
         stored: "Nothing: a batch is stored whole or not at all.",
         remedy: "Mend or take out the events that are listed and send the batch again, or publish with partial=true to store the valid ones.",
     },
-    Problem {
-        name: "idempotency-key-mismatch",
-        status: "422 Unprocessable Content",
-        title: "The idempotency key belongs to another request",
+    Explanation {
+        kind: kinds::IDEMPOTENCY_KEY_MISMATCH,
         meaning: "The same Idempotency-Key came before with another body. A key stands for one request.",
         stored: "Nothing of this request; the first one with this key has its own outcome.",
         remedy: "Use a new key for each new request, and the same one only to send the very same body again.",
     },
-    Problem {
-        name: "internal",
-        status: "500 Internal Server Error",
-        title: "Internal error",
+    Explanation {
+        kind: kinds::INTERNAL,
         meaning: "The request failed here, not because of what was sent. The cause is in the log of the service.",
         stored: "Nothing of the request, or all of it: the answer may have been lost after the write.",
         remedy: "Send it again. That is safe: what was stored is recognised and dropped as a duplicate. If it persists, tell whoever runs the service.",
     },
-    Problem {
-        name: "busy",
-        status: "503 Service Unavailable",
-        title: "The service is busy",
-        meaning: "The database was locked for too long, or the service already holds as many bodies or streams as it may.",
+    Explanation {
+        kind: kinds::BUSY,
+        meaning: "Other writes kept the database locked for five seconds.",
         stored: "Nothing.",
-        remedy: "Send it again after the seconds that Retry-After says.",
+        remedy: "Send the request again after the seconds in Retry-After.",
     },
-    Problem {
-        name: "storage-full",
-        status: "503 Service Unavailable",
-        title: "The disk is full",
+    Explanation {
+        kind: kinds::OVERLOADED,
+        meaning: "The service already holds as many request bodies, streamed answers or followers as its memory allows. The detail says which.",
+        stored: "Nothing.",
+        remedy: "Send the request again after the seconds in Retry-After. If it persists, use fewer connections at once, or have whoever runs the service start more instances.",
+    },
+    Explanation {
+        kind: kinds::STORAGE_FULL,
         meaning: "There is no room to store anything. What is stored can still be read.",
         stored: "Nothing.",
         remedy: "Keep the events and send them again later. Whoever runs the service has to make room.",
     },
-    Problem {
-        name: "not-ready",
-        status: "503 Service Unavailable",
-        title: "Not ready",
+    Explanation {
+        kind: kinds::NOT_READY,
         meaning: "The database cannot be read. The log of the service says why.",
         stored: NO_WRITE,
         remedy: "Wait for /readyz to answer 200. Whoever runs the service finds the cause in its log.",
     },
 ];
 
-impl Problem {
-    /// Its page.
+impl Explanation {
+    /// The page of the problem.
     pub fn page(&self) -> String {
-        let Self { name, status, title, meaning, stored, remedy } = self;
+        let Self { kind, meaning, stored, remedy } = self;
+        let status = format!("{} {}", kind.status, kind.reason());
         [
-            ("name", name),
-            ("status", status),
-            ("title", title),
+            ("name", kind.name),
+            ("status", &status),
+            ("title", kind.title),
             ("meaning", meaning),
             ("stored", stored),
             ("remedy", remedy),
@@ -194,11 +163,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_problem_of_the_table_has_one_page() {
+        for kind in kinds::ALL {
+            assert_eq!(
+                ALL.iter().filter(|explanation| explanation.kind == *kind).count(),
+                1,
+                "{}",
+                kind.name
+            );
+        }
+    }
+
+    #[test]
     fn every_place_of_the_template_is_filled_and_no_text_needs_escaping() {
-        for problem in ALL {
-            let Problem { name, status, title, meaning, stored, remedy } = problem;
-            assert!(!problem.page().contains("{{"), "{name}");
-            assert!(![name, status, title, meaning, stored, remedy].concat().contains(['<', '>', '&', '"']));
+        for explanation in ALL {
+            let Explanation { kind, meaning, stored, remedy } = explanation;
+            assert!(!explanation.page().contains("{{"), "{}", kind.name);
+            assert!(
+                ![kind.name, kind.title, meaning, stored, remedy].concat().contains(['<', '>', '&', '"'])
+            );
         }
     }
 }

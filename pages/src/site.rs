@@ -1,4 +1,4 @@
-//! What there is at which path.
+//! The resources of the site, by path.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,25 +7,25 @@ use std::sync::LazyLock;
 
 use crate::problems;
 
-/// Something that can be asked for.
+/// A resource.
 pub struct Resource {
     /// Its media type.
     pub content_type: &'static str,
-    /// How long it may be kept without asking again.
+    /// Its `Cache-Control`.
     pub cache_control: &'static str,
-    /// What a browser lets it do.
+    /// Its content security policy.
     pub policy: &'static str,
-    /// What it is.
+    /// Its content.
     pub content: Content,
-    /// A hash of it.
+    /// A hash of its content.
     pub hash: u64,
 }
 
-/// What a resource is made of.
+/// The content of a resource.
 pub enum Content {
     /// The bytes themselves.
     Plain(Cow<'static, [u8]>),
-    /// The same compressed, for a client that takes it.
+    /// The bytes, compressed.
     Gzipped(&'static [u8]),
 }
 
@@ -34,7 +34,7 @@ pub fn find(path: &str) -> Option<&'static Resource> {
     SITE.get(path)
 }
 
-/// By path. Made at the first request of an instance.
+/// The resources by path, made at the first request of an instance.
 static SITE: LazyLock<HashMap<Cow<'static, str>, Resource>> = LazyLock::new(|| {
     let console = include_bytes!("../site/console.html");
     let docs = include_bytes!("../site/docs.html");
@@ -60,9 +60,9 @@ static SITE: LazyLock<HashMap<Cow<'static, str>, Resource>> = LazyLock::new(|| {
             asset(CSS, Content::Gzipped(include_bytes!("../assets/swagger-ui.css.gz"))),
         ),
     ]);
-    for problem in problems::ALL {
-        let path = format!("/problems/{}", problem.name);
-        site.insert(path.into(), page(OWN_POLICY, problem.page().into_bytes()));
+    for explanation in problems::ALL {
+        let path = format!("/problems/{}", explanation.kind.name);
+        site.insert(path.into(), page(OWN_POLICY, explanation.page().into_bytes()));
     }
     site
 });
@@ -72,10 +72,10 @@ const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// What changes with a new version at the same path is asked for again, which costs a 304.
+/// For content that changes with a version, at the same path: a client asks again, and gets a 304.
 const REVALIDATE: &str = "no-cache";
 
-/// What is not a page can do nothing, and our own pages only what they need.
+/// A resource that is not a page may do nothing, and a page only what it needs.
 pub const NO_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 const OWN_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -1,4 +1,4 @@
-//! Group commit on a store that is slow, busy, failing, or left midway.
+//! Group commit on a store that is slow, busy or failing, or whose caller goes away midway.
 
 use std::cell::Cell;
 
@@ -7,16 +7,15 @@ use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
-use crate::event::{EventId, Topic};
-use crate::store::{Boundary, Direction, Filter, Format, Ledger, Page, PageSize, Seq, Span, Status};
+use crate::store::{Seq, Status};
 use crate::testing::{TokioClock, event};
 
-/// A store whose writes take 10 ms each, and do what is asked of it before.
+/// A store whose writes take 10 ms each.
 #[derive(Default)]
 struct FakeStore {
     /// The event ids of each write that was made.
     writes: RefCell<Vec<Vec<String>>>,
-    /// Until when it is busy.
+    /// The end of a time in which it is busy.
     busy_until: Cell<Option<Instant>>,
     /// A write with this event fails.
     poison: RefCell<Option<String>>,
@@ -26,7 +25,7 @@ struct FakeStore {
 
 const WRITE: Duration = Duration::from_millis(10);
 
-impl Store for FakeStore {
+impl WriteStore for FakeStore {
     async fn append(&self, events: &[&NewEvent]) -> Committed {
         if self.busy_until.get() > Some(Instant::now()) {
             self.refused.set(self.refused.get() + 1);
@@ -41,43 +40,6 @@ impl Store for FakeStore {
         let outcomes = (first..).take(ids.len()).map(|seq| Outcome { seq, status: Status::Stored }).collect();
         self.writes.borrow_mut().push(ids);
         Ok(outcomes)
-    }
-
-    async fn page(
-        &self,
-        _: &Filter,
-        _: Span,
-        _: Direction,
-        _: Format,
-        _: PageSize,
-    ) -> Result<Option<Page>, StoreError> {
-        Ok(None)
-    }
-
-    async fn boundary(
-        &self,
-        _: &Filter,
-        _: Span,
-        _: Direction,
-        _: u32,
-    ) -> Result<Option<Boundary>, StoreError> {
-        Ok(None)
-    }
-
-    async fn narrow(&self, _: &Filter, span: Span) -> Result<Span, StoreError> {
-        Ok(span)
-    }
-
-    async fn event(&self, _: &Topic, _: &EventId) -> Result<Option<String>, StoreError> {
-        Ok(None)
-    }
-
-    async fn last_seq(&self) -> Result<Seq, StoreError> {
-        Ok(0)
-    }
-
-    async fn ledger(&self) -> Result<Ledger, StoreError> {
-        Err(StoreError::Failed("not asked for here".into()))
     }
 }
 
@@ -125,7 +87,7 @@ async fn no_events_are_no_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_come_together_share_a_write_and_each_gets_its_own_outcomes() {
+async fn requests_that_come_together_share_a_write_and_get_their_own_outcomes() {
     let (committer, store) = committer();
     let requests = [events(["a"]), events(["b", "c"]), events(["d"]), events(["e", "f", "g"])];
     let outcomes = join_all(requests.map(|request| committer.commit(request))).await;
@@ -174,7 +136,7 @@ async fn a_busy_database_is_tried_again_with_all_who_came_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_waited_long_enough_is_told_so_and_nobody_else_is() {
+async fn requests_whose_patience_ends_are_answered_busy_and_no_others() {
     let (committer, store) = committer();
     store.busy_until.set(Some(Instant::now() + Duration::from_secs(7)));
     let at = |millis, id| {
@@ -207,7 +169,7 @@ async fn one_request_that_fails_fails_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_written_alone_after_a_failure_waits_for_a_busy_database_like_anybody() {
+async fn a_request_that_is_written_alone_after_a_failure_waits_for_a_busy_database() {
     let (committer, store) = committer();
     *store.poison.borrow_mut() = Some("bad".into());
     let busy_in_between = async {
@@ -226,18 +188,17 @@ async fn who_is_written_alone_after_a_failure_waits_for_a_busy_database_like_any
 async fn a_leader_that_goes_away_leaves_its_group_uncertain_and_the_queue_led() {
     let (committer, store) = committer();
     let leader = timeout(WRITE + WRITE / 2, later(&committer, 5, events(["b"])));
-    let follower = later(&committer, 5, events(["c"])); // behind the first, in a group with the leader
+    let waiter = later(&committer, 5, events(["c"])); // behind the first, in a group with the leader
     let late = later(&committer, 12, events(["d"]));
-    let (first, gone, follower, late) =
-        futures::join!(committer.commit(events(["a"])), leader, follower, late);
+    let (first, gone, waiter, late) = futures::join!(committer.commit(events(["a"])), leader, waiter, late);
     assert!(first.is_ok() && gone.is_err());
-    assert!(matches!(follower, Err(StoreError::Uncertain(_))), "{follower:?}");
+    assert!(matches!(waiter, Err(StoreError::Uncertain(_))), "{waiter:?}");
     assert!(late.is_ok());
     assert_eq!(*store.writes.borrow(), [["a"], ["d"]]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_goes_away_while_it_waits_is_not_written() {
+async fn a_request_that_goes_away_while_it_waits_is_not_written() {
     let (committer, store) = committer();
     let gone = timeout(WRITE / 2, later(&committer, 1, events(["b"])));
     let third = later(&committer, 2, events(["c"]));
@@ -247,7 +208,7 @@ async fn who_goes_away_while_it_waits_is_not_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leadership_handed_to_one_who_goes_away_is_not_lost() {
+async fn leadership_handed_to_a_request_that_goes_away_is_not_lost() {
     let (committer, store) = committer();
     let mut first = Box::pin(committer.commit(events(["a"])));
     let mut second = Box::pin(committer.commit(events(["b"])));

@@ -1,8 +1,8 @@
 //! CloudEvents 1.0 (<https://github.com/cloudevents/spec/tree/v1.0.2>): structured and batch mode in the JSON
 //! event format, and binary mode of the HTTP protocol binding, where headers hold the attributes.
 //!
-//! An event's identity is its source and id together (section "REQUIRED Attributes"), so `event_id` is
-//! `<source>#<id>`; its type is the topic. What else it says of itself is kept as its attributes.
+//! The identity of an event is its source and id together (section "REQUIRED Attributes"), so `event_id` is
+//! `<source>#<id>`. Its type is the topic. Attributes without a column of their own are kept as they are.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,160 +15,75 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::json::Key;
-use super::{
-    Candidate, Collector, Context, FieldErrors, IngestError, Ingested, MAX_LISTED_ERRORS, json, optional,
-    required,
+use super::collect::{
+    Collector, Context, FieldErrors, IngestError, Ingested, Judged, MAX_LISTED_ERRORS, utf8,
 };
+use super::field::{Text, optional, required, text};
+use super::format::Format;
+use super::json::{self, Candidate, Key};
 use crate::event::{EventId, InvalidField, MAX_NAME_BYTES, NewEvent, Source, Timestamp, Topic};
 use crate::payload::{self, Payload};
 
-/// The header by which binary mode is recognised, whatever the content type.
+/// Structured and batch mode. The body itself tells which of the two it is, as for plain events.
+pub const STRUCTURED: Format = Format {
+    media_types: &["application/cloudevents+json", "application/cloudevents-batch+json"],
+    keeps_content_type: false,
+    parse: |_, body, context| json::one_or_many::<Members>(body, context),
+};
+
+/// Binary mode.
+pub const BINARY: Format = Format { media_types: &[], keeps_content_type: true, parse: binary };
+
+/// The header that marks binary mode, whatever the content type.
 pub const BINARY_MARK: &str = "ce-specversion";
 
-/// Reads `application/cloudevents+json` or `application/cloudevents-batch+json`: which of the two is
-/// told by the body, as for plain events.
-///
-/// # Errors
-/// See [`IngestError`]; nothing of a body with an error is used.
-pub fn structured(body: &[u8], context: &Context) -> Result<Ingested, IngestError> {
-    json::one_or_many::<Attributes>(body, context)
-}
-
-/// Reads an event whose attributes are headers and whose data is the body.
-///
-/// # Errors
-/// See [`IngestError`].
-pub fn binary(headers: &HeaderMap, body: &[u8], context: &Context) -> Result<Ingested, IngestError> {
-    let mut attributes = BTreeMap::new();
-    for (name, value) in headers {
-        let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
-        // HTTP protocol binding, section 3.1.3.2: what a header cannot hold is percent-encoded.
-        let value = std::str::from_utf8(value.as_bytes()).ok();
-        let value = value.and_then(|value| percent_decode_str(value).decode_utf8().ok());
-        let Some(value) = value else {
-            return Err(IngestError::Malformed(format!("header ce-{name} is no UTF-8")));
-        };
-        if ["data", "data_base64"].contains(&name) {
-            return Err(IngestError::Malformed(format!(
-                "header ce-{name}: in binary mode the body is the data"
-            )));
-        }
-        attributes.insert(name.to_owned(), value.into_owned());
-    }
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.map(|value| value.split(';').next().unwrap_or_default().trim());
-    let data = data(media_type, body)?;
-    if let Some(content_type) = content_type {
-        attributes.insert("datacontenttype".into(), content_type.to_owned());
-    }
-
-    // From here on it is an event in structured mode.
-    let raw = |json: String| RawValue::from_string(json).map_err(IngestError::from);
-    let mut fields = BTreeMap::new();
-    for (name, value) in attributes {
-        fields.insert(name, raw(serde_json::to_string(&value)?)?);
-    }
-    if let Some(data) = data {
-        fields.insert("data".into(), raw(data)?);
-    }
-    let event = Attributes(
-        fields.iter().map(|(name, value)| (Cow::Borrowed(name.as_str()), value.as_ref())).collect(),
-    );
-    let mut collector = Collector::new(context);
-    collector.take(event, 0)?;
-    collector.finish()
-}
-
-/// The data as JSON text: JSON as it is, text as a string, anything else as a string of base64.
-fn data(media_type: Option<&str>, body: &[u8]) -> Result<Option<String>, IngestError> {
-    let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
-    if body.is_empty() {
-        return Ok(None);
-    }
-    if media_type.ends_with("/json") || media_type.ends_with("+json") || media_type.is_empty() {
-        return Ok(Some(super::utf8(body)?.to_owned()));
-    }
-    let text = if media_type.starts_with("text/") { std::str::from_utf8(body).ok() } else { None };
-    Ok(Some(match text {
-        Some(text) => serde_json::to_string(text)?,
-        None => serde_json::to_string(&BASE64_STANDARD.encode(body))?,
-    }))
-}
-
-/// The members of a CloudEvent in the JSON format; `None` stands for something that is no object.
-struct Attributes<'de>(BTreeMap<Cow<'de, str>, &'de RawValue>);
-
-impl<'de> Deserialize<'de> for Attributes<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(AttributesVisitor)
-    }
-}
-
-struct AttributesVisitor;
-
-impl<'de> Visitor<'de> for AttributesVisitor {
-    type Value = Attributes<'de>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a CloudEvent, which is an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut attributes = BTreeMap::new();
-        while let Some(key) = map.next_key::<Key<'de>>()? {
-            let value = map.next_value()?;
-            if attributes.insert(key.0.clone(), value).is_some() {
-                return Err(A::Error::custom(format!("duplicate field `{}`", key.0)));
-            }
-        }
-        Ok(Attributes(attributes))
-    }
-}
-
-/// The attributes that are columns of their own.
+/// The attributes that are columns, and the data.
 const COLUMNS: [&str; 6] = ["id", "source", "type", "time", "data", "data_base64"];
 
-impl<'de> Candidate<'de> for Attributes<'de> {
-    fn judge(self, depth: usize) -> Result<Result<NewEvent, FieldErrors>, payload::Malformed> {
-        let mut errors = FieldErrors::new();
-        let get = |name: &str| self.0.get(name).copied();
-        required("specversion", get("specversion"), depth, version, &mut errors)?;
-        let topic = required("type", get("type"), depth, Topic::parse, &mut errors)?;
-        let source = required("source", get("source"), depth, source, &mut errors)?;
-        let id = required("id", get("id"), depth, EventId::parse, &mut errors)?;
-        let timestamp = optional("time", get("time"), depth, |text| Timestamp::parse(&text), &mut errors)?;
-        optional("data_base64", get("data_base64"), depth, base64, &mut errors)?;
-        let payload = match get("data").or(get("data_base64")) {
-            Some(raw) => Payload::new(raw, depth)?,
-            None => Payload::empty(),
-        };
-        if get("data").is_some() && get("data_base64").is_some() {
-            errors.push(("data_base64", "must not stand beside data".into()));
-        }
-        let mut others = Vec::new();
-        for (name, raw) in &self.0 {
-            if COLUMNS.contains(&name.as_ref()) {
-                continue;
-            }
-            if errors.len() > MAX_LISTED_ERRORS {
-                break; // enough to know, and to say
-            }
-            match attribute(name, raw, depth)? {
-                Ok(None) => {}
-                Ok(Some(member)) => others.push(member),
-                Err(message) => errors.push(("", message)),
-            }
-        }
-        let (Some(topic), Some(source), Some(id), true) = (topic, source, id, errors.is_empty()) else {
-            return Ok(Err(errors));
+/// The attributes that every mode has, as texts.
+struct Attributes<'a> {
+    specversion: Text<'a>,
+    r#type: Text<'a>,
+    source: Text<'a>,
+    id: Text<'a>,
+    time: Text<'a>,
+}
+
+impl<'a> Attributes<'a> {
+    /// The attributes that `text` returns by their names.
+    fn of(text: impl Fn(&str) -> Result<Text<'a>, payload::Malformed>) -> Result<Self, payload::Malformed> {
+        Ok(Self {
+            specversion: text("specversion")?,
+            r#type: text("type")?,
+            source: text("source")?,
+            id: text("id")?,
+            time: text("time")?,
+        })
+    }
+
+    /// The event with these attributes, a payload and the members of the kept attributes, unless `errors` has some.
+    fn into_event(
+        self,
+        payload: Payload,
+        kept: &[String],
+        mut errors: FieldErrors,
+    ) -> Result<NewEvent, FieldErrors> {
+        let mut found = FieldErrors::new();
+        required("specversion", self.specversion, version, &mut found);
+        let topic = required("type", self.r#type, Topic::parse, &mut found);
+        let source = required("source", self.source, source, &mut found);
+        let id = required("id", self.id, EventId::parse, &mut found);
+        let timestamp = optional("time", self.time, |text| Timestamp::parse(&text), &mut found);
+        found.append(&mut errors);
+        let (Some(topic), Some(source), Some(id), true) = (topic, source, id, found.is_empty()) else {
+            return Err(found);
         };
         let Ok(event_id) = EventId::parse(format!("{source}#{id}")) else {
             let message = format!("must be at most {MAX_NAME_BYTES} bytes together with source and '#'");
-            return Ok(Err(vec![("id", message)]));
+            return Err(vec![("id", message)]);
         };
-        let attributes = Some(format!("{{{}}}", others.join(",")));
-        Ok(Ok(NewEvent { topic, event_id, timestamp, source: Some(source), payload, attributes }))
+        let attributes = Some(format!("{{{}}}", kept.join(",")));
+        Ok(NewEvent { topic, event_id, timestamp, source: Some(source), payload, attributes })
     }
 }
 
@@ -186,40 +101,179 @@ fn source(text: Cow<'_, str>) -> Result<Source, InvalidField> {
     Source::parse(text)
 }
 
+/// Reads an event whose attributes are headers and whose data is the body.
+fn binary(headers: &HeaderMap, body: &[u8], context: &Context) -> Result<Ingested, IngestError> {
+    let attributes = header_attributes(headers)?;
+    let payload = binary_data(attributes.get("datacontenttype").map(String::as_str), body)?;
+    let mut collector = Collector::new(context);
+    collector.take(|| {
+        let text = |name: &str| Ok(attributes.get(name).map(|value| Ok(Cow::Borrowed(value.as_str()))));
+        let (mut kept, mut errors) = (Vec::new(), FieldErrors::new());
+        for (name, value) in attributes.iter().filter(|(name, _)| !COLUMNS.contains(&name.as_str())) {
+            match check_name(name) {
+                Err(message) => errors.push(("", message)),
+                Ok(()) if value.is_empty() && !may_be_empty(name) => errors.push(("", invalid_value(name))),
+                Ok(()) => kept.push(format!("\"{name}\":{}", quoted(value))),
+            }
+        }
+        Ok(Attributes::of(text)?.into_event(payload?, &kept, errors))
+    })?;
+    collector.finish()
+}
+
+/// The attributes in the headers: those with the prefix `ce-`, and the content type as `datacontenttype`.
+fn header_attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, IngestError> {
+    let mut attributes = BTreeMap::new();
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
+        // HTTP protocol binding, section 3.1.3.2: characters that a header cannot hold are percent-encoded.
+        let value = std::str::from_utf8(value.as_bytes()).ok();
+        let value = value.and_then(|value| percent_decode_str(value).decode_utf8().ok());
+        let Some(value) = value else {
+            return Err(IngestError::Malformed(format!("header ce-{name} is not UTF-8")));
+        };
+        if ["data", "data_base64"].contains(&name) {
+            let message = format!("header ce-{name}: in binary mode the body is the data");
+            return Err(IngestError::Malformed(message));
+        }
+        attributes.insert(name.to_owned(), value.into_owned());
+    }
+    if let Some(content_type) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) {
+        attributes.insert("datacontenttype".into(), content_type.to_owned());
+    }
+    Ok(attributes)
+}
+
+/// The data of binary mode: JSON as it is, text as a string, anything else as a string of base64.
+fn binary_data(
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Result<Result<Payload, payload::Malformed>, IngestError> {
+    if body.is_empty() {
+        return Ok(Ok(Payload::empty()));
+    }
+    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let media_type = media_type.to_ascii_lowercase();
+    if media_type.ends_with("/json") || media_type.ends_with("+json") || media_type.is_empty() {
+        return Ok(Payload::new(serde_json::from_str(utf8(body)?)?, 0));
+    }
+    let text = if media_type.starts_with("text/") { std::str::from_utf8(body).ok() } else { None };
+    let string = match text {
+        Some(text) => quoted(text),
+        None => quoted(&BASE64_STANDARD.encode(body)),
+    };
+    Ok(Payload::new(serde_json::from_str(&string)?, 0))
+}
+
+/// A text as a JSON string.
+fn quoted(text: &str) -> String {
+    // A string cannot fail to become JSON.
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+/// The members of a CloudEvent in the JSON format.
+struct Members<'de>(BTreeMap<Cow<'de, str>, &'de RawValue>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a CloudEvent, which is an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = BTreeMap::new();
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            let value = map.next_value()?;
+            if members.insert(key.0.clone(), value).is_some() {
+                return Err(A::Error::custom(format!("duplicate field `{}`", key.0)));
+            }
+        }
+        Ok(Members(members))
+    }
+}
+
+impl<'de> Candidate<'de> for Members<'de> {
+    fn judge(self, depth: usize) -> Judged {
+        let get = |name: &str| self.0.get(name).copied();
+        let attributes = Attributes::of(|name| text(get(name), depth))?;
+        let mut errors = FieldErrors::new();
+        optional("data_base64", text(get("data_base64"), depth)?, base64, &mut errors);
+        let payload = match get("data").or(get("data_base64")) {
+            Some(raw) => Payload::new(raw, depth)?,
+            None => Payload::empty(),
+        };
+        if get("data").is_some() && get("data_base64").is_some() {
+            errors.push(("data_base64", "must not stand beside data".into()));
+        }
+        let mut kept = Vec::new();
+        for (name, raw) in self.0.iter().filter(|(name, _)| !COLUMNS.contains(&name.as_ref())) {
+            if errors.len() > MAX_LISTED_ERRORS {
+                break; // no more are listed
+            }
+            match member(name, raw, depth)? {
+                Ok(None) => {}
+                Ok(Some(member)) => kept.push(member),
+                Err(message) => errors.push(("", message)),
+            }
+        }
+        Ok(attributes.into_event(payload, &kept, errors))
+    }
+}
+
 fn base64(text: Cow<'_, str>) -> Result<(), InvalidField> {
     BASE64_STANDARD.decode(text.as_ref()).map(drop).map_err(|_| InvalidField("must be base64".into()))
 }
 
-/// An attribute as a member of a JSON object, by the rules for names and types of the specification: strings,
-/// booleans and integers of 32 bits. A null is an attribute that is not there.
-fn attribute(
+/// An attribute as a member of a JSON object, by the specification's rules for types: strings, booleans and integers
+/// of 32 bits. A null stands for an absent attribute.
+fn member(
     name: &str,
     raw: &RawValue,
     depth: usize,
 ) -> Result<Result<Option<String>, String>, payload::Malformed> {
     let value = Payload::new(raw, depth)?;
     let value = value.as_json();
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
-        return Ok(Err(format!("attribute {name:?} must be named by lower-case letters and digits alone")));
+    if let Err(message) = check_name(name) {
+        return Ok(Err(message));
     }
-    let is_allowed = match value.as_bytes()[0] {
+    let is_valid = match value.as_bytes()[0] {
         b'n' => return Ok(Ok(None)),
-        b'"' => !(["subject", "datacontenttype", "dataschema"].contains(&name) && value == "\"\""),
+        b'"' => value != "\"\"" || may_be_empty(name),
         b't' | b'f' => true,
         _ => value.parse::<i32>().is_ok(),
     };
-    if !is_allowed {
-        let message =
-            format!("attribute {name:?} must be a string that says something, an integer or a boolean");
-        return Ok(Err(message));
+    Ok(if is_valid { Ok(Some(format!("\"{name}\":{value}"))) } else { Err(invalid_value(name)) })
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
+        return Err(format!("attribute {name:?} must be named by lower-case letters and digits alone"));
     }
-    Ok(Ok(Some(format!("\"{name}\":{value}"))))
+    Ok(())
+}
+
+/// Extensions may be empty; optional attributes of the specification may not.
+fn may_be_empty(name: &str) -> bool {
+    !["subject", "datacontenttype", "dataschema"].contains(&name)
+}
+
+fn invalid_value(name: &str) -> String {
+    format!("attribute {name:?} must be a non-empty string, an integer or a boolean")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Limits;
+    use crate::limits::Limits;
 
     const CONTEXT: Context = Context {
         limits: Limits { max_body_bytes: 1 << 20, max_batch_events: 10, max_event_bytes: 1000 },
@@ -227,11 +281,11 @@ mod tests {
     };
 
     fn one(body: &str) -> NewEvent {
-        structured(body.as_bytes(), &CONTEXT).unwrap().events.remove(0)
+        json::one_or_many::<Members>(body.as_bytes(), &CONTEXT).unwrap().events.remove(0)
     }
 
     fn wrong(body: &str) -> Vec<&'static str> {
-        match structured(body.as_bytes(), &CONTEXT) {
+        match json::one_or_many::<Members>(body.as_bytes(), &CONTEXT) {
             Err(IngestError::Invalid(invalid)) => invalid.listed.iter().map(|error| error.field).collect(),
             other => panic!("{body}: {other:?}"),
         }
@@ -265,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_specification_forbids_is_named() {
+    fn violations_of_the_specification_are_named() {
         assert_eq!(wrong("{}"), ["specversion", "type", "source", "id"]);
         let start = r#"{"specversion":"1.0","type":"t","source":"s","id":"1""#;
         assert_eq!(
@@ -283,7 +337,7 @@ mod tests {
             ["id"]
         );
         for malformed in ["[1]", "\"x\"", r#"{"id":"1","id":"2"}"#] {
-            let read = structured(malformed.as_bytes(), &CONTEXT);
+            let read = json::one_or_many::<Members>(malformed.as_bytes(), &CONTEXT);
             assert!(matches!(read, Err(IngestError::Malformed(_))), "{malformed}: {read:?}");
         }
     }
@@ -324,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn binary_mode_refuses_json_that_is_none() {
+    fn binary_mode_refuses_malformed_json() {
         let json = headers(&[("content-type", "application/json")]);
         assert!(matches!(binary(&json, b"{", &CONTEXT), Err(IngestError::Malformed(_))));
         assert!(matches!(binary(&json, b"\xff", &CONTEXT), Err(IngestError::Malformed(_))));

@@ -1,22 +1,67 @@
-//! `Content-Encoding: gzip` (RFC 1952): inflated piece by piece, within the limit of what it becomes.
+//! `Content-Encoding`: gzip (RFC 1952), inflated piece by piece within a limit of what it becomes.
 
 use std::io::Read;
 
 use flate2::bufread::MultiGzDecoder;
+use http::{HeaderMap, header};
 
-/// Why a body could not be inflated.
+use super::format::Unsupported;
+
+/// The encoding of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentEncoding {
+    /// None.
+    Identity,
+    /// gzip.
+    Gzip,
+}
+
+impl ContentEncoding {
+    /// The encoding that the headers of a request name.
+    ///
+    /// # Errors
+    /// [`Unsupported`] names an encoding that is not supported.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Unsupported> {
+        let lines = headers.get_all(header::CONTENT_ENCODING).iter().map(|line| line.to_str().unwrap_or("?"));
+        let encodings: Vec<_> = lines
+            .flat_map(|line| line.split(','))
+            .map(str::trim)
+            .filter(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity"))
+            .collect();
+        match encodings.as_slice() {
+            [] => Ok(Self::Identity),
+            [encoding] if encoding.eq_ignore_ascii_case("gzip") => Ok(Self::Gzip),
+            [encoding, ..] => Err(Unsupported(format!(
+                "content-encoding '{encoding}' is not supported; supported is gzip, once"
+            ))),
+        }
+    }
+
+    /// Its registered name (RFC 9110, section 8.4.1).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+        }
+    }
+}
+
+/// The reason for which a body was not inflated.
 #[derive(Debug, PartialEq, Eq)]
 pub enum InflateError {
     /// It becomes more than the limit.
-    TooLarge,
-    /// It is no gzip, or not all of it.
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// It is not gzip, or incomplete.
     Malformed(String),
 }
 
 /// Bytes that are inflated at once.
 const STEP: usize = 64 * 1024;
 
-/// Inflates a body, but not beyond `max_bytes`: neither the memory nor the time of a bomb is spent.
+/// Inflates a body up to `max_bytes`, so that a bomb costs neither memory nor time.
 ///
 /// # Errors
 /// See [`InflateError`].
@@ -24,11 +69,11 @@ pub fn gunzip(body: &[u8], max_bytes: usize) -> Result<Vec<u8>, InflateError> {
     let mut decoder = MultiGzDecoder::new(body);
     let mut inflated = Vec::new();
     loop {
-        // One byte beyond the limit tells that there is more.
+        // One byte beyond the limit shows that there is more.
         let step = STEP.min(max_bytes + 1 - inflated.len()) as u64;
         let read = decoder.by_ref().take(step).read_to_end(&mut inflated);
         if inflated.len() > max_bytes {
-            return Err(InflateError::TooLarge);
+            return Err(InflateError::TooLarge { limit: max_bytes });
         }
         match read {
             Ok(0) => return Ok(inflated),
@@ -62,16 +107,16 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_given_up_at_the_limit() {
+    fn a_bomb_is_inflated_up_to_the_limit_only() {
         let bomb = gzip(&vec![0; 50 << 20]);
         assert!(bomb.len() < 100_000);
-        assert_eq!(gunzip(&bomb, 1 << 20), Err(InflateError::TooLarge));
-        assert_eq!(gunzip(&gzip(b"12345"), 4), Err(InflateError::TooLarge));
+        assert_eq!(gunzip(&bomb, 1 << 20), Err(InflateError::TooLarge { limit: 1 << 20 }));
+        assert_eq!(gunzip(&gzip(b"12345"), 4), Err(InflateError::TooLarge { limit: 4 }));
         assert_eq!(gunzip(&gzip(b"12345"), 5), Ok(b"12345".to_vec()));
     }
 
     #[test]
-    fn what_is_no_gzip_is_malformed() {
+    fn anything_but_gzip_is_malformed() {
         let whole = gzip(b"some text");
         for body in [&b"{}"[..], b"", &whole[..whole.len() - 1], &[&whole[..], b"rest"].concat()] {
             assert!(matches!(gunzip(body, 100), Err(InflateError::Malformed(_))), "{body:?}");

@@ -11,20 +11,27 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Candidate, Collector, Context, FieldErrors, IngestError, Ingested, optional, required, utf8};
+use super::collect::{Collector, Context, FieldErrors, IngestError, Ingested, Judged, utf8};
+use super::field::{optional, required, text};
+use super::format::Format;
 use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
 use crate::payload::{self, Payload};
 
-/// Reads a whole body.
-///
-/// # Errors
-/// See [`IngestError`]; nothing of a body with an error is used.
-pub fn parse(body: &[u8], context: &Context) -> Result<Ingested, IngestError> {
-    one_or_many::<Item>(body, context)
+/// The format.
+pub const FORMAT: Format = Format {
+    media_types: &["application/json"],
+    keeps_content_type: false,
+    parse: |_, body, context| one_or_many::<Item>(body, context),
+};
+
+/// An event as the body has it, well-formed but not yet valid.
+pub trait Candidate<'de>: Deserialize<'de> {
+    /// Checks the event, whose fields stand inside `depth` arrays and objects.
+    fn judge(self, depth: usize) -> Judged;
 }
 
-/// Reads one event or an array of them, in the form of `T`.
-pub(super) fn one_or_many<'de, T: Candidate<'de>>(
+/// Reads one event or an array of them.
+pub fn one_or_many<'de, T: Candidate<'de>>(
     body: &'de [u8],
     context: &Context,
 ) -> Result<Ingested, IngestError> {
@@ -41,15 +48,12 @@ pub(super) fn one_or_many<'de, T: Candidate<'de>>(
     collector.finish()
 }
 
-/// Reads a text that is one event.
-pub(super) fn one<'de, T: Candidate<'de>>(
-    text: &'de str,
-    collector: &mut Collector<'_>,
-) -> Result<(), IngestError> {
+/// Reads one event.
+pub fn one<'de, T: Candidate<'de>>(text: &'de str, collector: &mut Collector<'_>) -> Result<(), IngestError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let event = T::deserialize(&mut json)?;
     json.end()?;
-    collector.take(event, 1)
+    collector.take(|| event.judge(1))
 }
 
 fn many<'de, T: Candidate<'de>>(text: &'de str, collector: &mut Collector<'_>) -> Result<(), IngestError> {
@@ -64,16 +68,10 @@ fn many<'de, T: Candidate<'de>>(text: &'de str, collector: &mut Collector<'_>) -
     Ok(json.end()?)
 }
 
-impl From<serde_json::Error> for IngestError {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Malformed(error.to_string())
-    }
-}
-
-/// Takes the events of an array one by one, so that a limit ends the reading and not only the request.
+/// Takes the events of an array one by one, so that an exceeded limit ends the parsing at once.
 struct Array<'a, 'c, T> {
     collector: &'a mut Collector<'c>,
-    /// Why reading was given up, when it was not for the syntax.
+    /// The error that ended the parsing, if it is not one of syntax.
     stopped: &'a mut Option<IngestError>,
     item: PhantomData<T>,
 }
@@ -87,17 +85,17 @@ impl<'de, T: Candidate<'de>> Visitor<'de> for Array<'_, '_, T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         while let Some(item) = items.next_element::<T>()? {
-            if let Err(error) = self.collector.take(item, 2) {
+            if let Err(error) = self.collector.take(|| item.judge(2)) {
                 *self.stopped = Some(error);
-                return Err(A::Error::custom("given up"));
+                return Err(A::Error::custom("stopped"));
             }
         }
         Ok(())
     }
 }
 
-/// What stands where an event should: an object, or the name of something else.
-pub(super) enum Item<'de> {
+/// An element of the body: an object, or the name of another JSON type.
+pub enum Item<'de> {
     Object(Fields<'de>),
     Other(&'static str),
 }
@@ -109,7 +107,7 @@ impl<'de> Deserialize<'de> for Item<'de> {
 }
 
 impl<'de> Candidate<'de> for Item<'de> {
-    fn judge(self, depth: usize) -> Result<Result<NewEvent, FieldErrors>, payload::Malformed> {
+    fn judge(self, depth: usize) -> Judged {
         match self {
             Item::Object(fields) => fields.into_event(depth),
             Item::Other(kind) => Ok(Err(vec![("", format!("an event must be a JSON object, not {kind}"))])),
@@ -164,13 +162,13 @@ impl<'de> Visitor<'de> for ItemVisitor {
 
 /// The raw texts of an object's fields.
 #[derive(Default)]
-pub(super) struct Fields<'de> {
+pub struct Fields<'de> {
     topic: Option<&'de RawValue>,
     event_id: Option<&'de RawValue>,
     timestamp: Option<&'de RawValue>,
     source: Option<&'de RawValue>,
     payload: Option<&'de RawValue>,
-    /// Fields that mean nothing here, but still have to be JSON.
+    /// Fields that are ignored, but still have to be JSON.
     others: Vec<&'de RawValue>,
 }
 
@@ -197,16 +195,16 @@ impl<'de> Fields<'de> {
         Ok(fields)
     }
 
-    fn into_event(self, depth: usize) -> Result<Result<NewEvent, FieldErrors>, payload::Malformed> {
+    fn into_event(self, depth: usize) -> Judged {
         for raw in self.others {
             payload::check(raw, depth)?;
         }
         let mut errors = FieldErrors::new();
-        let topic = required("topic", self.topic, depth, Topic::parse, &mut errors)?;
-        let event_id = required("event_id", self.event_id, depth, EventId::parse, &mut errors)?;
-        let timestamp =
-            optional("timestamp", self.timestamp, depth, |text| Timestamp::parse(&text), &mut errors)?;
-        let source = optional("source", self.source, depth, Source::parse, &mut errors)?;
+        let topic = required("topic", text(self.topic, depth)?, Topic::parse, &mut errors);
+        let event_id = required("event_id", text(self.event_id, depth)?, EventId::parse, &mut errors);
+        let timestamp = text(self.timestamp, depth)?;
+        let timestamp = optional("timestamp", timestamp, |text| Timestamp::parse(&text), &mut errors);
+        let source = optional("source", text(self.source, depth)?, Source::parse, &mut errors);
         let payload = match self.payload {
             Some(raw) => Payload::new(raw, depth)?,
             None => Payload::empty(),
@@ -218,14 +216,14 @@ impl<'de> Fields<'de> {
     }
 }
 
-/// The name of a field; borrowed from the body unless it has escapes.
+/// The name of a field, borrowed from the body unless it has escapes.
 #[derive(Deserialize)]
-pub(super) struct Key<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+pub struct Key<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Limits;
+    use crate::limits::Limits;
 
     fn context() -> Context {
         Context {
@@ -235,7 +233,7 @@ mod tests {
     }
 
     fn read(body: impl AsRef<[u8]>) -> Result<Vec<NewEvent>, IngestError> {
-        parse(body.as_ref(), &context()).map(|ingested| ingested.events)
+        one_or_many::<Item>(body.as_ref(), &context()).map(|ingested| ingested.events)
     }
 
     fn errors(body: &str) -> Vec<(usize, &'static str, String)> {
@@ -297,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_no_event() {
+    fn anything_but_an_object_is_invalid() {
         for (body, kind) in [
             ("null", "null"),
             ("true", "a boolean"),
@@ -312,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_malformed() {
+    fn anything_but_json_is_malformed() {
         for body in [
             "",
             " ",
@@ -345,18 +343,16 @@ mod tests {
         let event = |payload: String| format!(r#"{{"topic":"t","event_id":"e","payload":{payload}}}"#);
         let mut context = context();
         context.limits.max_event_bytes = 1000;
-        assert!(parse(event(deep(127)).as_bytes(), &context).is_ok());
-        assert!(matches!(parse(event(deep(128)).as_bytes(), &context), Err(IngestError::Malformed(_))));
-        assert!(matches!(
-            parse(format!("[{}]", event(deep(127))).as_bytes(), &context),
-            Err(IngestError::Malformed(_))
-        ));
+        let parse = |body: String| one_or_many::<Item>(body.as_bytes(), &context);
+        assert!(parse(event(deep(127))).is_ok());
+        assert!(matches!(parse(event(deep(128))), Err(IngestError::Malformed(_))));
+        assert!(matches!(parse(format!("[{}]", event(deep(127)))), Err(IngestError::Malformed(_))));
         assert!(matches!(read(deep(1_000_000)), Err(IngestError::Malformed(_))));
         assert!(matches!(read(format!("[{}]", deep(1_000_000))), Err(IngestError::Malformed(_))));
     }
 
     #[test]
-    fn limits_end_the_reading() {
+    fn an_exceeded_limit_ends_the_parsing() {
         let event = r#"{"topic":"t","event_id":"e"}"#;
         assert_eq!(read(format!("[{event},{event},{event}]")).unwrap().len(), 3);
         assert_eq!(
@@ -375,7 +371,9 @@ mod tests {
         let mut context = context();
         context.limits.max_batch_events = 1000;
         let body = format!("[{}]", vec!["{}"; 150].join(","));
-        let Err(IngestError::Invalid(invalid)) = parse(body.as_bytes(), &context) else { panic!() };
+        let Err(IngestError::Invalid(invalid)) = one_or_many::<Item>(body.as_bytes(), &context) else {
+            panic!()
+        };
         assert_eq!((invalid.listed.len(), invalid.errors, invalid.events), (100, 300, 150));
     }
 }

@@ -1,24 +1,29 @@
 //! `application/x-ndjson` and `application/jsonl` (<https://jsonlines.org>): one event a line, blank lines skipped.
 
+use super::collect::{Collector, Context, IngestError, Ingested, utf8};
+use super::format::Format;
 use super::json::{self, Item};
-use super::{Collector, Context, IngestError, Ingested};
 
-/// Reads a whole body. A line that is no JSON ends the reading, unless the request may be taken in part.
-///
-/// # Errors
-/// See [`IngestError`]; nothing of a body with an error is used.
-pub fn parse(body: &[u8], context: &Context) -> Result<Ingested, IngestError> {
+/// The format.
+pub const FORMAT: Format = Format {
+    media_types: &["application/x-ndjson", "application/jsonl"],
+    keeps_content_type: false,
+    parse: |_, body, context| parse(body, context),
+};
+
+/// Reads the lines. A malformed line ends the parsing, unless the request may be taken in part.
+fn parse(body: &[u8], context: &Context) -> Result<Ingested, IngestError> {
     let mut collector = Collector::new(context);
     for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
         let line = line.trim_ascii();
         if line.is_empty() {
             continue;
         }
-        let seen = collector.seen;
-        let read = super::utf8(line).and_then(|line| json::one::<Item>(line, &mut collector));
+        let seen = collector.seen();
+        let read = utf8(line).and_then(|line| json::one::<Item>(line, &mut collector));
         match read {
             Err(IngestError::Malformed(message)) if context.partial => {
-                let index = if collector.seen == seen { collector.next_index()? } else { seen };
+                let index = if collector.seen() == seen { collector.next_index()? } else { seen };
                 collector.reject(index, vec![("", format!("line {number} is malformed: {message}"))]);
             }
             Err(IngestError::Malformed(message)) => {
@@ -33,7 +38,7 @@ pub fn parse(body: &[u8], context: &Context) -> Result<Ingested, IngestError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Limits;
+    use crate::limits::Limits;
 
     fn read(body: &str, partial: bool) -> Result<Ingested, IngestError> {
         let limits = Limits { max_body_bytes: 1 << 20, max_batch_events: 4, max_event_bytes: 100 };
@@ -58,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn in_part_every_line_that_is_valid_is_taken() {
+    fn in_part_every_valid_line_is_taken() {
         let deep =
             format!(r#"{{"topic":"t","event_id":"e","payload":{}{}}}"#, "[".repeat(130), "]".repeat(130));
         let large = format!(r#"{{"topic":"t","event_id":"e","payload":"{}"}}"#, "x".repeat(99));

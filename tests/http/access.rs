@@ -1,8 +1,7 @@
 //! Tokens, and the origins whose pages may call.
 
+use sekali_harness::{Answer, Server};
 use serde_json::json;
-
-use crate::server::{Answer, Server};
 
 const TOKENS: [(&str, &str); 2] = [("publish_token", "write-secret"), ("read_token", "read-secret")];
 

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use sekali_harness::{Answer, Server};
 use serde_json::{Value, json};
-
-use crate::server::{Answer, Server};
 
 const TEXT: &str = include_str!("../../openapi.json");
 
@@ -235,6 +234,38 @@ fn examples<'a>(contract: &'a Contract, value: &'a Value, found: &mut Vec<(&'a V
     }
     for part in value.as_object().into_iter().flat_map(|object| object.values()) {
         examples(contract, part, found);
+    }
+}
+
+#[test]
+fn the_document_has_the_names_titles_and_statuses_of_the_table_of_problems() {
+    let contract = Contract::read();
+    let names: Vec<_> = sekali_problems::ALL.iter().map(|kind| kind.name).collect();
+    assert_eq!(contract.document["components"]["schemas"]["ProblemName"]["enum"], json!(names));
+    let types: Vec<_> = names.iter().map(|name| format!("/problems/{name}")).collect();
+    let schema = &contract.document["components"]["schemas"]["Problem"];
+    assert_eq!(schema["properties"]["type"]["enum"], json!(types));
+    let mut examples = Vec::new();
+    objects_with_type(&contract.document, &mut examples);
+    for example in &examples {
+        let kind = sekali_problems::ALL
+            .iter()
+            .find(|kind| example["type"] == format!("/problems/{}", kind.name))
+            .unwrap_or_else(|| panic!("{example} has no row in the table"));
+        assert_eq!((&example["title"], &example["status"]), (&json!(kind.title), &json!(kind.status)));
+    }
+    assert!(examples.len() >= names.len(), "only {} examples", examples.len());
+}
+
+/// The examples of problems in a part of the document.
+fn objects_with_type<'a>(part: &'a Value, found: &mut Vec<&'a Value>) {
+    if part["type"].as_str().is_some_and(|text| text.starts_with("/problems/")) {
+        found.push(part);
+    }
+    match part {
+        Value::Object(members) => members.values().for_each(|member| objects_with_type(member, found)),
+        Value::Array(items) => items.iter().for_each(|item| objects_with_type(item, found)),
+        _ => {}
     }
 }
 

@@ -1,23 +1,23 @@
-//! What survives, and what an end looks like.
+//! Crashes, restarts and the end of a server.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
+use sekali_harness::{Server, eventually, is_skipped_on_spin};
 use serde_json::json;
 
-use crate::server::Server;
-
 #[test]
-fn what_was_acknowledged_is_there_after_a_crash_and_its_duplicate_is_still_refused() {
+fn acknowledged_events_survive_a_crash_and_their_duplicates_are_still_dropped() {
     let mut server = Server::start();
-    let crashed = AtomicBool::new(false);
-    // Producers are cut off in the middle of their work: what they were told is what must be there.
+    let (answers, crashed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    // Producers are cut off in the middle of their work. The events that were acknowledged must be there.
     let acknowledged: Vec<String> = thread::scope(|scope| {
         let address = server.url("/publish");
         let producers: Vec<_> = (0..4)
             .map(|producer| {
-                let (address, crashed) = (address.clone(), &crashed);
+                let (address, answers, crashed) = (address.clone(), &answers, &crashed);
                 scope.spawn(move || {
                     let mut acknowledged = Vec::new();
                     for n in 0.. {
@@ -25,7 +25,10 @@ fn what_was_acknowledged_is_there_after_a_crash_and_its_duplicate_is_still_refus
                         let body = json!([{"topic": "t", "event_id": id}, {"topic": "t", "event_id": id}])
                             .to_string();
                         match ureq::post(&address).content_type("application/json").send(&body) {
-                            Ok(_) => acknowledged.push(id),
+                            Ok(_) => {
+                                acknowledged.push(id);
+                                answers.fetch_add(1, Ordering::Relaxed);
+                            }
                             Err(_) if crashed.load(Ordering::Relaxed) => break,
                             Err(error) => panic!("{error}"),
                         }
@@ -34,12 +37,11 @@ fn what_was_acknowledged_is_there_after_a_crash_and_its_duplicate_is_still_refus
                 })
             })
             .collect();
-        thread::sleep(Duration::from_millis(500));
+        eventually("producers are at work", || (answers.load(Ordering::Relaxed) > 50).then_some(()));
         crashed.store(true, Ordering::Relaxed);
         server.crash_and_restart();
         producers.into_iter().flat_map(|producer| producer.join().unwrap()).collect()
     });
-    assert!(acknowledged.len() > 20, "only {} were acknowledged", acknowledged.len());
     server.assert_books_balance();
     for chunk in acknowledged.chunks(1000) {
         let again = chunk.iter().map(|id| json!({"topic": "t", "event_id": id})).collect();
@@ -78,25 +80,30 @@ fn a_store_of_a_newer_program_is_left_alone() {
 
 #[test]
 fn a_request_to_end_lets_running_requests_finish_and_exits_with_0() {
-    let mut server = Server::start();
+    if is_skipped_on_spin("it ends by the signal, without waiting for requests") {
+        return;
+    }
+    let mut server = Server::with(&[], &["--instances", "1"]);
     server.publish(&json!({"topic": "t", "event_id": "1"}));
     let other = rusqlite::Connection::open(server.database()).unwrap();
     other.execute_batch("begin immediate").unwrap();
-    let url = server.url("/publish");
-    let running = thread::spawn(move || {
-        ureq::post(&url)
-            .content_type("application/json")
-            .send(r#"{"topic":"t","event_id":"2"}"#)
-            .unwrap()
-            .status()
-    });
-    thread::sleep(Duration::from_millis(300));
-    let ending = thread::spawn(move || (server.terminate(), server));
-    thread::sleep(Duration::from_millis(300));
-    other.execute_batch("commit").unwrap();
-    assert_eq!(running.join().unwrap(), 200);
-    let (status, _server) = ending.join().unwrap();
-    if std::env::var_os("SPIN").is_none() {
-        assert!(status.success(), "{status}"); // Spin ends by the signal
+    let (statuses, answered) = mpsc::channel();
+    for _ in 0..2 {
+        let (url, statuses) = (server.url("/publish"), statuses.clone());
+        thread::spawn(move || {
+            let request = ureq::post(&url).content_type("application/json").header("idempotency-key", "k");
+            let request = request.config().http_status_as_error(false).build();
+            let answer = request.send(r#"{"topic":"t","event_id":"2"}"#).unwrap();
+            statuses.send(answer.status().as_u16()).unwrap();
+        });
     }
+    // One of them waits for the database, and the other is told so.
+    assert_eq!(answered.recv(), Ok(409));
+    let address = server.address();
+    let ending = thread::spawn(move || (server.terminate(), server));
+    eventually("the server takes no more connections", || TcpStream::connect(address).err());
+    other.execute_batch("commit").unwrap();
+    assert_eq!(answered.recv(), Ok(200));
+    let (status, _server) = ending.join().unwrap();
+    assert!(status.success(), "{status}");
 }

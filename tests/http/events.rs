@@ -1,8 +1,7 @@
 //! GET /events.
 
+use sekali_harness::Server;
 use serde_json::{Value, json};
-
-use crate::server::Server;
 
 const TOPICS: [&str; 3] = ["a", "b", "c d"];
 

@@ -4,9 +4,8 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use sekali_harness::Server;
 use serde_json::{Value, json};
-
-use crate::server::Server;
 
 const NDJSON: &str = "application/x-ndjson";
 

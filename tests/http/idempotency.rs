@@ -1,8 +1,7 @@
 //! `Idempotency-Key`: the same request gets the same answer.
 
+use sekali_harness::{Answer, Server};
 use serde_json::json;
-
-use crate::server::{Answer, Server};
 
 fn publish(server: &Server, key: &str, body: &serde_json::Value) -> Answer {
     let headers = [("content-type", "application/json"), ("idempotency-key", key)];
@@ -148,7 +147,8 @@ fn a_lost_key_value_store_costs_the_replay_and_nothing_else() {
     let mut server = Server::start();
     let body = json!({"topic": "t", "event_id": "1"});
     publish(&server, "k", &body);
-    server.lose_key_value();
+    let key_value = server.key_value();
+    server.crash_while(|_| std::fs::remove_file(key_value).unwrap());
     let again = publish(&server, "k", &body);
     assert_eq!((&again.json()["duplicates"], again.header("idempotent-replayed")), (&json!(1), None));
     server.assert_books_balance();

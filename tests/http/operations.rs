@@ -1,12 +1,10 @@
 //! What holds for every route, and the routes for operators.
 
 use std::io::Read;
-use std::thread;
-use std::time::Duration;
+use std::net::TcpStream;
 
+use sekali_harness::{Server, eventually, is_skipped_on_spin};
 use serde_json::json;
-
-use crate::server::Server;
 
 #[test]
 fn an_unknown_path_is_404() {
@@ -61,64 +59,75 @@ fn head_is_answered_wherever_get_is() {
 }
 
 #[test]
-fn a_setting_that_cannot_be_meant_fails_every_request() {
+fn an_invalid_setting_fails_every_request() {
     let server = Server::with_variables(&[("max_body_bytes", "8 MiB")]);
     server.get("/stats").problem(500, "internal");
 }
 
+/// The bounds below are those of an instance, so the server has one.
+const ONE_INSTANCE: [&str; 2] = ["--instances", "1"];
+
+/// Answers that an instance streams at once.
+const STREAMS: usize = 32;
+
 #[test]
 fn bodies_that_never_end_hold_no_more_than_the_budget_of_an_instance() {
-    if std::env::var_os("SPIN").is_some() {
-        return; // Spin starts more instances, each with a budget of its own
+    if is_skipped_on_spin("it starts more instances, each with a budget of its own") {
+        return;
     }
-    let server = Server::start();
+    let server = Server::with(&[], &ONE_INSTANCE);
     let batch = |name: &str| -> serde_json::Value {
         let large = "x".repeat(200_000);
         (0..10).map(|n| json!({"topic": "t", "event_id": format!("{name}-{n}"), "payload": large})).collect()
     };
-    // Two instances with 64 MiB each: sixteen bodies of 8 MB leave no room for another 2 MB.
-    let stalled: Vec<_> = (0..16).map(|_| server.stall(8_388_608, 8_300_000)).collect();
-    let refused = (0..50).any(|_| {
-        thread::sleep(Duration::from_millis(100));
-        let answer = server.publish(&batch("refused"));
-        answer.status == 503 && answer.problem(503, "busy")["detail"].is_string()
+    // Eight bodies of 8.3 MB leave less than a megabyte of the 64 MiB.
+    let stalled: Vec<_> = (0..8).map(|_| server.stall(8_388_608, 8_300_000)).collect();
+    let refused = eventually("a body is refused", || {
+        Some(server.publish(&batch("refused"))).filter(|answer| answer.status == 503)
     });
-    assert!(refused);
-    assert!(server.peak_memory() < 700 << 20, "{} bytes", server.peak_memory());
+    refused.problem(503, "overloaded");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert!(server.peak_memory() < 400 << 20, "{} bytes", server.peak_memory());
     drop(stalled);
-    let stored = (0..50).any(|_| {
-        thread::sleep(Duration::from_millis(100));
-        server.publish(&batch("stored")).status == 200
+    eventually("the budget comes back when the clients go away", || {
+        (server.publish(&batch("stored")).status == 200).then_some(())
     });
-    assert!(stored, "the budget came back when the clients went away");
 }
 
 #[test]
 fn answers_that_nobody_reads_are_bounded_in_number() {
-    if std::env::var_os("SPIN").is_some() {
-        return; // Spin starts more instances, each with a bound of its own
+    if is_skipped_on_spin("it starts more instances, each with a bound of its own") {
+        return;
     }
     let server = with_fifty_megabytes();
-    // Two instances stream 32 answers each; what nobody reads is never done.
-    let unread: Vec<_> = (0..64).map(|_| server.ask("/events")).collect();
-    let refused = (0..50).any(|_| {
-        thread::sleep(Duration::from_millis(100));
-        let answer = server.get("/events");
-        answer.status == 503 && answer.problem(503, "busy")["detail"].is_string()
-    });
-    assert!(refused);
+    let unread: Vec<_> = (0..STREAMS).map(|_| unread_answer(&server)).collect();
+    server.get("/events").problem(503, "overloaded");
     assert_eq!(server.publish(&json!({"topic": "t", "event_id": "meanwhile"})).status, 200);
     drop(unread);
-    let answered = (0..50).any(|_| {
-        thread::sleep(Duration::from_millis(100));
-        server.get("/events").status == 200
+    eventually("places are free again when the clients go away", || {
+        (server.get("/events").status == 200).then_some(())
     });
-    assert!(answered, "places are free again when the clients went away");
+}
+
+#[test]
+fn a_client_that_does_not_read_for_a_minute_is_broken_off_and_never_takes_a_part_for_the_whole() {
+    if is_skipped_on_spin("it does not tell the component that a client does not read") {
+        return;
+    }
+    let server = with_fifty_megabytes();
+    let unread: Vec<_> = (0..STREAMS).map(|_| unread_answer(&server)).collect();
+    // Only when every place is taken anew has each of the first been given up.
+    let _anew: Vec<_> = (0..STREAMS).map(|_| unread_answer(&server)).collect();
+    for mut stream in unread {
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer); // a reset is an end, too
+        assert!(!answer.ends_with(b"0\r\n\r\n"), "a broken answer must not look whole");
+    }
 }
 
 /// A server whose `/events` is more than what lies between it and a client that does not read.
 fn with_fifty_megabytes() -> Server {
-    let server = Server::start();
+    let server = Server::with(&[], &ONE_INSTANCE);
     let large = "x".repeat(5_000);
     for batch in 0..10 {
         let events: serde_json::Value = (0..1000)
@@ -129,21 +138,12 @@ fn with_fifty_megabytes() -> Server {
     server
 }
 
-#[test]
-fn who_does_not_read_for_a_minute_loses_its_place_and_is_never_told_that_it_has_all() {
-    let server = with_fifty_megabytes();
-    let mut unread: Vec<_> = (0..64).map(|_| server.ask("/events")).collect();
-    let answered = (0..90).any(|_| {
-        thread::sleep(Duration::from_secs(1));
-        server.get("/events").status == 200
-    });
-    assert!(answered, "places are free again though nobody went away");
-    for stream in unread.iter_mut().take(3) {
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer); // a reset is an end, too
-        assert!(answer.starts_with(b"HTTP/1.1 200"));
-        assert!(!answer.ends_with(b"0\r\n\r\n"), "what was broken off must not look whole");
-    }
+/// An answer of `/events` that has begun. It waits for a place.
+fn unread_answer(server: &Server) -> TcpStream {
+    eventually("a place for an answer", || {
+        let (status, stream) = server.ask("/events");
+        (status == 200).then_some(stream)
+    })
 }
 
 #[test]

@@ -4,31 +4,9 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
+use sekali_harness::Server;
+use sekali_problems::Kind;
 use ureq::http::Response;
-
-use crate::server::Server;
-
-const PROBLEMS: [&str; 19] = [
-    "malformed-body",
-    "incomplete-body",
-    "invalid-parameter",
-    "not-found",
-    "method-not-allowed",
-    "slow-body",
-    "too-large",
-    "unsupported-media-type",
-    "invalid-event",
-    "internal",
-    "busy",
-    "storage-full",
-    "not-ready",
-    "unauthorized",
-    "forbidden",
-    "not-acceptable",
-    "idempotency-key-mismatch",
-    "idempotency-key-in-use",
-    "invalid-header",
-];
 
 const PAGES: [&str; 4] = ["/", "/docs", "/docs/", "/problems/busy"];
 
@@ -190,10 +168,10 @@ fn every_answer_has_its_security_headers() {
 #[test]
 fn every_problem_has_a_page_that_explains_it() {
     let server = Server::start();
-    for name in PROBLEMS {
+    for Kind { name, title, .. } in sekali_problems::ALL {
         let answer = server.get(&format!("/problems/{name}"));
         assert_eq!(answer.status, 200, "{name}");
-        for part in ["What it means", "What was stored", "What to do", &format!("/problems/{name}")] {
+        for part in ["What it means", "What was stored", "What to do", title, &format!("/problems/{name}")] {
             assert!(answer.text.contains(part), "{name} lacks {part:?}");
         }
     }
@@ -212,5 +190,6 @@ fn the_problems_that_the_inbox_answers_with_lead_to_their_pages() {
         let page = server.get(problem["type"].as_str().unwrap());
         assert_eq!(page.status, 200);
         assert!(page.text.contains(&format!("{} ", problem["status"])), "{problem}");
+        assert!(page.text.contains(&format!("<h1>{}</h1>", problem["title"].as_str().unwrap())), "{problem}");
     }
 }

@@ -3,9 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use sekali_harness::Server;
 use serde_json::{Value, json};
-
-use crate::server::Server;
 
 #[test]
 fn every_delivery_is_accounted_for_in_total_and_by_topic() {

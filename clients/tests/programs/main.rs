@@ -5,7 +5,4 @@
 mod double;
 mod program;
 mod publisher;
-#[allow(dead_code)] // the service's own tests use the rest
-#[path = "../../../tests/http/server.rs"]
-mod server;
 mod stress_test;

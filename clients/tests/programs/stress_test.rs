@@ -4,11 +4,13 @@ use std::ffi::OsStr;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
+use sekali_harness::Server;
+use sekali_harness::deployment::repository;
+use sekali_harness::host::{Host, free_port};
 use serde_json::{Value, json};
 
 use crate::double::{self, FAULTS, Fault};
 use crate::program::{eventually, run, signal, stress_test, wait};
-use crate::server::{self, Server};
 
 /// The names of the checks that failed.
 fn failed(report: &Value) -> Vec<&str> {
@@ -142,14 +144,15 @@ fn an_interrupted_test_verifies_what_was_sent() {
 
 /// The command line of a server, as sh reads it.
 fn command_line(address: SocketAddr, state: &Path) -> String {
-    let command = server::command(address, state);
+    let host = Host::from_environment().unwrap();
+    let command = host.command(&repository().join("spin.toml"), address, state);
     let quoted = |word: &OsStr| format!("'{}'", word.to_str().unwrap());
     [command.get_program()].into_iter().chain(command.get_args()).map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
 fn a_server_that_is_killed_loses_nothing() {
-    let (state, address) = (tempfile::tempdir().unwrap(), server::free_port());
+    let (state, address) = (tempfile::tempdir().unwrap(), free_port().unwrap());
     let (url, command) = (format!("http://{address}"), command_line(address, state.path()));
     let chaos =
         ["--chaos", "--for", "12s", "--kill-every", "2s", "--json", "--url", &url, "--server", &command];
@@ -163,7 +166,7 @@ fn a_server_that_is_killed_loses_nothing() {
 
 #[test]
 fn whoever_insists_on_the_end_leaves_no_server_behind() {
-    let (state, address) = (tempfile::tempdir().unwrap(), server::free_port());
+    let (state, address) = (tempfile::tempdir().unwrap(), free_port().unwrap());
     let (url, command) = (format!("http://{address}"), command_line(address, state.path()));
     let chaos = ["--chaos", "--kill-every", "1h", "--url", &url, "--server", &command];
     let process = stress_test(&chaos).spawn().unwrap();
@@ -185,7 +188,7 @@ fn a_test_that_cannot_be_carried_out_says_why() {
     assert_eq!(ended.code, Some(3));
     assert!(ended.stderr.contains("ended before it served"), "{}", ended.stderr);
 
-    let (state, address) = (tempfile::tempdir().unwrap(), server::free_port());
+    let (state, address) = (tempfile::tempdir().unwrap(), free_port().unwrap());
     let (url, command) = (format!("http://{address}"), command_line(address, state.path()));
     let chaos = ["--chaos", "--for", "1s", "--kill-every", "1000s", "--url", &url, "--server", &command];
     let ended = run(&mut stress_test(&chaos));

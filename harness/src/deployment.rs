@@ -1,0 +1,222 @@
+//! An application that is served: by a host, at an address, with state of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use crate::artifacts;
+use crate::host::Host;
+use crate::process::{LOOK, Process};
+
+/// Time to serve after the start. Spin compiles components at each start.
+const STARTUP: Duration = Duration::from_secs(120);
+
+/// A description of a deployment.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The program that serves.
+    pub host: Host,
+    /// The manifest of the application, relative to the repository.
+    pub manifest: PathBuf,
+    /// Variables of the application, by name.
+    pub variables: Vec<(String, String)>,
+    /// More arguments for the host.
+    pub arguments: Vec<String>,
+    /// The directory where sekali-host keeps compiled components, if not the usual one.
+    pub cache: Option<PathBuf>,
+}
+
+/// A running application. It is killed on drop, and its state is removed.
+pub struct Deployment {
+    setup: Setup,
+    state: TempDir,
+    process: Process,
+    address: SocketAddr,
+    startup: Duration,
+}
+
+impl Setup {
+    /// Sekali with the settings of spin.toml, on the host that the environment names.
+    ///
+    /// # Errors
+    /// See [`Host::from_environment`].
+    pub fn from_environment() -> Result<Self> {
+        let host = Host::from_environment()?;
+        Ok(Self {
+            host,
+            manifest: "spin.toml".into(),
+            variables: Vec::new(),
+            arguments: Vec::new(),
+            cache: None,
+        })
+    }
+
+    /// Serves the application with fresh state, on a free port.
+    ///
+    /// # Errors
+    /// When an artifact is missing or older than its sources, or the host does not serve.
+    pub fn start(self) -> Result<Deployment> {
+        if let Host::Sekali(path) = &self.host {
+            artifacts::check(path)?;
+        }
+        artifacts::check_components(&repository().join(&self.manifest))?;
+        let state = tempfile::tempdir()?;
+        let (process, address, startup) = self.serve(self.host.free_address()?, state.path())?;
+        Ok(Deployment { setup: self, state, process, address, startup })
+    }
+
+    /// Starts the host and waits until it serves.
+    fn serve(&self, address: SocketAddr, state: &Path) -> Result<(Process, SocketAddr, Duration)> {
+        let mut command = self.host.command(&repository().join(&self.manifest), address, state);
+        command.args(&self.arguments).current_dir(state);
+        for (name, value) in &self.variables {
+            command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
+        }
+        if let Some(cache) = &self.cache {
+            command.env("XDG_CACHE_HOME", cache);
+        }
+        let began = Instant::now();
+        let mut process = Process::start(command).context("the host cannot be started")?;
+        loop {
+            if let Some(address) = serving_address(&process.log())? {
+                return Ok((process, address, began.elapsed()));
+            }
+            if let Some(status) = process.exit_status()? {
+                bail!("the host ended before it served, with {status}{}", process.last_words());
+            }
+            ensure!(began.elapsed() < STARTUP, "the host does not serve{}", process.last_words());
+            sleep(LOOK);
+        }
+    }
+}
+
+impl Deployment {
+    /// The address that it serves at. A restart may change it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Time from the start of the process until it served.
+    pub fn startup(&self) -> Duration {
+        self.startup
+    }
+
+    /// The directory of its stores.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// The file of the default database.
+    pub fn database(&self) -> PathBuf {
+        self.state.path().join("sqlite_db.db")
+    }
+
+    /// The file of the default key-value store.
+    pub fn key_value(&self) -> PathBuf {
+        self.state.path().join("sqlite_key_value.db")
+    }
+
+    /// All that the host has printed since its last start.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Kills the host as a crash would, calls `meanwhile`, and serves the same state at the same address again.
+    ///
+    /// # Errors
+    /// When the host does not serve.
+    pub fn crash_while<T>(&mut self, meanwhile: impl FnOnce(&Path) -> T) -> Result<T> {
+        self.process.kill();
+        let done = meanwhile(self.state.path());
+        (self.process, self.address, self.startup) = self.setup.serve(self.address, self.state.path())?;
+        Ok(done)
+    }
+
+    /// Asks the host to end, and waits until it has.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn terminate(&mut self) -> Result<ExitStatus> {
+        Ok(self.process.terminate()?)
+    }
+
+    /// Resident memory of the host in bytes, now and at its highest, summed over its processes.
+    ///
+    /// # Errors
+    /// When the host has ended.
+    pub fn memory(&self) -> Result<Memory> {
+        let group = self.process.id();
+        let mut memory = Memory { resident: 0, peak: 0 };
+        for entry in fs::read_dir("/proc")? {
+            let directory = entry?.path();
+            // A process may end while we look.
+            let (Ok(stat), Ok(status)) =
+                (fs::read_to_string(directory.join("stat")), fs::read_to_string(directory.join("status")))
+            else {
+                continue;
+            };
+            if process_group(&stat) == Some(group) {
+                memory.resident += kilobytes(&status, "VmRSS:") * 1024;
+                memory.peak += kilobytes(&status, "VmHWM:") * 1024;
+            }
+        }
+        ensure!(memory.resident > 0, "the host has ended{}", self.process.last_words());
+        Ok(memory)
+    }
+}
+
+/// Memory of a host, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Resident now.
+    pub resident: u64,
+    /// The most that was ever resident.
+    pub peak: u64,
+}
+
+/// The directory of this repository.
+pub fn repository() -> &'static Path {
+    let harness = Path::new(env!("CARGO_MANIFEST_DIR"));
+    harness.parent().unwrap_or(harness)
+}
+
+/// The address in the line by which both hosts tell that they serve.
+fn serving_address(log: &str) -> Result<Option<SocketAddr>> {
+    let complete = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let address =
+        complete.filter_map(|line| line.split_once("Serving http://")).map(|(_, address)| address).next();
+    address.map(|address| address.trim().parse().context("the host printed no address")).transpose()
+}
+
+/// The process group in a `/proc/<pid>/stat`: the third field behind the name, which ends with the last parenthesis.
+fn process_group(stat: &str) -> Option<u32> {
+    stat.rsplit_once(") ")?.1.split(' ').nth(2)?.parse().ok()
+}
+
+fn kilobytes(status: &str, field: &str) -> u64 {
+    let value = status.lines().find_map(|line| line.strip_prefix(field));
+    value.and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_taken_from_a_whole_line() {
+        let address = |log: &str| serving_address(log).unwrap().map(|address| address.to_string());
+        assert_eq!(address("Preparing\nServing http://127.0.0.1:30"), None);
+        assert_eq!(address("Serving http://127.0.0.1:3000\nmore\n").as_deref(), Some("127.0.0.1:3000"));
+    }
+
+    #[test]
+    fn a_process_group_is_found_behind_any_name() {
+        assert_eq!(process_group("12 (a) name) S 1 7 7 0 -1"), Some(7));
+    }
+}

@@ -1,0 +1,16 @@
+//! The one way to start a server: the black-box tests, the tests of the clients, the benchmark and the stress test
+//! all stand on this.
+//!
+//! - [`process`]: a program in a process group of its own, killed on drop;
+//! - [`host`]: the program that serves, sekali-host or the Spin that the variable `SPIN` names;
+//! - [`artifacts`]: refuses a component that is older than its sources;
+//! - [`deployment`]: an application that is served, with fresh state;
+//! - [`server`]: a deployment as a test wants it: it sends requests, and panics where a test has failed.
+
+pub mod artifacts;
+pub mod deployment;
+pub mod host;
+pub mod process;
+pub mod server;
+
+pub use server::{Answer, Server, eventually, is_skipped_on_spin};

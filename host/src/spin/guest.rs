@@ -1,0 +1,83 @@
+//! The host's side of an instance.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use wasmtime::component::ResourceTable;
+use wasmtime::{StoreLimits, StoreLimitsBuilder};
+use wasmtime_wasi::{TrappableError, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::WasiHttpCtx;
+use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::p3::{RequestOptions, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+
+use crate::stores::Stores;
+use crate::variables::Variables;
+
+/// The memory that one instance may use.
+const MEMORY_BYTES: usize = 1 << 30;
+
+/// The services that all instances of a component share.
+pub struct Services {
+    /// The component's variables.
+    pub variables: Variables,
+    /// The stores that it may open.
+    pub stores: Stores,
+}
+
+/// The host's side of an instance: its resources and services.
+pub struct Guest {
+    /// The resources that the instance has handles to.
+    pub table: ResourceTable,
+    /// Shared with the other instances of the component.
+    pub services: Arc<Services>,
+    /// Limits of its memory.
+    pub limits: StoreLimits,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: NoOutbound,
+}
+
+impl Guest {
+    /// A guest that has opened nothing yet.
+    pub fn new(services: Arc<Services>) -> Self {
+        Self {
+            table: ResourceTable::new(),
+            services,
+            limits: StoreLimitsBuilder::new().memory_size(MEMORY_BYTES).build(),
+            wasi: WasiCtx::builder().inherit_stdout().inherit_stderr().build(),
+            http: WasiHttpCtx::new(),
+            hooks: NoOutbound,
+        }
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// Refuses every request that the component sends.
+struct NoOutbound;
+
+type Body = UnsyncBoxBody<Bytes, ErrorCode>;
+type Sending = Box<dyn Future<Output = Result<(), ErrorCode>> + Send>;
+type Sent = Result<(http::Response<Body>, Sending), TrappableError<ErrorCode>>;
+
+impl WasiHttpHooks for NoOutbound {
+    fn send_request(
+        &mut self,
+        _: http::Request<Body>,
+        _: Option<RequestOptions>,
+        _: Sending,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        Box::new(async { Err(ErrorCode::HttpRequestDenied.into()) })
+    }
+}

@@ -1,0 +1,128 @@
+//! The stores of an application, by label.
+
+pub mod key_value;
+pub mod sqlite;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+
+use self::key_value::KeyValueStore;
+use self::sqlite::Database;
+use crate::manifest::Component;
+use crate::runtime_config::{RuntimeConfig, StoreConfig};
+
+/// Stores by label: all that an application names, or those that one component may open.
+pub struct Stores {
+    /// SQLite databases.
+    pub sqlite: HashMap<String, Arc<Database>>,
+    /// Key-value stores.
+    pub key_value: HashMap<String, KeyValueStore>,
+}
+
+impl Stores {
+    /// Opens the stores that the components name. Each needs an entry in the config, except `default`:
+    /// like Spin's, it is a file in the state directory unless it is configured.
+    ///
+    /// # Errors
+    /// A store that is not configured, or that cannot be opened.
+    pub fn open(components: &[Component], config: &RuntimeConfig, state_dir: &Path) -> Result<Self> {
+        let mut stores = Self { sqlite: HashMap::new(), key_value: HashMap::new() };
+        let databases: BTreeSet<_> = components.iter().flat_map(|it| &it.sqlite_databases).collect();
+        for label in databases {
+            let default = state_dir.join("sqlite_db.db");
+            let path = path_of("sqlite_database", label, &config.sqlite_databases, default)?;
+            create_parent(path.as_deref())?;
+            stores.sqlite.insert(label.clone(), Arc::new(Database::new(label, path)?));
+        }
+        let key_values: BTreeSet<_> = components.iter().flat_map(|it| &it.key_value_stores).collect();
+        for label in key_values {
+            let default = state_dir.join("sqlite_key_value.db");
+            let path = path_of("key_value_store", label, &config.key_value_stores, default)?;
+            create_parent(path.as_deref())?;
+            stores.key_value.insert(label.clone(), KeyValueStore::open(path.as_deref())?);
+        }
+        Ok(stores)
+    }
+
+    /// The stores that a component may open. Components that use the same label share the store.
+    pub fn of_component(&self, component: &Component) -> Self {
+        fn labelled<T: Clone>(stores: &HashMap<String, T>, labels: &[String]) -> HashMap<String, T> {
+            let labelled = stores.iter().filter(|(label, _)| labels.contains(label));
+            labelled.map(|(label, store)| (label.clone(), store.clone())).collect()
+        }
+        Self {
+            sqlite: labelled(&self.sqlite, &component.sqlite_databases),
+            key_value: labelled(&self.key_value, &component.key_value_stores),
+        }
+    }
+
+    /// True if there is no store.
+    pub fn is_empty(&self) -> bool {
+        self.sqlite.is_empty() && self.key_value.is_empty()
+    }
+}
+
+/// The path of a store, or `None` for one in memory. `section` names the kind of store as the config does.
+fn path_of(
+    section: &str,
+    label: &str,
+    configured: &BTreeMap<String, StoreConfig>,
+    default: PathBuf,
+) -> Result<Option<PathBuf>> {
+    match configured.get(label) {
+        Some(store) => Ok(store.path.clone()),
+        None if label == "default" => Ok(Some(default)),
+        None => bail!(
+            "a component uses {section} {label:?}, which is not configured: add [{section}.{label}] to the \
+            runtime config (--runtime-config-file)"
+        ),
+    }
+}
+
+fn create_parent(path: Option<&Path>) -> Result<()> {
+    match path.and_then(Path::parent) {
+        Some(parent) => std::fs::create_dir_all(parent)
+            .with_context(|| format!("cannot create the directory {}", parent.display())),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Opens the stores of two components, of which the second uses none.
+    fn open(config: &str, label: &str) -> Result<Stores> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("runtime-config.toml");
+        std::fs::write(&file, config).unwrap();
+        let mut components = [Component::default(), Component::default()];
+        components[0].sqlite_databases = vec![label.into()];
+        components[0].key_value_stores = vec![label.into()];
+        let config = RuntimeConfig::load(&file).unwrap();
+        let stores = Stores::open(&components, &config, &directory.path().join("state"))?;
+        let count = |place: usize| stores.of_component(&components[place]).sqlite.len();
+        assert_eq!((count(0), count(1)), (1, 0));
+        for store in config.key_value_stores.values() {
+            assert!(store.path.as_ref().unwrap().exists());
+        }
+        Ok(stores)
+    }
+
+    #[test]
+    fn a_store_is_in_a_file_in_memory_or_where_the_state_is() {
+        assert!(open("", "default").is_ok());
+        assert!(open("[sqlite_database.default]\ntype = \"spin\"", "default").is_ok());
+        let file = "[key_value_store.default]\ntype = \"spin\"\npath = \"sub/kv.db\"";
+        assert!(open(file, "default").is_ok());
+    }
+
+    #[test]
+    fn a_store_that_is_neither_default_nor_configured_is_refused_by_name() {
+        let error = open("", "other").err().unwrap().to_string();
+        assert!(error.contains("[sqlite_database.other]"), "{error}");
+    }
+}

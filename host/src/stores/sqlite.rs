@@ -1,0 +1,116 @@
+//! SQLite databases and connections to them, on bundled SQLite.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rusqlite::ToSql;
+use rusqlite::limits::Limit;
+use rusqlite::types::ValueRef;
+
+/// Statements that a connection keeps prepared.
+const CACHED_STATEMENTS: usize = 64;
+
+/// Spin's default, which a component may change with a pragma.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A database in a file or in memory.
+pub struct Database {
+    uri: String,
+    turn: Turn,
+    /// A database in memory lives as long as a connection to it.
+    _keep: Option<Mutex<rusqlite::Connection>>,
+}
+
+impl Database {
+    /// The database in a file, which is created at first use, or a new one in memory.
+    ///
+    /// # Errors
+    /// A path that is not UTF-8.
+    pub fn new(label: &str, path: Option<PathBuf>) -> Result<Self> {
+        let Some(path) = path else {
+            let uri = format!("file:/{label}?vfs=memdb");
+            let keep = rusqlite::Connection::open(&uri).context("cannot open a database in memory")?;
+            return Ok(Self { uri, turn: Turn::default(), _keep: Some(Mutex::new(keep)) });
+        };
+        let uri = path
+            .to_str()
+            .with_context(|| format!("the path of a database must be UTF-8: {} is not", path.display()))?;
+        Ok(Self { uri: uri.to_owned(), turn: Turn::default(), _keep: None })
+    }
+
+    /// Opens a connection. It blocks.
+    pub fn connect(&self) -> rusqlite::Result<Connection> {
+        let connection = rusqlite::Connection::open(&self.uri)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        // Spin denies this too: a component must not reach other files.
+        connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+        Ok(Connection { connection: Arc::new(Mutex::new(connection)), turn: Arc::clone(&self.turn) })
+    }
+}
+
+/// The lock that the writers of a database take in turn. SQLite allows one writer at a time, and a
+/// connection that finds another writing sleeps for a millisecond or more. This lock wakes the next writer
+/// as soon as a statement has ended.
+type Turn = Arc<Mutex<()>>;
+
+/// A connection, shared with the statement that runs on it.
+#[derive(Clone)]
+pub struct Connection {
+    connection: Arc<Mutex<rusqlite::Connection>>,
+    turn: Turn,
+}
+
+/// The result of a statement: one value a column in each row.
+pub struct Rows<V> {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// Rows, in SQLite's order.
+    pub rows: Vec<Vec<V>>,
+}
+
+impl Connection {
+    /// Runs a statement to its end. It blocks.
+    pub fn execute<P, V>(&self, statement: &str, parameters: &[P]) -> rusqlite::Result<Rows<V>>
+    where
+        P: ToSql,
+        V: for<'a> From<ValueRef<'a>>,
+    {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(statement)?;
+        if parameters.len() != statement.parameter_count() {
+            let expected = statement.parameter_count();
+            return Err(rusqlite::Error::InvalidParameterCount(parameters.len(), expected));
+        }
+        for (index, parameter) in (1..).zip(parameters) {
+            statement.raw_bind_parameter(index, parameter)?;
+        }
+        // A statement in a transaction takes no turn: the writer that has it may wait for the transaction.
+        let takes_turn = connection.is_autocommit() && !statement.readonly();
+        let _turn = takes_turn.then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        let columns: Vec<String> = statement.column_names().map(Into::into).collect();
+        let mut query = statement.raw_query();
+        let mut rows = Vec::new();
+        while let Some(row) = query.next()? {
+            let values = (0..columns.len()).map(|column| row.get_ref(column).map(V::from));
+            rows.push(values.collect::<Result<_, _>>()?);
+        }
+        Ok(Rows { columns, rows })
+    }
+
+    /// The rowid of the last row that the connection inserted, or 0.
+    pub fn last_insert_rowid(&self) -> i64 {
+        self.lock().last_insert_rowid()
+    }
+
+    /// Rows that the last insert, update or delete changed.
+    pub fn changes(&self) -> u64 {
+        self.lock().changes()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, rusqlite::Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,83 @@
+//! The service in one instance: the state that its requests share.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::access::Access;
+use super::body::Budget;
+use super::idempotency::{KeyValue, SavedAnswers};
+use super::settings::Settings;
+use crate::clock::Clock;
+use crate::committer::Committer;
+use crate::event::Timestamp;
+use crate::limits::{FOLLOWERS, Limits, STREAMS};
+use crate::reader::Reader;
+use crate::store::{ReadStore, WriteStore};
+use crate::tail::Tail;
+
+/// The platform of the service: Spin, or a test.
+pub trait Platform: 'static {
+    /// The store of events.
+    type Store: WriteStore + ReadStore;
+    /// The store of saved answers.
+    type KeyValue: KeyValue;
+    /// The clock.
+    type Clock: Clock + Clone;
+}
+
+/// The service in one instance. It survives from one request to the next, but may vanish at any moment, so everything
+/// in it is also in the store or may be lost.
+pub struct App<P: Platform> {
+    /// The largest requests that are accepted.
+    pub limits: Limits,
+    /// The tokens and origins that are let in.
+    pub access: Access,
+    /// The start of the service.
+    pub started_at: Timestamp,
+    /// Reads events.
+    pub reader: Reader<P::Store>,
+    /// Writes events.
+    pub committer: Committer<P::Store, P::Clock>,
+    /// The answers to requests with an Idempotency-Key.
+    pub saved_answers: SavedAnswers<P::KeyValue>,
+    /// Follows the end of the store.
+    pub tail: Rc<Tail<P::Store, P::Clock>>,
+    /// The memory of request bodies.
+    pub bodies: Budget,
+    /// A permit for each streamed answer.
+    pub streams: Arc<Semaphore>,
+    /// A permit for each follower.
+    pub followers: Arc<Semaphore>,
+    /// The clock.
+    pub clock: P::Clock,
+}
+
+impl<P: Platform> App<P> {
+    /// The service on a platform. `seed` must differ from instance to instance.
+    pub fn new(
+        settings: Settings,
+        started_at: Timestamp,
+        store: P::Store,
+        key_value: P::KeyValue,
+        clock: P::Clock,
+        seed: u64,
+    ) -> Self {
+        let store = Rc::new(store);
+        let reader = Reader::new(Rc::clone(&store));
+        Self {
+            limits: settings.limits,
+            access: settings.access,
+            started_at,
+            committer: Committer::new(store, clock.clone(), seed),
+            saved_answers: SavedAnswers::new(key_value),
+            tail: Rc::new(Tail::new(reader.clone(), clock.clone())),
+            reader,
+            bodies: Budget::default(),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
+            clock,
+        }
+    }
+}

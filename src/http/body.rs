@@ -1,0 +1,220 @@
+//! The body of a request, read within limits of size, memory and time.
+
+use std::cell::Cell;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use futures::{Stream, StreamExt};
+use http::{HeaderMap, header};
+
+use super::problem::Problem;
+use crate::clock::Clock;
+use crate::limits::BODIES_BYTES;
+
+/// The longest time in which a body may arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The bytes that all bodies of an instance hold.
+#[derive(Clone, Default)]
+pub struct Budget(Rc<Cell<usize>>);
+
+/// The body of a request. Dropping it returns its bytes to the budget.
+pub struct RequestBody {
+    bytes: Vec<u8>,
+    /// Its share of the budget: its bytes, or those of the events made from it.
+    held: usize,
+    budget: Budget,
+}
+
+impl RequestBody {
+    /// The bytes as they were sent.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Replaces the bytes by what they were decoded to.
+    ///
+    /// # Errors
+    /// [`Problem::Overloaded`] when the budget is used up.
+    pub fn replace(&mut self, bytes: Vec<u8>) -> Result<(), Problem> {
+        self.budget.0.set(self.budget.0.get() - self.held);
+        self.held = 0;
+        self.bytes = Vec::new();
+        self.push(bytes)
+    }
+
+    /// Frees the bytes, but keeps their share of the budget for the events made from them.
+    pub fn into_share(mut self) -> Self {
+        self.bytes = Vec::new();
+        self
+    }
+
+    fn push(&mut self, chunk: Vec<u8>) -> Result<(), Problem> {
+        let used = self.budget.0.get() + chunk.len();
+        if used > BODIES_BYTES {
+            return Err(Problem::Overloaded("bodies"));
+        }
+        self.budget.0.set(used);
+        self.held += chunk.len();
+        if self.bytes.is_empty() {
+            self.bytes = chunk;
+        } else {
+            self.bytes.extend(chunk);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.budget.0.set(self.budget.0.get() - self.held);
+    }
+}
+
+impl Budget {
+    /// Reads a body to its end, but not beyond `max_bytes`.
+    ///
+    /// # Errors
+    /// [`Problem::TooLarge`] as soon as that is known, [`Problem::IncompleteBody`] when the
+    /// connection ends before the body does, [`Problem::Overloaded`] when the budget is used up.
+    /// [`Problem::SlowBody`] when it takes longer than half a minute.
+    pub async fn read<B>(
+        &self,
+        body: B,
+        headers: &HeaderMap,
+        max_bytes: usize,
+        clock: &impl Clock,
+    ) -> Result<RequestBody, Problem>
+    where
+        B: Stream<Item = Result<Vec<u8>, String>>,
+    {
+        let mut read = pin!(self.read_to_end(body, headers, max_bytes));
+        // Most bodies are here already, and need no timer.
+        if let Poll::Ready(result) = futures::poll!(&mut read) {
+            return result;
+        }
+        match select(read, pin!(clock.sleep(PATIENCE))).await {
+            Either::Left((result, _)) => result,
+            Either::Right(_) => Err(Problem::SlowBody),
+        }
+    }
+
+    async fn read_to_end<B>(
+        &self,
+        body: B,
+        headers: &HeaderMap,
+        max_bytes: usize,
+    ) -> Result<RequestBody, Problem>
+    where
+        B: Stream<Item = Result<Vec<u8>, String>>,
+    {
+        let too_large =
+            || Problem::TooLarge { what: "the body".into(), limit: "max_body_bytes", maximum: max_bytes };
+        // 64 bits: a usize of WebAssembly has 32, and a longer body may be announced.
+        let announced: Option<u64> =
+            headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        if announced > Some(max_bytes as u64) {
+            return Err(too_large());
+        }
+        let mut read = RequestBody { bytes: Vec::new(), held: 0, budget: self.clone() };
+        let mut body = pin!(body);
+        // With a known length, waiting for the end of the stream can be left out.
+        while announced != Some(read.bytes.len() as u64)
+            && let Some(chunk) = body.next().await
+        {
+            let chunk = chunk.map_err(Problem::IncompleteBody)?;
+            if read.bytes.len() + chunk.len() > max_bytes {
+                return Err(too_large());
+            }
+            let length = read.bytes.len() + chunk.len();
+            if let Err(problem) = read.push(chunk) {
+                // The rest is read and thrown away: a client that still sends does not read the answer.
+                let mut seen = length;
+                drop(read);
+                while seen <= max_bytes
+                    && let Some(Ok(chunk)) = body.next().await
+                {
+                    seen += chunk.len();
+                }
+                return Err(problem);
+            }
+        }
+        if announced.is_some_and(|length| length != read.bytes.len() as u64) {
+            return Err(Problem::IncompleteBody("fewer bytes came than announced".into()));
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+    use crate::testing::TokioClock;
+
+    fn full(text: &str) -> impl Stream<Item = Result<Vec<u8>, String>> {
+        stream::iter([Ok(text.into())])
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_the_limit_and_no_further() {
+        let budget = Budget::default();
+        let exact = budget.read(full("12345"), &HeaderMap::new(), 5, &TokioClock::start()).await.unwrap();
+        assert_eq!(exact.bytes(), b"12345");
+        let mut polled = 0;
+        let endless = stream::repeat_with(|| {
+            polled += 1;
+            Ok(b"12".to_vec())
+        });
+        let result = budget.read(endless, &HeaderMap::new(), 5, &TokioClock::start()).await;
+        assert!(matches!(result, Err(Problem::TooLarge { limit: "max_body_bytes", maximum: 5, .. })));
+        assert_eq!(polled, 3);
+    }
+
+    #[tokio::test]
+    async fn an_announced_length_beyond_the_limit_is_enough() {
+        let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, 6.into())]);
+        let never = stream::pending();
+        assert!(matches!(
+            Budget::default().read(never, &headers, 5, &TokioClock::start()).await,
+            Err(Problem::TooLarge { .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_incomplete() {
+        let broken = stream::iter([Ok(b"{".to_vec()), Err("reset".to_owned())]);
+        let result = Budget::default().read(broken, &HeaderMap::new(), 5, &TokioClock::start()).await;
+        assert!(matches!(result, Err(Problem::IncompleteBody(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_ends_is_given_up_and_its_bytes_are_free_again() {
+        let budget = Budget::default();
+        let start = stream::iter([Ok(b"{".to_vec())]);
+        let endless = start.chain(stream::pending());
+        let result = budget.read(endless, &HeaderMap::new(), 5, &TokioClock::start()).await;
+        assert!(matches!(result, Err(Problem::SlowBody)));
+        assert_eq!(budget.0.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn bodies_share_one_budget_and_return_their_bytes() {
+        let budget = Budget::default();
+        let large = || stream::iter([Ok(vec![b'x'; BODIES_BYTES / 2])]);
+        let first =
+            budget.read(large(), &HeaderMap::new(), BODIES_BYTES, &TokioClock::start()).await.unwrap();
+        let second =
+            budget.read(large(), &HeaderMap::new(), BODIES_BYTES, &TokioClock::start()).await.unwrap();
+        assert!(matches!(
+            budget.read(full("x"), &HeaderMap::new(), 5, &TokioClock::start()).await,
+            Err(Problem::Overloaded(_))
+        ));
+        drop((first, second));
+        assert!(budget.read(full("x"), &HeaderMap::new(), 5, &TokioClock::start()).await.is_ok());
+    }
+}

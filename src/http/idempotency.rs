@@ -1,0 +1,299 @@
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07): a repeated request gets the answer of the first.
+//!
+//! Saved answers are in key-value, which is not transactional and may be lost. Then the events table still makes the
+//! repetition safe: its answer only says that all events were duplicates. Keys fall into a fixed number of slots by
+//! their hash. A slot holds the answers of its keys, and saving one drops the expired ones. So nothing has to be
+//! listed, and expired answers remain only in slots that nobody has used since.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use super::negotiate::JSON;
+use super::prefer::PREFERENCE_APPLIED;
+use super::problem::Problem;
+use super::reply::Reply;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// Slots in key-value.
+const SLOTS: u64 = 1 << 16;
+
+/// Milliseconds for which an answer is kept.
+const LIFETIME: i64 = 24 * 60 * 60 * 1000;
+
+/// Bytes of answers in a slot. Beyond them, the oldest are dropped before they expire.
+const SLOT_BYTES: usize = 1 << 20;
+
+/// The form of fingerprints, with which each of them begins. Answers under another form are ignored: nobody can tell
+/// which request they belong to, and the events of a request that runs again are duplicates.
+const FINGERPRINT_FORM: &str = "2:";
+
+/// A store of values by key, without transactions.
+#[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
+pub trait KeyValue: 'static {
+    /// The value of a key, or the cause of the failure.
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, String>;
+
+    /// Sets the value of a key.
+    async fn set(&self, key: &str, value: &[u8]) -> Result<(), String>;
+}
+
+/// An answer that can be sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its `Preference-Applied`.
+    pub preference: Option<String>,
+    /// Its body, which is JSON.
+    pub body: String,
+}
+
+impl Answer {
+    /// The answer, sent for the first time.
+    pub fn into_reply(self) -> Reply {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
+        let mut reply = Reply::new(status, JSON, self.body);
+        if let Some(preference) = self.preference.and_then(|value| HeaderValue::try_from(value).ok()) {
+            reply.headers.insert(PREFERENCE_APPLIED, preference);
+        }
+        reply
+    }
+
+    /// The answer, sent again.
+    pub fn into_repeated_reply(self) -> Reply {
+        let mut reply = self.into_reply();
+        reply.headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+        reply
+    }
+}
+
+/// The idempotency key of a request, if it has one.
+///
+/// # Errors
+/// [`Problem::InvalidHeader`] when the key is too long, not printable, or given twice.
+pub fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    // The draft has a string in quotes; many clients send it without.
+    let bare = |key| without_quotes(key).unwrap_or(key);
+    let printable = key.to_str().ok().map(str::trim).map(bare).filter(|key| {
+        (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+    });
+    match (printable, keys.next()) {
+        (Some(key), None) => Ok(Some(key)),
+        _ => Err(Problem::InvalidHeader {
+            name: "idempotency-key",
+            message: "must be one value of 1 to 255 printable characters".into(),
+        }),
+    }
+}
+
+fn without_quotes(text: &str) -> Option<&str> {
+    text.strip_prefix('"')?.strip_suffix('"')
+}
+
+/// A hash of everything that gives a request its meaning. Requests with one key are the same if it is the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// The fingerprint of named terms, in any order, and a body.
+    ///
+    /// Names stand for the terms, and not numbers, so that a program of another version makes the same fingerprint.
+    pub fn of<'t>(terms: impl IntoIterator<Item = (&'t str, &'t [u8])>, body: &[u8]) -> Self {
+        let hash = |(name, value): (&str, &[u8])| xxh3_128(&[name.as_bytes(), b": ", value].concat());
+        // A sum does not depend on the order of its parts.
+        let terms = terms.into_iter().map(hash).fold(0, u128::wrapping_add);
+        Self(format!("{FINGERPRINT_FORM}{terms:032x}{:032x}", xxh3_128(body)))
+    }
+}
+
+/// The state of a key.
+pub enum Lookup<'r> {
+    /// Unknown: the request is to be carried out, and its answer saved.
+    New(Running<'r>),
+    /// Known from the same request, with its answer.
+    Answered(Answer),
+    /// Known from another request.
+    Mismatch,
+    /// In use by a request that is running in this instance.
+    InUse,
+}
+
+/// The saved answers of the service, and the keys of the requests that are running in this instance.
+pub struct SavedAnswers<K> {
+    store: K,
+    running: RefCell<HashSet<String>>,
+}
+
+/// A request that is running. Dropping it frees its key for another try.
+pub struct Running<'r> {
+    key: String,
+    fingerprint: Fingerprint,
+    running: &'r RefCell<HashSet<String>>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.running.borrow_mut().remove(&self.key);
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    key: String,
+    fingerprint: Fingerprint,
+    /// Milliseconds since 1970.
+    at: i64,
+    answer: Answer,
+}
+
+impl<K: KeyValue> SavedAnswers<K> {
+    /// The answers in a key-value store.
+    pub fn new(store: K) -> Self {
+        Self { store, running: RefCell::default() }
+    }
+
+    /// The state of a key of the request with this fingerprint, `now` in milliseconds since 1970.
+    pub async fn find(&self, key: &str, fingerprint: Fingerprint, now: i64) -> Lookup<'_> {
+        if !self.running.borrow_mut().insert(key.to_owned()) {
+            return Lookup::InUse;
+        }
+        let running = Running { key: key.to_owned(), fingerprint, running: &self.running };
+        let saved = self.slot(key, now).await.into_iter().find(|saved| saved.key == key);
+        match saved {
+            None => Lookup::New(running),
+            Some(saved) if saved.fingerprint == running.fingerprint => Lookup::Answered(saved.answer),
+            Some(_) => Lookup::Mismatch,
+        }
+    }
+
+    /// Saves the answer to a request. A failure is logged, and costs the client nothing.
+    pub async fn save(&self, running: Running<'_>, answer: &Answer, now: i64) {
+        let mut saved = self.slot(&running.key, now).await;
+        saved.retain(|saved| saved.key != running.key);
+        let (key, fingerprint) = (running.key.clone(), running.fingerprint.clone());
+        saved.push(Saved { key, fingerprint, at: now, answer: answer.clone() });
+        let mut bytes: usize = saved.iter().map(|saved| saved.answer.body.len()).sum();
+        while bytes > SLOT_BYTES && saved.len() > 1 {
+            bytes -= saved.remove(0).answer.body.len();
+        }
+        // Nothing in it can fail to become JSON.
+        let value = serde_json::to_vec(&saved).unwrap_or_default();
+        if let Err(error) = self.store.set(&slot_of(&running.key), &value).await {
+            eprintln!("error: an answer cannot be saved in key-value: {error}");
+        }
+    }
+
+    /// The answers in the slot of a key that have not expired.
+    async fn slot(&self, key: &str, now: i64) -> Vec<Saved> {
+        let value = self.store.get(&slot_of(key)).await.unwrap_or_else(|error| {
+            eprintln!("error: saved answers cannot be read from key-value: {error}");
+            None
+        });
+        let mut saved: Vec<Saved> =
+            value.and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or_default();
+        saved.retain(|saved| now - saved.at < LIFETIME && saved.fingerprint.0.starts_with(FINGERPRINT_FORM));
+        saved
+    }
+}
+
+fn slot_of(key: &str) -> String {
+    format!("answers/{:04x}", xxh3_64(key.as_bytes()) % SLOTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::service::Memory;
+
+    fn answer(body: &str) -> Answer {
+        Answer { status: 200, preference: None, body: body.into() }
+    }
+
+    fn of(body: &[u8]) -> Fingerprint {
+        Fingerprint::of([("partial", &b"false"[..])], body)
+    }
+
+    async fn carry_out(answers: &SavedAnswers<Memory>, key: &str, body: &[u8], now: i64) {
+        let Lookup::New(running) = answers.find(key, of(body), now).await else { panic!("{key} is known") };
+        answers.save(running, &answer(&format!("\"{key}\"")), now).await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_sent_again_for_a_day() {
+        let answers = SavedAnswers::new(Memory::default());
+        carry_out(&answers, "k", b"body", 0).await;
+        assert!(
+            matches!(answers.find("k", of(b"body"), LIFETIME - 1).await, Lookup::Answered(a) if a == answer("\"k\""))
+        );
+        assert!(matches!(answers.find("k", of(b"other"), 1).await, Lookup::Mismatch));
+        assert!(matches!(answers.find("other", of(b"body"), 1).await, Lookup::New(_)));
+        assert!(matches!(answers.find("k", of(b"other"), LIFETIME).await, Lookup::New(_)));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_runs_is_in_use_until_it_ends() {
+        let answers = SavedAnswers::new(Memory::default());
+        let running = answers.find("k", of(b"body"), 0).await;
+        assert!(matches!(running, Lookup::New(_)));
+        assert!(matches!(answers.find("k", of(b"body"), 0).await, Lookup::InUse));
+        drop(running);
+        assert!(
+            matches!(answers.find("k", of(b"body"), 0).await, Lookup::New(_)),
+            "it failed, and may be tried again"
+        );
+    }
+
+    #[tokio::test]
+    async fn old_answers_go_as_new_ones_come() {
+        let answers = SavedAnswers::new(Memory::default());
+        for day in 0..3 {
+            for n in 0..200_000 / 20 {
+                carry_out(&answers, &format!("{day}-{n}"), b"", day * LIFETIME).await;
+            }
+        }
+        {
+            let values = answers.store.values.borrow();
+            let count = |value: &Vec<u8>| serde_json::from_slice::<Vec<Saved>>(value).unwrap().len();
+            let kept: usize = values.values().map(count).sum();
+            assert!(kept < 30_000 && values.len() as u64 <= SLOTS, "{kept}");
+        }
+        let of_one_slot = SavedAnswers::new(Memory::default());
+        let slot = slot_of("k");
+        let same_slot = (0..).map(|n| n.to_string()).filter(|key| slot_of(key) == slot).take(5);
+        for key in same_slot.collect::<Vec<_>>() {
+            let Lookup::New(running) = of_one_slot.find(&key, of(b""), 0).await else { panic!() };
+            of_one_slot.save(running, &answer(&"x".repeat(SLOT_BYTES / 2)), 0).await;
+        }
+        assert!(of_one_slot.store.values.borrow()[&slot].len() < SLOT_BYTES + 10_000);
+    }
+
+    #[tokio::test]
+    async fn an_answer_under_another_form_of_fingerprint_is_ignored() {
+        let answers = SavedAnswers::new(Memory::default());
+        let fingerprint = Fingerprint(of(b"body").0[FINGERPRINT_FORM.len()..].to_owned());
+        let old = [Saved { key: "k".into(), fingerprint, at: 0, answer: answer("old") }];
+        answers.store.set(&slot_of("k"), &serde_json::to_vec(&old).unwrap()).await.unwrap();
+        assert!(matches!(answers.find("k", of(b"body"), 1).await, Lookup::New(_)));
+        assert!(matches!(answers.find("k", of(b"other"), 1).await, Lookup::New(_)));
+    }
+
+    #[tokio::test]
+    async fn a_broken_store_costs_the_saved_answer_and_nothing_else() {
+        let answers = SavedAnswers::new(Memory::default());
+        carry_out(&answers, "k", b"body", 0).await;
+        answers.store.broken.set(true);
+        carry_out(&answers, "k", b"body", 1).await;
+        answers.store.broken.set(false);
+        answers.store.values.borrow_mut().insert(slot_of("k"), b"no json".to_vec());
+        assert!(matches!(answers.find("k", of(b"body"), 1).await, Lookup::New(_)));
+    }
+}

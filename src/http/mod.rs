@@ -1,0 +1,20 @@
+//! HTTP without a host: from a request to a reply.
+//!
+//! [`router`] is the whole table of routes, and [`routes`] has a file for each resource. The others serve them:
+//! [`app`] holds the state of an instance, [`settings`] and [`access`] the rules of its operator; [`body`], [`query`],
+//! [`negotiate`], [`prefer`] and [`idempotency`] read the parts of a request; [`receipt`], [`reply`] and [`problem`]
+//! make the answer.
+
+pub mod access;
+pub mod app;
+pub mod body;
+pub mod idempotency;
+pub mod negotiate;
+pub mod prefer;
+pub mod problem;
+pub mod query;
+pub mod receipt;
+pub mod reply;
+pub mod router;
+pub mod routes;
+pub mod settings;

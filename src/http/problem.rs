@@ -1,0 +1,221 @@
+//! Every error that a client can see, and the mapping of every other error to one of them.
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use sekali_problems::{self as kinds, INTERNAL_DETAIL, Kind, MEDIA_TYPE, NOT_FOUND_DETAIL};
+use serde::Serialize;
+
+use super::reply::Reply;
+use crate::ingest::inflate::InflateError;
+use crate::ingest::{EventError, IngestError, Invalid, Unsupported};
+use crate::store::StoreError;
+
+/// The seconds in `Retry-After`.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// An error of a request. Nothing of the request was stored unless a variant says otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// 400: the body does not have the format that its content type names.
+    #[error("{0}")]
+    MalformedBody(String),
+    /// 400: the connection ended before the body did.
+    #[error("the body ended before it was complete: {0}")]
+    IncompleteBody(String),
+    /// 400: a query parameter is unknown or has a bad value.
+    #[error("parameter '{name}' {message}")]
+    InvalidParameter {
+        /// The parameter at fault.
+        name: String,
+        /// The fault, as a phrase that follows the name.
+        message: String,
+    },
+    /// 400: a header has a bad value.
+    #[error("header '{name}' {message}")]
+    InvalidHeader {
+        /// The header at fault.
+        name: &'static str,
+        /// The fault, as a phrase that follows the name.
+        message: String,
+    },
+    /// 401: a token is required, and the request has none or an unknown one.
+    #[error("{}", if *presented { "the token is unknown" } else { "a token is required: send authorization: Bearer <token>" })]
+    Unauthorized {
+        /// True if the request has a token.
+        presented: bool,
+    },
+    /// 403: the token is known, but has another purpose.
+    #[error("the token is valid, but it does not allow this request")]
+    Forbidden,
+    /// 404: no such resource.
+    #[error("{NOT_FOUND_DETAIL}")]
+    NotFound,
+    /// 405: the resource exists, but not for this method.
+    #[error("the method {method} is not allowed; allowed are {allow}")]
+    MethodNotAllowed {
+        /// The method of the request.
+        method: String,
+        /// The allowed methods, as the value of `Allow`.
+        allow: &'static str,
+    },
+    /// 406: `Accept` leaves no representation of the resource.
+    #[error("no accepted media type is available; available are {0}")]
+    NotAcceptable(String),
+    /// 408: the body arrives too slowly.
+    #[error("the body took too long to arrive")]
+    SlowBody,
+    /// 409: a request with the same key is running.
+    #[error("a request with this idempotency-key is running; try again when it has ended")]
+    IdempotencyKeyInUse,
+    /// 413: the request exceeds a limit.
+    #[error("{what} exceeds the limit {limit} of {maximum}")]
+    TooLarge {
+        /// The part of the request that is too large.
+        what: String,
+        /// The variable that sets the limit.
+        limit: &'static str,
+        /// Its value.
+        maximum: usize,
+    },
+    /// 415: an unknown content type or encoding.
+    #[error(transparent)]
+    UnsupportedMediaType(#[from] Unsupported),
+    /// 422: events break a rule. The errors are listed.
+    #[error("{} of the events in this request cannot be stored, so none was", .0.events)]
+    InvalidEvents(Invalid),
+    /// 422: the key was used for another request.
+    #[error("this idempotency-key was used for another request within the last 24 hours")]
+    IdempotencyKeyMismatch,
+    /// 500: a fault of the service. The cause goes to the log.
+    #[error("{INTERNAL_DETAIL}")]
+    Internal(String),
+    /// 503: other connections kept the database busy for too long.
+    #[error("the database is busy; try again in {RETRY_AFTER_SECONDS} s")]
+    Busy,
+    /// 503: this instance has no room for more of something.
+    #[error("the service has no room for more {0} at the moment; try again in {RETRY_AFTER_SECONDS} s")]
+    Overloaded(&'static str),
+    /// 503: the disk is full. The cause goes to the log.
+    #[error("the disk is full; stored events can still be read")]
+    StorageFull(String),
+    /// 503: the database cannot be read. The cause goes to the log.
+    #[error("the database cannot be read")]
+    NotReady(String),
+}
+
+/// The extension members of [`Problem::InvalidEvents`].
+#[derive(Serialize)]
+struct Errors<'a> {
+    /// The first hundred.
+    errors: &'a [EventError],
+    /// The number of all.
+    error_count: usize,
+}
+
+impl Problem {
+    /// Its row in the table of problems.
+    fn kind(&self) -> Kind {
+        match self {
+            Self::MalformedBody(_) => kinds::MALFORMED_BODY,
+            Self::IncompleteBody(_) => kinds::INCOMPLETE_BODY,
+            Self::InvalidParameter { .. } => kinds::INVALID_PARAMETER,
+            Self::InvalidHeader { .. } => kinds::INVALID_HEADER,
+            Self::Unauthorized { .. } => kinds::UNAUTHORIZED,
+            Self::Forbidden => kinds::FORBIDDEN,
+            Self::NotFound => kinds::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => kinds::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable(_) => kinds::NOT_ACCEPTABLE,
+            Self::SlowBody => kinds::SLOW_BODY,
+            Self::IdempotencyKeyInUse => kinds::IDEMPOTENCY_KEY_IN_USE,
+            Self::TooLarge { .. } => kinds::TOO_LARGE,
+            Self::UnsupportedMediaType(_) => kinds::UNSUPPORTED_MEDIA_TYPE,
+            Self::InvalidEvents(_) => kinds::INVALID_EVENT,
+            Self::IdempotencyKeyMismatch => kinds::IDEMPOTENCY_KEY_MISMATCH,
+            Self::Internal(_) => kinds::INTERNAL,
+            Self::Busy => kinds::BUSY,
+            Self::Overloaded(_) => kinds::OVERLOADED,
+            Self::StorageFull(_) => kinds::STORAGE_FULL,
+            Self::NotReady(_) => kinds::NOT_READY,
+        }
+    }
+
+    /// The answer to the client. The cause of a fault goes to the log instead, once.
+    pub fn into_reply(self) -> Reply {
+        if let Self::Internal(cause) | Self::StorageFull(cause) | Self::NotReady(cause) = &self {
+            eprintln!("error: {cause}");
+        }
+        let kind = self.kind();
+        let detail = self.to_string();
+        let document = match &self {
+            Self::InvalidEvents(Invalid { listed, errors, .. }) => {
+                kind.document_with(&detail, &Errors { errors: listed, error_count: *errors })
+            }
+            _ => kind.document(&detail),
+        };
+        let status = StatusCode::from_u16(kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut reply = Reply::new(status, MEDIA_TYPE, document);
+        self.add_headers(status, &mut reply.headers);
+        reply
+    }
+
+    /// The headers by which the client may repair its request or time the next one.
+    fn add_headers(&self, status: StatusCode, headers: &mut HeaderMap) {
+        let mut add = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
+        match self {
+            Self::MethodNotAllowed { allow, .. } => _ = add(header::ALLOW, allow),
+            // RFC 6750, section 3: an error is named only if the request has a token.
+            Self::Unauthorized { presented: false } => {
+                add(header::WWW_AUTHENTICATE, "Bearer realm=\"sekali\"");
+            }
+            Self::Unauthorized { presented: true } => {
+                add(header::WWW_AUTHENTICATE, "Bearer realm=\"sekali\", error=\"invalid_token\"");
+            }
+            Self::Forbidden => {
+                add(header::WWW_AUTHENTICATE, "Bearer realm=\"sekali\", error=\"insufficient_scope\"");
+            }
+            _ => {}
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE || matches!(self, Self::IdempotencyKeyInUse) {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        }
+    }
+}
+
+impl From<InflateError> for Problem {
+    fn from(error: InflateError) -> Self {
+        match error {
+            InflateError::TooLarge { limit } => {
+                Self::TooLarge { what: "the body, inflated,".into(), limit: "max_body_bytes", maximum: limit }
+            }
+            InflateError::Malformed(message) => Self::MalformedBody(format!("gzip: {message}")),
+        }
+    }
+}
+
+impl From<IngestError> for Problem {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Malformed(message) => Self::MalformedBody(message),
+            IngestError::Invalid(invalid) => Self::InvalidEvents(invalid),
+            IngestError::TooManyEvents { limit } => Self::TooLarge {
+                what: "the number of events".into(),
+                limit: "max_batch_events",
+                maximum: limit,
+            },
+            IngestError::EventTooLarge { index, bytes, limit } => Self::TooLarge {
+                what: format!("event {index} with {bytes} bytes"),
+                limit: "max_event_bytes",
+                maximum: limit,
+            },
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy => Self::Busy,
+            StoreError::Full(cause) => Self::StorageFull(cause),
+            StoreError::Failed(_) | StoreError::Uncertain(_) => Self::Internal(error.to_string()),
+        }
+    }
+}

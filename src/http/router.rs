@@ -1,0 +1,198 @@
+//! The whole route table: the resource of each path, its methods, and the permission that it requires.
+
+use futures::Stream;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+
+use super::access::Scope;
+use super::app::{App, Platform};
+use super::problem::Problem;
+use super::reply::Reply;
+use super::routes::{events, health, metrics, publish, stats};
+
+/// Answers any request.
+pub async fn answer<P, B>(app: &App<P>, request: Request<B>) -> Reply
+where
+    P: Platform,
+    B: Stream<Item = Result<Vec<u8>, String>>,
+{
+    if app.access.origins.is_empty() {
+        return route(app, request).await.unwrap_or_else(Problem::into_reply);
+    }
+    let headers = request.headers().clone();
+    let mut reply = route(app, request).await.unwrap_or_else(Problem::into_reply);
+    app.access.allow_origin(&headers, &mut reply.headers);
+    reply
+}
+
+async fn route<P, B>(app: &App<P>, request: Request<B>) -> Result<Reply, Problem>
+where
+    P: Platform,
+    B: Stream<Item = Result<Vec<u8>, String>>,
+{
+    let path = request.uri().path();
+    let route = Route::of(path).ok_or(Problem::NotFound)?;
+    let allow = route.allow();
+    if request.method() == Method::OPTIONS {
+        return Ok(options(app, request.headers(), allow));
+    }
+    // A HEAD is answered like a GET. Its body is left out when the answer is sent.
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if is_read == matches!(route, Route::Publish) || !(is_read || request.method() == Method::POST) {
+        return Err(Problem::MethodNotAllowed { method: request.method().to_string(), allow });
+    }
+    app.access.check(request.headers(), route.scope())?;
+    match route {
+        Route::Publish => publish::post(app, request).await,
+        Route::Events => events::list(app, request.uri(), request.headers()).await,
+        Route::Event { topic, event_id } => events::one(app, topic, event_id, request.headers()).await,
+        Route::Stats => stats::get(app).await,
+        Route::Metrics => metrics::get(app).await,
+        Route::Healthz => Ok(health::alive()),
+        Route::Readyz => health::ready(app).await,
+    }
+}
+
+enum Route<'p> {
+    Publish,
+    Events,
+    /// Both percent-encoded.
+    Event {
+        topic: &'p str,
+        event_id: &'p str,
+    },
+    Stats,
+    Metrics,
+    Healthz,
+    Readyz,
+}
+
+impl<'p> Route<'p> {
+    fn of(path: &'p str) -> Option<Self> {
+        Some(match path {
+            "/publish" => Self::Publish,
+            "/events" => Self::Events,
+            "/stats" => Self::Stats,
+            "/metrics" => Self::Metrics,
+            "/healthz" => Self::Healthz,
+            "/readyz" => Self::Readyz,
+            _ => {
+                let (topic, event_id) = path.strip_prefix("/events/")?.split_once('/')?;
+                if topic.is_empty() || event_id.is_empty() || event_id.contains('/') {
+                    return None;
+                }
+                Self::Event { topic, event_id }
+            }
+        })
+    }
+
+    fn allow(&self) -> &'static str {
+        match self {
+            Self::Publish => "POST, OPTIONS",
+            _ => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    fn scope(&self) -> Scope {
+        match self {
+            Self::Publish => Scope::Publish,
+            Self::Healthz | Self::Readyz => Scope::Anyone,
+            _ => Scope::Read,
+        }
+    }
+}
+
+/// The allowed methods, and the answer to a CORS preflight.
+fn options<P: Platform>(app: &App<P>, headers: &HeaderMap, allow: &'static str) -> Reply {
+    let mut reply = Reply::empty(StatusCode::NO_CONTENT);
+    reply.headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    app.access.allow_request(headers, allow, &mut reply.headers);
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::service::Service;
+
+    #[tokio::test]
+    async fn an_unknown_path_is_404() {
+        let service = Service::start();
+        for path in
+            ["/nothing", "/publish/", "/events/a", "/events/a/", "/events/a/b/c", "//publish", "/Stats"]
+        {
+            service.get(path).await.problem(404, "not-found");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_method_is_405_with_the_allowed_ones() {
+        let service = Service::start();
+        for (method, path, allow) in [
+            ("GET", "/publish", "POST, OPTIONS"),
+            ("HEAD", "/publish", "POST, OPTIONS"),
+            ("DELETE", "/publish", "POST, OPTIONS"),
+            ("POST", "/events", "GET, HEAD, OPTIONS"),
+            ("PUT", "/events/t/e", "GET, HEAD, OPTIONS"),
+            ("PATCH", "/readyz", "GET, HEAD, OPTIONS"),
+        ] {
+            let answer = service.send(method, path, &[], "").await;
+            answer.problem(405, "method-not-allowed");
+            assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
+            assert_eq!(service.send("OPTIONS", path, &[], "").await.header("allow"), Some(allow));
+        }
+    }
+
+    #[tokio::test]
+    async fn each_route_asks_for_the_token_of_its_scope() {
+        let service = Service::with_variables(&[("publish_token", "write"), ("read_token", "read")]);
+        for (method, path, scope) in [
+            ("POST", "/publish", "write"),
+            ("GET", "/events", "read"),
+            ("GET", "/events/t/e", "read"),
+            ("GET", "/stats", "read"),
+            ("GET", "/metrics", "read"),
+            ("GET", "/healthz", ""),
+            ("GET", "/readyz", ""),
+        ] {
+            for token in ["", "write", "read", "other"] {
+                let authorization = format!("Bearer {token}");
+                let headers = [("authorization", authorization.as_str())];
+                let headers = if token.is_empty() { &[][..] } else { &headers };
+                let status = service.send(method, path, headers, "[]").await.status.as_u16();
+                let expected: &[u16] = match token {
+                    _ if scope.is_empty() || token == scope => &[200, 404],
+                    "write" | "read" => &[403],
+                    _ => &[401],
+                };
+                assert!(expected.contains(&status), "{path} with {token:?}: {status}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_of_listed_origins_may_read_answers_also_of_errors() {
+        let service = Service::with_variables(&[("cors_origins", "https://a.example")]);
+        let origin = [("origin", "https://a.example")];
+        for path in ["/stats", "/nothing"] {
+            let answer = service.send("GET", path, &origin, "").await;
+            assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"), "{path}");
+        }
+        let preflight = service.send("OPTIONS", "/publish", &origin, "").await;
+        assert_eq!(preflight.header("access-control-allow-methods"), Some("POST, OPTIONS"));
+    }
+
+    #[tokio::test]
+    async fn a_failing_database_is_500_without_its_cause_and_503_from_readyz() {
+        let service = Service::start();
+        assert_eq!(service.get("/readyz").await.status, 200);
+        service.statements_left.set(0);
+        for path in ["/events", "/events/t/e", "/stats", "/metrics"] {
+            let answer = service.get(path).await;
+            answer.problem(500, "internal");
+            assert!(!answer.body.contains("the server is gone"), "{}", answer.body);
+        }
+        let answer = service.get("/readyz").await;
+        answer.problem(503, "not-ready");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(service.get("/healthz").await.status, 200);
+    }
+}

@@ -1,0 +1,347 @@
+//! `GET /events`: stored events in the order of seq, or a live stream; `GET /events/{topic}/{event_id}`: one event.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use percent_encoding::percent_decode_str;
+
+use crate::event::{EventId, Source, Timestamp, Topic};
+use crate::http::app::{App, Platform};
+use crate::http::negotiate::{JSON, negotiate};
+use crate::http::problem::Problem;
+use crate::http::query::parameters;
+use crate::http::reply::Reply;
+use crate::reader::{Listing, Pages, Selection};
+use crate::store::{Layout, Order, Page, ReadStore, Seq, StoreError};
+
+const NDJSON: &str = "application/x-ndjson";
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// The largest `limit`.
+const MAX_LIMIT: u32 = 10_000;
+
+/// The most values of a parameter that may repeat.
+const MAX_REPEATS: usize = 100;
+
+/// The events that match: all of them, or the first `limit` and a link to the next; or a live stream.
+///
+/// Events that are stored while the answer is sent are not part of it, unless it is live.
+///
+/// # Errors
+/// When a parameter is invalid, no representation is acceptable, or the store cannot be read.
+pub async fn list<P: Platform>(app: &App<P>, uri: &Uri, headers: &HeaderMap) -> Result<Reply, Problem> {
+    let query = uri.query().unwrap_or_default();
+    let selection = selection(query)?;
+    let last_event_id = last_event_id(headers)?;
+    match negotiate(headers, &[JSON, NDJSON, EVENT_STREAM])? {
+        EVENT_STREAM => follow(app, selection, last_event_id).await,
+        NDJSON => read(app, query, selection, &LINES).await,
+        _ => read(app, query, selection, &ARRAY).await,
+    }
+}
+
+/// One event, or 404.
+///
+/// # Errors
+/// [`Problem::NotFound`] also for names that no event can have.
+pub async fn one<P: Platform>(
+    app: &App<P>,
+    topic: &str,
+    event_id: &str,
+    headers: &HeaderMap,
+) -> Result<Reply, Problem> {
+    negotiate(headers, &[JSON])?;
+    let name = |encoded: &str| percent_decode_str(encoded).decode_utf8().ok().map(|name| name.into_owned());
+    let topic = name(topic).and_then(|name| Topic::parse(name).ok()).ok_or(Problem::NotFound)?;
+    let event_id = name(event_id).and_then(|name| EventId::parse(name).ok()).ok_or(Problem::NotFound)?;
+    let event = app.reader.event(&topic, &event_id).await?.ok_or(Problem::NotFound)?;
+    Ok(Reply::new(StatusCode::OK, JSON, event))
+}
+
+/// A representation of a list: the layout of its pages, and the text before, between and behind them.
+struct Representation {
+    content_type: &'static str,
+    layout: Layout,
+    open: &'static str,
+    between: &'static str,
+    close: &'static str,
+    empty: &'static str,
+}
+
+const ARRAY: Representation = Representation {
+    content_type: JSON,
+    layout: Layout::Array,
+    open: "[",
+    between: ",",
+    close: "]",
+    empty: "[]",
+};
+const LINES: Representation = Representation {
+    content_type: NDJSON,
+    layout: Layout::Lines,
+    open: "",
+    between: "\n",
+    close: "\n",
+    empty: "",
+};
+
+async fn read<P: Platform>(
+    app: &App<P>,
+    query: &str,
+    selection: Selection,
+    representation: &'static Representation,
+) -> Result<Reply, Problem> {
+    let Representation { content_type, layout, open, close, empty, .. } = *representation;
+    // The first page is read before the head is sent: a fault becomes a 5xx, and a short answer has a length.
+    let Listing { first, rest, next_after } = app.reader.list(selection, layout).await?;
+    let mut reply = match (first, rest) {
+        (None, _) => Reply::new(StatusCode::OK, content_type, empty),
+        (Some(page), None) => Reply::new(StatusCode::OK, content_type, [open, &page.text, close].concat()),
+        (Some(page), Some(rest)) => stream_pages(app, page, rest, representation)?,
+    };
+    reply.headers.extend(next_after.map(|after| (header::LINK, link_to_next(query, after))));
+    Ok(reply)
+}
+
+/// An answer of more than one page, each of which is read while the one before it is sent.
+fn stream_pages<P: Platform>(
+    app: &App<P>,
+    first: Page,
+    rest: Pages<P::Store>,
+    representation: &'static Representation,
+) -> Result<Reply, Problem> {
+    let Representation { content_type, open, between, close, .. } = *representation;
+    let permit = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| Problem::Overloaded("answers"))?;
+    let start = stream::iter([Ok([open, &first.text].concat().into_bytes())]);
+    let rest =
+        page_stream(rest).map(move |page| page.map(|page| [between, &page.text].concat().into_bytes()));
+    let end = stream::iter([Ok(close.into())]);
+    let pieces = start.chain(rest).chain(end).inspect(move |_| _ = &permit); // held to the end of the stream
+    Ok(Reply::stream(content_type, pieces))
+}
+
+fn page_stream<S: ReadStore>(pages: Pages<S>) -> impl stream::Stream<Item = Result<Page, StoreError>> {
+    stream::try_unfold(pages, async |mut pages| Ok(pages.next().await?.map(|page| (page, pages))))
+}
+
+/// A live stream of server-sent events (HTML standard, section 9.2).
+async fn follow<P: Platform>(
+    app: &App<P>,
+    selection: Selection,
+    last_event_id: Option<Seq>,
+) -> Result<Reply, Problem> {
+    let meaningless = [("limit", selection.limit.is_some()), ("order", selection.order == Order::Descending)];
+    if let Some((name, _)) = meaningless.into_iter().find(|(_, is_given)| *is_given) {
+        let message = "has no meaning for a live stream".into();
+        return Err(Problem::InvalidParameter { name: name.into(), message });
+    }
+    // A client that reconnects sends the same address, and where it stopped as Last-Event-ID.
+    let after = match last_event_id.or(selection.after) {
+        Some(after) => after,
+        None => app.reader.last_seq().await?,
+    };
+    let permit =
+        Arc::clone(&app.followers).try_acquire_owned().map_err(|_| Problem::Overloaded("followers"))?;
+    let events = Rc::clone(&app.tail).follow(selection.filter, after);
+    let mut reply = Reply::stream(EVENT_STREAM, events.inspect(move |_| _ = &permit)); // held to the end of the stream
+    reply.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(reply)
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
+    let Some(id) = headers.get("last-event-id").filter(|id| !id.is_empty()) else { return Ok(None) };
+    match id.to_str().ok().and_then(|id| id.trim().parse().ok()).filter(|seq| *seq >= 0) {
+        Some(seq) => Ok(Some(seq)),
+        None => Err(Problem::InvalidHeader {
+            name: "last-event-id",
+            message: "must be a seq of this service".into(),
+        }),
+    }
+}
+
+/// The events that a query asks for.
+fn selection(query: &str) -> Result<Selection, Problem> {
+    let mut selection = Selection::default();
+    for (name, value) in parameters(query, &["topic", "source"])? {
+        add(&mut selection, &name, &value)
+            .map_err(|message| Problem::InvalidParameter { name: name.into_owned(), message })?;
+    }
+    Ok(selection)
+}
+
+/// Adds a parameter to a selection. An error is a phrase that follows the name of the parameter.
+fn add(selection: &mut Selection, name: &str, value: &str) -> Result<(), String> {
+    let filter = &mut selection.filter;
+    match name {
+        "topic" => add_once(&mut filter.topics, Topic::parse(value).map_err(|error| error.to_string())?)?,
+        "source" => add_once(&mut filter.sources, Source::parse(value).map_err(|error| error.to_string())?)?,
+        "since" => filter.since = Some(Timestamp::parse(value).map_err(|error| error.to_string())?),
+        "until" => filter.until = Some(Timestamp::parse(value).map_err(|error| error.to_string())?),
+        "after" => {
+            let seq = value.parse().ok().filter(|seq| *seq >= 0);
+            selection.after = Some(seq.ok_or("must be a seq, a whole number from 0")?);
+        }
+        "limit" => {
+            let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+            let limit = limit.ok_or_else(|| format!("must be a whole number from 1 to {MAX_LIMIT}"))?;
+            selection.limit = Some(limit);
+        }
+        "order" => {
+            selection.order = match value {
+                "asc" => Order::Ascending,
+                "desc" => Order::Descending,
+                _ => return Err("must be asc or desc".into()),
+            }
+        }
+        _ => {
+            return Err(
+                "is unknown; the parameters of /events are topic, source, since, until, after, limit, order"
+                    .into(),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Adds a name unless it is there: two runs of one topic would return its events twice.
+fn add_once<T: PartialEq>(names: &mut Vec<T>, name: T) -> Result<(), String> {
+    if !names.contains(&name) {
+        names.push(name);
+    }
+    if names.len() > MAX_REPEATS {
+        return Err(format!("may have at most {MAX_REPEATS} values"));
+    }
+    Ok(())
+}
+
+/// The link to the events behind `after` (RFC 8288).
+fn link_to_next(query: &str, after: Seq) -> HeaderValue {
+    const START: &str = "</events?";
+    let mut next = form_urlencoded::Serializer::for_suffix(String::from(START), START.len());
+    next.extend_pairs(form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "after"));
+    next.append_pair("after", &after.to_string());
+    let link = format!("{}>; rel=\"next\"", next.finish());
+    // Form encoding leaves nothing that a header cannot hold.
+    HeaderValue::try_from(link).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::testing::service::Service;
+
+    /// A service with the events 1 to `count`, in batches of a thousand.
+    async fn with_events(count: usize) -> Service {
+        let service = Service::start();
+        let events: Vec<_> =
+            (1..=count).map(|n| json!({"topic": "t", "event_id": n.to_string(), "payload": n})).collect();
+        for batch in events.chunks(1000) {
+            assert_eq!(service.publish(&json!(batch)).await.status, 200);
+        }
+        service
+    }
+
+    fn seqs(body: &Value) -> Vec<i64> {
+        body.as_array().unwrap().iter().map(|event| event["seq"].as_i64().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_any_length_is_one_array_or_lines() {
+        for count in [0, 1, 1000, 2500] {
+            let service = with_events(count).await;
+            let expected: Vec<_> = (1..=count as i64).collect();
+            assert_eq!(seqs(&service.get("/events").await.json()), expected);
+            let reversed: Vec<_> = expected.iter().rev().copied().collect();
+            assert_eq!(seqs(&service.get("/events?order=desc").await.json()), reversed);
+            let lines = service.send("GET", "/events", &[("accept", "application/x-ndjson")], "").await;
+            assert!(lines.body.is_empty() || lines.body.ends_with('\n'));
+            let lines: Value =
+                lines.body.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
+            assert_eq!(seqs(&lines), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn links_lead_through_every_page_in_both_orders() {
+        let service = with_events(25).await;
+        for order in ["asc", "desc"] {
+            let mut next = Some(format!("/events?topic=t&limit=10&order={order}"));
+            let mut seen = Vec::new();
+            while let Some(path) = next {
+                let answer = service.get(&path).await;
+                seen.extend(seqs(&answer.json()));
+                next = answer.header("link").map(|link| {
+                    link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap().to_owned()
+                });
+            }
+            let mut expected: Vec<_> = (1..=25).collect();
+            if order == "desc" {
+                expected.reverse();
+            }
+            assert_eq!(seen, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_or_invalid_parameter_is_named() {
+        let service = Service::start();
+        for (query, named) in [
+            ("topics=t", "topics"),
+            ("limit=0", "limit"),
+            ("limit=10001", "limit"),
+            ("after=-1", "after"),
+            ("since=yesterday", "since"),
+            ("order=up", "order"),
+            ("topic=%ff", "topic"),
+            ("limit=1&limit=2", "limit"),
+            (&"topic=a&".repeat(3).replace('a', ""), "topic"),
+        ] {
+            let problem = service.get(&format!("/events?{query}")).await.problem(400, "invalid-parameter");
+            assert!(
+                problem["detail"].as_str().unwrap().contains(&format!("'{named}'")),
+                "{query}: {problem}"
+            );
+        }
+        let live = [("accept", "text/event-stream"), ("last-event-id", "five")];
+        service.send("GET", "/events", &live, "").await.problem(400, "invalid-header");
+        service.send("GET", "/events", &[("accept", "text/html")], "").await.problem(406, "not-acceptable");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_fails_midway_is_broken_off() {
+        let service = with_events(2500).await;
+        service.get("/events?limit=1").await; // opens a connection
+        // The newest seq and two of the three pages.
+        service.statements_left.set(3);
+        let answer = service.get("/events").await;
+        assert!(answer.status == 200 && answer.is_broken && !answer.body.ends_with(']'));
+    }
+
+    #[tokio::test]
+    async fn places_for_streamed_answers_are_limited_and_given_back() {
+        let service = with_events(1001).await;
+        let mut replies = Vec::new();
+        for _ in 0..crate::limits::STREAMS {
+            replies.push(service.reply("GET", "/events", &[], "").await);
+        }
+        let refused = service.get("/events").await;
+        refused.problem(503, "overloaded");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        assert_eq!(service.get("/events?limit=10").await.status, 200, "a page needs no place");
+        replies.pop();
+        assert_eq!(service.get("/events").await.status, 200);
+    }
+
+    #[tokio::test]
+    async fn one_event_is_found_by_its_encoded_names() {
+        let service = Service::start();
+        service.publish(&json!({"topic": "a/b", "event_id": "é #1"})).await;
+        assert_eq!(service.get("/events/a%2Fb/%C3%A9%20%231").await.json()["seq"], 1);
+        for path in ["/events/a%2Fb/none", "/events/%ff/x", "/events/%20/x"] {
+            service.get(path).await.problem(404, "not-found");
+        }
+    }
+}

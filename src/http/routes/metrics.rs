@@ -1,0 +1,103 @@
+//! `GET /metrics`: the counters in Prometheus' text format, version 0.0.4
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use crate::event::Timestamp;
+use crate::http::app::{App, Platform};
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::store::Seq;
+
+#[derive(Deserialize)]
+struct Account<'a> {
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    received: i64,
+    unique_processed: i64,
+    duplicate_dropped: i64,
+    conflicts: i64,
+}
+
+/// The counters: the same consistent snapshot as in `/stats`.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn get<P: Platform>(app: &App<P>) -> Result<Reply, Problem> {
+    let ledger = app.reader.ledger().await?;
+    let accounts: Vec<Account<'_>> =
+        serde_json::from_str(&ledger.by_topic).map_err(|error| Problem::Internal(error.to_string()))?;
+    let uptime = app.started_at.whole_seconds_until(&Timestamp::now());
+    let text = render(&accounts, ledger.last_seq, uptime);
+    Ok(Reply::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
+}
+
+fn render(accounts: &[Account<'_>], last_seq: Seq, uptime: u64) -> String {
+    type Counter<'a> = (&'static str, &'static str, fn(&Account<'a>) -> i64);
+    let counters: [Counter<'_>; 4] = [
+        ("sekali_events_received_total", "Deliveries of events.", |account| account.received),
+        ("sekali_events_stored_total", "Deliveries that were stored.", |account| account.unique_processed),
+        ("sekali_events_duplicate_total", "Deliveries that were dropped as duplicates.", |account| {
+            account.duplicate_dropped
+        }),
+        ("sekali_events_conflict_total", "Dropped deliveries whose payload differed.", |account| {
+            account.conflicts
+        }),
+    ];
+    let mut text = String::new();
+    for (name, help, value) in counters {
+        head(&mut text, name, help, "counter");
+        for account in accounts {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{name}{{topic=\"{}\"}} {}", label(&account.topic), value(account));
+        }
+    }
+    head(&mut text, "sekali_last_seq", "The seq of the newest event.", "gauge");
+    let _ = writeln!(text, "sekali_last_seq {last_seq}");
+    head(&mut text, "sekali_uptime_seconds", "Seconds since the service started.", "gauge");
+    let _ = writeln!(text, "sekali_uptime_seconds {uptime}");
+    head(&mut text, "sekali_build_info", "What is running.", "gauge");
+    let _ = writeln!(text, "sekali_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    text
+}
+
+fn head(text: &mut String, name: &str, help: &str, kind: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// The value of a label, escaped as the format requires.
+fn label(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_a_line_for_each_topic_with_its_name_escaped() {
+        let accounts = [Account {
+            topic: Cow::Borrowed("a\"b\\c"),
+            received: 5,
+            unique_processed: 3,
+            duplicate_dropped: 2,
+            conflicts: 1,
+        }];
+        let text = render(&accounts, 3, 7);
+        for line in [
+            r#"sekali_events_received_total{topic="a\"b\\c"} 5"#,
+            r#"sekali_events_stored_total{topic="a\"b\\c"} 3"#,
+            r#"sekali_events_duplicate_total{topic="a\"b\\c"} 2"#,
+            r#"sekali_events_conflict_total{topic="a\"b\\c"} 1"#,
+            "sekali_last_seq 3",
+            "sekali_uptime_seconds 7",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing:\n{text}");
+        }
+        assert!(text.ends_with('\n'));
+    }
+}

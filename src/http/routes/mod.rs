@@ -1,0 +1,7 @@
+//! One file a resource: read the request, call the domain, render the answer.
+
+pub mod events;
+pub mod health;
+pub mod metrics;
+pub mod publish;
+pub mod stats;

@@ -1,0 +1,228 @@
+//! `POST /publish`: stores events and reports the outcome of each.
+
+use std::rc::Rc;
+
+use chrono::Utc;
+use futures::Stream;
+use http::request::Parts;
+use http::{HeaderMap, Request, StatusCode};
+
+use crate::event::NewEvent;
+use crate::http::app::{App, Platform};
+use crate::http::body::RequestBody;
+use crate::http::idempotency::{self, Answer, Fingerprint, Lookup};
+use crate::http::prefer::Preference;
+use crate::http::problem::Problem;
+use crate::http::query::parameters;
+use crate::http::receipt::Receipt;
+use crate::http::reply::Reply;
+use crate::ingest::inflate::{self, ContentEncoding};
+use crate::ingest::{Context, Format, Ingested};
+use crate::limits::Limits;
+
+/// Stores all events of the request, or none of them; with `partial=true`, the valid ones.
+///
+/// # Errors
+/// When the request cannot be read, an event is invalid, or the store fails.
+pub async fn post<P, B>(app: &App<P>, request: Request<B>) -> Result<Reply, Problem>
+where
+    P: Platform,
+    B: Stream<Item = Result<Vec<u8>, String>>,
+{
+    let (head, body) = request.into_parts();
+    let terms = Terms::of(&head, app.limits)?;
+    let key = idempotency::key(&head.headers)?;
+    let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
+    let Some(key) = key else {
+        return Ok(store(app, &terms, &head.headers, body).await?.into_reply());
+    };
+    let fingerprint = terms.fingerprint(&head.headers, body.bytes());
+    match app.saved_answers.find(key, fingerprint, Utc::now().timestamp_millis()).await {
+        Lookup::New(running) => {
+            let answer = store(app, &terms, &head.headers, body).await?;
+            app.saved_answers.save(running, &answer, Utc::now().timestamp_millis()).await;
+            Ok(answer.into_reply())
+        }
+        Lookup::Answered(answer) => Ok(answer.into_repeated_reply()),
+        Lookup::Mismatch => Err(Problem::IdempotencyKeyMismatch),
+        Lookup::InUse => Err(Problem::IdempotencyKeyInUse),
+    }
+}
+
+/// The terms of a request: the way in which its body is to be read and answered.
+struct Terms {
+    format: &'static Format,
+    encoding: ContentEncoding,
+    preference: Option<Preference>,
+    context: Context,
+}
+
+impl Terms {
+    fn of(head: &Parts, limits: Limits) -> Result<Self, Problem> {
+        let partial = partial(head.uri.query().unwrap_or_default())?;
+        Ok(Self {
+            format: Format::of(&head.headers)?,
+            encoding: ContentEncoding::of(&head.headers)?,
+            preference: Preference::of(&head.headers),
+            context: Context { limits, partial },
+        })
+    }
+
+    /// The fingerprint of everything that gives the request its meaning.
+    fn fingerprint(&self, headers: &HeaderMap, body: &[u8]) -> Fingerprint {
+        let content_type = self.format.content_type(headers);
+        let partial = self.context.partial.to_string();
+        let terms = [
+            ("content-type", content_type.as_bytes()),
+            ("content-encoding", self.encoding.name().as_bytes()),
+            ("partial", partial.as_bytes()),
+            ("prefer", self.preference.map_or("", Preference::name).as_bytes()),
+        ];
+        let attributes = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let attributes = attributes.filter(|(name, _)| name.starts_with("ce-"));
+        Fingerprint::of(terms.into_iter().chain(attributes), body)
+    }
+}
+
+/// True if valid events are to be stored although others are invalid.
+fn partial(query: &str) -> Result<bool, Problem> {
+    let mut partial = false;
+    for (name, value) in parameters(query, &[])? {
+        let message = match (name.as_ref(), value.as_ref()) {
+            ("partial", "true" | "false") => {
+                partial = value == "true";
+                continue;
+            }
+            ("partial", _) => "must be true or false",
+            _ => "is unknown; the only parameter of /publish is partial",
+        };
+        return Err(Problem::InvalidParameter { name: name.into_owned(), message: message.into() });
+    }
+    Ok(partial)
+}
+
+/// Reads the events of a body, stores them and makes the answer.
+async fn store<P: Platform>(
+    app: &App<P>,
+    terms: &Terms,
+    headers: &HeaderMap,
+    mut body: RequestBody,
+) -> Result<Answer, Problem> {
+    if terms.encoding == ContentEncoding::Gzip {
+        let inflated = inflate::gunzip(body.bytes(), terms.context.limits.max_body_bytes)?;
+        body.replace(inflated)?;
+    }
+    let Ingested { events, indexes, rejected } = (terms.format.parse)(headers, body.bytes(), &terms.context)?;
+    // The events take about as much memory as the body, and may wait for a while.
+    let _share = body.into_share();
+    let events: Rc<[NewEvent]> = events.into();
+    let outcomes = app.committer.commit(Rc::clone(&events)).await?;
+    let mut receipt = Receipt::new(&events, &indexes, &outcomes, terms.preference);
+    let mut status = StatusCode::OK;
+    if rejected.events > 0 {
+        status = StatusCode::MULTI_STATUS;
+        receipt.add_rejected(&rejected);
+    }
+    let body = serde_json::to_string(&receipt).map_err(|error| Problem::Internal(error.to_string()))?;
+    Ok(Answer {
+        status: status.as_u16(),
+        preference: terms.preference.map(|preference| preference.name().to_owned()),
+        body,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::service::{Answer, Service};
+
+    async fn send(service: &Service, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        service.send("POST", target, headers, body).await
+    }
+
+    #[tokio::test]
+    async fn the_receipt_tells_the_outcome_of_each_event_in_the_detail_that_is_preferred() {
+        let service = Service::start();
+        let event = |id: &str, payload: i64| json!({"topic": "t", "event_id": id, "payload": payload});
+        let body = json!([event("a", 1), event("b", 1), event("a", 2), event("b", 1)]).to_string();
+        let ids = send(&service, "/publish", &[], &body).await;
+        assert_eq!(
+            ids.body,
+            r#"{"status":"ok","total_received":4,"stored":2,"duplicates":2,"conflicts":1,"processed":["a","b"],"duplicate_ids":["a","b"],"conflict_ids":["a"]}"#
+        );
+        let minimal = send(&service, "/publish", &[("prefer", "return=minimal")], &body).await;
+        assert_eq!(
+            minimal.body,
+            r#"{"status":"ok","total_received":4,"stored":0,"duplicates":4,"conflicts":1}"#
+        );
+        assert_eq!(minimal.header("preference-applied"), Some("return=minimal"));
+        let full = send(&service, "/publish", &[("prefer", "return=representation")], &body).await.json();
+        assert_eq!(
+            full["results"][2],
+            json!({"index": 2, "topic": "t", "event_id": "a", "status": "conflict", "seq": 1})
+        );
+    }
+
+    #[tokio::test]
+    async fn a_partial_request_stores_the_valid_events_and_lists_the_others() {
+        let service = Service::start();
+        let body = r#"[{"topic":"t","event_id":"a"},{"topic":"t"},5]"#;
+        send(&service, "/publish", &[], body).await.problem(422, "invalid-event");
+        let answer = send(&service, "/publish?partial=true", &[], body).await;
+        assert_eq!(answer.status, 207);
+        let receipt = answer.json();
+        assert_eq!((&receipt["total_received"], &receipt["rejected"]), (&json!(3), &json!(2)));
+        assert_eq!(receipt["errors"][0]["field"], "event_id");
+        send(&service, "/publish?partial=maybe", &[], body).await.problem(400, "invalid-parameter");
+        send(&service, "/publish?x=1", &[], body).await.problem(400, "invalid-parameter");
+    }
+
+    #[tokio::test]
+    async fn a_repeated_key_gets_the_saved_answer_and_another_request_is_refused() {
+        let service = Service::start();
+        let one = r#"{"topic":"t","event_id":"1"}"#;
+        let key = [("idempotency-key", "k")];
+        let first = send(&service, "/publish", &key, one).await;
+        let again = send(&service, "/publish?partial=false", &key, one).await;
+        assert_eq!((again.header("idempotent-replayed"), &again.body), (Some("true"), &first.body));
+        assert_eq!(first.header("idempotent-replayed"), None);
+        for (target, headers, body) in [
+            ("/publish", vec![], "[]"),
+            ("/publish?partial=true", vec![], one),
+            ("/publish", vec![("prefer", "return=minimal")], one),
+            ("/publish", vec![("content-type", "application/jsonl")], one),
+            ("/publish", vec![("ce-specversion", "1.0"), ("ce-id", "1")], one),
+        ] {
+            let headers = [&key[..], &headers].concat();
+            let answer = send(&service, target, &headers, body).await;
+            answer.problem(422, "idempotency-key-mismatch");
+        }
+        assert_eq!(service.get("/stats").await.json()["received"], 1);
+    }
+
+    #[tokio::test]
+    async fn a_failed_request_leaves_its_key_free() {
+        let service = Service::start();
+        let (key, one) = ([("idempotency-key", "k")], r#"{"topic":"t","event_id":"1"}"#);
+        send(&service, "/publish", &key, "{").await.problem(400, "malformed-body");
+        service.statements_left.set(0);
+        send(&service, "/publish", &key, one).await.problem(500, "internal");
+        service.statements_left.set(u32::MAX);
+        assert_eq!(send(&service, "/publish", &key, one).await.json()["stored"], 1);
+    }
+
+    #[tokio::test]
+    async fn limits_are_named() {
+        let limits = [("max_body_bytes", "100"), ("max_batch_events", "1"), ("max_event_bytes", "10")];
+        let service = Service::with_variables(&limits);
+        for (body, limit) in [
+            (" ".repeat(101), "max_body_bytes"),
+            ("[{},{}]".into(), "max_batch_events"),
+            (r#"{"topic":"t","event_id":"0123456789"}"#.into(), "max_event_bytes"),
+        ] {
+            let problem = send(&service, "/publish", &[], &body).await.problem(413, "too-large");
+            assert!(problem["detail"].as_str().unwrap().contains(limit), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Gathers the valid events of a request, or all errors in it. Every format hands its events to a [`Collector`].
+
+use serde::Serialize;
+
+use crate::event::NewEvent;
+use crate::limits::Limits;
+use crate::payload;
+
+/// Errors that an answer lists. It also says how many there were.
+pub(super) const MAX_LISTED_ERRORS: usize = 100;
+
+/// The conditions under which a body is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// The limits of a request.
+    pub limits: Limits,
+    /// True if the valid events are taken although others are invalid.
+    pub partial: bool,
+}
+
+/// The events of a request.
+#[derive(Debug, Default)]
+pub struct Ingested {
+    /// Its valid events, in the order of the request.
+    pub events: Vec<NewEvent>,
+    /// The position of each of them in the request, from 0.
+    pub indexes: Vec<usize>,
+    /// The errors of the others; empty unless the request may be taken in part.
+    pub rejected: Invalid,
+}
+
+/// The reason for which nothing of a request is stored.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IngestError {
+    /// The body does not have the format that its content type names. The text says where.
+    #[error("{0}")]
+    Malformed(String),
+    /// Events of the body break a rule.
+    #[error("{} of the events are invalid", .0.events)]
+    Invalid(Invalid),
+    /// The body has more events than a request may have.
+    #[error("more than {limit} events")]
+    TooManyEvents {
+        /// The limit that was exceeded.
+        limit: usize,
+    },
+    /// One event would store more bytes than an event may.
+    #[error("event {index} has {bytes} bytes")]
+    EventTooLarge {
+        /// Its position in the request, from 0.
+        index: usize,
+        /// Bytes of its topic, event id, source and payload.
+        bytes: usize,
+        /// The limit that was exceeded.
+        limit: usize,
+    },
+}
+
+/// The broken rules of a request.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Invalid {
+    /// The first hundred errors, in the order of the request.
+    pub listed: Vec<EventError>,
+    /// The number of errors.
+    pub errors: usize,
+    /// The number of events with an error.
+    pub events: usize,
+}
+
+/// One broken rule.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct EventError {
+    /// Position of the event in the request, from 0.
+    pub index: usize,
+    /// The field at fault; empty if the event as a whole is.
+    pub field: &'static str,
+    /// The rule, as a phrase that follows the name of the field.
+    pub message: String,
+}
+
+/// An event, or the rules that it breaks; an error if it is not even well-formed.
+pub(super) type Judged = Result<Result<NewEvent, FieldErrors>, payload::Malformed>;
+
+/// The broken rules of an event: field and message.
+pub(super) type FieldErrors = Vec<(&'static str, String)>;
+
+/// Gathers the events of a request, or their errors.
+pub(super) struct Collector<'c> {
+    context: &'c Context,
+    ingested: Ingested,
+    seen: usize,
+}
+
+impl<'c> Collector<'c> {
+    pub(super) fn new(context: &'c Context) -> Self {
+        Self { context, ingested: Ingested::default(), seen: 0 }
+    }
+
+    /// Counts one more event, has it judged and takes it.
+    pub(super) fn take(&mut self, judge: impl FnOnce() -> Judged) -> Result<(), IngestError> {
+        let index = self.next_index()?;
+        let judged = judge().map_err(|error| IngestError::Malformed(format!("event {index}: {error}")))?;
+        match judged {
+            Ok(event) => self.accept(index, event),
+            Err(errors) => {
+                self.reject(index, errors);
+                Ok(())
+            }
+        }
+    }
+
+    /// The events seen so far.
+    pub(super) fn seen(&self) -> usize {
+        self.seen
+    }
+
+    /// Counts one more event and returns its position.
+    pub(super) fn next_index(&mut self) -> Result<usize, IngestError> {
+        let limit = self.context.limits.max_batch_events;
+        if self.seen == limit {
+            return Err(IngestError::TooManyEvents { limit });
+        }
+        self.seen += 1;
+        Ok(self.seen - 1)
+    }
+
+    fn accept(&mut self, index: usize, event: NewEvent) -> Result<(), IngestError> {
+        let bytes = event.stored_bytes();
+        let limit = self.context.limits.max_event_bytes;
+        if bytes > limit {
+            if !self.context.partial {
+                return Err(IngestError::EventTooLarge { index, bytes, limit });
+            }
+            let message = format!("exceeds the limit max_event_bytes of {limit} with {bytes} bytes");
+            self.reject(index, vec![("", message)]);
+            return Ok(());
+        }
+        self.ingested.events.push(event);
+        self.ingested.indexes.push(index);
+        Ok(())
+    }
+
+    /// Notes the errors of an event.
+    pub(super) fn reject(&mut self, index: usize, errors: FieldErrors) {
+        let invalid = &mut self.ingested.rejected;
+        invalid.events += 1;
+        invalid.errors += errors.len();
+        let room = MAX_LISTED_ERRORS - invalid.listed.len();
+        let named = |(field, message)| EventError { index, field, message };
+        invalid.listed.extend(errors.into_iter().take(room).map(named));
+    }
+
+    /// All events if all are valid, or the valid ones if the request may be taken in part.
+    pub(super) fn finish(self) -> Result<Ingested, IngestError> {
+        if self.ingested.rejected.events > 0 && !self.context.partial {
+            return Err(IngestError::Invalid(self.ingested.rejected));
+        }
+        Ok(self.ingested)
+    }
+}
+
+impl From<serde_json::Error> for IngestError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+/// The text of a body that has to be UTF-8.
+pub(super) fn utf8(body: &[u8]) -> Result<&str, IngestError> {
+    std::str::from_utf8(body)
+        .map_err(|error| IngestError::Malformed(format!("invalid UTF-8 at byte {}", error.valid_up_to())))
+}

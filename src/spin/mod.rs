@@ -1,0 +1,74 @@
+//! Spin: the only room that knows its SDK.
+//!
+//! The entry is below. [`request`] and [`response`] translate between the host's HTTP and ours; [`sqlite`],
+//! [`key_value`], [`variables`], [`clock`] and [`uptime`] are what Spin offers a component.
+
+mod clock;
+mod key_value;
+mod request;
+mod response;
+mod sqlite;
+mod uptime;
+mod variables;
+
+use std::rc::Rc;
+
+use http::Method;
+use spin_sdk::wasip3::exports::http::handler::Guest;
+use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
+use spin_sdk::wasip3::random::random::get_random_u64;
+use tokio::sync::OnceCell;
+
+use self::clock::SpinClock;
+use self::key_value::DefaultKeyValue;
+use self::sqlite::DefaultDatabase;
+use crate::http::app::{App, Platform};
+use crate::http::problem::Problem;
+use crate::http::router;
+use crate::store::sqlite::SqliteStore;
+
+/// Spin as a platform.
+struct Spin;
+
+impl Platform for Spin {
+    type Store = SqliteStore<DefaultDatabase, SpinClock>;
+    type KeyValue = DefaultKeyValue;
+    type Clock = SpinClock;
+}
+
+thread_local! {
+    /// The service of this instance, started by its first request.
+    static APP: Rc<OnceCell<App<Spin>>> = Rc::default();
+}
+
+/// The component. Its entry is `export!` and not the SDK's `#[http_service]`, whose conversion of a request asks the
+/// host twice as much.
+struct Component;
+
+#[cfg(target_arch = "wasm32")]
+spin_sdk::wasip3::http::service::export!(Component);
+
+impl Guest for Component {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let request =
+            request::receive(request).map_err(|error| ErrorCode::InternalError(Some(error.to_string())))?;
+        let is_head = request.method() == Method::HEAD;
+        let app = APP.with(Rc::clone);
+        let reply = match app.get_or_try_init(start).await {
+            Ok(app) => router::answer(app, request).await,
+            Err(error) => Problem::Internal(format!("{error:#}")).into_reply(),
+        };
+        response::send(reply, is_head).await
+    }
+}
+
+async fn start() -> anyhow::Result<App<Spin>> {
+    let settings = variables::settings().await?;
+    let started_at = match &settings.started_at {
+        Some(moment) => moment.clone(),
+        None => uptime::first_request().await,
+    };
+    let clock = SpinClock::start();
+    let store = SqliteStore::new(DefaultDatabase, clock, get_random_u64());
+    Ok(App::new(settings, started_at, store, DefaultKeyValue, clock, get_random_u64()))
+}

@@ -1,0 +1,99 @@
+//! An answer on its way out: from a [`Reply`] to the host.
+//!
+//! Spin leaves Nagle's algorithm on: a head that goes out alone makes the body wait for the client's delayed
+//! acknowledgement, 44 ms. So a whole body has its length in the head, and its write begins before the head is
+//! returned. The yield in between lets the host return the head when it has nothing else to do in this instance, so
+//! that nothing comes between the head and the body.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::{Either, select};
+use http::{HeaderMap, StatusCode, header};
+use spin_sdk::time::sleep;
+use spin_sdk::wasip3::http::types::{ErrorCode, Fields, HeaderError, Response};
+use spin_sdk::wasip3::http_compat::BodyWriter;
+use spin_sdk::wasip3::wit_bindgen::{StreamWriter, spawn, yield_async};
+
+use crate::http::reply::{Pieces, Reply, ReplyBody};
+
+/// The longest time in which a client may take a piece of an answer. It must not hold the piece for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Hands an answer to the host. A HEAD gets the head alone.
+pub async fn send(reply: Reply, is_head: bool) -> Result<Response, ErrorCode> {
+    let Reply { status, mut headers, body } = reply;
+    if let ReplyBody::Full(bytes) = &body
+        && status != StatusCode::NO_CONTENT
+    {
+        headers.insert(header::CONTENT_LENGTH, bytes.len().into());
+    }
+    let (writer, contents, trailers) = BodyWriter::new();
+    let contents = (!is_head).then_some(contents);
+    let body = (!is_head).then_some(body);
+    let (response, _sent) = Response::new(fields(&headers)?, contents, trailers);
+    if status != StatusCode::OK {
+        let _ = response.set_status_code(status.as_u16());
+    }
+    let mut write = Box::pin(write(writer, body));
+    if futures::poll!(&mut write).is_pending() {
+        spawn(write);
+    }
+    yield_async().await;
+    Ok(response)
+}
+
+fn fields(headers: &HeaderMap) -> Result<Fields, ErrorCode> {
+    let headers: Vec<_> =
+        headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+    let invalid = |error: HeaderError| ErrorCode::InternalError(Some(error.to_string()));
+    Fields::from_list(&headers).map_err(invalid)
+}
+
+/// Writes a body, if there is one, and its end.
+async fn write(mut writer: BodyWriter, body: Option<ReplyBody>) {
+    let end = match body {
+        None => Ok(None),
+        Some(ReplyBody::Full(bytes)) => {
+            writer.stream_writer.write_all(bytes).await;
+            Ok(None)
+        }
+        Some(ReplyBody::Stream(pieces)) => {
+            write_pieces(&mut writer.stream_writer, pieces).await.map(|()| None)
+        }
+    };
+    drop(writer.stream_writer);
+    let _ = writer.result_writer.write(end).await;
+}
+
+/// Writes the pieces of a body. Each is made while the one before it is sent.
+async fn write_pieces(writer: &mut StreamWriter<u8>, mut pieces: Pieces) -> Result<(), ErrorCode> {
+    let mut next = pieces.next().await;
+    while let Some(piece) = next {
+        let piece = piece.map_err(|error| {
+            eprintln!("error: an answer was broken off: {error}");
+            ErrorCode::InternalError(None)
+        })?;
+        let sending = pin!(send_piece(writer, piece));
+        let (is_sent, following) = match select(sending, pieces.next()).await {
+            Either::Left((false, _)) => (false, None),
+            Either::Left((true, following)) => (true, following.await),
+            Either::Right((following, sending)) => (sending.await, following),
+        };
+        if !is_sent {
+            // The client went away or does not read. It must not take a part for the whole.
+            return Err(ErrorCode::ConnectionWriteTimeout);
+        }
+        next = following;
+    }
+    Ok(())
+}
+
+/// Returns true if the client took the piece in time.
+async fn send_piece(writer: &mut StreamWriter<u8>, piece: Vec<u8>) -> bool {
+    match select(pin!(writer.write_all(piece)), pin!(sleep(PATIENCE))).await {
+        Either::Left((unsent, _)) => unsent.is_empty(),
+        Either::Right(_) => false,
+    }
+}

@@ -1,0 +1,69 @@
+//! The schema and its migrations: forward only, run once, by the first connection to a database.
+
+use crate::event::Timestamp;
+use crate::store::StoreError;
+use crate::store::database::Connection;
+
+/// The migrations, one statement each. The version of a schema is the number of migrations it has seen.
+pub const MIGRATIONS: [&str; 8] = [
+    include_str!("migrations/0001_events.sql"),
+    include_str!("migrations/0002_events_by_topic.sql"),
+    include_str!("migrations/0003_topics.sql"),
+    include_str!("migrations/0004_count_stored.sql"),
+    include_str!("migrations/0005_count_dropped.sql"),
+    include_str!("migrations/0006_attributes.sql"),
+    include_str!("migrations/0007_events_by_source.sql"),
+    include_str!("migrations/0008_events_by_timestamp.sql"),
+];
+
+/// Brings the schema up to date. The write lock makes other instances wait, and then find nothing to do.
+///
+/// # Errors
+/// [`StoreError::Failed`] when a newer program has migrated the database.
+pub async fn migrate(connection: &impl Connection) -> Result<(), StoreError> {
+    if is_current(version(connection).await?)? {
+        return Ok(());
+    }
+    connection.execute("begin immediate", vec![]).await?;
+    let result = run_missing_migrations(connection).await;
+    if result.is_err() {
+        let _ = connection.execute("rollback", vec![]).await;
+    }
+    result
+}
+
+async fn run_missing_migrations(connection: &impl Connection) -> Result<(), StoreError> {
+    let create = "create table if not exists schema_migrations (version integer primary key, applied_at text not null)";
+    connection.execute(create, vec![]).await?;
+    let seen = version(connection).await?;
+    is_current(seen)?;
+    for (version, migration) in (1i64..).zip(MIGRATIONS).skip(seen) {
+        connection.execute(migration, vec![]).await?;
+        let insert = "insert into schema_migrations (version, applied_at) values (?1, ?2)";
+        let applied_at = Timestamp::now().to_string();
+        connection.execute(insert, vec![version.into(), applied_at.as_str().into()]).await?;
+    }
+    connection.execute("commit", vec![]).await?;
+    Ok(())
+}
+
+/// True if no migration is missing.
+fn is_current(version: usize) -> Result<bool, StoreError> {
+    let known = MIGRATIONS.len();
+    if version > known {
+        return Err(StoreError::Failed(format!(
+            "the database has schema version {version}, and this program knows versions up to {known}: use a newer program"
+        )));
+    }
+    Ok(version == known)
+}
+
+async fn version(connection: &impl Connection) -> Result<usize, StoreError> {
+    let exists = "select count(*) from sqlite_schema where name = 'schema_migrations'";
+    if connection.query_row(exists, vec![]).await?.integer(0)? == 0 {
+        return Ok(0);
+    }
+    let newest = "select coalesce(max(version), 0) from schema_migrations";
+    let version = connection.query_row(newest, vec![]).await?.integer(0)?;
+    Ok(usize::try_from(version).unwrap_or_default())
+}

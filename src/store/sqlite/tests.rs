@@ -1,0 +1,352 @@
+//! The statements of the store, on the SQLite that the host bundles.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use serde_json::json;
+
+use super::*;
+use crate::event::Source;
+use crate::store::Status;
+use crate::testing::database::{Native, NativeStore, fresh, open};
+use crate::testing::{event, event_with};
+
+async fn append(store: &NativeStore, events: &[NewEvent]) -> Vec<(Seq, Status)> {
+    let outcomes = store.append(&events.iter().collect::<Vec<_>>()).await.unwrap();
+    outcomes.iter().map(|outcome| (outcome.seq, outcome.status)).collect()
+}
+
+fn topics(names: &[&str]) -> Filter {
+    let topics = names.iter().map(|topic| Topic::parse(*topic).unwrap()).collect();
+    Filter { topics, ..Filter::default() }
+}
+
+/// All events of a filter, page by page.
+async fn read_in(store: &NativeStore, filter: &Filter, order: Order) -> Vec<serde_json::Value> {
+    let mut span = Span { after: 0, through: store.last_seq().await.unwrap() };
+    let mut all = Vec::new();
+    let page = async |span| store.page(filter, span, order, Layout::Array, PageSize::LARGE).await;
+    while let Some(found) = page(span).await.unwrap() {
+        let events: Vec<serde_json::Value> = serde_json::from_str(&format!("[{}]", found.text)).unwrap();
+        assert_eq!(events.last().unwrap()["seq"], found.last);
+        span = span.beyond(found.last, order);
+        all.extend(events);
+        if found.is_last {
+            assert_eq!(page(span).await, Ok(None));
+            break;
+        }
+    }
+    all
+}
+
+async fn read(store: &NativeStore, names: &[&str]) -> Vec<serde_json::Value> {
+    read_in(store, &topics(names), Order::Ascending).await
+}
+
+fn seqs(events: &[serde_json::Value]) -> Vec<i64> {
+    events.iter().map(|event| event["seq"].as_i64().unwrap()).collect()
+}
+
+use Status::{Conflict, Duplicate, Stored};
+
+#[tokio::test]
+async fn each_event_of_a_write_has_its_outcome() {
+    let (store, _directory) = fresh();
+    assert_eq!(append(&store, &[event("a"), event("b")]).await, [(1, Stored), (2, Stored)]);
+    let mixed = [
+        event("c"),
+        event("a"),
+        event_with("t", "b", "1"),
+        event_with("other", "a", "1"),
+        event("c"),
+        event_with("other", "a", "2"),
+        event("d"),
+    ];
+    assert_eq!(
+        append(&store, &mixed).await,
+        [(3, Stored), (1, Duplicate), (2, Conflict), (4, Stored), (3, Duplicate), (4, Conflict), (5, Stored)]
+    );
+    assert_eq!(append(&store, &[event("a")]).await, [(1, Duplicate)]);
+}
+
+#[tokio::test]
+async fn two_instances_on_one_file_agree() {
+    let (one, directory) = fresh();
+    let (other, _) = open(directory.path(), 2);
+    for n in 0..100 {
+        let events = [event(format!("{n}")), event(format!("{}", n / 2))];
+        let store = if n % 3 == 0 { &one } else { &other };
+        append(store, &events).await;
+    }
+    let ledger = one.ledger().await.unwrap();
+    assert_eq!((ledger.unique_processed, ledger.duplicate_dropped, ledger.last_seq), (100, 100, 100));
+    assert_eq!(ledger, other.ledger().await.unwrap());
+    let deliveries: i64 =
+        read(&other, &[]).await.iter().map(|event| event["deliveries"].as_i64().unwrap()).sum();
+    assert_eq!(deliveries, 200);
+}
+
+#[tokio::test]
+async fn the_counters_follow_every_delivery() {
+    let (store, _directory) = fresh();
+    append(&store, &[event_with("b", "1", "1"), event_with("a", "1", "1"), event_with("b", "1", "2")]).await;
+    append(&store, &[event_with("b", "1", "1"), event_with("b", "2", "1")]).await;
+    let ledger = store.ledger().await.unwrap();
+    assert_eq!((ledger.unique_processed, ledger.duplicate_dropped, ledger.conflicts), (3, 2, 1));
+    assert_eq!(ledger.topics, r#"["a","b"]"#);
+    let by_topic: serde_json::Value = serde_json::from_str(&ledger.by_topic).unwrap();
+    assert_eq!(by_topic[1]["received"], 4);
+    assert_eq!(by_topic[1]["last_seq"], 3);
+}
+
+#[tokio::test]
+async fn a_write_of_several_statements_is_all_or_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, statements_left) = open(directory.path(), 1);
+    append(&store, &[event("0")]).await;
+    let events: Vec<_> = (0..10_000).map(|n| event(n.to_string())).collect();
+    let all: Vec<_> = events.iter().collect();
+    // Begin, then a write and a read for each of three statements, and commit.
+    for works in 0..8 {
+        statements_left.set(works);
+        assert!(store.append(&all).await.is_err(), "after {works} statements");
+        statements_left.set(u32::MAX);
+        assert_eq!(store.last_seq().await, Ok(1), "after {works} statements");
+    }
+    let outcomes = append(&store, &events).await;
+    assert_eq!(outcomes[0], (1, Duplicate));
+    assert!(outcomes[1..].iter().zip(2..).all(|(outcome, seq)| *outcome == (seq, Stored)));
+}
+
+#[tokio::test]
+async fn a_connection_that_failed_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, statements_left) = open(directory.path(), 1);
+    append(&store, &[event("a")]).await;
+    statements_left.set(0);
+    assert!(matches!(store.append(&[&event("b")]).await, Err(StoreError::Uncertain(_))));
+    statements_left.set(1); // the write is made, and then nobody can say what it did
+    assert!(store.append(&[&event("c")]).await.is_err());
+    statements_left.set(u32::MAX);
+    assert_eq!(append(&store, &[event("d")]).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_write_that_finds_the_database_busy_does_nothing() {
+    let (store, directory) = fresh();
+    append(&store, &[event("a")]).await;
+    let other = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
+    other.execute_batch("begin immediate").unwrap();
+    assert_eq!(store.append(&[&event("a"), &event("b")]).await, Err(StoreError::Busy));
+    assert_eq!(store.last_seq().await, Ok(1), "reading goes on");
+    other.execute_batch("rollback").unwrap();
+    assert_eq!(append(&store, &[event("a"), event("b")]).await, [(1, Duplicate), (2, Stored)]);
+}
+
+#[tokio::test]
+async fn a_page_ends_by_rows_and_by_bytes() {
+    let (store, _directory) = fresh();
+    let large = format!("\"{}\"", "x".repeat(250_000));
+    let events: Vec<_> = (0..1500)
+        .map(|n| {
+            event_with(
+                if n % 2 == 0 { "even" } else { "odd" },
+                n.to_string(),
+                if n < 20 { &large } else { "1" },
+            )
+        })
+        .collect();
+    append(&store, &events).await;
+    for order in [Order::Ascending, Order::Descending] {
+        let mut sizes = Vec::new();
+        let mut span = Span { after: 0, through: 1500 };
+        while let Some(page) =
+            store.page(&Filter::default(), span, order, Layout::Array, PageSize::LARGE).await.unwrap()
+        {
+            let rest = span.beyond(page.last, order);
+            sizes.push(((span.through - span.after) - (rest.through - rest.after), page.text.len()));
+            span = rest;
+        }
+        assert_eq!(sizes.iter().map(|(rows, _)| rows).sum::<i64>(), 1500);
+        assert!(sizes.iter().all(|(rows, bytes)| *rows <= 1000 && *bytes < 1_600_000), "{sizes:?}");
+        for names in [&[][..], &["odd"], &["even", "odd"], &["odd", "none"]] {
+            let mut expected: Vec<i64> = (1..=1500)
+                .filter(|seq| names != ["odd"] && names != ["odd", "none"] || seq % 2 == 0)
+                .collect();
+            if order == Order::Descending {
+                expected.reverse();
+            }
+            assert_eq!(seqs(&read_in(&store, &topics(names), order).await), expected, "{names:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_filter_finds_what_all_of_its_parts_allow() {
+    let (store, _directory) = fresh();
+    let moment = |minute: usize| Timestamp::parse(&format!("2026-11-21T01:{minute:02}:00Z")).unwrap();
+    let events: Vec<_> = (0..240)
+        .map(|n| NewEvent {
+            timestamp: Some(moment(n * 7 % 60)),
+            source: [None, Some("a"), Some("b")][n % 3].map(|source| Source::parse(source).unwrap()),
+            ..event_with(["x", "y", "z", "w"][n % 4], n.to_string(), "1")
+        })
+        .collect();
+    append(&store, &events).await;
+    let sources = |names: &[&str]| names.iter().map(|name| Source::parse(*name).unwrap()).collect::<Vec<_>>();
+    for names in [&[][..], &["x"], &["x", "z"]] {
+        for from in [&[][..], &["a"], &["a", "b"], &["none"]] {
+            for (since, until) in
+                [(None, None), (Some(10), None), (None, Some(10)), (Some(10), Some(20)), (Some(20), Some(10))]
+            {
+                let filter = Filter {
+                    sources: sources(from),
+                    since: since.map(moment),
+                    until: until.map(moment),
+                    ..topics(names)
+                };
+                let wanted = |event: &NewEvent| {
+                    (names.is_empty() || names.contains(&event.topic.as_str()))
+                        && (from.is_empty()
+                            || event.source.as_ref().is_some_and(|s| from.contains(&s.as_str())))
+                        && since.is_none_or(|since| event.timestamp >= Some(moment(since)))
+                        && until.is_none_or(|until| event.timestamp < Some(moment(until)))
+                };
+                let mut expected: Vec<i64> =
+                    (1..).zip(&events).filter(|(_, event)| wanted(event)).map(|(seq, _)| seq).collect();
+                assert_eq!(seqs(&read_in(&store, &filter, Order::Ascending).await), expected, "{filter:?}");
+                let whole = Span { after: 0, through: 240 };
+                let extent = store.extent(&filter, whole, Order::Ascending, None).await.unwrap();
+                assert!(
+                    expected.iter().all(|seq| extent.span.after < *seq && *seq <= extent.span.through),
+                    "{filter:?}"
+                );
+                let limited = store.extent(&filter, whole, Order::Ascending, Some(5)).await.unwrap();
+                assert_eq!(limited.has_more, expected.len() > 5, "{filter:?}");
+                match expected.iter().take(5).next_back() {
+                    Some(last) => assert_eq!(limited.span.through, *last, "{filter:?}"),
+                    None => assert!(limited.span.is_empty(), "{filter:?}"),
+                }
+                expected.reverse();
+                assert_eq!(seqs(&read_in(&store, &filter, Order::Descending).await), expected, "{filter:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_found_by_its_identity_and_keeps_its_attributes() {
+    let (store, _directory) = fresh();
+    let attributes = Some(r#"{"specversion":"1.0"}"#.to_owned());
+    append(&store, &[event("a"), NewEvent { attributes, timestamp: None, ..event_with("u", "a", "[1]") }])
+        .await;
+    let find = async |topic: &str, id: &str| {
+        let found = store.event(&Topic::parse(topic).unwrap(), &EventId::parse(id).unwrap()).await.unwrap();
+        found.map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap())
+    };
+    let found = find("u", "a").await.unwrap();
+    assert_eq!((found["seq"].as_i64(), &found["attributes"]["specversion"]), (Some(2), &json!("1.0")));
+    assert_eq!(found["timestamp"], found["received_at"], "the time of receipt stands in");
+    assert!(find("t", "a").await.unwrap().get("attributes").is_none());
+    assert_eq!(find("t", "b").await, None);
+}
+
+#[tokio::test]
+async fn pages_come_in_each_format() {
+    let (store, _directory) = fresh();
+    append(&store, &[event("a"), event("b")]).await;
+    let whole = Span { after: 0, through: 2 };
+    let text = async |format| {
+        let page = store.page(&Filter::default(), whole, Order::Ascending, format, PageSize::SMALL).await;
+        page.unwrap().unwrap().text
+    };
+    let lines = text(Layout::Lines).await;
+    assert_eq!(
+        lines
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].clone())
+            .collect::<Vec<_>>(),
+        [1, 2]
+    );
+    let events = text(Layout::ServerSent).await;
+    let parts: Vec<_> = events.split("\n\n").collect();
+    assert_eq!(parts.len(), 2);
+    assert!(parts[1].starts_with("id: 2\ndata: {\"seq\":2,"), "{events}");
+}
+
+#[tokio::test]
+async fn a_connection_writes_ahead_and_syncs_each_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let statements_left = Rc::new(Cell::new(u32::MAX));
+    let database = Native { path: directory.path().join("events.db"), statements_left };
+    let connection = pool::open(&database).await.unwrap();
+    let pragma = async |name: &str| {
+        connection.execute(&format!("pragma {name}"), vec![]).await.unwrap()[0].0[0].clone()
+    };
+    assert_eq!(pragma("journal_mode").await, Value::from("wal"));
+    assert_eq!(pragma("synchronous").await, Value::Integer(2), "2 is full");
+    assert_eq!(pragma("busy_timeout").await, Value::Integer(0));
+}
+
+#[tokio::test]
+async fn a_store_is_migrated_once_however_many_open_it_at_the_same_moment() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_owned();
+    let openers: Vec<_> = (0..8)
+        .map(|n| {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async move { open(&path, n).0.last_seq().await })
+            })
+        })
+        .collect();
+    for opener in openers {
+        assert_eq!(opener.join().unwrap(), Ok(0));
+    }
+    let database = rusqlite::Connection::open(path.join("events.db")).unwrap();
+    let versions: i64 =
+        database.query_row("select count(*) from schema_migrations", [], |row| row.get(0)).unwrap();
+    assert_eq!(versions, 8);
+}
+
+#[tokio::test]
+async fn every_filter_has_an_index() {
+    let (store, directory) = fresh();
+    append(&store, &[event("a")]).await;
+    let database = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
+    let plan = |text: &str| -> String {
+        let mut statement = database.prepare(&format!("explain query plan {text}")).unwrap();
+        let parameters = vec![1; statement.parameter_count()];
+        let steps = statement
+            .query_map(rusqlite::params_from_iter(parameters), |row| row.get::<_, String>(3))
+            .unwrap();
+        steps.collect::<Result<Vec<_>, _>>().unwrap().join("; ")
+    };
+    let page = |filter: &Filter| plan(&select::page(filter, Order::Ascending, Layout::Array).text);
+    let moment = Some(Timestamp::parse("2026-11-21T01:00:00Z").unwrap());
+    let of_all = page(&Filter::default());
+    let of_one = page(&topics(&["t"]));
+    let of_source = page(&Filter { sources: vec![Source::parse("s").unwrap()], ..Filter::default() });
+    let of_several = page(&topics(&["t", "u"]));
+    let of_time = page(&Filter { since: moment, ..Filter::default() });
+    let of_span = plan(include_str!("sql/span.sql"));
+    let of_stored = plan(include_str!("sql/stored.sql"));
+    let of_event = plan(&select::event_by_id());
+    assert!(
+        of_stored.contains("rowid>? AND rowid<?"),
+        "a write of duplicates only must not scan: {of_stored}"
+    );
+    assert!(!of_all.contains("SCAN events") && !of_all.contains("TEMP B-TREE"), "{of_all}");
+    assert!(of_one.contains("events_by_topic (topic=? AND rowid>? AND rowid<?)"), "{of_one}");
+    assert!(of_source.contains("events_by_source (source=? AND rowid>? AND rowid<?)"), "{of_source}");
+    for plan in [&of_one, &of_source, &of_time] {
+        assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN events"), "{plan}");
+    }
+    assert!(of_several.contains("MERGE (UNION ALL)"), "{of_several}");
+    assert!(
+        of_span.contains("COVERING INDEX events_by_timestamp (timestamp>? AND timestamp<?)"),
+        "{of_span}"
+    );
+    assert!(of_event.contains("(topic=? AND event_id=?)"), "{of_event}");
+}

@@ -1,0 +1,53 @@
+//! Common ground of native tests: events, a clock, a database, key-value, and the whole service on them.
+
+pub mod database;
+pub mod service;
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::event::{EventId, NewEvent, Timestamp, Topic};
+use crate::payload::Payload;
+
+/// An event of the topic `t`.
+pub fn event(id: impl Into<String>) -> NewEvent {
+    event_with("t", id, "{}")
+}
+
+/// An event of any topic and payload.
+pub fn event_with(topic: &str, id: impl Into<String>, payload: &str) -> NewEvent {
+    let moment = Timestamp::parse("2026-11-21T01:00:00Z").unwrap();
+    NewEvent {
+        topic: Topic::parse(topic).unwrap(),
+        event_id: EventId::parse(id).unwrap(),
+        timestamp: Some(moment),
+        source: None,
+        payload: Payload::new(serde_json::from_str(payload).unwrap(), 0).unwrap(),
+        attributes: None,
+    }
+}
+
+/// The clock of tokio. Paused, it moves on when every task waits.
+#[derive(Clone, Copy)]
+pub struct TokioClock(tokio::time::Instant);
+
+impl TokioClock {
+    /// A clock that reads zero now.
+    pub fn start() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    async fn yield_now(&self) {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,170 @@
+//! The whole service without a host: requests go to the router, events to a database file of the test.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+use futures::{StreamExt, stream};
+use http::{HeaderMap, Request, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::TokioClock;
+use super::database::{self, Native};
+use crate::event::Timestamp;
+use crate::http::app::{App, Platform};
+use crate::http::idempotency::KeyValue;
+use crate::http::reply::{Reply, ReplyBody};
+use crate::http::router;
+use crate::http::settings::Settings;
+use crate::store::sqlite::SqliteStore;
+
+/// Native code as a platform.
+pub struct NativePlatform;
+
+impl Platform for NativePlatform {
+    type Store = SqliteStore<Native, TokioClock>;
+    type KeyValue = Memory;
+    type Clock = TokioClock;
+}
+
+/// A key-value store in memory.
+#[derive(Default)]
+pub struct Memory {
+    /// What it holds.
+    pub values: RefCell<HashMap<String, Vec<u8>>>,
+    /// True while every call fails.
+    pub broken: Cell<bool>,
+}
+
+impl KeyValue for Memory {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
+        if self.broken.get() { Err("broken".into()) } else { Ok(self.values.borrow().get(key).cloned()) }
+    }
+
+    async fn set(&self, key: &str, value: &[u8]) -> Result<(), String> {
+        if self.broken.get() {
+            return Err("broken".into());
+        }
+        self.values.borrow_mut().insert(key.into(), value.into());
+        Ok(())
+    }
+}
+
+/// The service with a store of its own.
+pub struct Service {
+    /// The service itself, for a test that looks inside.
+    pub app: App<NativePlatform>,
+    /// The statements of its database that still work.
+    pub statements_left: std::rc::Rc<Cell<u32>>,
+    _directory: TempDir,
+}
+
+/// An answer, read to its end.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, or the part of it that came before it was broken off.
+    pub body: String,
+    /// True if the body was broken off.
+    pub is_broken: bool,
+}
+
+impl Answer {
+    /// Its body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.body))
+    }
+
+    /// The value of a header, if it has one.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Asserts that this is the problem with this name, and returns its document.
+    #[track_caller]
+    pub fn problem(&self, status: u16, name: &str) -> Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        assert_eq!(self.json()["type"], format!("/problems/{name}"));
+        self.json()
+    }
+}
+
+impl Service {
+    /// The service with the settings of spin.toml.
+    pub fn start() -> Self {
+        Self::with_variables(&[])
+    }
+
+    /// The service with other settings.
+    pub fn with_variables(variables: &[(&str, &str)]) -> Self {
+        let settings = Settings::read(|name| {
+            let set = variables.iter().find(|(variable, _)| *variable == name);
+            let default = match name {
+                "max_body_bytes" => "8388608",
+                "max_batch_events" => "10000",
+                "max_event_bytes" => "262144",
+                _ => "",
+            };
+            set.map_or(default, |(_, value)| value).to_owned()
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let (store, statements_left) = database::open(directory.path(), 1);
+        let started_at = Timestamp::parse("2026-11-21T01:00:00Z").unwrap();
+        let app = App::new(settings.unwrap(), started_at, store, Memory::default(), TokioClock::start(), 1);
+        Self { app, statements_left, _directory: directory }
+    }
+
+    /// The reply to a request, whose body is not read yet.
+    pub async fn reply(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Reply {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = stream::iter([Ok(body.into())]);
+        router::answer(&self.app, request.body(body).unwrap()).await
+    }
+
+    /// The answer to a request.
+    pub async fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        read(self.reply(method, target, headers, body).await).await
+    }
+
+    /// The answer to a GET.
+    pub async fn get(&self, target: &str) -> Answer {
+        self.send("GET", target, &[], "").await
+    }
+
+    /// The answer to `POST /publish` with a body of JSON.
+    pub async fn publish(&self, events: &Value) -> Answer {
+        self.send("POST", "/publish", &[("content-type", "application/json")], events.to_string()).await
+    }
+}
+
+async fn read(reply: Reply) -> Answer {
+    let Reply { status, headers, body } = reply;
+    let (mut bytes, mut is_broken) = (Vec::new(), false);
+    match body {
+        ReplyBody::Full(full) => bytes = full,
+        ReplyBody::Stream(mut pieces) => {
+            while !is_broken && let Some(piece) = pieces.next().await {
+                is_broken = piece.map(|piece| bytes.extend(piece)).is_err();
+            }
+        }
+    }
+    Answer { status, headers, body: String::from_utf8(bytes).unwrap(), is_broken }
+}
