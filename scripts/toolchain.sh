@@ -1,8 +1,8 @@
-# Sourced by the other scripts: finds, or installs, what builds the host and the component.
+# Sourced by the other scripts: finds or installs the tools that build the host and the component.
 #
-# The host and the tests need Rust and a C compiler. The component needs Rust's wasm32-wasip2 target:
-# from rustup where that can download it, else from Debian's own packages, which hold nearly all
-# of it: the standard library is compiled here, and the component linker comes from elsewhere.
+# The host and the tests need Rust and a C compiler. The component needs Rust's wasm32-wasip2 target: from rustup where
+# rustup can download it, else from Debian's packages. Those have nearly all of it: the standard library is compiled
+# here, and the component linker comes from elsewhere.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -10,9 +10,18 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf '%s\n' "sekali: $*" >&2; }
 fail() { say "$*"; exit 1; }
 
+# step WHAT COMMAND...: runs a command, and says what it does and how long it took.
+step() {
+    local what=$1 began=$SECONDS
+    shift
+    say "$what"
+    "$@"
+    say "$what: $((SECONDS - began)) s"
+}
+
 debian_packages=(rustc-web cargo-web rust-web-src lld-22 wasi-libc)
 
-# install WHAT-FOR PACKAGE...: from Debian when we may, else the command to run.
+# install WHAT PACKAGE...: installs from Debian as root, and prints the command for others.
 install() {
     local what=$1
     shift
@@ -32,6 +41,11 @@ install() {
 ensure_native() {
     command -v cc >/dev/null || install "a C compiler" gcc libc6-dev
     command -v cargo >/dev/null || install "Rust" rustc-web cargo-web
+}
+
+ensure_lints() {
+    cargo fmt --version >/dev/null 2>&1 || install "rustfmt" rustfmt-web
+    cargo clippy --version >/dev/null 2>&1 || install "clippy" rust-web-clippy
 }
 
 has_wasm_target() {
@@ -54,7 +68,7 @@ ensure_wasm() {
     install "the wasm32-wasip2 target" "${debian_packages[@]}"
 }
 
-# Debian has no wasm-component-ld, the last step of linking: rustup's toolchain brings one, else it is built.
+# Debian lacks wasm-component-ld, the last step of linking. A toolchain of rustup brings one; else it is built.
 ensure_component_linker() {
     [ -x target/wasm-tools/bin/wasm-component-ld ] && return
     mkdir -p target/wasm-tools/bin
@@ -67,7 +81,7 @@ ensure_component_linker() {
     cargo install --quiet --locked --root target/wasm-tools wasm-component-ld@0.5.31
 }
 
-# Builds sekali.wasm and sekali_pages.wasm in target/wasm32-wasip2/release, or what its arguments name.
+# Builds sekali.wasm and sekali_pages.wasm in target/wasm32-wasip2/release, or the packages in its arguments.
 build_component() {
     ensure_wasm
     [ -e target/wasm32-wasip2/release/sekali.wasm ] || say "building the component (about two minutes the first time)"
@@ -87,7 +101,7 @@ build_host() {
     cargo build --quiet -p sekali-host
 }
 
-# run_program NAME DIRECTORY ARGUMENT...: becomes a program of clients/src, in the directory where it was called.
+# run_program NAME DIRECTORY ARGUMENT...: runs a program of clients/ in DIRECTORY, in place of this shell.
 run_program() {
     local program=$PWD/target/debug/$1 directory=$2
     shift 2

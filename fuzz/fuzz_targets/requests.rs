@@ -1,5 +1,5 @@
 //! Whole requests into the router, over a store that stores nothing: every parser of bodies, headers, paths and
-//! queries is behind it. Whatever comes in, there is an answer, and it is never a fault of ours.
+//! queries is behind it. Every request gets an answer, which is never a 5xx.
 
 #![no_main]
 
@@ -8,13 +8,14 @@ use std::time::Duration;
 use futures::{FutureExt, stream};
 use http::Request;
 use libfuzzer_sys::fuzz_target;
-use sekali::app::{App, Platform};
+use sekali::clock::Clock;
 use sekali::event::{EventId, NewEvent, Timestamp, Topic};
-use sekali::replay::KeyValue;
-use sekali::router;
-use sekali::settings::Settings;
+use sekali::http::app::{App, Platform};
+use sekali::http::idempotency::KeyValue;
+use sekali::http::router;
+use sekali::http::settings::Settings;
 use sekali::store::{
-    Boundary, Clock, Direction, Filter, Format, Ledger, Outcome, Page, PageSize, Seq, Span, Status, Store, StoreError,
+    Extent, Filter, Layout, Ledger, Order, Outcome, Page, PageSize, ReadStore, Seq, Span, Status, StoreError, WriteStore,
 };
 
 struct Nothing;
@@ -25,7 +26,7 @@ impl Platform for Nothing {
     type Clock = Still;
 }
 
-impl Store for Nothing {
+impl WriteStore for Nothing {
     async fn append(&self, events: &[&NewEvent]) -> Result<Vec<Outcome>, StoreError> {
         let outcome = |event: &&NewEvent| {
             assert!(event.topic.as_str().len() <= 255 && event.event_id.as_str().len() <= 255);
@@ -34,25 +35,23 @@ impl Store for Nothing {
         };
         Ok(events.iter().map(outcome).collect())
     }
+}
 
-    async fn page(&self, _: &Filter, _: Span, _: Direction, _: Format, _: PageSize) -> Result<Option<Page>, StoreError> {
+impl ReadStore for Nothing {
+    async fn last_seq(&self) -> Result<Seq, StoreError> {
+        Ok(9)
+    }
+
+    async fn extent(&self, _: &Filter, span: Span, _: Order, _: Option<u32>) -> Result<Extent, StoreError> {
+        Ok(Extent { span, has_more: true })
+    }
+
+    async fn page(&self, _: &Filter, _: Span, _: Order, _: Layout, _: PageSize) -> Result<Option<Page>, StoreError> {
         Ok(None)
-    }
-
-    async fn boundary(&self, _: &Filter, _: Span, _: Direction, _: u32) -> Result<Option<Boundary>, StoreError> {
-        Ok(Some(Boundary { last: 5, has_more: true }))
-    }
-
-    async fn narrow(&self, _: &Filter, span: Span) -> Result<Span, StoreError> {
-        Ok(span)
     }
 
     async fn event(&self, _: &Topic, _: &EventId) -> Result<Option<String>, StoreError> {
         Ok(Some("{}".into()))
-    }
-
-    async fn last_seq(&self) -> Result<Seq, StoreError> {
-        Ok(9)
     }
 
     async fn ledger(&self) -> Result<Ledger, StoreError> {
@@ -83,7 +82,7 @@ impl Clock for Still {
     async fn yield_now(&self) {}
 }
 
-/// Headers that a request may have, by a bit of the second byte each.
+/// Headers that a request may have. Each has a bit of the second byte.
 const HEADERS: [(&str, &str); 8] = [
     ("content-encoding", "gzip"),
     ("ce-specversion", "1.0"),
@@ -106,7 +105,7 @@ const CONTENT_TYPES: [&str; 6] = [
 
 fuzz_target!(|data: &[u8]| {
     let [kind, which, rest @ ..] = data else { return };
-    // What is before the first zero is text of the head, what is behind it the body.
+    // The text of the head ends at the first zero; the body is behind it.
     let (text, body) = match rest.iter().position(|byte| *byte == 0) {
         Some(end) => (&rest[..end], &rest[end + 1..]),
         None => (&b""[..], rest),

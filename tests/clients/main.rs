@@ -1,0 +1,144 @@
+//! Real clients, unmodified, against a server of their own: the CloudEvents SDK for Python, curl with NDJSON in gzip,
+//! Prometheus' promtool, an EventSource client for Node.js, and schemathesis with openapi.json.
+//!
+//! They come from other registries, so these tests are ignored unless asked for:
+//!
+//!     tests/clients/install && cargo test --test clients -- --ignored
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on has failed
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sekali_harness::Server;
+use serde_json::json;
+
+/// A file of the repository.
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A program that `tests/clients/install` has installed.
+fn installed(path: &str) -> PathBuf {
+    let program = repository("target/clients").join(path);
+    assert!(program.exists(), "{} is missing: run tests/clients/install", program.display());
+    program
+}
+
+/// Runs a command and returns its standard output.
+#[track_caller]
+fn run(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let stdout = String::from_utf8_lossy(&stdout).into_owned();
+    assert!(status.success(), "{command:?}: {status}\n{stdout}{}", String::from_utf8_lossy(&stderr));
+    stdout
+}
+
+#[test]
+#[ignore = "needs the clients that tests/clients/install installs"]
+fn the_cloudevents_sdk_posts_in_structured_binary_and_batch_mode() {
+    let server = Server::start();
+    let script = repository("tests/clients/cloudevents_sdk.py");
+    run(Command::new(installed("python/bin/python")).arg(script).arg(server.url("")));
+    server.assert_books_balance();
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn curl_sends_a_file_of_ndjson_in_gzip_again_and_again() {
+    let server = Server::start();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file.ndjson.gz");
+    let mut file = GzEncoder::new(File::create(&path).unwrap(), Compression::default());
+    for n in 0..5000 {
+        writeln!(file, r#"{{"topic":"lines","event_id":"{n}"}}"#).unwrap();
+    }
+    file.finish().unwrap();
+    for expected in [r#""stored":5000,"duplicates":0"#, r#""stored":0,"duplicates":5000"#] {
+        let headers =
+            ["content-type: application/x-ndjson", "content-encoding: gzip", "prefer: return=minimal"];
+        let mut curl = Command::new("curl");
+        curl.arg("-fsS").args(headers.iter().flat_map(|header| ["-H", header]));
+        curl.arg("--data-binary").arg(format!("@{}", path.display())).arg(server.url("/publish"));
+        let answer = run(&mut curl);
+        assert!(answer.contains(expected), "{answer}");
+    }
+}
+
+#[test]
+#[ignore = "needs promtool"]
+fn promtool_finds_nothing_wrong_with_the_metrics() {
+    let server = Server::start();
+    server.publish(&json!({"topic": "a \"quoted\" \\ topic", "event_id": "1"}));
+    let found = Path::new("/usr/bin/promtool");
+    let promtool = if found.exists() { found.to_owned() } else { installed("prometheus/usr/bin/promtool") };
+    let mut promtool = Command::new(promtool);
+    let mut process = promtool.args(["check", "metrics"]).stdin(Stdio::piped()).spawn().unwrap();
+    process.stdin.take().unwrap().write_all(server.get("/metrics").text.as_bytes()).unwrap();
+    assert!(process.wait().unwrap().success());
+}
+
+#[test]
+#[ignore = "needs the clients that tests/clients/install installs"]
+fn an_eventsource_client_resumes_across_a_restart_of_the_server() {
+    let mut server = Server::start();
+    let publish = |server: &Server, numbers: std::ops::Range<u32>| {
+        for n in numbers {
+            assert_eq!(server.publish(&json!({"topic": "followed", "event_id": n.to_string()})).status, 200);
+        }
+    };
+    publish(&server, 0..10);
+    // Beside its library, because Node.js looks for libraries from the script's directory up.
+    installed("node_modules/eventsource");
+    let script = repository("target/clients/follow.mjs");
+    std::fs::copy(repository("tests/clients/follow.mjs"), &script).unwrap();
+    let mut follower = Command::new("node")
+        .arg(script)
+        .arg(server.url(""))
+        .arg("30")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "following");
+    publish(&server, 10..15);
+    server.crash_and_restart();
+    publish(&server, 15..30);
+    assert!(follower.wait().unwrap().success(), "{:?}", lines.collect::<Vec<_>>());
+}
+
+#[test]
+#[ignore = "needs the clients that tests/clients/install installs"]
+fn schemathesis_finds_nothing_that_openapi_json_does_not_say() {
+    let server = Server::start();
+    let directory = tempfile::tempdir().unwrap();
+    let examples = std::env::var("EXAMPLES").unwrap_or_else(|_| "100".into());
+    // A fault of its own is tried again with another seed: its generator has some. What it finds is not.
+    let mut report = String::new();
+    for seed in ["1", "2", "3"] {
+        let output = Command::new(installed("python/bin/schemathesis"))
+            .current_dir(directory.path())
+            .env("SCHEMATHESIS_HOOKS", "hooks")
+            .env("PYTHONPATH", repository("tests/clients"))
+            .arg("run")
+            .arg(repository("openapi.json"))
+            .args(["--url", &server.url(""), "--seed", seed, "--max-examples", &examples])
+            .args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance"])
+            .args(["--phases", "examples,coverage,fuzzing"])
+            .args(["--warnings", "off", "--suppress-health-check", "all"])
+            .output()
+            .unwrap();
+        report = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() {
+            return;
+        }
+        if report.lines().any(|line| line.starts_with("Failures:")) {
+            break;
+        }
+    }
+    panic!("{report}");
+}
