@@ -1,4 +1,4 @@
-//! What an event is: parsed at the edge, valid by construction. Deeper functions accept nothing rawer.
+//! An event: parsed at the edge, and valid by construction. Deeper functions accept nothing rawer.
 
 use std::fmt;
 
@@ -9,25 +9,25 @@ use crate::payload::Payload;
 /// The longest topic, event id or source, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// An event as a producer delivered it and before the store has seen it.
+/// An event as a producer delivered it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
     /// First half of the identity.
     pub topic: Topic,
     /// Second half of the identity: unique within the topic.
     pub event_id: EventId,
-    /// When it happened; the time of receipt stands in if the producer did not say.
+    /// Its moment. Without one, the time of receipt stands in.
     pub timestamp: Option<Timestamp>,
-    /// Who sent it, if the producer said.
+    /// Its sender.
     pub source: Option<Source>,
-    /// What happened.
+    /// Its content.
     pub payload: Payload,
-    /// A JSON object of what else a CloudEvent says of itself.
+    /// A JSON object of the other attributes of a CloudEvent.
     pub attributes: Option<String>,
 }
 
 impl NewEvent {
-    /// Bytes of what the event stores of its own: topic, event id, source, payload and attributes.
+    /// Bytes of topic, event id, source, payload and attributes.
     pub fn stored_bytes(&self) -> usize {
         let source = self.source.as_ref().map_or(0, |source| source.as_str().len());
         let attributes = self.attributes.as_ref().map_or(0, String::len);
@@ -39,7 +39,7 @@ impl NewEvent {
     }
 }
 
-/// Why a value cannot be part of an event, as a phrase that follows the field's name: "must ...".
+/// The rule that a value breaks, as a phrase that follows the name of its field: "must ...".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidField(pub String);
@@ -51,10 +51,10 @@ macro_rules! name {
         pub struct $name(String);
 
         impl $name {
-            /// Takes a string that keeps the rule above.
+            /// Takes a string that follows the rule above.
             ///
             /// # Errors
-            /// What the rule says, when the string breaks it.
+            /// The rule, when the string breaks it.
             pub fn parse(text: impl Into<String>) -> Result<Self, InvalidField> {
                 let text = text.into();
                 $check(&text)?;
@@ -86,7 +86,7 @@ name!(
     check_name
 );
 name!(
-    /// Says who sent an event: up to 255 bytes.
+    /// Names the sender of an event: up to 255 bytes.
     Source,
     check_length
 );
@@ -114,8 +114,8 @@ fn check_length(text: &str) -> Result<(), InvalidField> {
 
 /// A moment in UTC to the nanosecond, in the years 0000 to 9999.
 ///
-/// Kept as the text `YYYY-MM-DDTHH:MM:SS[.fraction]` without an offset and without trailing zeros in
-/// the fraction: in this form, and not with a `Z` behind it, texts sort as the moments do.
+/// It is kept as the text `YYYY-MM-DDTHH:MM:SS[.fraction]` without an offset, a `Z` or trailing zeros in the fraction:
+/// in this form the order of texts is the order of moments.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(String);
 
@@ -127,9 +127,9 @@ impl Timestamp {
         Self::from_utc(now.naive_utc().with_nanosecond(millis).unwrap_or(now.naive_utc()))
     }
 
-    /// Reads an RFC 3339 timestamp, or an ISO 8601 date and time in extended format: the seconds and
-    /// the offset may be missing (then it is UTC), a space may stand for the `T`, a comma for the
-    /// decimal point, `+hhmm` and `+hh` for `+hh:mm`. Digits beyond the nanosecond are cut off.
+    /// Reads an RFC 3339 timestamp, or an ISO 8601 date and time in extended format: seconds may be missing, and the
+    /// offset (then it is UTC); a space may stand for the `T`, a comma for the decimal point, and `+hhmm` or `+hh` for
+    /// `+hh:mm`. Digits beyond the nanosecond are cut off.
     ///
     /// # Errors
     /// When the text is none of these, or no such moment exists in the years 0000 to 9999.
@@ -148,7 +148,7 @@ impl Timestamp {
         Ok(Self::from_utc(utc))
     }
 
-    /// The form in which it is stored and compared: no offset, no trailing zeros.
+    /// The text that is stored and compared, without a `Z`.
     pub fn as_stored(&self) -> &str {
         &self.0
     }
@@ -164,7 +164,7 @@ impl Timestamp {
     }
 
     fn from_utc(utc: NaiveDateTime) -> Self {
-        // Written by hand: chrono's format strings cost more than all else that is done to an event.
+        // By hand: chrono's format strings cost more than the rest of the parsing of an event.
         let mut text = String::with_capacity(29);
         push_digits(&mut text, utc.year().unsigned_abs(), 4);
         for (separator, value) in
@@ -173,7 +173,7 @@ impl Timestamp {
             text.push(separator);
             push_digits(&mut text, value, 2);
         }
-        // chrono tells a leap second by a nanosecond of a billion and more.
+        // chrono represents a leap second by a billion nanoseconds or more.
         let leap = utc.nanosecond() / 1_000_000_000;
         let nanos = utc.nanosecond() % 1_000_000_000;
         text.push(':');
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_and_time_is_refused() {
+    fn anything_but_a_date_and_time_is_refused() {
         for given in [
             "",
             "invalid-date",

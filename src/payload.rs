@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// How deep the JSON of a request may nest, the request's own array and object included.
+/// The deepest nesting of the JSON of a request, its own array and object included.
 pub const MAX_DEPTH: usize = 128;
 
 /// A JSON value as text without insignificant white space: numbers and strings stay as they were sent.
@@ -13,7 +13,7 @@ pub struct Payload {
     digest: i64,
 }
 
-/// Why a text that follows the grammar of JSON is refused all the same.
+/// The reason for which valid JSON is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// The value nests deeper than [`MAX_DEPTH`].
@@ -36,7 +36,7 @@ impl Payload {
         Ok(Self { json, digest: digest.cast_signed() })
     }
 
-    /// The payload of an event that came without one: `{}`.
+    /// The payload of an event without one: `{}`.
     pub fn empty() -> Self {
         Self { json: "{}".into(), digest: hash_object(0, 0).cast_signed() }
     }
@@ -46,9 +46,9 @@ impl Payload {
         &self.json
     }
 
-    /// A 64-bit hash of the value, not of its text: white space, the order of an object's keys, the
-    /// escaping of strings and the notation of numbers (`1`, `1.0`, `10e-1`) make no difference.
-    /// Stored with the event, so it must never change: it is made of XXH3 alone.
+    /// A 64-bit hash of the value, not of its text: white space, the order of an object's keys, the escaping of strings
+    /// and the notation of numbers (`1`, `1.0`, `10e-1`) make no difference. It is stored with the event, so it must
+    /// never change: it is made of XXH3 alone.
     pub fn digest(&self) -> i64 {
         self.digest
     }
@@ -62,7 +62,7 @@ pub fn check(raw: &RawValue, depth: usize) -> Result<(), Malformed> {
     Walk { text: raw.get(), at: 0, white_space: false }.value(depth).map(drop)
 }
 
-/// Removes what stands between tokens. The text must be valid JSON.
+/// Removes the white space between tokens of valid JSON.
 fn without_white_space(json: &str) -> String {
     let mut in_string = false;
     let mut escaped = false;
@@ -87,11 +87,11 @@ const STRING: u64 = 0x7374_7269;
 const ARRAY: u64 = 0x6172_7261;
 const OBJECT: u64 = 0x6f62_6a65;
 
-/// Walks a text of valid JSON, which only [`RawValue`] vouches for, and hashes the value it means.
+/// Walks a text, which [`RawValue`] guarantees to be valid JSON, and hashes its value.
 struct Walk<'a> {
     text: &'a str,
     at: usize,
-    /// Whether white space was seen between tokens.
+    /// True if white space was seen between tokens.
     white_space: bool,
 }
 
@@ -117,7 +117,7 @@ impl Walk<'_> {
             self.peek(); // moves to the colon
             self.at += 1;
             let value = self.value(depth)?;
-            // A sum does not know the order of what it adds up.
+            // A sum does not depend on the order of its parts.
             sum = sum.wrapping_add(hash_pair(key, value));
             count += 1;
             self.skip_comma();
@@ -152,7 +152,7 @@ impl Walk<'_> {
         }
         self.at += 1;
         if escapes {
-            // The grammar holds already, so a lone surrogate is all that can be wrong.
+            // The grammar holds already, so only a lone surrogate can be wrong.
             let text: String =
                 serde_json::from_str(&self.text[start..self.at]).map_err(|_| Malformed::LoneSurrogate)?;
             return Ok(xxh3_64_with_seed(text.as_bytes(), STRING));
@@ -165,7 +165,7 @@ impl Walk<'_> {
         hash
     }
 
-    /// Hashes a number as sign, digits and power of ten, so that every notation of it hashes alike.
+    /// Hashes a number as sign, digits and power of ten, so that all notations of it have one hash.
     fn number(&mut self) -> u64 {
         let rest = &self.text[self.at..];
         let length =
@@ -197,7 +197,7 @@ impl Walk<'_> {
         hash_pair(hash, power.cast_unsigned())
     }
 
-    /// The next byte that is not white space, and moves to it.
+    /// Moves to the next byte that is not white space, and returns it.
     fn peek(&mut self) -> u8 {
         let bytes = self.text.as_bytes();
         while bytes[self.at].is_ascii_whitespace() {

@@ -1,4 +1,4 @@
-//! The JSON of the API, as far as a producer and a verifier need it.
+//! The JSON of the API, as far as a producer and the stress test need it.
 
 use std::fmt;
 
@@ -14,17 +14,17 @@ pub struct Published {
     pub stored: u64,
     /// Events that were stored before, or earlier in the same request.
     pub duplicates: u64,
-    /// Those of the duplicates whose payload differs from the stored one.
+    /// The duplicates whose payload differs from the stored one.
     pub conflicts: u64,
     /// The ids of the conflicts, in the order of the request.
     #[serde(default)]
     pub conflict_ids: Vec<String>,
-    /// What became of each event, when `Prefer: return=representation` asked for it.
+    /// The outcome of each event, if the request had `Prefer: return=representation`.
     #[serde(default)]
     pub results: Vec<EventResult>,
 }
 
-/// What became of one event of a request.
+/// The outcome of one event of a request.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct EventResult {
     /// Its place in the request, from 0.
@@ -33,21 +33,21 @@ pub struct EventResult {
     pub topic: String,
     /// Its id within the topic.
     pub event_id: String,
-    /// Whether this delivery stored it.
+    /// The outcome of this delivery.
     pub status: EventStatus,
-    /// Where it is in the order of all events.
+    /// Its place in the order of all events.
     pub seq: u64,
 }
 
-/// Whether a delivery stored its event.
+/// The outcome of a delivery.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum EventStatus {
-    /// This delivery stored it.
+    /// It stored the event.
     Stored,
-    /// It was stored before, with the same payload.
+    /// The event was stored before, with the same payload.
     Duplicate,
-    /// It was stored before, with another payload.
+    /// The event was stored before, with another payload.
     Conflict,
 }
 
@@ -57,7 +57,7 @@ pub struct Stats {
     /// All deliveries.
     #[serde(flatten)]
     pub total: Account,
-    /// The highest `seq` given, 0 when there is none.
+    /// The highest `seq` assigned; 0 if there is none.
     pub last_seq: u64,
     /// The version of the service.
     pub version: String,
@@ -65,16 +65,16 @@ pub struct Stats {
     pub by_topic: Vec<TopicAccount>,
 }
 
-/// Deliveries, counted by what became of them.
+/// Counts of deliveries by outcome.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct Account {
     /// Deliveries of valid events.
     pub received: u64,
-    /// Those that stored their event.
+    /// Deliveries that stored their event.
     pub unique_processed: u64,
-    /// Those that were dropped as duplicates.
+    /// Deliveries that were dropped as duplicates.
     pub duplicate_dropped: u64,
-    /// Those of the dropped whose payload differs from the stored one.
+    /// The dropped deliveries whose payload differs from the stored one.
     pub conflicts: u64,
 }
 
@@ -109,39 +109,40 @@ pub struct StoredEvent<'a> {
     pub event_id: String,
     /// RFC 3339 in UTC.
     pub timestamp: String,
-    /// Who said it.
+    /// The name of its producer.
     pub source: Option<String>,
-    /// The payload, as text.
+    /// The payload, as JSON text.
     #[serde(borrow)]
     pub payload: &'a RawValue,
-    /// How often it was delivered.
+    /// The number of its deliveries.
     pub deliveries: u64,
-    /// How many of the deliveries had another payload.
+    /// The number of its deliveries with another payload.
     pub conflicts: u64,
 }
 
-/// An error (RFC 9457, section 3). Whatever stands between us and the service may answer otherwise: then all is empty.
+/// An error (RFC 9457, section 3). A proxy in front of the service may answer in another format: then all fields are
+/// empty.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Problem {
     /// `/problems/<name>` when the service itself answered.
     pub r#type: String,
-    /// What kind of error it is.
+    /// The kind of error.
     pub title: String,
-    /// What it is here.
+    /// The description of this occurrence.
     pub detail: String,
-    /// The invalid events of a request, the first hundred errors.
+    /// The first hundred errors in the events of a request.
     pub errors: Vec<EventError>,
 }
 
-/// One thing that is wrong with one event.
+/// One error in one event.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct EventError {
     /// The event's place in the request, from 0.
     pub index: usize,
-    /// The field at fault.
+    /// The invalid field.
     #[serde(default)]
     pub field: String,
-    /// What is wrong with it, as a phrase that follows the name of the field.
+    /// The error, as a phrase that follows the name of the field.
     pub message: String,
 }

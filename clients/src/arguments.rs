@@ -1,8 +1,8 @@
-//! Values of arguments that both programs take.
+//! Values of command-line arguments that both programs take.
 
 use std::time::Duration;
 
-/// Longer than anybody waits, and short enough to add to any time.
+/// The longest span: adding it to the present cannot overflow.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A span of time up to a year, such as `90s` or `10m`, that is not zero.
@@ -20,7 +20,7 @@ pub fn span_or_none(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A share of things that leaves some of the others.
+/// A share below 1, so that something is left of the whole.
 pub fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=0.99).contains(&share) => Ok(share),
@@ -28,7 +28,7 @@ pub fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-/// How many things a second.
+/// A number of items per second.
 pub fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (0.01..=1e7).contains(&rate) => Ok(rate),

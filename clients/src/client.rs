@@ -1,4 +1,4 @@
-//! One request to the service, and what became of it.
+//! One request to the service, and its outcome.
 
 use std::error::Error;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{Problem, Published, Stats};
 
-/// The service, as one client of it sees it. Clones share their connections.
+/// A client of the service. Clones share their connections.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -19,50 +19,51 @@ pub struct Client {
     base: Url,
 }
 
-/// How a request is sent.
+/// The form of a publish request.
 #[derive(Clone, Copy, Debug)]
 pub struct Publication {
     /// The `Content-Type` of the body.
     pub content_type: &'static str,
-    /// Whether the body is compressed by gzip.
+    /// True if the body is compressed with gzip.
     pub is_gzip: bool,
-    /// What `Prefer` asks for, if anything.
+    /// The `Prefer` header, if any.
     pub prefer: Option<&'static str>,
 }
 
-/// Why a request was not carried out, or not known to be.
+/// The reason why a request failed, or why its outcome is unknown.
 #[derive(Debug)]
 pub enum Failure {
-    /// No connection came about, so the request did not either.
+    /// The connection failed, so the request was not sent.
     Unreachable {
         /// Host and port.
         address: String,
-        /// Why.
+        /// The innermost error.
         cause: String,
     },
-    /// The request went out, and the answer did not arrive: it may have been carried out.
+    /// The request was sent and its answer did not arrive: it may have been carried out.
     AnswerLost(String),
-    /// The service, or something before it, said no.
+    /// The service, or a proxy in front of it, refused the request.
     Refused(Refusal),
-    /// The answer is none that this API gives: this is not Sekali.
+    /// The answer does not follow this API: the server is not Sekali.
     Foreign(String),
 }
 
-/// An answer that is not a success.
+/// An answer without a success status.
 #[derive(Debug)]
 pub struct Refusal {
-    /// Its status.
+    /// The status.
     pub status: StatusCode,
-    /// What it says.
+    /// The error in its body; empty if the body holds none.
     pub problem: Problem,
-    /// How long it asks to wait.
+    /// The time until it allows a retry.
     pub retry_after: Option<Duration>,
 }
 
 impl Client {
-    /// A client of the service at `url`, an http or https address to which paths such as `publish` are added.
+    /// A client of the service at `url`, an http or https address to which paths such as `publish` are added. Fails if
+    /// the URL or the token is invalid.
     pub fn new(url: &str, token: Option<&str>, timeout: Duration) -> Result<Self> {
-        // A second client finds it installed.
+        // Fails for a second client, because the first has installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut base: Url = url.parse().with_context(|| format!("{url:?} is not a URL"))?;
         ensure!(
@@ -75,7 +76,7 @@ impl Client {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-                .context("the token has characters that a header cannot carry")?;
+                .context("the token has characters that are not allowed in an HTTP header")?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -88,13 +89,13 @@ impl Client {
         Ok(Self { http, base })
     }
 
-    /// `POST /publish`, once.
-    pub async fn publish(&self, how: Publication, body: Vec<u8>) -> Result<Published, Failure> {
-        let mut request = self.http.post(self.url("publish")).header("content-type", how.content_type);
-        if let Some(prefer) = how.prefer {
+    /// Sends `POST /publish` once, without retries.
+    pub async fn publish(&self, form: Publication, body: Vec<u8>) -> Result<Published, Failure> {
+        let mut request = self.http.post(self.url("publish")).header("content-type", form.content_type);
+        if let Some(prefer) = form.prefer {
             request = request.header("prefer", prefer);
         }
-        if how.is_gzip {
+        if form.is_gzip {
             request = request.header("content-encoding", "gzip");
         }
         json(send(request.body(body)).await?).await
@@ -105,12 +106,12 @@ impl Client {
         json(send(self.http.get(self.url("stats"))).await?).await
     }
 
-    /// `GET /readyz`: whether the service takes requests.
+    /// `GET /readyz`: true if the service takes requests.
     pub async fn is_ready(&self) -> bool {
         send(self.http.get(self.url("readyz"))).await.is_ok()
     }
 
-    /// `GET /events/{topic}/{event_id}`: whether this event is stored.
+    /// `GET /events/{topic}/{event_id}`: true if this event is stored.
     pub async fn has_event(&self, topic: &str, event_id: &str) -> Result<bool, Failure> {
         let mut url = self.url("events");
         if let Ok(mut path) = url.path_segments_mut() {
@@ -123,7 +124,7 @@ impl Client {
         }
     }
 
-    /// `GET /events`, one event a line, of all that was stored after `seq`.
+    /// `GET /events?after=seq`: the events stored after `seq`, as one JSON object a line.
     pub async fn events_after(&self, seq: u64) -> Result<Response, Failure> {
         let mut url = self.url("events");
         url.query_pairs_mut().append_pair("after", &seq.to_string());
@@ -150,7 +151,8 @@ async fn send(request: RequestBuilder) -> Result<Response, Failure> {
         return Ok(response);
     }
     let status = response.status();
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| wait(value, SystemTime::now()));
+    let retry_after =
+        response.headers().get(RETRY_AFTER).and_then(|value| parse_retry_after(value, SystemTime::now()));
     let body = response.bytes().await.unwrap_or_default();
     let problem = serde_json::from_slice(&body).unwrap_or_default();
     Err(Failure::Refused(Refusal { status, problem, retry_after }))
@@ -161,16 +163,16 @@ async fn json<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
     serde_json::from_slice(&body).map_err(|error| Failure::Foreign(error.to_string()))
 }
 
-/// Seconds or a date (RFC 9110, section 10.2.3).
-fn wait(retry_after: &HeaderValue, now: SystemTime) -> Option<Duration> {
-    let text = retry_after.to_str().ok()?.trim();
+/// The value of a `Retry-After` header: seconds or a date (RFC 9110, section 10.2.3).
+fn parse_retry_after(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
     Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default())
 }
 
-/// The innermost reason of an error: the layers above it say only that there was one.
+/// The innermost source of an error: the layers above it say only that a request failed.
 fn cause(error: &reqwest::Error) -> String {
     let mut innermost: &dyn Error = error;
     while let Some(source) = innermost.source() {
@@ -180,7 +182,7 @@ fn cause(error: &reqwest::Error) -> String {
 }
 
 impl Failure {
-    /// Whether sending the same again may succeed: after connection errors, 429 and 5xx, and never after another 4xx.
+    /// True if the same request may succeed later: after connection errors, 429 and 5xx, never after another 4xx.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::AnswerLost(_) => true,
@@ -191,8 +193,8 @@ impl Failure {
         }
     }
 
-    /// Whether the request may have been carried out all the same. The service's own 503 says that it was not;
-    /// another's 503 does not know.
+    /// True if the request may have been carried out despite the failure. The service's own 503 says that it was not;
+    /// a proxy's 503 says nothing about it.
     pub fn may_be_done(&self) -> bool {
         match self {
             Self::Unreachable { .. } => false,
@@ -205,7 +207,7 @@ impl Failure {
         }
     }
 
-    /// How long the service asks to wait.
+    /// The time until the service allows a retry.
     pub fn retry_after(&self) -> Option<Duration> {
         if let Self::Refused(refusal) = self { refusal.retry_after } else { None }
     }
@@ -219,7 +221,9 @@ impl fmt::Display for Failure {
             }
             Self::AnswerLost(cause) => write!(out, "the answer was lost: {cause}"),
             Self::Refused(refusal) => refusal.fmt(out),
-            Self::Foreign(cause) => write!(out, "this does not answer like Sekali: {cause}"),
+            Self::Foreign(cause) => {
+                write!(out, "the answer is not Sekali's: {cause}; check the address of the service")
+            }
         }
     }
 }
@@ -243,9 +247,9 @@ impl fmt::Display for Refusal {
 mod tests {
     use super::*;
 
-    fn wait_for(value: &str) -> Option<Duration> {
+    fn retry_after(value: &str) -> Option<Duration> {
         let now = httpdate::parse_http_date("Sat, 21 Nov 2026 01:00:00 GMT").unwrap();
-        wait(&HeaderValue::from_str(value).unwrap(), now)
+        parse_retry_after(&HeaderValue::from_str(value).unwrap(), now)
     }
 
     fn refused(status: u16, r#type: &str) -> Failure {
@@ -259,14 +263,14 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
-        assert_eq!(wait_for("120"), Some(Duration::from_secs(120)));
-        assert_eq!(wait_for("Sat, 21 Nov 2026 01:00:30 GMT"), Some(Duration::from_secs(30)));
-        assert_eq!(wait_for("Sat, 21 Nov 2026 00:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(wait_for("soon"), None);
+        assert_eq!(retry_after("120"), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Sat, 21 Nov 2026 01:00:30 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(retry_after("Sat, 21 Nov 2026 00:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon"), None);
     }
 
     #[test]
-    fn only_what_may_pass_is_tried_again() {
+    fn only_transient_failures_are_retried() {
         for status in [429, 500, 502, 503, 504] {
             assert!(refused(status, "").is_transient(), "{status}");
         }
@@ -276,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_service_itself_knows_that_nothing_was_stored() {
+    fn only_the_service_can_say_that_nothing_was_stored() {
         assert!(!refused(503, "/problems/busy").may_be_done());
         assert!(refused(503, "").may_be_done());
         assert!(refused(500, "/problems/internal").may_be_done());

@@ -1,10 +1,10 @@
-//! The first Ctrl-C, or SIGTERM, asks the program to end its work; the second ends the program.
+//! Ctrl-C and SIGTERM: the first signal asks the program to finish its work, the second ends the program.
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Tells whether, how often and by which signal the program was asked to end.
+/// The signals that asked the program to end.
 #[derive(Clone)]
 pub struct Interrupt(watch::Receiver<Requests>);
 
@@ -16,7 +16,7 @@ struct Requests {
 }
 
 impl Interrupt {
-    /// Listens to signals from now on. Needs a tokio runtime.
+    /// Listens for signals from now on. Needs a tokio runtime.
     pub fn listen() -> Result<Self> {
         let context = "signals cannot be received";
         let mut interrupts = signal(SignalKind::interrupt()).context(context)?;
@@ -39,12 +39,13 @@ impl Interrupt {
         Ok(Self(receiver))
     }
 
-    /// Waits for a signal; returns at once when there was one.
+    /// Waits for a signal; returns at once if there was one before.
     pub async fn requested(&self) {
         self.wait_for(1).await;
     }
 
-    /// Runs the program's work, to its end or to the second signal. Whatever the work holds is dropped then.
+    /// Runs the program's work until it ends, or until the second signal: then the work is dropped, with all it holds,
+    /// and the result is `None`.
     pub async fn bound<T>(&self, work: impl Future<Output = Result<T>>) -> Option<Result<T>> {
         tokio::select! {
             result = work => Some(result),
@@ -52,7 +53,8 @@ impl Interrupt {
         }
     }
 
-    /// The exit code that tells which signal ended the program, as shells do it; `None` when there was none.
+    /// The exit code of a program ended by a signal, which is 128 plus the signal's number as in shells; `None` without
+    /// a signal.
     pub fn exit_code(&self) -> Option<u8> {
         let requests = *self.0.borrow();
         u8::try_from(128 + requests.signal).ok().filter(|_| requests.count > 0)
@@ -60,7 +62,7 @@ impl Interrupt {
 
     async fn wait_for(&self, count: u32) {
         if self.0.clone().wait_for(|requests| requests.count >= count).await.is_err() {
-            std::future::pending().await // nobody listens any more, so nobody asks
+            std::future::pending().await // the listening task has ended, so no signal can come
         }
     }
 }

@@ -1,4 +1,4 @@
-//! When to send a request again, and when to give up.
+//! Retries of a request: the pauses between its attempts, and the time to give up.
 
 use std::time::{Duration, Instant};
 
@@ -6,17 +6,18 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
 use crate::client::Failure;
 
-/// How patient a producer is.
+/// The limits of retrying a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// The longest pause of its own choice; the first is a tenth of a second, and each is up to twice the one before.
+    /// The longest pause, before jitter and unless the service asks for more. The first pause is a tenth of a second,
+    /// and each is up to twice the one before.
     pub longest_pause: Duration,
-    /// When to give up on a request that only ever failed; `None` is never.
+    /// The time after the first attempt at which to give up; `None` is never.
     pub give_up_after: Option<Duration>,
 }
 
-/// The pauses between the attempts of one request: they grow exponentially, with jitter, so that many
-/// producers do not come back at the same moment.
+/// The pauses between the attempts of one request. They grow exponentially, with jitter, so that many producers do not
+/// retry at the same moment.
 pub struct Retries {
     pauses: ExponentialBackoff,
     give_up_at: Option<Instant>,
@@ -34,7 +35,7 @@ impl Retries {
         Self { pauses, give_up_at: patience.give_up_after.and_then(|time| Instant::now().checked_add(time)) }
     }
 
-    /// How long to wait after this failure, never less than the service asks for; `None` to give up.
+    /// The pause after this failure, never shorter than the service asks for; `None` to give up.
     pub fn pause_after(&mut self, failure: &Failure) -> Option<Duration> {
         if !failure.is_transient() {
             return None;
@@ -47,22 +48,23 @@ impl Retries {
     }
 }
 
-/// Tries until it succeeds, is refused or patience ends. `told` hears of the first failure that is tried again.
+/// Repeats `attempt` until it succeeds, its failure is not transient, or patience ends. Calls `on_first_retry` with the
+/// first failure that is retried.
 pub async fn persist<T, F: Future<Output = Result<T, Failure>>>(
     patience: Patience,
-    mut told: impl FnMut(&Failure),
+    on_first_retry: impl FnOnce(&Failure),
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, Failure> {
     let mut retries = Retries::new(patience);
-    let mut is_told = false;
+    let mut on_first_retry = Some(on_first_retry);
     loop {
         let failure = match attempt().await {
             Err(failure) => failure,
             success => return success,
         };
         let Some(pause) = retries.pause_after(&failure) else { return Err(failure) };
-        if !std::mem::replace(&mut is_told, true) {
-            told(&failure);
+        if let Some(on_first_retry) = on_first_retry.take() {
+            on_first_retry(&failure);
         }
         tokio::time::sleep(pause).await;
     }
@@ -99,14 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn the_service_is_not_asked_sooner_than_it_said() {
+    fn a_pause_is_never_shorter_than_retry_after() {
         let mut retries = Retries::new(patience(None));
         let asked = Duration::from_secs(7);
         assert!(retries.pause_after(&refused(429, Some(asked))) >= Some(asked));
     }
 
     #[test]
-    fn a_refusal_is_final_and_patience_ends() {
+    fn a_refusal_is_not_retried_and_patience_ends() {
         assert_eq!(Retries::new(patience(None)).pause_after(&refused(422, None)), None);
         let mut impatient = Retries::new(patience(Some(Duration::from_secs(5))));
         assert!(impatient.pause_after(&refused(503, None)).is_some());

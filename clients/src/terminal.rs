@@ -1,5 +1,5 @@
-//! Progress, colours and numbers for whoever watches. Progress goes to standard error and only to a terminal,
-//! results to standard output; colours need a terminal, too, and obey `NO_COLOR` and `CLICOLOR`.
+//! Progress, colours and numbers for people. Progress goes to standard error and only to a terminal, results to
+//! standard output; colours need a terminal, too, and obey `NO_COLOR` and `CLICOLOR`.
 
 use std::fmt::{self, Display};
 use std::io::Write;
@@ -8,17 +8,17 @@ use std::time::Duration;
 use console::style;
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-/// What the watcher wants to see.
+/// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
-    /// Progress and a report to read.
+    /// Progress, and a report as text.
     Human,
-    /// One JSON object on standard output, and nothing else but errors.
+    /// One JSON object on standard output; no progress and no notes.
     Json,
 }
 
 impl View {
-    /// Where progress is drawn; several bars share it.
+    /// The area of standard error that progress bars share; hidden for JSON.
     pub fn area(self) -> MultiProgress {
         MultiProgress::with_draw_target(match self {
             Self::Human => ProgressDrawTarget::stderr_with_hz(10),
@@ -26,7 +26,7 @@ impl View {
         })
     }
 
-    /// Says on standard error what takes long, when no bar says it.
+    /// Prints a line on standard error, unless the output is JSON.
     pub fn note(self, text: impl Display) {
         if self == Self::Human {
             say(format_args!("{text}"));
@@ -34,15 +34,15 @@ impl View {
     }
 }
 
-/// Adds a bar of `length`, or one towards no known end, to `area`. It is drawn by `template` (indicatif's), which also
-/// knows `{rate}`, in things a second.
+/// Adds a bar of `length`, or without a known end, to `area`. `template` is indicatif's, with one more key: `{rate}`,
+/// in items per second.
 pub fn bar(area: &MultiProgress, length: Option<u64>, template: &str) -> ProgressBar {
     let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
-        let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64)); // a line on a screen takes everything
+        let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64)); // writing to memory cannot fail
     };
-    // The templates are our own; a bad one shows as indicatif's default.
+    // The templates are constants; an invalid one falls back to indicatif's default.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    // Added before anything is drawn: it would draw itself once by itself.
+    // Add it before it is set up: outside the area it would draw itself once.
     let bar = area.add(length.map_or_else(ProgressBar::no_length, ProgressBar::new));
     bar.set_style(style.with_key("rate", rate).progress_chars("━╸ "));
     if !bar.is_hidden() {
@@ -51,32 +51,32 @@ pub fn bar(area: &MultiProgress, length: Option<u64>, template: &str) -> Progres
     bar
 }
 
-/// Prints a result on standard output. If nobody reads it to its end, as behind `| head`, that is no failure.
+/// Prints a result on standard output. A closed pipe, as with `| head`, is not an error.
 pub fn print(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
-/// Prints a line on standard error, above a bar that may be there.
+/// Prints a line on standard error, above the bar if it is shown.
 pub fn tell(bar: &ProgressBar, text: impl Display) {
     bar.suspend(|| say(format_args!("{text}")));
 }
 
-/// Prints a warning on standard error, above a bar that may be there.
+/// Prints a warning on standard error, above the bar if it is shown.
 pub fn warn(bar: &ProgressBar, text: impl Display) {
     tell(bar, format_args!("{} {text}", style("warning:").yellow().bold().for_stderr()));
 }
 
-/// Prints why the program ends, on standard error.
+/// Prints the error that ends the program, on standard error.
 pub fn complain(text: impl Display) {
     say(format_args!("{} {text}", style("error:").red().bold().for_stderr()));
 }
 
-/// Unlike `eprintln!` this does not panic when nobody listens: that is no reason to stop working.
+/// Unlike `eprintln!`, this does not panic when standard error is closed: the work goes on.
 fn say(text: fmt::Arguments) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// `1 event`, `20,000 events`.
+/// A number with its noun: `1 event`, `20,000 events`.
 pub fn count(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", HumanCount(number), if number == 1 { "" } else { "s" })
 }

@@ -1,4 +1,4 @@
-//! Makes sure that what is tested is what was written: a test that passes on yesterday's component proves nothing.
+//! Refuses artifacts that are older than their sources: a test that passes on yesterday's component proves nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub fn check_components(manifest: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a file that cargo built is not older than the sources that cargo noted for it.
+/// Checks that an artifact of cargo is not older than the sources that cargo noted for it.
 ///
 /// # Errors
 /// See [`check_components`].
@@ -31,7 +31,7 @@ pub fn check(artifact: &Path) -> Result<()> {
     let notes = artifact.with_extension("d");
     let text = fs::read_to_string(&notes).with_context(|| format!("cannot read {}", notes.display()))?;
     for source in dependencies(&text) {
-        // A source that is gone was moved, and its new place is another file's news.
+        // A source that was moved away is listed under its new path by whatever includes it.
         let is_newer = modified(&source).is_ok_and(|changed| changed > built);
         ensure!(!is_newer, "{} is older than {}: run scripts/build", artifact.display(), source.display());
     }

@@ -141,7 +141,7 @@ impl Deployment {
     /// Asks the host to end, and waits until it has.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
         Ok(self.process.terminate()?)
     }

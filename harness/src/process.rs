@@ -52,7 +52,7 @@ impl Process {
     /// The exit status, once the program has ended. Children of it may still run.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn exit_status(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
@@ -82,7 +82,7 @@ impl Process {
     /// Asks the group to end, and waits until the program has.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Errors of the operating system.
     pub fn terminate(&mut self) -> io::Result<ExitStatus> {
         self.signal(Signal::TERM);
         self.child.wait()

@@ -170,7 +170,7 @@ impl<S: WriteStore, C: Clock> Leadership<S, C> {
                     }
                     shared.clock.sleep(shared.pause_after_busy()).await;
                 }
-                // One request is at fault, and the others must not fail for it: each is written alone.
+                // One request is at fault. Each is written alone, so that the others do not fail with it.
                 Err(StoreError::Failed(_)) if !group.is_empty() => {
                     own.alone = true;
                     group.iter_mut().for_each(|waiter| waiter.request.alone = true);

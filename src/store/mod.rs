@@ -1,4 +1,4 @@
-//! What the domain needs of a database: a place that stores each event once, and reads events back.
+//! The store: the traits that the domain needs of a database, and their types.
 //!
 //! The traits ask for what every database can give at a cost in proportion to the answer. [`sqlite`] implements
 //! them over any [`database`] that executes SQLite's statements.
@@ -117,7 +117,7 @@ pub struct PageSize {
 impl PageSize {
     /// For answers that the client reads to their end.
     pub const LARGE: Self = Self { events: 1000, bytes: 1 << 20 };
-    /// For followers, of whom there may be many.
+    /// For followers, which are many.
     pub const SMALL: Self = Self { events: 256, bytes: 64 << 10 };
 }
 

@@ -30,7 +30,7 @@ impl Platform for NativePlatform {
 /// A key-value store in memory.
 #[derive(Default)]
 pub struct Memory {
-    /// What it holds.
+    /// Its values.
     pub values: RefCell<HashMap<String, Vec<u8>>>,
     /// True while every call fails.
     pub broken: Cell<bool>,

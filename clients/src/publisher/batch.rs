@@ -15,62 +15,63 @@ use tokio::time::Instant;
 use crate::event::Mapper;
 use crate::input::{Identity, Origin, Piece, Pieces, Position, Text};
 
-/// How many bytes of lines a batch may hold in any case: of long lines, little may become part of events.
+/// Bytes of lines that a batch may hold even if the limit on its body is lower: of a long line, little may become part
+/// of its event.
 const HELD: usize = 4 << 20;
 
-/// When a batch is full.
+/// The limits of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Events.
+    /// Its number of events.
     pub events: usize,
-    /// Bytes before compression.
+    /// Its bytes before compression.
     pub bytes: usize,
-    /// How long its first event waits for more.
+    /// The time that its first event waits for more.
     pub wait: Duration,
-    /// Whether a line that is no event ends the batch, because it ends the program.
+    /// True if an unusable line ends the batch, because it ends the program.
     pub ends_at_unusable: bool,
 }
 
 /// Events in the order in which they were read.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// All events, one a line.
+    /// All events as JSON, one a line.
     pub body: Vec<u8>,
-    /// Which lines they are.
+    /// The lines that became these events.
     pub items: Vec<Item>,
-    /// The lines as they were read.
+    /// The text of these lines.
     raw: Vec<u8>,
-    /// How many bytes of lines it holds, usable or not.
+    /// The bytes of all its lines, unusable ones included.
     held: usize,
-    /// Lines among them that are no events.
+    /// Lines that cannot be events.
     pub unusable: Vec<Unusable>,
-    /// Where each input stands when this batch is done.
+    /// The position of each input when this batch is done.
     pub reached: Vec<(Arc<Origin>, Position)>,
-    /// Files of which nothing more comes.
+    /// Files that were rotated away and read to their end.
     pub ended: Vec<Identity>,
-    /// What was not read.
+    /// Warnings about files that could not be read.
     pub warnings: Vec<String>,
 }
 
 /// A line that became an event.
 #[derive(Debug)]
 pub struct Item {
-    /// Where it stands.
+    /// The place of the line.
     pub place: Place,
-    /// Its event in the body.
+    /// The range of its event in [`Batch::body`].
     pub json: Range<usize>,
-    /// The line in what was read.
+    /// The range of its text in [`Batch::raw`].
     raw: Range<usize>,
-    /// Whether the service refused it.
+    /// True if the service refused its event.
     pub is_refused: bool,
 }
 
-/// Where a line stands.
+/// The place of a line.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Which input.
+    /// The input.
     pub origin: Arc<Origin>,
-    /// Where it starts.
+    /// The start of the line.
     pub start: Position,
 }
 
@@ -89,63 +90,36 @@ impl fmt::Display for Place {
 /// A line that cannot be an event.
 #[derive(Debug)]
 pub struct Unusable {
-    /// Where it stands.
+    /// The place of the line.
     pub place: Place,
-    /// What is wrong with it.
+    /// The error, as a phrase that follows the place.
     pub reason: String,
     /// The line, or its beginning.
     pub text: String,
 }
 
-/// What the batching task hands over: batches in order, and at last, perhaps, why there are no more.
+/// The batches in order; an error comes last and says why there are no more.
 pub type Batches = mpsc::Receiver<Result<Batch>>;
 
-/// Starts the task that makes batches of what is read, until that ends or the program is asked to. One batch
-/// is ready while another is being sent.
+/// Starts the task that makes batches until the input ends or the program is interrupted. One batch waits ready while
+/// another is sent.
 pub fn gather(
-    mut pieces: Pieces,
+    pieces: Pieces,
     mapper: Mapper,
     source: Option<String>,
     limits: Limits,
     interrupt: Interrupt,
 ) -> Batches {
     let (sender, batches) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let mut batcher =
-            Batcher { mapper, source, limits, batch: Batch::default(), json: Vec::new(), due: None, sender };
-        loop {
-            let piece = tokio::select! {
-                biased;
-                () = sleep_until(batcher.due) => {
-                    if !batcher.flush().await { return }
-                    continue;
-                }
-                piece = pieces.recv() => piece,
-                () = has_nothing_more(&interrupt) => None,
-            };
-            let goes_on = match piece {
-                Some(Ok(piece)) => batcher.add(piece).await,
-                Some(Err(error)) => {
-                    batcher.flush().await;
-                    let _ = batcher.sender.send(Err(error)).await; // or nobody wants to know
-                    false
-                }
-                None => {
-                    batcher.flush().await;
-                    false
-                }
-            };
-            if !goes_on {
-                return;
-            }
-        }
-    });
+    let batcher =
+        Batcher { mapper, source, limits, batch: Batch::default(), json: Vec::new(), due: None, sender };
+    tokio::spawn(batcher.run(pieces, interrupt));
     batches
 }
 
-/// When the program was asked to end, the reader hands over what it has read and ends. But it may be waiting for
-/// standard input, and would not notice.
-async fn has_nothing_more(interrupt: &Interrupt) {
+/// Waits until the reader has had time to send what it has read after an interrupt. A reader that waits for standard
+/// input does not notice the interrupt, so its end cannot be awaited.
+async fn input_is_over(interrupt: &Interrupt) {
     interrupt.requested().await;
     tokio::time::sleep(Duration::from_millis(300)).await;
 }
@@ -162,15 +136,43 @@ struct Batcher {
     source: Option<String>,
     limits: Limits,
     batch: Batch,
-    /// The event at hand.
+    /// The current event; a buffer that is reused.
     json: Vec<u8>,
-    /// When the batch goes, full or not.
+    /// The time to send the batch even if it is not full.
     due: Option<Instant>,
     sender: mpsc::Sender<Result<Batch>>,
 }
 
 impl Batcher {
-    /// Adds lines, and sends each batch that is full; false when nobody takes batches any more.
+    async fn run(mut self, mut pieces: Pieces, interrupt: Interrupt) {
+        let mut goes_on = true;
+        while goes_on {
+            goes_on = tokio::select! {
+                biased;
+                () = sleep_until(self.due) => self.flush().await,
+                piece = pieces.recv() => self.take(piece).await,
+                () = input_is_over(&interrupt) => self.take(None).await,
+            };
+        }
+    }
+
+    /// Takes what the reader sent; false if it was the last, or if nobody takes batches any more.
+    async fn take(&mut self, piece: Option<Result<Piece>>) -> bool {
+        match piece {
+            Some(Ok(piece)) => self.add(piece).await,
+            Some(Err(error)) => {
+                self.flush().await;
+                let _ = self.sender.send(Err(error)).await; // fails if nobody takes batches any more
+                false
+            }
+            None => {
+                self.flush().await;
+                false
+            }
+        }
+    }
+
+    /// Adds a piece, and sends each batch that is full; false if nobody takes batches any more.
     async fn add(&mut self, piece: Piece) -> bool {
         let origin = &piece.origin;
         let name = origin.path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -186,15 +188,8 @@ impl Batcher {
                 self.batch.ended.push(origin.identity);
             }
             Text::Lines(lines) => {
-                let mut start = piece.start;
-                for line in lines.split_inclusive(|&byte| byte == b'\n') {
-                    let next = Position { offset: start.offset + line.len() as u64, lines: start.lines + 1 };
-                    if !self.add_line(trim_end(line), Place::new(origin, start), &source).await {
-                        return false;
-                    }
-                    // A line without an end may still grow: whoever goes on here looks at all of it.
-                    self.batch.reach(origin, if line.ends_with(b"\n") { next } else { start });
-                    start = next;
+                if !self.add_lines(&lines, origin, piece.start, &source).await {
+                    return false;
                 }
             }
         }
@@ -202,8 +197,27 @@ impl Batcher {
         true
     }
 
+    async fn add_lines(
+        &mut self,
+        lines: &[u8],
+        origin: &Arc<Origin>,
+        mut start: Position,
+        source: &str,
+    ) -> bool {
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
+            let next = Position { offset: start.offset + line.len() as u64, lines: start.lines + 1 };
+            if !self.add_line(trim_end(line), Place::new(origin, start), source).await {
+                return false;
+            }
+            // A line without an end may still grow, so the next run reads it again.
+            self.batch.reach(origin, if line.ends_with(b"\n") { next } else { start });
+            start = next;
+        }
+        true
+    }
+
     async fn add_line(&mut self, line: &[u8], place: Place, source: &str) -> bool {
-        // Some editors mark a file as UTF-8, which is not part of its first line.
+        // A byte order mark at the start of a file is not part of its first line.
         let line = line.strip_prefix(b"\xef\xbb\xbf").filter(|_| place.start.offset == 0).unwrap_or(line);
         if line.iter().all(u8::is_ascii_whitespace) {
             return true;
@@ -227,6 +241,7 @@ impl Batcher {
         true
     }
 
+    /// Sends the batch, unless it is empty; false if nobody takes batches any more.
     async fn flush(&mut self) -> bool {
         self.due = None;
         if self.batch.reached.is_empty() && self.batch.ended.is_empty() {
@@ -237,12 +252,12 @@ impl Batcher {
 }
 
 impl Batch {
-    /// The line that an item was made of.
+    /// The line of an item.
     pub fn line(&self, item: &Item) -> &[u8] {
         &self.raw[item.raw.clone()]
     }
 
-    /// Where the event with this id stands.
+    /// The place of the event with this id.
     pub fn find(&self, event_id: &str) -> Option<&Place> {
         #[derive(Deserialize)]
         struct Id<'a> {
@@ -279,7 +294,7 @@ impl Batch {
     }
 }
 
-/// A line without its end.
+/// The line without its line end.
 fn trim_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)

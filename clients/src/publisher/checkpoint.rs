@@ -1,5 +1,5 @@
-//! How far each file was acknowledged, in a file of its own, so that a restart need not send everything again.
-//! Losing it costs only that: what is sent again is dropped as a duplicate.
+//! The checkpoint file: the position up to which each input was acknowledged, so that a restart need not send
+//! everything again. Losing it costs only time: events that are sent again are dropped as duplicates.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,9 +12,9 @@ use sekali_clients::retry::{self, Patience};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::input::{Identity, Line, Origin, Position, Start, Starts, written};
+use crate::input::{Identity, Line, Origin, Position, Start, Starts, last_write};
 
-/// How many files of one path are remembered: the current one, and those that were rotated away and not yet finished.
+/// The number of files that are remembered per path: the current one, and rotated ones that are not read to their end.
 const FILES_OF_A_PATH: usize = 16;
 
 /// The checkpoint file.
@@ -25,7 +25,7 @@ pub struct Checkpoint {
 
 #[derive(Debug, Deserialize, Serialize)]
 struct State {
-    /// Where the events went, and how they were named: what was acknowledged there says nothing about elsewhere.
+    /// The service, the topic and the way to make ids. Positions for one target mean nothing for another.
     target: String,
     files: Vec<FileState>,
 }
@@ -34,7 +34,7 @@ struct State {
 struct FileState {
     #[serde(flatten)]
     start: Start,
-    /// The last event of it that is stored.
+    /// Its last event that is stored.
     last: Option<Key>,
 }
 
@@ -45,7 +45,7 @@ struct Key {
 }
 
 impl Checkpoint {
-    /// Reads the file, if it is there. One that was written for another target is an error: it still serves that.
+    /// Reads the file, or creates it. A checkpoint of another target is an error, so that it is not overwritten.
     pub fn load(path: &Path, target: String) -> Result<Self> {
         let name = path.display();
         let state = match std::fs::read(path) {
@@ -54,7 +54,7 @@ impl Checkpoint {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("{name} cannot be read"));
             }
-            // Not there, or empty, as a loss of power may leave it behind.
+            // The file does not exist, or is empty, as a power failure may leave it.
             _ => State { target: target.clone(), files: vec![] },
         };
         ensure!(
@@ -68,17 +68,18 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Forgets everything if the service does not have what it once acknowledged, because its store was replaced or
-    /// restored from a backup; says so by true. Whoever may not read cannot ask, and trusts.
-    pub async fn forget_unless_stored(
+    /// Forgets all positions if the service does not have an event that it once acknowledged, because its store was
+    /// replaced or restored from a backup; returns true in this case. If the token does not permit reading, the
+    /// checkpoint is trusted.
+    pub async fn reset_unless_stored(
         &mut self,
         client: &Client,
         patience: Patience,
-        mut told: impl FnMut(&Failure),
+        mut note_retry: impl FnMut(&Failure),
     ) -> Result<bool, Failure> {
         for Key { topic, event_id } in self.state.files.iter().filter_map(|file| file.last.as_ref()) {
             let ask = || client.has_event(topic, event_id);
-            match retry::persist(patience, &mut told, ask).await {
+            match retry::persist(patience, &mut note_retry, ask).await {
                 Ok(true) => {}
                 Ok(false) => {
                     self.state.files.clear();
@@ -91,43 +92,29 @@ impl Checkpoint {
         Ok(false)
     }
 
-    /// Where to start each file.
+    /// The positions at which to start.
     pub fn starts(&self) -> Starts {
         Starts(self.state.files.iter().map(|file| file.start.clone()).collect())
     }
 
-    /// Takes note of a batch that is done.
+    /// Records a finished batch.
     pub fn advance(&mut self, batch: &Batch) {
         for (origin, position) in batch.reached.iter().filter(|(origin, _)| origin.is_file) {
-            let FileState { start, last } = self.file(origin);
-            start.position = *position;
-            start.has_ended = false; // unless it says so below
-            start.written = last_write(origin).or(start.written);
-            let mut items = batch.items.iter().rev().filter(|item| Arc::ptr_eq(&item.place.origin, origin));
-            // The last line may have no end yet, and stand behind the position.
-            let line = items.clone().find(|item| item.place.start.offset < position.offset).map(|item| {
-                let line = batch.line(item);
-                Line { offset: item.place.start.offset, bytes: line.len(), hash: Identity::hash(line) }
-            });
-            // One that is behind the position was there before a truncation.
-            start.line = line.or(start.line.filter(|line| line.offset < position.offset));
-            let stored = items.find(|item| !item.is_refused);
-            let key = stored.and_then(|item| serde_json::from_slice(&batch.body[item.json.clone()]).ok());
-            *last = key.or(last.take());
+            self.file(origin).advance(batch, origin, *position);
         }
         let files = self.state.files.iter_mut().filter(|file| batch.ended.contains(&file.start.file));
         files.for_each(|file| file.start.has_ended = true);
         self.forget_ended();
     }
 
-    /// What is remembered of a file.
+    /// The state of a file, which is added if it is new.
     fn file(&mut self, origin: &Origin) -> &mut FileState {
         let known = self.state.files.iter().position(|file| file.start.file == origin.identity);
         let at = known.unwrap_or_else(|| self.add(origin));
         &mut self.state.files[at]
     }
 
-    /// Adds a file, and says where.
+    /// Adds a file, and returns its index.
     fn add(&mut self, origin: &Origin) -> usize {
         let path = std::path::absolute(&origin.watched).unwrap_or_else(|_| origin.watched.clone());
         self.make_room_for(&path);
@@ -144,7 +131,8 @@ impl Checkpoint {
         self.state.files.len() - 1
     }
 
-    /// Forgets files that have ended, but for the last one of a path: what comes after it is found by its birth.
+    /// Forgets files that have ended, except the newest of each path: later files are found by their creation times,
+    /// which are compared with its own.
     fn forget_ended(&mut self) {
         let all = self.starts();
         let newest = |path: &Path| all.at(path).map(|start| start.born).max();
@@ -153,7 +141,7 @@ impl Checkpoint {
             .retain(|FileState { start, .. }| !start.has_ended || newest(&start.path) == Some(start.born));
     }
 
-    /// Writes the file: whole or not at all.
+    /// Writes the file atomically.
     pub fn save(&self) -> Result<()> {
         let directory =
             self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -172,8 +160,31 @@ impl Checkpoint {
     }
 }
 
-/// When a file was last written to, while it still has its name.
-fn last_write(origin: &Origin) -> Option<Duration> {
+impl FileState {
+    /// Records that a finished batch reached `position` in this file.
+    fn advance(&mut self, batch: &Batch, origin: &Arc<Origin>, position: Position) {
+        let start = &mut self.start;
+        start.position = position;
+        start.has_ended = false;
+        start.written = last_write_of(origin).or(start.written);
+
+        let mut items = batch.items.iter().rev().filter(|item| Arc::ptr_eq(&item.place.origin, origin));
+        // A last line without an end starts at the position, and may still grow.
+        let line = items.clone().find(|item| item.place.start.offset < position.offset).map(|item| {
+            let line = batch.line(item);
+            Line { offset: item.place.start.offset, bytes: line.len(), hash: Identity::hash(line) }
+        });
+        // A known line beyond the position is from before a truncation.
+        start.line = line.or(start.line.filter(|line| line.offset < position.offset));
+
+        let stored = items.find(|item| !item.is_refused);
+        let key = stored.and_then(|item| serde_json::from_slice(&batch.body[item.json.clone()]).ok());
+        self.last = key.or(self.last.take());
+    }
+}
+
+/// The time of the last write to a file; `None` if its name belongs to another file now.
+fn last_write_of(origin: &Origin) -> Option<Duration> {
     let metadata = std::fs::metadata(&origin.watched).ok()?;
-    (Identity::of_file(&metadata).0 == origin.identity).then(|| written(&metadata))
+    (Identity::of_file(&metadata).0 == origin.identity).then(|| last_write(&metadata))
 }

@@ -1,4 +1,4 @@
-//! What can be asked of the publisher.
+//! The arguments of the publisher.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use sekali_clients::arguments;
 /// Ships events to Sekali, at least once, and is safe to run twice.
 ///
 /// Reads lines from files or standard input and publishes them in order, in batches, until all of them are
-/// acknowledged. Each line has an event_id that follows from what it is and where it stands, so whatever is sent
-/// again (after a crash, a lost answer, or because you started the publisher twice) is dropped as a duplicate. Blank
-/// lines are skipped.
+/// acknowledged. The event_id of a line is made of its content and its place, so a line that is sent again (after a
+/// crash, a lost answer, or because you started the publisher twice) is dropped as a duplicate. Blank lines are
+/// skipped.
 #[derive(Debug, Parser)]
 #[command(name = "publisher", version, after_long_help = AFTER_HELP, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to read; `-` is standard input, which is also read when no file is named
+    /// Files to read; `-` is standard input, which is also read if no file is named
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
-    /// The topic of the events; not needed when the lines are events that name theirs
+    /// Topic of the events; not needed if the lines are events with a topic
     #[arg(short, long)]
     pub topic: Option<String>,
 
@@ -30,47 +30,47 @@ pub struct Cli {
     #[command(flatten)]
     pub service: Service,
 
-    /// What a line is
+    /// Format of a line
     #[arg(short, long, value_enum, default_value_t, help_heading = "Lines")]
     pub format: Format,
 
-    /// The field of a JSON line that is its event_id: a name, or a JSON pointer such as /request/id
+    /// Field of a JSON line that holds its event_id: a name, or a JSON pointer such as /request/id
     #[arg(long, value_name = "FIELD", help_heading = "Lines")]
     pub id_field: Option<String>,
 
-    /// The field that is its timestamp: RFC 3339, or a number of seconds, milli-, micro- or nanoseconds since 1970
+    /// Field that holds its timestamp: RFC 3339, or a number of seconds, milli-, micro- or nanoseconds since 1970
     #[arg(long, value_name = "FIELD", help_heading = "Lines")]
     pub time_field: Option<String>,
 
-    /// The field that is its payload; without it the whole line is
+    /// Field that holds its payload [default: the whole line]
     #[arg(long, value_name = "FIELD", help_heading = "Lines")]
     pub payload: Option<String>,
 
-    /// What the event_id of a line without an id of its own is made of
+    /// Source of the event_id of a line that has none
     #[arg(long, value_enum, default_value_t, help_heading = "Lines")]
     pub id: IdFrom,
 
-    /// What tells standard input, or a pipe, from others in event_ids; of several pipes, the second is NAME-2
+    /// Name of standard input, or of a pipe, in event_ids; the second of several pipes is NAME-2
     #[arg(long, default_value = "stdin", help_heading = "Lines")]
     pub name: String,
 
-    /// The source of the events; the name of the file unless you say
+    /// Source of the events [default: the name of the file]
     #[arg(long, help_heading = "Lines")]
     pub source: Option<String>,
 
-    /// Go on as the files grow, and across their rotation, until you press Ctrl-C
+    /// Keep reading as the files grow, and across their rotation, until you press Ctrl-C
     #[arg(short = 'F', long, help_heading = "Delivery")]
     pub follow: bool,
 
-    /// Remember in this file how far each input was acknowledged, and start there next time
+    /// Save in this file how far each input was acknowledged, and start there next time
     #[arg(long, value_name = "FILE", help_heading = "Delivery")]
     pub checkpoint: Option<PathBuf>,
 
-    /// Write events that are refused as invalid to the rejects file and go on, instead of stopping at the first
+    /// Write invalid events to the rejects file and go on, instead of stopping at the first
     #[arg(long, help_heading = "Delivery")]
     pub skip_invalid: bool,
 
-    /// Where --skip-invalid writes them, one JSON object a line
+    /// Rejects file of --skip-invalid, one JSON object a line
     #[arg(
         long,
         value_name = "FILE",
@@ -80,26 +80,25 @@ pub struct Cli {
     )]
     pub rejects: PathBuf,
 
-    /// The most events of a batch
+    /// Maximum number of events in a batch
     #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..),
         help_heading = "Delivery")]
     pub batch_events: u32,
 
-    /// The most bytes of a batch before compression; an event that is larger goes alone
+    /// Maximum bytes of a batch before compression; a larger event is sent alone
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, help_heading = "Delivery")]
     pub batch_bytes: usize,
 
-    /// How long a batch waits for more when the input pauses
+    /// Time that a batch waits for more events if the input pauses
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = arguments::span_or_none,
         help_heading = "Delivery")]
     pub batch_wait: Duration,
 
-    /// Send batches as they are, instead of compressed by gzip
+    /// Send batches without gzip compression
     #[arg(long, help_heading = "Delivery")]
     pub no_gzip: bool,
 
-    /// How long to try a batch that fails by connection errors, 429 or 5xx [default: 5m; never give up with --follow
-    /// and --demo]
+    /// Time to retry a batch after connection errors, 429 and 5xx [default: 5m; no limit with --follow and --demo]
     #[arg(long, value_name = "TIME", value_parser = arguments::span, help_heading = "Delivery")]
     pub give_up_after: Option<Duration>,
 
@@ -107,28 +106,28 @@ pub struct Cli {
     pub demo: Demo,
 }
 
-/// Where events go.
+/// The service that receives the events.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Service")]
 pub struct Service {
-    /// The address of the service
+    /// Address of the service
     #[arg(short, long, env = "SEKALI_URL", default_value = "http://127.0.0.1:3000")]
     pub url: String,
 
-    /// What the service asks of producers; better given by the variable, which other users cannot see
+    /// Token for publishing; prefer the variable, which other users cannot see
     #[arg(long, env = "SEKALI_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
 
-    /// How long the service may be silent before a request counts as lost
+    /// Silence after which a request counts as lost
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = arguments::span)]
     pub timeout: Duration,
 }
 
-/// A running simulation, for whoever wants to see it move.
+/// A simulation to watch.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Demonstration")]
 pub struct Demo {
-    /// Instead of reading anything, simulate sensors, payments and a web server until you press Ctrl-C
+    /// Simulate sensors, payments and a web server instead of reading files, until you press Ctrl-C
     #[arg(long, conflicts_with_all = ["files", "topic", "follow", "checkpoint", "format"])]
     pub demo: bool,
 
@@ -136,11 +135,11 @@ pub struct Demo {
     #[arg(long, value_name = "EVENTS", value_parser = arguments::rate)]
     pub rate: Option<f64>,
 
-    /// The share of events that are delivered once more [default: 0.2]
+    /// Share of events that are delivered twice [default: 0.2]
     #[arg(long, value_name = "SHARE", value_parser = arguments::share)]
     pub duplicates: Option<f64>,
 
-    /// The share of deliveries that others overtake [default: 0.1]
+    /// Share of events that arrive late [default: 0.1]
     #[arg(long, value_name = "SHARE", value_parser = arguments::share)]
     pub reorder: Option<f64>,
 
@@ -150,25 +149,25 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Whether somebody said how it goes.
+    /// True if an option of the demo is set.
     fn is_tuned(&self) -> bool {
         self.rate.or(self.duplicates).or(self.reorder).is_some() || self.duration.is_some()
     }
 }
 
-/// What a line is.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Text: the payload is the line as a string; bytes that are no UTF-8 become U+FFFD
+    /// Text: the payload is the line as a string; bytes that are not UTF-8 become U+FFFD
     #[default]
     Lines,
-    /// A JSON value, of which fields may be the id, the time and the payload
+    /// A JSON value, whose fields may hold the id, the time and the payload
     Json,
-    /// An event as POST /publish takes it; the topic and event_id that it lacks are added
+    /// An event as POST /publish takes it; a missing topic or event_id is added
     Events,
 }
 
-/// What an event_id is made of.
+/// The source of an event_id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum IdFrom {
     /// The identity of the file, the line's offset in it, and its content
@@ -183,7 +182,7 @@ Examples:
   publisher --topic app.log /var/log/app.log
         ships every line; run it again, and it says '0 stored'
   publisher --topic app.log --follow --checkpoint app.pos /var/log/app.log
-        goes on with the file, and starts where it stopped
+        keeps reading the file as it grows, and starts where it stopped
   publisher --topic orders --format json --id-field order_id --time-field at orders.jsonl
         takes ids and times from fields
   jq -c .events[] export.json | publisher --format events
@@ -192,21 +191,20 @@ Examples:
         something to watch
 
 Ids:
-By default an event_id is made of the identity of the file (its inode and time of birth: renaming it changes nothing, \
-a copy is another file), the offset of the line and a hash of it. After a file was written anew, a line that stands \
-where the same line stood counts as sent. Standard input has no identity: offset and content alone tell its lines \
-apart, so give different streams of one topic different --name. With --id content a line is the same event wherever it \
-stands, also in a copy, and the same line twice is one event.
+By default an event_id is made of the identity of the file (its inode and creation time: a renamed file is the same \
+file, a copy is another), the offset of the line and its hash. If a file is overwritten, a line with the same offset \
+and content as before counts as sent. Standard input has no identity, only its --name: give different streams of one \
+topic different names. With --id content the same line is one event, however often and in whichever files it occurs.
 
 Exit codes:
   0  everything that was read is stored
-  1  stopped early: something was refused, the service was not reached, or the input failed
-  2  this is not how the publisher is used
+  1  stopped early: an event or request was refused, the service was not reached, or the input failed
+  2  invalid arguments, or an input or checkpoint that cannot be read
   3  everything valid is stored; the rest is in the rejects file
-  130, 143  ended by Ctrl-C or SIGTERM, after sending what had been read";
+  130, 143  ended by Ctrl-C or SIGTERM, after sending what was read";
 
 impl Cli {
-    /// The format, which `--id-field` and its like imply.
+    /// The format: `--id-field`, `--time-field` and `--payload` imply JSON.
     pub fn format(&self) -> Format {
         match self.format {
             _ if self.demo.demo => Format::Events,
@@ -219,21 +217,21 @@ impl Cli {
         self.id_field.is_some() || self.time_field.is_some() || self.payload.is_some()
     }
 
-    /// What is wrong with these arguments together, if anything.
+    /// An error in the combination of arguments, if there is one.
     pub fn contradiction(&self) -> Option<&'static str> {
         if self.demo.demo {
             return None;
         }
         if self.demo.is_tuned() {
             return Some(
-                "--rate, --duplicates, --reorder and --for say how --demo goes: add it, or leave them",
+                "--rate, --duplicates, --reorder and --for say how --demo goes: add --demo, or remove them",
             );
         }
         if self.topic.as_deref().is_some_and(|topic| !is_topic(topic)) {
             return Some("a topic has 1 to 255 bytes, no control characters, and not only white space");
         }
         if self.topic.is_none() && self.format() != Format::Events {
-            return Some("which topic? Give --topic NAME, or --format events for lines that name theirs");
+            return Some("which topic? Give --topic NAME, or --format events for lines with a topic");
         }
         if self.maps_fields() && self.format == Format::Events {
             return Some(
@@ -242,22 +240,22 @@ impl Cli {
         }
         let stdins = self.files.iter().filter(|file| file.as_os_str() == "-").count();
         if stdins > 1 {
-            return Some("standard input can be read once: name - once");
+            return Some("standard input can be read only once: name - once");
         }
         if self.follow && stdins == 1 && self.files.len() > 1 {
-            return Some("--follow is for files: standard input, which ends, can only be read alone");
+            return Some("--follow cannot read standard input and files together: remove - or the files");
         }
         None
     }
 
-    /// How long to try a batch.
+    /// The time to retry a batch; `None` is for ever.
     pub fn give_up_after(&self) -> Option<Duration> {
         let is_endless = self.follow || self.demo.demo;
         self.give_up_after.or((!is_endless).then_some(Duration::from_secs(300)))
     }
 }
 
-/// The rule of the API, so that a wrong topic is not found with the first event.
+/// The API's rule for topics, checked here so that an invalid topic is reported before anything is sent.
 fn is_topic(text: &str) -> bool {
     (1..=255).contains(&text.len()) && !text.trim().is_empty() && !text.chars().any(char::is_control)
 }

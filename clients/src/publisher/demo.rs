@@ -1,4 +1,4 @@
-//! A few producers that deliver as real ones do: some events twice, some late.
+//! A simulation of a few producers that deliver as real ones do: some events twice, some late.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,13 +18,16 @@ use crate::input::{Origin, Piece, Pieces, Position, Text};
 /// The topics of the simulation.
 const TOPICS: [&str; 3] = ["sensors", "weblog", "payments"];
 
-/// How many events a delivery may be late.
+/// The longest delay of a delivery, in events.
 const LATENESS: u64 = 50;
 
-/// How many events come at once, at most.
+/// The maximum number of events in a piece.
 const AT_ONCE: u64 = 20_000;
 
-/// Starts the thread that simulates, in place of one that reads: events come as lines.
+/// The time between two pieces.
+const STEP: Duration = Duration::from_millis(20);
+
+/// Starts the thread that simulates, in place of the one that reads. The events come as lines.
 pub fn simulate(demo: &Demo) -> Pieces {
     let (sender, pieces) = mpsc::channel(2);
     let (rate, duration) = (demo.rate.unwrap_or(50.0), demo.duration);
@@ -35,23 +38,13 @@ pub fn simulate(demo: &Demo) -> Pieces {
         let mut start = Position::default();
         while duration.is_none_or(|duration| began.elapsed() < duration) {
             let due = (began.elapsed().as_secs_f64() * rate) as u64;
-            let due = due.min(world.events + AT_ONCE); // after a pause it catches up, in pieces
-            let mut lines = Vec::new();
-            let mut end = start;
-            while world.events < due {
-                for line in world.next() {
-                    lines.extend_from_slice(line.as_bytes());
-                    lines.push(b'\n');
-                    end.lines += 1;
-                }
-            }
-            end.offset += lines.len() as u64;
-            let piece = Piece { origin: Arc::clone(&origin), start, end, text: Text::Lines(lines) };
+            let due = due.min(world.events + AT_ONCE); // after a pause it catches up, in several pieces
+            let piece = world.piece_until(due, &origin, start);
+            start = piece.end;
             if sender.blocking_send(Ok(piece)).is_err() {
                 return;
             }
-            start = end;
-            std::thread::sleep(Duration::from_millis(20)); // the world takes its time
+            std::thread::sleep(STEP);
         }
     });
     pieces
@@ -60,13 +53,15 @@ pub fn simulate(demo: &Demo) -> Pieces {
 /// Sensors, a web server and payments.
 struct World {
     random: Rng,
-    /// Tells this run's events from those of others.
+    /// The run's part in event_ids, different in each run.
     run: String,
     duplicates: f64,
     reorder: f64,
+    /// The number of events so far.
     events: u64,
+    /// The temperature at each sensor.
     celsius: [f64; 5],
-    /// Deliveries that are still on their way, and by which event they arrive.
+    /// Late deliveries, each with the number of the event that it arrives with.
     late: Vec<(u64, String)>,
 }
 
@@ -77,7 +72,22 @@ impl World {
         Self { random, run, duplicates, reorder, events: 0, celsius: [20.0; 5], late: Vec::new() }
     }
 
-    /// What arrives next: the next event unless it is late, and whatever was.
+    /// The deliveries until event number `due`, as lines that begin at `start`.
+    fn piece_until(&mut self, due: u64, origin: &Arc<Origin>, start: Position) -> Piece {
+        let mut lines = Vec::new();
+        let mut end = start;
+        while self.events < due {
+            for line in self.next() {
+                lines.extend_from_slice(line.as_bytes());
+                lines.push(b'\n');
+                end.lines += 1;
+            }
+        }
+        end.offset += lines.len() as u64;
+        Piece { origin: Arc::clone(origin), start, end, text: Text::Lines(lines) }
+    }
+
+    /// The next deliveries: the next event unless it is late, and earlier ones that were.
     fn next(&mut self) -> Vec<String> {
         self.events += 1;
         let event = self.event().to_string();
@@ -135,7 +145,7 @@ impl World {
     }
 }
 
-/// A line for each topic that says what became of its events.
+/// A line on the screen for each topic, with the outcomes of its events.
 pub struct Board {
     rows: Vec<Row>,
 }
@@ -148,7 +158,7 @@ struct Row {
 }
 
 impl Board {
-    /// A board in `area`, which stays there when it is dropped.
+    /// A board in `area`, where it remains when it is dropped.
     pub fn new(area: &MultiProgress) -> Self {
         let row = |topic| {
             let bar = bar(area, None, "  {prefix:<9} {msg}");
@@ -158,7 +168,7 @@ impl Board {
         Self { rows: TOPICS.map(row).into() }
     }
 
-    /// Shows what became of these events.
+    /// Adds the outcomes of these events.
     pub fn show(&mut self, results: &[EventResult]) {
         for row in &mut self.rows {
             let mut last = None;

@@ -1,4 +1,4 @@
-//! From a line to an event, as JSON for `POST /publish`.
+//! Turns a line into an event, as JSON for `POST /publish`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::cli::{Cli, Format, IdFrom};
 use crate::input::Identity;
 
-/// Makes events of lines.
+/// Turns lines into events.
 pub struct Mapper {
     format: Format,
     topic: Option<String>,
@@ -24,12 +24,13 @@ pub struct Mapper {
 
 /// A field of a JSON value: a name, or a pointer (RFC 6901).
 struct Field {
-    /// As it was given.
+    /// The argument, for errors.
     text: String,
+    /// The names, or indices, that lead to it.
     steps: Vec<String>,
 }
 
-/// An event (see the API), with whatever its fields hold: the service judges that.
+/// An event of the API. Its fields may hold any JSON value, because the service validates them.
 #[derive(Deserialize, Serialize)]
 struct Event<'a> {
     #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -44,13 +45,13 @@ struct Event<'a> {
     payload: Option<Cow<'a, RawValue>>,
 }
 
-/// A field that is there is kept, also if it is null.
+/// Keeps a field that is null, which `Option` alone would take for a missing one.
 fn present<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'a, RawValue>>, D::Error> {
     <&'a RawValue>::deserialize(from).map(|value| Some(Cow::Borrowed(value)))
 }
 
 impl Mapper {
-    /// The mapping that these arguments ask for.
+    /// The mapper for these arguments.
     pub fn new(cli: &Cli) -> Self {
         let field = |text: &Option<String>| text.as_deref().map(Field::parse);
         Self {
@@ -63,8 +64,8 @@ impl Mapper {
         }
     }
 
-    /// Appends the event of `line`, which stands at `offset` of the input `identity`, to `body`, as one line of JSON.
-    /// An error says what is wrong with the line, and leaves `body` as it was.
+    /// Appends the event of `line`, which is at `offset` of the input `identity`, to `body`, as one line of JSON. An
+    /// error describes the line in a phrase that follows its place, and leaves `body` unchanged.
     pub fn append(
         &self,
         line: &[u8],
@@ -72,7 +73,6 @@ impl Mapper {
         source: &str,
         body: &mut Vec<u8>,
     ) -> Result<()> {
-        let event_id = || raw(&self.event_id(line, identity, offset));
         let mut event = match self.format {
             Format::Lines => Event {
                 topic: None,
@@ -89,20 +89,21 @@ impl Mapper {
             event.topic = Some(raw(topic)?);
         }
         if event.event_id.is_none() {
-            event.event_id = Some(event_id()?);
+            event.event_id = Some(raw(&self.event_id(line, identity, offset))?);
         }
         if event.source.is_none() {
             event.source = Some(raw(&source)?);
         }
         let start = body.len();
         serde_json::to_writer(&mut *body, &event)?;
-        // JSON has white space where it likes, and lines end at line ends.
+        // Raw JSON values may contain line ends as white space, but the event must be one line.
         body[start..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
         body.push(b'\n');
         Ok(())
     }
 
-    /// The content is part of it in any case, so that a file that was written anew loses nothing.
+    /// The id of a line without one. The content is always part of it, so that no line is lost after a file was
+    /// overwritten.
     fn event_id(&self, line: &[u8], identity: Identity, offset: u64) -> String {
         let hash = Sha256::digest(line);
         let hash = u128::from_be_bytes(std::array::from_fn(|index| hash[index]));
@@ -136,8 +137,8 @@ impl Mapper {
 }
 
 fn parse_event(line: &[u8]) -> Result<Event<'_>> {
-    // serde would take an array for the fields in their order.
-    ensure!(line.trim_ascii_start().starts_with(b"{"), "is not an event: it is no JSON object");
+    // serde would accept an array of the fields in their order.
+    ensure!(line.trim_ascii_start().starts_with(b"{"), "is not an event: it is not a JSON object");
     serde_json::from_slice(line).map_err(|error| anyhow!("is not an event: {error}"))
 }
 
@@ -174,9 +175,9 @@ fn raw<T: Serialize>(value: &T) -> Result<Cow<'static, RawValue>> {
     Ok(Cow::Owned(to_raw_value(value)?))
 }
 
-/// A time since 1970 as RFC 3339. Its size tells its unit: any time from 1973 to 5138 is right in all four.
+/// A time since 1970 as RFC 3339. The unit follows from the size, unambiguously for all times from 1973 to 5138.
 fn since_epoch(number: &str) -> Result<String> {
-    let unreadable = || format!("has a time that is no number of seconds since 1970: {number}");
+    let unreadable = || format!("has a time that is not a decimal number in range: {number}");
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     ensure!(fraction.bytes().all(|digit| digit.is_ascii_digit()), unreadable());
     let whole: i64 = whole.parse().ok().with_context(unreadable)?;
@@ -186,7 +187,7 @@ fn since_epoch(number: &str) -> Result<String> {
         100_000_000_000_000..100_000_000_000_000_000 => 1_000_000,
         _ => 1_000_000_000,
     };
-    // Only seconds have a fraction that can matter: digits beyond the nanosecond do not.
+    // The fraction of smaller units, and digits beyond the nanosecond, are dropped.
     let digits = if units_in_second == 1 { fraction } else { "" };
     let fraction: i64 = format!("{digits:0<9.9}").parse().ok().with_context(unreadable)?;
     let fraction = if number.starts_with('-') { -fraction } else { fraction };
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_keeps_what_it_says_and_gets_what_it_lacks() {
+    fn an_event_keeps_its_fields_and_gets_missing_ones() {
         let whole =
             r#"{"topic":"a","event_id":"1","timestamp":"2026-11-21T01:00:00Z","source":"s","payload":null}"#;
         assert_eq!(
@@ -280,12 +281,12 @@ mod tests {
         let partial = event(&["--format", "events", "--topic", "b"], r#"{"payload":null}"#).unwrap();
         assert_eq!((&partial["topic"], &partial["payload"]), (&json!("b"), &Value::Null));
         assert_eq!(partial["event_id"].as_str().unwrap().len(), 46);
-        // What is no event is for the service to say.
+        // The service validates the fields.
         assert_eq!(event(&["--format", "events"], r#"{"topic":7}"#).unwrap()["topic"], 7);
     }
 
     #[test]
-    fn what_is_wrong_with_a_line_is_said() {
+    fn an_error_describes_the_line() {
         let message = |arguments: &[&str], line: &str| event(arguments, line).unwrap_err().to_string();
         assert!(message(&["--format", "json", "--topic", "t"], "{").starts_with("is not JSON"));
         assert!(message(&["--format", "events"], "[1]").starts_with("is not an event"));

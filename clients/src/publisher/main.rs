@@ -1,15 +1,15 @@
 //! Ships lines and events to Sekali, at least once, and is safe to run twice.
 //!
-//! A thread reads ([`input`]), a task makes events of lines ([`event`]) and batches of events ([`batch`]), and the
-//! main task sends one batch after the other ([`ship`]). Between them are short queues, so that a slow service slows
-//! the reading down.
+//! A thread reads lines ([`input`]), a task turns them into events ([`event`]) and batches ([`batch`]), and the main
+//! task sends one batch after the other ([`ship`]). The queues between them are short, so that a slow service slows the
+//! reading down.
 
 mod batch;
 mod checkpoint;
 mod cli;
 mod demo;
 mod event;
-mod farewell;
+mod grace;
 mod input;
 mod rejects;
 mod report;
@@ -22,30 +22,32 @@ use anyhow::Result;
 use clap::builder::PossibleValue;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
+use indicatif::{MultiProgress, ProgressBar};
 use sekali_clients::client::{Client, Failure, Publication};
 use sekali_clients::interrupt::Interrupt;
 use sekali_clients::retry::Patience;
 use sekali_clients::terminal::{View, bar, complain, print};
 
-use crate::batch::Limits;
+use crate::batch::{Batches, Limits};
 use crate::checkpoint::Checkpoint;
 use crate::cli::{Cli, IdFrom};
+use crate::demo::Board;
 use crate::event::Mapper;
-use crate::farewell::Farewell;
+use crate::grace::GracePeriod;
 use crate::input::{Input, Starts};
 use crate::rejects::Rejects;
 use crate::report::Tally;
 use crate::ship::{Shipper, Stop};
 
-/// Stopped early.
+/// Exit code: stopped early.
 const STOPPED: u8 = 1;
-/// Used in a way that cannot be meant, or given something that cannot be read.
+/// Exit code: invalid arguments, or an unreadable input or checkpoint.
 const USAGE: u8 = 2;
-/// Some events are in the rejects file.
+/// Exit code: some events are in the rejects file.
 const REJECTED: u8 = 3;
 
 fn main() -> ExitCode {
-    // A thread that fails must not look like one that has read everything.
+    // A reading thread that panics must not look like one that has read everything.
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         print(panic);
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
             work.unwrap_or_else(|| Ok(interrupt.exit_code().unwrap_or_default()))
         })
     });
-    // A thread that waits for standard input is left behind.
+    // Do not join the reading thread: it may be waiting for standard input.
     match result {
         Ok(code) => code.into(),
         Err(error) => {
@@ -72,79 +74,54 @@ fn main() -> ExitCode {
     }
 }
 
-/// Everything up to the first event fails as a wrong use; whatever comes later is part of the report.
+/// Ships the input and reports the result. Errors before the first event count as wrong usage; later errors are part of
+/// the report.
 async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     let view = if cli.json { View::Json } else { View::Human };
     let client = Client::new(&cli.service.url, cli.service.token.as_deref(), cli.service.timeout)?;
     let patience = Patience { longest_pause: Duration::from_secs(10), give_up_after: cli.give_up_after() };
 
-    let inputs = if cli.demo.demo { Vec::new() } else { input::find(&cli.files, cli.follow, &cli.name)? };
-    let mut checkpoint =
-        cli.checkpoint.as_deref().map(|path| Checkpoint::load(path, target(&cli))).transpose()?;
+    let inputs = find_inputs(&cli)?;
+    let mut checkpoint = load_checkpoint(&cli)?;
     if let Some(checkpoint) = &mut checkpoint {
-        for stream in inputs.iter().filter_map(Input::as_stream) {
-            view.note(format_args!("{stream} cannot be read again, so the checkpoint says nothing of it"));
-        }
-        let told = |failure: &Failure| view.note(format_args!("{failure}; trying again"));
-        let is_forgotten = tokio::select! {
-            is_forgotten = checkpoint.forget_unless_stored(&client, patience, told) => is_forgotten,
-            () = interrupt.requested() => return Ok(interrupt.exit_code().unwrap_or(STOPPED)),
-        };
-        match is_forgotten {
-            Ok(false) => {}
-            Ok(true) => {
-                view.note("the service does not have what the checkpoint says: starting from the beginning")
-            }
-            Err(failure) => {
-                complain(format_args!("gave up: {failure}"));
-                return Ok(STOPPED);
-            }
+        note_streams(&inputs, view);
+        if let Some(code) = compare_with_store(checkpoint, (&client, patience), view, interrupt).await {
+            return Ok(code);
         }
     }
     let starts = checkpoint.as_ref().map_or_else(Starts::default, Checkpoint::starts);
 
     let area = view.area();
-    let board = cli.demo.demo.then(|| demo::Board::new(&area));
-    let bar = match input::size(&inputs).filter(|_| !cli.follow && !cli.demo.demo) {
-        Some(size) => bar(&area, Some(size), "{bar:30.cyan/dim} {bytes}/{total_bytes} {msg} ({eta} left)"),
-        None => bar(&area, None, "{spinner:.cyan} {msg}"),
-    };
-    let publication = Publication {
-        content_type: "application/x-ndjson",
-        is_gzip: !cli.no_gzip,
-        prefer: board.is_some().then_some("return=representation"),
-    };
+    let board = cli.demo.demo.then(|| Board::new(&area));
     let mut shipper = Shipper {
         client,
-        publication,
+        publication: publication(&cli),
         patience,
-        farewell: Farewell::new(interrupt),
-        bar,
+        grace: GracePeriod::new(interrupt),
+        bar: progress_bar(&cli, &inputs, &area),
         checkpoint,
         rejects: cli.skip_invalid.then(|| Rejects::new(&cli.rejects)),
         tally: Tally::new(starts.clone()),
         observe: board.map(|mut board| Box::new(move |results: &_| board.show(results)) as Box<_>),
     };
-
-    let mapper = Mapper::new(&cli);
-    let limits = Limits {
-        events: cli.batch_events as usize,
-        bytes: cli.batch_bytes,
-        wait: cli.batch_wait,
-        ends_at_unusable: !cli.skip_invalid,
-    };
-    let pieces = match cli.demo.demo {
-        true => demo::simulate(&cli.demo),
-        false => input::read(inputs, cli.follow, starts, interrupt.clone()),
-    };
-    let batches = batch::gather(pieces, mapper, cli.source, limits, interrupt.clone());
+    let batches = start_reading(cli, inputs, starts, interrupt);
     let result = shipper.run(batches).await;
-    shipper.observe = None;
+
+    shipper.observe = None; // the board stays as it is
     shipper.bar.finish_and_clear();
     Ok(report(view, &shipper.tally, result, interrupt))
 }
 
-/// What a checkpoint is good for: another service, topic or way to make ids means other events.
+fn find_inputs(cli: &Cli) -> Result<Vec<Input>> {
+    if cli.demo.demo { Ok(Vec::new()) } else { input::find(&cli.files, cli.follow, &cli.name) }
+}
+
+fn load_checkpoint(cli: &Cli) -> Result<Option<Checkpoint>> {
+    cli.checkpoint.as_deref().map(|path| Checkpoint::load(path, target(cli))).transpose()
+}
+
+/// The target of a checkpoint, as it is saved in the file. For another service, topic or way to make ids, the same lines
+/// are other events.
 fn target(cli: &Cli) -> String {
     let url = cli.service.url.trim_end_matches('/');
     let topic = cli.topic.as_deref().unwrap_or("as the lines say");
@@ -158,6 +135,69 @@ fn target(cli: &Cli) -> String {
     format!("{url}, topic {topic}, format {format}, ids {id}")
 }
 
+fn note_streams(inputs: &[Input], view: View) {
+    for stream in inputs.iter().filter_map(Input::as_stream) {
+        view.note(format_args!("{stream} cannot be read again, so the checkpoint does not cover it"));
+    }
+}
+
+/// Resets the checkpoint if the service does not have its events. Returns the exit code if the program ends here.
+async fn compare_with_store(
+    checkpoint: &mut Checkpoint,
+    (client, patience): (&Client, Patience),
+    view: View,
+    interrupt: &Interrupt,
+) -> Option<u8> {
+    let note_retry = |failure: &Failure| view.note(format_args!("{failure}; trying again"));
+    let is_reset = tokio::select! {
+        is_reset = checkpoint.reset_unless_stored(client, patience, note_retry) => is_reset,
+        () = interrupt.requested() => return Some(interrupt.exit_code().unwrap_or(STOPPED)),
+    };
+    match is_reset {
+        Ok(true) => {
+            view.note("the service does not have the events of the checkpoint: starting from the beginning")
+        }
+        Ok(false) => {}
+        Err(failure) => {
+            complain(format_args!("gave up: {failure}"));
+            return Some(STOPPED);
+        }
+    }
+    None
+}
+
+fn publication(cli: &Cli) -> Publication {
+    Publication {
+        content_type: "application/x-ndjson",
+        is_gzip: !cli.no_gzip,
+        prefer: cli.demo.demo.then_some("return=representation"), // the board shows each event
+    }
+}
+
+fn progress_bar(cli: &Cli, inputs: &[Input], area: &MultiProgress) -> ProgressBar {
+    match input::size(inputs).filter(|_| !cli.follow && !cli.demo.demo) {
+        Some(size) => bar(area, Some(size), "{bar:30.cyan/dim} {bytes}/{total_bytes} {msg} ({eta} left)"),
+        None => bar(area, None, "{spinner:.cyan} {msg}"),
+    }
+}
+
+/// Starts the thread that reads, or simulates, and the task that makes batches.
+fn start_reading(cli: Cli, inputs: Vec<Input>, starts: Starts, interrupt: &Interrupt) -> Batches {
+    let mapper = Mapper::new(&cli);
+    let limits = Limits {
+        events: cli.batch_events as usize,
+        bytes: cli.batch_bytes,
+        wait: cli.batch_wait,
+        ends_at_unusable: !cli.skip_invalid,
+    };
+    let pieces = match cli.demo.demo {
+        true => demo::simulate(&cli.demo),
+        false => input::read(inputs, cli.follow, starts, interrupt.clone()),
+    };
+    batch::gather(pieces, mapper, cli.source, limits, interrupt.clone())
+}
+
+/// Prints the report, and returns the exit code.
 fn report(view: View, tally: &Tally, result: Result<(), Stop>, interrupt: &Interrupt) -> u8 {
     let signal = interrupt.exit_code();
     let error = result.err().map(|stop| match stop {

@@ -1,4 +1,4 @@
-//! Events that cannot be stored, kept for whoever mends them.
+//! The rejects file: lines that cannot be stored, kept so that they can be corrected.
 
 use std::fs::File;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-/// A file of rejected lines, one JSON object each, which exists once there is one.
+/// A file of rejected lines, one JSON object each. It is created with the first one.
 pub struct Rejects {
     path: PathBuf,
     file: Option<File>,
@@ -22,12 +22,12 @@ struct Reject<'a> {
 }
 
 impl Rejects {
-    /// Rejects are added to what the file holds.
+    /// A rejects file at `path`; an existing one is appended to.
     pub fn new(path: &Path) -> Self {
         Self { path: path.into(), file: None }
     }
 
-    /// Adds one.
+    /// Appends a line.
     pub fn write(&mut self, place: &str, reason: &str, line: &str) -> Result<()> {
         let mut text = serde_json::to_vec(&Reject { place, reason, line })?;
         text.push(b'\n');

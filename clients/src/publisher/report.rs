@@ -1,4 +1,4 @@
-//! What became of the events, for people and for machines.
+//! The result of a run, for people and for machines.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,30 +14,30 @@ use serde_json::{Value, json};
 use crate::batch::Batch;
 use crate::input::{Identity, Origin, Position, Start, Starts};
 
-/// The account of a run.
+/// The counts of a run.
 pub struct Tally {
     began: Instant,
     published: u64,
     stored: u64,
     duplicates: u64,
     conflicts: u64,
-    /// Events that were refused as invalid.
+    /// Invalid events.
     pub rejected: u64,
-    /// Conflicts that were printed or could have been.
-    pub conflicts_told: u64,
+    /// Conflicts whose ids the answers named.
+    pub conflicts_named: u64,
     retries: u64,
-    /// Retries of requests that may have been carried out: some of the duplicates may be our own.
+    /// Retries of requests that may have been carried out: they may be the cause of some duplicates.
     uncertain: u64,
-    /// What was acknowledged before, says the checkpoint.
+    /// The positions in the checkpoint when the run began.
     starts: Starts,
-    /// How far each input is done.
+    /// The position up to which each input is done.
     inputs: Vec<(Arc<Origin>, Position)>,
-    /// Those of which no more comes.
+    /// Files that were rotated away and read to their end.
     ended: Vec<Identity>,
 }
 
 impl Tally {
-    /// The account of a run that begins now, behind what was acknowledged before.
+    /// The counts of a run that begins now, at the positions of its checkpoint.
     pub fn new(starts: Starts) -> Self {
         Self {
             began: Instant::now(),
@@ -46,7 +46,7 @@ impl Tally {
             duplicates: 0,
             conflicts: 0,
             rejected: 0,
-            conflicts_told: 0,
+            conflicts_named: 0,
             retries: 0,
             uncertain: 0,
             starts,
@@ -63,20 +63,20 @@ impl Tally {
         self.conflicts += published.conflicts;
     }
 
-    /// Counts a request that is sent once more after this failure.
+    /// Counts a retry after this failure.
     pub fn retried(&mut self, failure: &Failure) {
         self.retries += 1;
         self.uncertain += u64::from(failure.may_be_done());
     }
 
-    /// Takes note of how far a batch that is done reached.
+    /// Records the positions that a finished batch reached.
     pub fn reach(&mut self, batch: &Batch) {
         self.ended.extend(&batch.ended);
         for (origin, position) in &batch.reached {
             match self.inputs.iter_mut().find(|(known, _)| Arc::ptr_eq(known, origin)) {
                 Some((_, reached)) => *reached = *position,
                 None => {
-                    // A file that was truncated may have been read from a copy meanwhile.
+                    // An input that was truncated and read from a copy has the same identity: keep the newer one.
                     self.inputs.retain(|(known, _)| known.identity != origin.identity);
                     self.inputs.push((Arc::clone(origin), *position));
                 }
@@ -89,12 +89,12 @@ impl Tally {
         self.inputs.iter().map(|(_, reached)| reached.offset).sum()
     }
 
-    /// Whether everything that was read is stored.
+    /// True if everything that was read is stored.
     pub fn is_whole(&self) -> bool {
         self.rejected == 0
     }
 
-    /// The account for machines. `error` is why the run ended early.
+    /// The report for machines. `error` is the reason why the run ended early.
     pub fn to_json(&self, error: Option<&str>) -> Value {
         let input = |(origin, reached): &(Arc<Origin>, Position)| {
             json!({
@@ -118,45 +118,51 @@ impl Tally {
         })
     }
 
-    /// The account for people.
+    /// The report for people. `is_stopped` is true if the run ended before its inputs did.
     pub fn to_text(&self, is_stopped: bool) -> String {
-        let seconds = self.began.elapsed().as_secs_f64();
-        let rate = self.published as f64 / seconds.max(0.001);
-        let events = style(count(self.published, "event")).bold();
-        let mut lines = vec![format!(
-            "{events} sent in {seconds:.1} s, {}/s: {}",
-            HumanCount(rate as u64),
-            style(self).bold()
-        )];
-        for Start { path, position, .. } in &self.starts.0 {
-            let before = count(position.lines, "line");
-            lines.push(format!(
-                "  {}: {before} were acknowledged before, says the checkpoint",
-                path.display()
-            ));
-        }
-        let is_open = |(origin, _): &&(Arc<Origin>, Position)| !self.ended.contains(&origin.identity);
-        for (origin, reached) in self.inputs.iter().filter(is_open).filter(|_| is_stopped) {
-            lines.push(format!(
-                "  {}: stopped behind line {}, at byte {}",
-                origin.path.display(),
-                HumanCount(reached.lines),
-                HumanCount(reached.offset)
-            ));
+        let mut lines = vec![self.summary()];
+        lines.extend(self.starts.0.iter().map(start));
+        if is_stopped {
+            lines.extend(self.stops());
         }
         if self.uncertain > 0 {
             let requests = count(self.uncertain, "request");
             lines.push(format!(
-                "  {requests} sent again after a lost answer: some of the duplicates may be this run's own"
+                "  {requests} sent again after a lost answer: some of the duplicates may come from this run"
             ));
         }
         if self.conflicts > 0 {
             let conflicts = HumanCount(self.conflicts);
-            let text = format!("  {conflicts} of the duplicates had another payload than what is stored");
+            let text = format!("  {conflicts} of the duplicates had another payload than the stored event");
             lines.push(style(text).yellow().to_string());
         }
         lines.join("\n") + "\n"
     }
+
+    fn summary(&self) -> String {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let rate = self.published as f64 / seconds.max(0.001);
+        let events = style(count(self.published, "event")).bold();
+        format!("{events} sent in {seconds:.1} s, {}/s: {}", HumanCount(rate as u64), style(self).bold())
+    }
+
+    /// The positions in the inputs that have not ended.
+    fn stops(&self) -> impl Iterator<Item = String> {
+        let open = self.inputs.iter().filter(|(origin, _)| !self.ended.contains(&origin.identity));
+        open.map(|(origin, reached)| {
+            format!(
+                "  {}: stopped behind line {}, at byte {}",
+                origin.path.display(),
+                HumanCount(reached.lines),
+                HumanCount(reached.offset)
+            )
+        })
+    }
+}
+
+fn start(Start { path, position, .. }: &Start) -> String {
+    let lines = count(position.lines, "line");
+    format!("  {}: {lines} acknowledged before, according to the checkpoint", path.display())
 }
 
 impl fmt::Display for Tally {

@@ -1,4 +1,4 @@
-//! Sends batches, one after the other, so that the order of the events is that of their lines.
+//! Sends batches, one after the other, so that events are stored in the order of their lines.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,50 +16,50 @@ use tokio::time::sleep;
 
 use crate::batch::{Batch, Batches};
 use crate::checkpoint::Checkpoint;
-use crate::farewell::Farewell;
+use crate::grace::GracePeriod;
 use crate::rejects::Rejects;
 use crate::report::Tally;
 
-/// How many conflicts are told of one by one.
-const CONFLICTS_TOLD: u64 = 10;
+/// Conflicts that are printed one by one; later ones are only counted.
+const CONFLICTS_PRINTED: u64 = 10;
 
-/// Sends batches and keeps account of what became of them.
+/// Sends batches and counts their outcomes.
 pub struct Shipper {
     pub client: Client,
     pub publication: Publication,
     pub patience: Patience,
-    pub farewell: Farewell,
+    pub grace: GracePeriod,
     pub bar: ProgressBar,
     pub checkpoint: Option<Checkpoint>,
-    /// Where invalid events go; without it the first ends the program.
+    /// The file for invalid events; without it the first one ends the program.
     pub rejects: Option<Rejects>,
     pub tally: Tally,
-    /// Told of each event, when the service was asked to.
+    /// Called after each request, if `publication` asks for the outcome of each event.
     pub observe: Option<Observe>,
 }
 
-/// Is told what became of the events of a request.
+/// A callback that receives the outcomes of a request's events.
 pub type Observe = Box<dyn FnMut(&[EventResult]) + Send>;
 
-/// Why sending ended early.
+/// The reason why sending ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Stop {
-    /// Lines or events are invalid.
+    /// A line or event is invalid.
     #[error("{0}")]
     Invalid(String),
-    /// The service refuses, for no fault of an event.
+    /// The service refused a request, and not because of its events.
     #[error("{0}")]
     Refused(Failure),
-    /// The service was not reached, or did not answer, for as long as one was willing to try.
+    /// The service was not reached, or did not answer, until the end of patience or of the grace period.
     #[error("gave up: {0}")]
     GaveUp(Failure),
-    /// Something on this machine failed.
+    /// A file on this machine failed.
     #[error(transparent)]
     Local(#[from] anyhow::Error),
 }
 
 impl Shipper {
-    /// Sends all batches that come.
+    /// Sends all batches until there are no more.
     pub async fn run(&mut self, mut batches: Batches) -> Result<(), Stop> {
         while let Some(batch) = batches.recv().await {
             self.ship(batch?).await?;
@@ -71,39 +71,50 @@ impl Shipper {
         for warning in &batch.warnings {
             warn(&self.bar, warning);
         }
-        // What is left of the batch, as places of its items; what comes first is the last part.
-        let mut parts: Vec<Vec<usize>> = vec![(0..batch.items.len()).collect()];
-        while let Some(part) = parts.pop() {
-            if part.is_empty() {
-                continue;
-            }
-            match self.send(self.body(&batch, &part)?).await {
-                Ok(published) if published.total_received != part.len() as u64 => {
-                    let text = format!("of {} events it took {}", part.len(), published.total_received);
-                    return Err(Stop::Refused(Failure::Foreign(text)));
-                }
-                Ok(published) => self.take_answer(&batch, &published),
-                Err(Failure::Refused(refusal)) if is_about_events(&refusal) => {
-                    parts.extend(self.narrow(&mut batch, part, &refusal)?);
-                }
-                Err(failure) if failure.is_transient() => return Err(Stop::GaveUp(failure)),
-                Err(failure) => return Err(Stop::Refused(failure)),
-            }
-        }
+        self.send_events(&mut batch).await?;
         for unusable in &batch.unusable {
             self.reject(&unusable.place.to_string(), &unusable.reason, &unusable.text)?;
         }
-        if let Some(checkpoint) = &mut self.checkpoint {
-            checkpoint.advance(&batch);
-            checkpoint.save().context("the checkpoint cannot be written")?;
-        }
-        self.tally.reach(&batch);
+        self.save_progress(&batch)?;
         self.bar.set_position(self.tally.bytes());
         self.bar.set_message(self.tally.to_string());
         Ok(())
     }
 
-    /// The request's body of some events of a batch.
+    /// Sends the events of a batch, in several requests if some of them are refused.
+    async fn send_events(&mut self, batch: &mut Batch) -> Result<(), Stop> {
+        // The indices of the items that are not sent yet. It is a stack: the first part is at the end.
+        let mut parts: Vec<Vec<usize>> = vec![(0..batch.items.len()).collect()];
+        while let Some(part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            match self.send(self.body(batch, &part)?).await {
+                Ok(published) if published.total_received != part.len() as u64 => {
+                    let text = format!("it counts {} events of {}", published.total_received, part.len());
+                    return Err(Stop::Refused(Failure::Foreign(text)));
+                }
+                Ok(published) => self.take_answer(batch, &published),
+                Err(Failure::Refused(refusal)) if is_about_events(&refusal) => {
+                    parts.extend(self.reject_invalid(batch, part, &refusal)?);
+                }
+                Err(failure) if failure.is_transient() => return Err(Stop::GaveUp(failure)),
+                Err(failure) => return Err(Stop::Refused(failure)),
+            }
+        }
+        Ok(())
+    }
+
+    fn save_progress(&mut self, batch: &Batch) -> Result<()> {
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.advance(batch);
+            checkpoint.save().context("the checkpoint cannot be written")?;
+        }
+        self.tally.reach(batch);
+        Ok(())
+    }
+
+    /// The body of a request with some events of a batch.
     fn body(&self, batch: &Batch, part: &[usize]) -> Result<Vec<u8>> {
         let body = part
             .iter()
@@ -113,13 +124,13 @@ impl Shipper {
         if self.publication.is_gzip { gzip(&body).context("gzip failed") } else { Ok(body) }
     }
 
-    /// Sends a request until it is answered.
+    /// Sends a request until it is answered, refused, or given up.
     async fn send(&mut self, body: Vec<u8>) -> Result<Published, Failure> {
         let mut retries = Retries::new(self.patience);
         let mut is_down = false;
         loop {
             let attempt = self.client.publish(self.publication, body.clone());
-            let failure = match self.farewell.bound(attempt, &self.bar).await {
+            let failure = match self.grace.bound(attempt, &self.bar).await {
                 Some(Ok(published)) => {
                     if is_down {
                         tell(&self.bar, "the service answers again");
@@ -127,7 +138,7 @@ impl Shipper {
                     return Ok(published);
                 }
                 Some(Err(failure)) => failure,
-                None => return Err(Failure::AnswerLost("there was none when the program had to end".into())),
+                None => return Err(Failure::AnswerLost("none arrived before the program had to end".into())),
             };
             let Some(pause) = retries.pause_after(&failure) else { return Err(failure) };
             self.tally.retried(&failure);
@@ -135,7 +146,7 @@ impl Shipper {
                 warn(&self.bar, format_args!("{failure}; trying again"));
                 is_down = true;
             }
-            if self.farewell.bound(sleep(pause), &self.bar).await.is_none() {
+            if self.grace.bound(sleep(pause), &self.bar).await.is_none() {
                 return Err(failure);
             }
         }
@@ -143,14 +154,14 @@ impl Shipper {
 
     fn take_answer(&mut self, batch: &Batch, published: &Published) {
         for id in &published.conflict_ids {
-            self.tally.conflicts_told += 1;
-            if self.tally.conflicts_told <= CONFLICTS_TOLD {
+            self.tally.conflicts_named += 1;
+            if self.tally.conflicts_named <= CONFLICTS_PRINTED {
                 let place = batch.find(id).map(|place| format!("{place}: ")).unwrap_or_default();
                 warn(
                     &self.bar,
-                    format_args!("{place}event {id:?} is stored with another payload, which stays"),
+                    format_args!("{place}event {id:?} is stored with another payload, which is kept"),
                 );
-            } else if self.tally.conflicts_told == CONFLICTS_TOLD + 1 {
+            } else if self.tally.conflicts_named == CONFLICTS_PRINTED + 1 {
                 warn(&self.bar, "further conflicts are only counted");
             }
         }
@@ -160,35 +171,28 @@ impl Shipper {
         }
     }
 
-    /// Sorts out which events of a refused part are at fault: the answer names them, or halves are tried. Returns what
-    /// is to be sent instead.
-    fn narrow(
+    /// Rejects the invalid events of a refused part, and returns the parts to send instead. If the answer names no
+    /// event, these are the halves of the part.
+    fn reject_invalid(
         &mut self,
         batch: &mut Batch,
         mut part: Vec<usize>,
         refusal: &Refusal,
     ) -> Result<Vec<Vec<usize>>, Stop> {
-        let mut faults: BTreeMap<usize, String> = BTreeMap::new();
-        for error in &refusal.problem.errors {
-            if let Some(&index) = part.get(error.index) {
-                let fault = faults.entry(index).or_default();
-                let and = if fault.is_empty() { "" } else { "; " };
-                *fault += &format!("{and}{} {}", error.field, error.message);
-            }
-        }
-        if faults.is_empty() && part.len() > 1 {
+        let mut errors = errors_by_item(&part, refusal);
+        if errors.is_empty() && part.len() > 1 {
             let second = part.split_off(part.len() / 2);
             return Ok(vec![second, part]);
         }
-        if faults.is_empty() {
-            faults.insert(part[0], refusal.problem.detail.clone());
+        if errors.is_empty() {
+            errors.insert(part[0], refusal.problem.detail.clone());
         }
-        for (&index, fault) in &faults {
+        for (&index, error) in &errors {
             batch.items[index].is_refused = true;
             let item = &batch.items[index];
-            self.reject(&item.place.to_string(), fault, &String::from_utf8_lossy(batch.line(item)))?;
+            self.reject(&item.place.to_string(), error, &String::from_utf8_lossy(batch.line(item)))?;
         }
-        part.retain(|index| !faults.contains_key(index));
+        part.retain(|index| !errors.contains_key(index));
         Ok(vec![part])
     }
 
@@ -201,11 +205,24 @@ impl Shipper {
     }
 }
 
-/// Whether it is for its events that the request was refused, and not for who sent it or where it went. Also what
-/// stands before the service may find a body too large.
+/// True if a request was refused because of its events, and not because of its sender or address. A proxy in front of
+/// the service may also find a body too large.
 fn is_about_events(refusal: &Refusal) -> bool {
     refusal.status == StatusCode::PAYLOAD_TOO_LARGE
         || matches!(refusal.problem.r#type.as_str(), "/problems/invalid-event" | "/problems/malformed-body")
+}
+
+/// The errors of each invalid item of a part, by the item's index in the batch.
+fn errors_by_item(part: &[usize], refusal: &Refusal) -> BTreeMap<usize, String> {
+    let mut errors: BTreeMap<usize, String> = BTreeMap::new();
+    for error in &refusal.problem.errors {
+        if let Some(&index) = part.get(error.index) {
+            let text = errors.entry(index).or_default();
+            let separator = if text.is_empty() { "" } else { "; " };
+            *text += &format!("{separator}{} {}", error.field, error.message);
+        }
+    }
+    errors
 }
 
 fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {

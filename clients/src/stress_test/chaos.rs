@@ -13,13 +13,13 @@ use sekali_harness::process::{Process, Signal};
 use crate::ledger::Wrong;
 use crate::verify::check_balance;
 
-/// How long the first start may take, for the command may build what it starts.
+/// Time limit of the first start. The command may build the server first.
 const FIRST_START: Duration = Duration::from_secs(30 * 60);
 
-/// How long later starts may take.
+/// Time limit of later starts.
 const RESTART: Duration = Duration::from_secs(60);
 
-/// How long the server may take to end when it is asked to.
+/// Time limit for the server to end after SIGTERM.
 const FAREWELL: Duration = Duration::from_secs(15);
 
 /// Time for the last process of a killed group to go. In some containers nobody reaps orphans: then it stays a zombie.
@@ -37,7 +37,7 @@ pub struct Server {
 /// The kills of a server and what they did.
 #[derive(Debug, Default)]
 pub struct Kills {
-    /// How often it was killed.
+    /// The number of kills.
     pub count: u64,
     /// Accounts that did not balance after a restart.
     pub unbalanced: Wrong,
@@ -55,7 +55,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Kills the server at random moments, every `mean` on average, until the time is up or Ctrl-C; then it serves.
+    /// Kills and restarts the server at random moments, every `mean` on average, until the time is up or Ctrl-C.
     pub async fn torment(
         &mut self,
         (client, patience): (&Client, Patience),

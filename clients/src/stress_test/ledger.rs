@@ -1,4 +1,4 @@
-//! What was sent, and what was answered: the account that the service's own has to agree with.
+//! The record of all deliveries and answers, with which the counts and events of the service have to agree.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -9,51 +9,51 @@ use sekali_clients::client::Failure;
 
 use crate::workload::Workload;
 
-/// How many examples of something wrong are kept.
+/// The number of examples that are kept of one kind of error.
 pub const EXAMPLES: usize = 5;
 
-/// The account of all deliveries and of the requests that carried them.
+/// The record of all deliveries and of the requests that carried them.
 pub struct Ledger {
-    /// What became of each delivery, in the order of the workload.
+    /// The outcome of each delivery, in the order of the workload.
     pub outcomes: Vec<Outcome>,
-    /// The `seq` of each event that an answer gave; 0 before.
+    /// The `seq` of each event, as answered; 0 before an answer.
     pub seqs: Vec<u64>,
     /// The highest of them.
     highest_seq: u64,
-    /// What that was when each event was first sent: whatever is stored later comes behind it. `None` before.
+    /// The highest answered `seq` when each event was first sent: its own must be higher. `None` before.
     pub floors: Vec<Option<u64>>,
-    /// Answers that contradict what was sent, or each other.
+    /// Answers that contradict the request, or each other.
     pub wrong_answers: Wrong,
-    /// What the requests took and how they failed.
+    /// The latencies and failures of the requests.
     pub requests: Requests,
 }
 
-/// What became of a delivery.
+/// The outcome of a delivery.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outcome {
-    /// What was answered at last, if it was.
+    /// The answer; `None` before it arrives.
     pub answer: Option<EventStatus>,
-    /// How many attempts before may have been carried out, for their answers were lost.
+    /// Failed attempts that may have been carried out.
     pub lost: u32,
 }
 
-/// Requests, as their senders saw them.
+/// Counts and latencies of requests.
 pub struct Requests {
-    /// Those that were answered.
+    /// Requests that were answered.
     pub answered: u64,
-    /// From when a request was due until it was answered, retries included, in microseconds.
+    /// Microseconds from the time when a request was due until its answer, retries included.
     pub latencies: Histogram<u64>,
-    /// Attempts that found nobody.
+    /// Attempts without a connection.
     pub unreachable: u64,
-    /// Attempts whose answer was lost, or that may have been carried out though they failed.
+    /// Failed attempts that may have been carried out, such as those whose answer was lost.
     pub lost: u64,
-    /// Attempts that were refused for the moment.
+    /// Attempts that were refused and not carried out.
     pub refused: u64,
-    /// From the first request to the last answer.
+    /// The time from the first request to the last answer.
     pub elapsed: Duration,
 }
 
-/// Something that must not be: how often it was, and the first examples.
+/// Errors of one kind: their number, and the first examples.
 #[derive(Debug, Default)]
 pub struct Wrong {
     pub count: u64,
@@ -61,7 +61,7 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    /// Counts one, and keeps it if it is among the first.
+    /// Counts an error, and keeps it as an example if it is among the first.
     pub fn add(&mut self, example: impl FnOnce() -> String) {
         self.count += 1;
         if self.examples.len() < EXAMPLES {
@@ -71,7 +71,7 @@ impl Wrong {
 }
 
 impl Ledger {
-    /// An account of nothing.
+    /// An empty record.
     pub fn new() -> anyhow::Result<Self> {
         Ok(Self {
             outcomes: Vec::new(),
@@ -90,21 +90,21 @@ impl Ledger {
         })
     }
 
-    /// Makes room for what the workload has.
+    /// Makes room for all deliveries of the workload.
     pub fn extend(&mut self, workload: &Workload) {
         self.outcomes.resize(workload.deliveries.len(), Outcome::default());
         self.seqs.resize(workload.events as usize, 0);
         self.floors.resize(workload.events as usize, None);
     }
 
-    /// `deliveries` (their places in the workload) are on their way.
+    /// Records that `deliveries`, as indices in the workload, are about to be sent.
     pub fn sent(&mut self, workload: &Workload, deliveries: Range<usize>) {
         for delivery in &workload.deliveries[deliveries] {
             self.floors[delivery.event as usize].get_or_insert(self.highest_seq);
         }
     }
 
-    /// An attempt to send `deliveries` failed.
+    /// Records a failed attempt to send `deliveries`.
     pub fn failed(&mut self, deliveries: Range<usize>, failure: &Failure) {
         let counter = match failure {
             _ if failure.may_be_done() => &mut self.requests.lost,
@@ -119,7 +119,7 @@ impl Ledger {
         }
     }
 
-    /// `deliveries` were answered by a request that was due at `due`.
+    /// Records the answer to a request with `deliveries` that was due at `due`.
     pub fn answered(
         &mut self,
         workload: &Workload,
@@ -128,17 +128,27 @@ impl Ledger {
         published: &Published,
     ) {
         self.requests.answered += 1;
-        // It grows as it needs to, so it takes everything.
+        // Cannot fail: the histogram resizes itself.
         let _ = self.requests.latencies.record(due.elapsed().as_micros() as u64);
+        self.check_counts(deliveries.len(), published);
+        for ((index, delivery), result) in deliveries.enumerate().zip(&published.results) {
+            if self.is_about(workload, delivery, index, result) {
+                self.outcomes[delivery].answer = Some(result.status);
+                self.record_seq(workload, workload.deliveries[delivery].event, result.seq);
+            }
+        }
+    }
+
+    /// Compares the counts of an answer with its own results and with the number of events sent.
+    fn check_counts(&mut self, sent: usize, published: &Published) {
         let count = |status| published.results.iter().filter(|result| result.status == status).count() as u64;
         let conflicts = count(EventStatus::Conflict);
-        let is_consistent = published.results.len() == deliveries.len()
-            && published.total_received == deliveries.len() as u64
+        let is_consistent = published.results.len() == sent
+            && published.total_received == sent as u64
             && published.stored == count(EventStatus::Stored)
             && published.duplicates == count(EventStatus::Duplicate) + conflicts
             && published.conflicts == conflicts;
         if !is_consistent {
-            let sent = deliveries.len();
             self.wrong_answers.add(|| {
                 format!(
                     "{sent} sent, answered: {} received, {} stored, {} duplicates, {} conflicts, {} results",
@@ -150,34 +160,31 @@ impl Ledger {
                 )
             });
         }
-        for ((index, at), result) in deliveries.enumerate().zip(&published.results) {
-            let number = workload.deliveries[at].event;
-            let event = workload.event(workload.deliveries[at]);
-            if (&event.topic, &event.event_id, index) != (&result.topic, &result.event_id, result.index) {
-                let EventResult { topic, event_id, index: other, .. } = result;
-                self.wrong_answers.add(|| {
-                    format!(
-                        "{}/{}, at {index} in its request, was answered as {topic}/{event_id} at {other}",
-                        event.topic, event.event_id
-                    )
-                });
-                continue;
-            }
-            self.outcomes[at].answer = Some(result.status);
-            let known = &mut self.seqs[number as usize];
-            if *known != 0 && *known != result.seq {
-                let known = *known;
-                let name = || {
-                    format!(
-                        "{} has seq {known} in one answer and {} in another",
-                        workload.name(number),
-                        result.seq
-                    )
-                };
-                self.wrong_answers.add(name);
-            }
-            *known = result.seq;
-            self.highest_seq = self.highest_seq.max(result.seq);
+    }
+
+    /// True if a result names the event of `delivery`, which was at `index` in its request.
+    fn is_about(&mut self, workload: &Workload, delivery: usize, index: usize, result: &EventResult) -> bool {
+        let event = workload.event(workload.deliveries[delivery]);
+        let EventResult { topic, event_id, index: answered_index, .. } = result;
+        let is_same = (&event.topic, &event.event_id, &index) == (topic, event_id, answered_index);
+        if !is_same {
+            self.wrong_answers.add(|| {
+                format!(
+                    "{}/{}, at {index} in its request, was answered as {topic}/{event_id} at {answered_index}",
+                    event.topic, event.event_id
+                )
+            });
         }
+        is_same
+    }
+
+    /// Compares the `seq` of an event with that of earlier answers.
+    fn record_seq(&mut self, workload: &Workload, event: u32, seq: u64) {
+        let known = std::mem::replace(&mut self.seqs[event as usize], seq);
+        if known != 0 && known != seq {
+            let name = workload.name(event);
+            self.wrong_answers.add(|| format!("{name} has seq {known} in one answer and {seq} in another"));
+        }
+        self.highest_seq = self.highest_seq.max(seq);
     }
 }

@@ -1,4 +1,4 @@
-//! Clients that publish until everything is answered.
+//! Concurrent clients that publish the workload.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -16,25 +16,25 @@ use tokio::task::JoinSet;
 use crate::ledger::Ledger;
 use crate::workload::Workload;
 
-/// Events that are added when an endless load has sent what there was.
+/// Events that are added when a load with an end time has sent all there were.
 const MORE_EVENTS: u32 = 10_000;
 
-/// How requests are sent.
+/// The settings of a load.
 pub struct Load {
     pub client: Client,
     pub clients: u32,
-    /// Events of a request.
+    /// Events per request.
     pub batch: usize,
-    /// Deliveries a second.
+    /// Deliveries per second; `None` for as many as the service takes.
     pub rate: Option<f64>,
     pub patience: Patience,
-    /// When an endless load ends; other loads end with the workload.
+    /// The end time, until which events are added; a load without one ends with the workload.
     pub until: Option<Instant>,
     pub interrupt: Interrupt,
     pub bar: ProgressBar,
 }
 
-/// What all clients share. They run on one thread, and hold it for no longer than a step takes.
+/// The state that all clients share. They run on one thread, and borrow `state` only between awaits.
 struct Shared {
     load: Load,
     began: Instant,
@@ -44,16 +44,16 @@ struct Shared {
 struct State {
     workload: Workload,
     ledger: Ledger,
-    /// How many deliveries were handed out.
+    /// The index of the next delivery.
     next: usize,
 }
 
-/// Sends the workload, and more of its kind if the load is endless.
+/// Sends the workload, and adds events to it until the end time if there is one.
 pub async fn run(load: Load, workload: Workload, ledger: Ledger) -> Result<(Workload, Ledger)> {
     let clients = load.clients;
     let state = RefCell::new(State { workload, ledger, next: 0 });
     let shared = Rc::new(Shared { load, began: Instant::now(), state });
-    shared.extend();
+    shared.extend_ledger();
     let mut tasks = JoinSet::new();
     for _ in 0..clients {
         tasks.spawn_local(publish(Rc::clone(&shared)));
@@ -69,7 +69,7 @@ pub async fn run(load: Load, workload: Workload, ledger: Ledger) -> Result<(Work
     Ok((workload, ledger))
 }
 
-/// One client: sends a request at a time, until there is nothing left to send.
+/// Sends one request at a time until no deliveries are left.
 async fn publish(shared: Rc<Shared>) -> Result<()> {
     while let Some((deliveries, due)) = shared.take() {
         if !shared.wait_for(due).await {
@@ -90,29 +90,29 @@ async fn publish(shared: Rc<Shared>) -> Result<()> {
 }
 
 impl Shared {
-    /// The next deliveries, and when they are due.
+    /// The next deliveries, and the time when they are due; `None` at the end of the load.
     fn take(&self) -> Option<(Range<usize>, Instant)> {
         let is_over = self.load.until.is_some_and(|end| Instant::now() >= end);
         if is_over || self.load.interrupt.exit_code().is_some() {
             return None;
         }
-        let (start, all) = {
+        let (start, count) = {
             let state = self.state.borrow();
             (state.next, state.workload.deliveries.len())
         };
-        if start == all {
+        if start == count {
             self.load.until?;
             self.state.borrow_mut().workload.extend(MORE_EVENTS);
-            self.extend();
+            self.extend_ledger();
             return self.take();
         }
-        let end = (start + self.load.batch).min(all);
+        let end = (start + self.load.batch).min(count);
         self.state.borrow_mut().next = end;
         let due = self.load.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(start as f64 / rate));
         Some((start..end, self.began + due))
     }
 
-    /// Waits for its time; false when the load ends before.
+    /// Waits until `due`; false if the load ends before.
     async fn wait_for(&self, due: Instant) -> bool {
         if due <= Instant::now() {
             return true;
@@ -124,21 +124,22 @@ impl Shared {
         }
     }
 
-    fn extend(&self) {
+    /// Extends the ledger to the size of the workload.
+    fn extend_ledger(&self) {
         let State { workload, ledger, .. } = &mut *self.state.borrow_mut();
         ledger.extend(workload);
     }
 
-    /// Sends a request until it is answered.
+    /// Sends a request until it is answered, and records its failures.
     async fn send(&self, deliveries: Range<usize>, body: Vec<u8>) -> Result<Published, Failure> {
-        let how = Publication {
+        let form = Publication {
             content_type: "application/json",
             is_gzip: false,
             prefer: Some("return=representation"),
         };
         let mut retries = Retries::new(self.load.patience);
         loop {
-            let failure = match self.load.client.publish(how, body.clone()).await {
+            let failure = match self.load.client.publish(form, body.clone()).await {
                 Ok(published) => return Ok(published),
                 Err(failure) => failure,
             };

@@ -1,6 +1,6 @@
-//! Proves that Sekali stores each event once: publishes events and duplicates under load ([`load`]), keeps an account
-//! of what was sent and answered ([`ledger`]), and compares it with what the service says ([`verify`]). With `--chaos`
-//! it kills the server meanwhile ([`chaos`]).
+//! Proves that Sekali stores each event once: publishes events and duplicates under load ([`load`]), records all
+//! deliveries and their answers ([`ledger`]), and compares them with the counts and events of the service ([`verify`]).
+//! With `--chaos` it kills the server meanwhile ([`chaos`]).
 
 mod chaos;
 mod cli;
@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use indicatif::HumanCount;
+use indicatif::{HumanCount, MultiProgress, ProgressBar};
+use sekali_clients::api::Stats;
 use sekali_clients::client::{Client, Failure};
 use sekali_clients::interrupt::Interrupt;
 use sekali_clients::retry::Patience;
@@ -23,29 +24,29 @@ use sekali_clients::terminal::{self, View, complain, count};
 use tokio::task::LocalSet;
 
 use crate::chaos::{Kills, Server};
-use crate::cli::Cli;
+use crate::cli::{Cli, Size};
 use crate::ledger::Ledger;
 use crate::load::Load;
 use crate::report::Report;
 use crate::verify::{Check, Verdict};
 use crate::workload::Workload;
 
-/// Something was not as promised.
+/// Exit code: a check failed.
 const FAILED: u8 = 1;
-/// The test could not be carried out.
+/// Exit code: the test could not be carried out.
 const IMPOSSIBLE: u8 = 3;
 
-/// Short, so that a server that comes back is under load again at once.
+/// The longest pause between retries. It is short, so that a restarted server is under load again at once.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // One thread is enough to send, and leaves the others to a server on the same machine.
+    // One thread is enough to send, and leaves the other cores to a server on the same machine.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(Into::into).and_then(|runtime| {
         LocalSet::new().block_on(&runtime, async {
             let interrupt = Interrupt::listen()?;
-            // A server of our own is killed when the work is dropped.
+            // Dropping the work kills the server that chaos started.
             let work = interrupt.bound(run(&cli, &interrupt)).await;
             work.unwrap_or_else(|| Ok(interrupt.exit_code().unwrap_or_default()))
         })
@@ -60,131 +61,205 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8> {
-    let view = if cli.json { View::Json } else { View::Human };
-    let publisher = Client::new(&cli.url, cli.token.as_deref(), cli.timeout)?;
-    let read_token = cli.read_token.as_deref().or(cli.token.as_deref());
-    let reader = Client::new(&cli.url, read_token, cli.timeout)?;
-
-    let size = cli.size();
-    let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-    let mut workload = Workload::new(seed, cli.topics, cli.ids, size.duplicates, cli.conflicts);
-    if !cli.chaos {
-        workload.extend(size.events);
-    }
+    let test = Test::new(cli, interrupt)?;
+    let workload = test.workload();
     let mut server = match &cli.server {
-        Some(command) => {
-            view.note(format_args!("starting the server: {command}"));
-            tokio::select! {
-                server = Server::start(command, &reader) => Some(server?),
-                () = interrupt.requested() => return Ok(interrupt.exit_code().unwrap_or(IMPOSSIBLE)),
-            }
-        }
+        Some(command) => match test.start_server(command).await? {
+            Some(server) => Some(server),
+            None => return Ok(interrupt.exit_code().unwrap_or(IMPOSSIBLE)),
+        },
         None => None,
     };
-    let patience = Patience { longest_pause: LONGEST_PAUSE, give_up_after: Some(cli.give_up_after) };
-    // Nobody waits for a service that is not there; one that went away is another matter.
-    let before = reader.stats().await.map_err(unreadable)?;
-    announce(cli, size, seed, &workload, view);
+    // Without retries, so that a wrong address fails at once.
+    let before = test.reader.stats().await.map_err(unreadable)?;
+    test.announce(&workload);
 
-    let area = view.area();
-    let deliveries = workload.deliveries.len() as u64;
-    let until = cli.chaos.then(|| Instant::now() + cli.duration);
-    let bar = match until {
-        None => {
-            let template = "publishing   {bar:30.cyan/dim} {human_pos}/{human_len} {rate} ({eta} left)";
-            terminal::bar(&area, Some(deliveries), template)
-        }
-        Some(_) => {
-            terminal::bar(&area, None, "{spinner:.cyan} {human_pos} deliveries in {elapsed}, {rate}, {msg}")
-        }
-    };
-    let load = Load {
-        client: publisher,
-        clients: cli.clients,
-        batch: size.batch,
-        rate: cli.rate,
-        patience,
-        until,
-        interrupt: interrupt.clone(),
-        bar: bar.clone(),
-    };
-    let torment = async {
-        match (&mut server, until) {
-            (Some(server), Some(until)) => {
-                server.torment((&reader, patience), cli.kill_every, until, (interrupt, &bar)).await.map(Some)
-            }
-            _ => Ok(None),
-        }
-    };
-    let ((workload, ledger), kills) = tokio::try_join!(load::run(load, workload, Ledger::new()?), torment)?;
-    bar.finish_and_clear();
-
+    let (workload, ledger, kills) = test.load(workload, server.as_mut()).await?;
     if let Some(code) = interrupt.exit_code().filter(|_| ledger.requests.answered == 0) {
         return Ok(code);
     }
     ensure_something_happened(&ledger, kills.as_ref(), interrupt)?;
-    let template = "reading back {bar:30.cyan/dim} {human_pos}/{human_len} {rate}";
-    let bar = terminal::bar(&area, Some(workload.events.into()), template);
-    let mut verdict = verify::verify(&workload, &ledger, &before, (&reader, patience), &bar).await?;
-    bar.finish_and_clear();
+
+    let mut verdict = test.verify(&workload, &ledger, &before).await?;
     if let Some(server) = &mut server {
         server.stop().await?;
     }
-    note_kills(&mut verdict, kills.as_ref());
+    add_balance_check(&mut verdict, kills.as_ref());
 
     let report = Report {
         cli,
-        size,
-        seed,
+        size: test.size,
+        seed: test.seed,
         is_interrupted: interrupt.exit_code().is_some(),
         workload: &workload,
         ledger: &ledger,
         kills: kills.as_ref(),
         verdict: &verdict,
     };
-    match view {
-        View::Human => terminal::print(&report.to_text()),
-        View::Json => terminal::print(&format!("{}\n", report.to_json())),
+    test.print(&report);
+    Ok(exit_code(&report, interrupt))
+}
+
+/// The parts that all steps of the test use.
+struct Test<'a> {
+    cli: &'a Cli,
+    interrupt: &'a Interrupt,
+    view: View,
+    area: MultiProgress,
+    publisher: Client,
+    reader: Client,
+    patience: Patience,
+    size: Size,
+    seed: u64,
+}
+
+impl<'a> Test<'a> {
+    fn new(cli: &'a Cli, interrupt: &'a Interrupt) -> Result<Self> {
+        let view = if cli.json { View::Json } else { View::Human };
+        let read_token = cli.read_token.as_deref().or(cli.token.as_deref());
+        Ok(Self {
+            cli,
+            interrupt,
+            view,
+            area: view.area(),
+            publisher: Client::new(&cli.url, cli.token.as_deref(), cli.timeout)?,
+            reader: Client::new(&cli.url, read_token, cli.timeout)?,
+            patience: Patience { longest_pause: LONGEST_PAUSE, give_up_after: Some(cli.give_up_after) },
+            size: cli.size(),
+            seed: cli.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
+        })
     }
+
+    /// All events of the test; none yet for chaos, whose events are made during the load.
+    fn workload(&self) -> Workload {
+        let (cli, size) = (self.cli, self.size);
+        let mut workload = Workload::new(self.seed, cli.topics, cli.ids, size.duplicates, cli.conflicts);
+        if !cli.chaos {
+            workload.extend(size.events);
+        }
+        workload
+    }
+
+    /// Starts the server that chaos kills; `None` after an interrupt.
+    async fn start_server(&self, command: &str) -> Result<Option<Server>> {
+        self.view.note(format_args!("starting the server: {command}"));
+        tokio::select! {
+            server = Server::start(command, &self.reader) => server.map(Some),
+            () = self.interrupt.requested() => Ok(None),
+        }
+    }
+
+    fn announce(&self, workload: &Workload) {
+        let cli = self.cli;
+        let load = match cli.chaos {
+            true => {
+                format!("events for {} while the server is killed", humantime::format_duration(cli.duration))
+            }
+            false => format!(
+                "{} events and {} duplicates",
+                HumanCount(workload.events.into()),
+                HumanCount(workload.deliveries.len() as u64 - u64::from(workload.events))
+            ),
+        };
+        let clients = count(cli.clients.into(), "client");
+        self.view.note(format_args!("{load}, by {clients}, {} a request, to {}", self.size.batch, cli.url));
+        let topics = count(cli.topics.into(), "topic");
+        self.view.note(format_args!("in {topics} stress-{}-*, seed {}", workload.run, self.seed));
+    }
+
+    /// Publishes the workload, and kills the server meanwhile if there is one.
+    async fn load(
+        &self,
+        workload: Workload,
+        server: Option<&mut Server>,
+    ) -> Result<(Workload, Ledger, Option<Kills>)> {
+        let until = self.cli.chaos.then(|| Instant::now() + self.cli.duration);
+        let bar = self.load_bar(&workload);
+        let load = Load {
+            client: self.publisher.clone(),
+            clients: self.cli.clients,
+            batch: self.size.batch,
+            rate: self.cli.rate,
+            patience: self.patience,
+            until,
+            interrupt: self.interrupt.clone(),
+            bar: bar.clone(),
+        };
+        let torment = async {
+            match (server, until) {
+                (Some(server), Some(until)) => {
+                    let service = (&self.reader, self.patience);
+                    let kills = server.torment(service, self.cli.kill_every, until, (self.interrupt, &bar));
+                    kills.await.map(Some)
+                }
+                _ => Ok(None),
+            }
+        };
+        let ((workload, ledger), kills) =
+            tokio::try_join!(load::run(load, workload, Ledger::new()?), torment)?;
+        bar.finish_and_clear();
+        Ok((workload, ledger, kills))
+    }
+
+    fn load_bar(&self, workload: &Workload) -> ProgressBar {
+        let deliveries = workload.deliveries.len() as u64;
+        match self.cli.chaos {
+            true => terminal::bar(
+                &self.area,
+                None,
+                "{spinner:.cyan} {human_pos} deliveries in {elapsed}, {rate}, {msg}",
+            ),
+            false => terminal::bar(
+                &self.area,
+                Some(deliveries),
+                "publishing   {bar:30.cyan/dim} {human_pos}/{human_len} {rate} ({eta} left)",
+            ),
+        }
+    }
+
+    /// Reads everything back and compares it with the ledger.
+    async fn verify(&self, workload: &Workload, ledger: &Ledger, before: &Stats) -> Result<Verdict> {
+        let template = "reading back {bar:30.cyan/dim} {human_pos}/{human_len} {rate}";
+        let bar = terminal::bar(&self.area, Some(workload.events.into()), template);
+        let service = (&self.reader, self.patience);
+        let verdict = verify::verify(workload, ledger, before, service, &bar).await?;
+        bar.finish_and_clear();
+        Ok(verdict)
+    }
+
+    fn print(&self, report: &Report<'_>) {
+        match self.view {
+            View::Human => terminal::print(&report.to_text()),
+            View::Json => terminal::print(&format!("{}\n", report.to_json())),
+        }
+    }
+}
+
+fn exit_code(report: &Report<'_>, interrupt: &Interrupt) -> u8 {
     match interrupt.exit_code() {
-        _ if !report.is_passed() => Ok(FAILED),
-        Some(code) => Ok(code),
-        None => Ok(0),
+        _ if !report.is_passed() => FAILED,
+        Some(code) => code,
+        None => 0,
     }
 }
 
-fn announce(cli: &Cli, size: cli::Size, seed: u64, workload: &Workload, view: View) {
-    let what = match cli.chaos {
-        true => format!("events for {} while the server is killed", humantime::format_duration(cli.duration)),
-        false => format!(
-            "{} events and {} duplicates",
-            HumanCount(workload.events.into()),
-            HumanCount(workload.deliveries.len() as u64 - u64::from(workload.events))
-        ),
-    };
-    let clients = count(cli.clients.into(), "client");
-    view.note(format_args!("{what}, by {clients}, {} a request, to {}", size.batch, cli.url));
-    let topics = count(cli.topics.into(), "topic");
-    view.note(format_args!("in {topics} stress-{}-*, seed {seed}", workload.run));
-}
-
-/// A test without a delivery, or without a kill that was asked for, proves nothing.
+/// Fails if there was no delivery, or no kill though it was asked for: such a test proves nothing.
 fn ensure_something_happened(ledger: &Ledger, kills: Option<&Kills>, interrupt: &Interrupt) -> Result<()> {
     ensure!(ledger.requests.answered > 0, "nothing was delivered, so nothing is proven");
     let is_short = interrupt.exit_code().is_none() && kills.is_some_and(|kills| kills.count == 0);
-    ensure!(!is_short, "the server was never killed, so nothing is proven: give more time by --for");
+    ensure!(!is_short, "the server was never killed, so nothing is proven: give more time with --for");
     Ok(())
 }
 
-/// Why the test cannot begin.
+/// The error if the test cannot begin.
 fn unreadable(failure: Failure) -> anyhow::Error {
     let is_denied =
         matches!(&failure, Failure::Refused(refusal) if matches!(refusal.status.as_u16(), 401 | 403));
-    let hint = if is_denied { "; --read-token says what it asks of readers" } else { "" };
-    anyhow::Error::new(failure).context(format!("the account of the service cannot be read{hint}"))
+    let hint = if is_denied { "; give a token that permits reading with --read-token" } else { "" };
+    anyhow::Error::new(failure).context(format!("/stats cannot be read{hint}"))
 }
 
-fn note_kills(verdict: &mut Verdict, kills: Option<&Kills>) {
+fn add_balance_check(verdict: &mut Verdict, kills: Option<&Kills>) {
     if let Some(kills) = kills {
         let found = count(kills.count, "kill");
         verdict.checks.push(Check::new(

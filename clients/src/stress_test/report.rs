@@ -1,4 +1,4 @@
-//! What was measured and what was verified, for people and for machines.
+//! The report of measurements and checks, for people and for machines.
 
 use console::style;
 use indicatif::HumanCount;
@@ -11,19 +11,19 @@ use crate::ledger::{Ledger, Requests};
 use crate::verify::{Check, Verdict};
 use crate::workload::Workload;
 
-/// The percentiles of latencies that are told.
+/// The percentiles of latencies in the report.
 const PERCENTILES: [(&str, f64); 5] =
     [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9), ("max", 100.0)];
 
-/// How wide the longest bar is.
+/// The width of the longest bar, in characters.
 const WIDTH: f64 = 40.0;
 
-/// All there is to tell.
+/// The content of the report.
 pub struct Report<'a> {
     pub cli: &'a Cli,
     pub size: Size,
     pub seed: u64,
-    /// Whether it was ended early, by a signal.
+    /// True if a signal ended the load early.
     pub is_interrupted: bool,
     pub workload: &'a Workload,
     pub ledger: &'a Ledger,
@@ -32,12 +32,12 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Whether everything was as promised.
+    /// True if all checks passed.
     pub fn is_passed(&self) -> bool {
         self.verdict.checks.iter().all(|check| check.wrong.is_empty())
     }
 
-    /// For people.
+    /// The report for people.
     pub fn to_text(&self) -> String {
         let requests = &self.ledger.requests;
         let rate = self.answered() as f64 / requests.elapsed.as_secs_f64();
@@ -64,7 +64,7 @@ impl Report<'_> {
         lines.push(String::new());
         if self.verdict.other_traffic > 0 {
             lines.push(format!(
-                "{} the server had other traffic meanwhile: {} in topics that are not of this run",
+                "{} the server had other traffic meanwhile: {} in topics of others",
                 style("note:").yellow().bold(),
                 deliveries(self.verdict.other_traffic),
             ));
@@ -77,7 +77,7 @@ impl Report<'_> {
         let checks = &self.verdict.checks;
         match checks.iter().filter(|check| !check.wrong.is_empty()).count() {
             0 if self.is_interrupted => {
-                let text = "interrupted: of what was sent until then, every event is stored exactly once";
+                let text = "interrupted: every event that was sent is stored exactly once";
                 style(text).green().bold().to_string()
             }
             0 => style("passed: every event is stored exactly once").green().bold().to_string(),
@@ -85,7 +85,7 @@ impl Report<'_> {
         }
     }
 
-    /// For machines: durations in seconds, latencies in milliseconds.
+    /// The report for machines: durations in seconds, latencies in milliseconds.
     pub fn to_json(&self) -> Value {
         let requests = &self.ledger.requests;
         let seconds = requests.elapsed.as_secs_f64();

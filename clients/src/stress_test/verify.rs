@@ -1,4 +1,4 @@
-//! Compares what the service says with what was sent and answered.
+//! Compares the counts and events of the service with the deliveries and their answers.
 
 use anyhow::{Context, Result, bail};
 use indicatif::{HumanCount, ProgressBar};
@@ -9,66 +9,67 @@ use sekali_clients::terminal::count;
 use serde_json::Value;
 
 use crate::ledger::{Ledger, Wrong};
-use crate::workload::{Delivery, Workload};
+use crate::workload::{Delivery, Event, Workload};
 
-/// How often everything is read before what still changes is given up.
+/// The number of readings after which counts that still change are an error.
 const READINGS: usize = 10;
 
-/// One thing that was promised, and whether it is so.
+/// A promise and the result of checking it.
 #[derive(Debug)]
 pub struct Check {
-    /// What was promised.
+    /// The promise.
     pub name: &'static str,
-    /// What was found.
+    /// The count that was found, if the check has one.
     pub found: String,
-    /// The first examples of what is wrong; empty when nothing is.
+    /// The first errors; empty if the check passed.
     pub wrong: Vec<String>,
 }
 
-/// What the verification came to.
+/// The result of the verification.
 pub struct Verdict {
-    /// All that was looked at.
+    /// All checks.
     pub checks: Vec<Check>,
-    /// Deliveries of others that the service counted meanwhile.
+    /// Deliveries in topics of others that the service counted meanwhile.
     pub other_traffic: u64,
-    /// The account at the end.
+    /// The answer of `/stats` at the end.
     pub after: Stats,
 }
 
-/// A count that is known, or known to lie between two.
+/// A count that lies between two bounds, which are equal if it is known exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Bounds {
     least: u64,
     most: u64,
 }
 
-/// What must be true of one event.
+/// The expected counts of one event.
 #[derive(Clone, Copy, Debug, Default)]
 struct Expected {
-    /// Deliveries that were answered, with the original payload and with the other.
+    /// Deliveries that were answered, with the original payload and with the altered one.
     answered: [u32; 2],
-    /// Deliveries that may have been counted though their answers were lost.
+    /// Lost attempts, which may have been counted, by payload as above.
     lost: [u32; 2],
-    /// Deliveries that were answered as having stored it.
+    /// Deliveries that were answered as stored.
     stored: u32,
 }
 
-/// What was read back.
+/// The events that were read back, and the errors in them.
 struct Read {
-    /// Which payload of each event is stored, if it was read.
+    /// Each event of the workload; `None` if it was not read.
     stored: Vec<Option<Stored>>,
-    /// What the events of each topic add up to.
+    /// The sums of the events of each topic.
     accounts: Vec<Account>,
-    /// Events that are read twice.
+    /// Events that were read twice.
     doubled: Wrong,
-    /// Events of our topics that we never sent.
+    /// Events that were not sent, or not to this topic.
     unknown: Wrong,
-    /// Events that say something else than was sent.
+    /// Events with other fields than were sent.
     altered: Wrong,
-    /// Events that come before one with a lower `seq`.
+    /// Events after one with a higher or the same `seq`.
     disordered: Wrong,
 }
 
+/// An event as it was read back.
 #[derive(Clone, Copy)]
 struct Stored {
     seq: u64,
@@ -77,7 +78,7 @@ struct Stored {
     conflicts: u64,
 }
 
-/// Verifies everything, by the accounts from before and after the load and by reading all that was stored between.
+/// Runs all checks. `before` is the answer of `/stats` before the load; all later events are read back.
 pub async fn verify(
     workload: &Workload,
     ledger: &Ledger,
@@ -100,8 +101,8 @@ pub async fn verify(
     Ok(Verdict { checks, other_traffic, after })
 }
 
-/// Reads everything back between two equal accounts of our topics: a request whose answer was lost may still be at
-/// work.
+/// Reads everything back until `/stats` of this run's topics is the same before and after it, because a request whose
+/// answer was lost may still be in progress.
 async fn read_at_rest(
     workload: &Workload,
     seq: u64,
@@ -118,17 +119,14 @@ async fn read_at_rest(
         }
         known = now;
     }
-    bail!("the account of this run's topics still changes, after the last request was answered");
+    bail!("/stats of this run's topics still changes after the last request was answered");
 }
 
-/// The account of the service, which may have to be asked for more than once.
-pub async fn read_stats(reader: &Client, patience: Patience) -> Result<Stats> {
-    retry::persist(patience, |_| {}, || reader.stats())
-        .await
-        .context("the account of the service cannot be read")
+async fn read_stats(reader: &Client, patience: Patience) -> Result<Stats> {
+    retry::persist(patience, |_| {}, || reader.stats()).await.context("/stats cannot be read")
 }
 
-/// The accounts of our topics.
+/// The accounts of this run's topics, in the order of [`Workload::topics`].
 fn accounts(workload: &Workload, stats: &Stats) -> Vec<Account> {
     let mut accounts = vec![Account::default(); workload.topics().count()];
     for topic in &stats.by_topic {
@@ -156,7 +154,7 @@ impl Expected {
         Bounds::new(self.answered.iter().sum(), self.lost.iter().sum())
     }
 
-    /// Deliveries with another payload than what is stored.
+    /// Deliveries with another payload than the stored one.
     fn conflicts(&self, is_altered: bool) -> Bounds {
         let other = usize::from(!is_altered);
         Bounds::new(self.answered[other], self.lost[other])
@@ -177,7 +175,7 @@ impl Bounds {
         self.most += other.most;
     }
 
-    /// Both can be true of the same deliveries, so the difference is as uncertain as both.
+    /// The difference, whose bounds are as far apart as those of both together.
     fn minus(self, other: Self) -> Self {
         Self { least: self.least.saturating_sub(other.most), most: self.most - other.least }
     }
@@ -193,7 +191,7 @@ impl std::fmt::Display for Bounds {
     }
 }
 
-/// Reads all events behind `seq`, and compares each with what was sent.
+/// Reads all events after `seq`, and compares each with what was sent.
 async fn read_back(workload: &Workload, seq: u64, reader: &Client, bar: &ProgressBar) -> Result<Read> {
     let mut read = Read {
         stored: vec![None; workload.events as usize],
@@ -211,63 +209,83 @@ async fn read_back(workload: &Workload, seq: u64, reader: &Client, bar: &Progres
         let Some(end) = held.iter().rposition(|&byte| byte == b'\n') else { continue };
         let rest = held.split_off(end + 1);
         for line in held.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            let event: StoredEvent = serde_json::from_slice(line)
-                .with_context(|| format!("this is no event: {}", String::from_utf8_lossy(line)))?;
+            let event: StoredEvent = serde_json::from_slice(line).with_context(|| {
+                format!("/events returned an invalid event: {}", String::from_utf8_lossy(line))
+            })?;
             read.take(workload, &event, &mut last_seq);
             bar.inc(1);
         }
         held = rest;
     }
     if !held.is_empty() {
-        bail!("the events end in the middle of one: {}", String::from_utf8_lossy(&held));
+        bail!("/events ended in the middle of an event: {}", String::from_utf8_lossy(&held));
     }
     Ok(read)
 }
 
 impl Read {
+    /// Compares an event with what was sent, and adds it to the account of its topic.
     fn take(&mut self, workload: &Workload, event: &StoredEvent<'_>, last_seq: &mut u64) {
-        let StoredEvent { seq, deliveries, conflicts, .. } = *event;
-        let name = || format!("{}/{} (seq {seq})", event.topic, event.event_id);
-        if seq <= *last_seq {
-            self.disordered.add(|| format!("{} comes behind seq {last_seq}", name()));
+        if event.seq <= *last_seq {
+            self.disordered.add(|| format!("{} comes after seq {last_seq}", name(event)));
         }
-        *last_seq = seq;
+        *last_seq = event.seq;
         let Some(topic) = workload.number_of(&event.topic) else {
-            if event.source.as_deref() == Some(&workload.source()) {
-                self.unknown
-                    .add(|| format!("{} is one of {}, in a topic of others", name(), workload.source()));
-            }
+            self.take_foreign(workload, event);
             return;
         };
-        let account = &mut self.accounts[topic];
-        account.received += deliveries;
-        account.unique_processed += 1;
-        account.duplicate_dropped += deliveries.saturating_sub(1);
-        account.conflicts += conflicts;
+        self.count(topic, event);
         let Some((number, is_altered)) = identify(workload, event) else {
-            self.altered.add(|| format!("{} says {}", name(), event.payload.get()));
+            self.altered.add(|| format!("{} has the payload {}", name(event), event.payload.get()));
             return;
         };
         let sent = workload.event(Delivery { event: number, is_altered });
         if (&sent.topic, &sent.event_id) != (&event.topic, &event.event_id) {
-            self.unknown.add(|| format!("{} has the payload of {}/{}", name(), sent.topic, sent.event_id));
+            self.unknown
+                .add(|| format!("{} has the payload of {}/{}", name(event), sent.topic, sent.event_id));
             return;
         }
+        self.compare_fields(event, &sent);
+        let StoredEvent { seq, deliveries, conflicts, .. } = *event;
+        let stored = Stored { seq, is_altered, deliveries, conflicts };
+        if let Some(first) = self.stored[number as usize].replace(stored) {
+            self.doubled.add(|| format!("{} is also seq {}", name(event), first.seq));
+        }
+    }
+
+    /// Takes an event in a topic of others, where an event of this run must not be.
+    fn take_foreign(&mut self, workload: &Workload, event: &StoredEvent<'_>) {
+        let source = workload.source();
+        if event.source.as_deref() == Some(&source) {
+            self.unknown.add(|| format!("{} is an event of {source}, in a topic of others", name(event)));
+        }
+    }
+
+    fn count(&mut self, topic: usize, event: &StoredEvent<'_>) {
+        let account = &mut self.accounts[topic];
+        account.received += event.deliveries;
+        account.unique_processed += 1;
+        account.duplicate_dropped += event.deliveries.saturating_sub(1);
+        account.conflicts += event.conflicts;
+    }
+
+    fn compare_fields(&mut self, event: &StoredEvent<'_>, sent: &Event) {
         if event.timestamp.parse::<chrono::DateTime<chrono::Utc>>().ok() != sent.timestamp.parse().ok()
             || event.source.as_deref() != Some(&sent.source)
         {
             self.altered.add(|| {
-                format!("{} has timestamp {} and source {:?}", name(), event.timestamp, event.source)
+                format!("{} has timestamp {} and source {:?}", name(event), event.timestamp, event.source)
             });
-        }
-        let stored = Stored { seq, is_altered, deliveries, conflicts };
-        if let Some(first) = self.stored[number as usize].replace(stored) {
-            self.doubled.add(|| format!("{} is also seq {}", name(), first.seq));
         }
     }
 }
 
-/// Which of the payloads that were sent this one is: its event, and whether it is the other one of it.
+/// The name of an event that was read, for people.
+fn name(event: &StoredEvent<'_>) -> String {
+    format!("{}/{} (seq {})", event.topic, event.event_id, event.seq)
+}
+
+/// The event whose payload was read, and true if it is its altered payload; `None` for a payload that was not sent.
 fn identify(workload: &Workload, event: &StoredEvent<'_>) -> Option<(u32, bool)> {
     let payload: Value = serde_json::from_str(event.payload.get()).ok()?;
     let number = u32::try_from(payload["event"].as_u64()?).ok().filter(|&number| number < workload.events)?;
@@ -277,25 +295,48 @@ fn identify(workload: &Workload, event: &StoredEvent<'_>) -> Option<(u32, bool)>
 }
 
 fn check_answers(workload: &Workload, ledger: &Ledger, expected: &[Expected], read: &Read) -> Vec<Check> {
-    let mut twice = Wrong::default();
+    let answered = ledger.outcomes.iter().filter(|outcome| outcome.answer.is_some()).count() as u64;
+    let stored: u64 = expected.iter().map(|expected| u64::from(expected.stored)).sum();
+    let storers = find_wrong_storers(workload, expected);
+    let conflicts = find_wrong_conflicts(workload, ledger, read);
+    vec![
+        Check::new(
+            "answers account for each delivery",
+            counted(answered, "answered"),
+            [&ledger.wrong_answers],
+        ),
+        Check::new("each event stored by one delivery", counted(stored, "stored"), [&storers]),
+        Check::new("conflicts are named, and nothing else is", String::new(), [&conflicts]),
+    ]
+}
+
+/// Finds events that were not answered as stored by exactly one delivery.
+fn find_wrong_storers(workload: &Workload, expected: &[Expected]) -> Wrong {
+    let mut wrong = Wrong::default();
     for (event, expected) in (0..).zip(expected) {
         let is_answered = expected.deliveries().least > 0;
+        // A lost attempt may be the one that stored it.
         let may_be_none = !is_answered || expected.lost != [0, 0];
         if expected.stored > 1 || (expected.stored == 0 && !may_be_none) {
-            twice
+            wrong
                 .add(|| format!("{} was answered as stored {} times", workload.name(event), expected.stored));
         }
     }
-    let mut misnamed = Wrong::default();
+    wrong
+}
+
+/// Finds deliveries that should have been answered as conflicts, and others that were.
+fn find_wrong_conflicts(workload: &Workload, ledger: &Ledger, read: &Read) -> Wrong {
+    let mut wrong = Wrong::default();
     for (delivery, outcome) in workload.deliveries.iter().zip(&ledger.outcomes) {
         let (Some(answer), Some(stored)) = (outcome.answer, read.stored[delivery.event as usize]) else {
             continue;
         };
+        // The payload decides: the retry of a lost attempt may find its own event stored, which is not a conflict.
         let differs = stored.is_altered != delivery.is_altered;
-        // A retry finds what its lost attempt has stored: that is no conflict.
         if differs != (answer == EventStatus::Conflict) {
             let payload = if differs { "another payload" } else { "the stored payload" };
-            misnamed.add(|| {
+            wrong.add(|| {
                 format!(
                     "{} was delivered with {payload} and answered as {answer:?}",
                     workload.name(delivery.event)
@@ -303,69 +344,75 @@ fn check_answers(workload: &Workload, ledger: &Ledger, expected: &[Expected], re
             });
         }
     }
-    let answered = ledger.outcomes.iter().filter(|outcome| outcome.answer.is_some()).count() as u64;
-    let stored: u64 = expected.iter().map(|expected| u64::from(expected.stored)).sum();
-    vec![
-        Check::new(
-            "answers account for each delivery",
-            counted(answered, "answered"),
-            [&ledger.wrong_answers],
-        ),
-        Check::new("each event stored by one delivery", counted(stored, "stored"), [&twice]),
-        Check::new("conflicts are named, and nothing else is", String::new(), [&misnamed]),
-    ]
+    wrong
+}
+
+/// The errors of events that were read back, or should have been.
+#[derive(Default)]
+struct WrongEvents {
+    missing: Wrong,
+    miscounted: Wrong,
+    /// Events with another `seq` than was answered.
+    moved: Wrong,
+    /// Events with a lower `seq` than one that was acknowledged before they were sent.
+    behind: Wrong,
 }
 
 fn check_events(workload: &Workload, ledger: &Ledger, expected: &[Expected], read: &Read) -> Vec<Check> {
-    let (mut missing, mut miscounted) = (Wrong::default(), Wrong::default());
-    let (mut moved, mut behind) = (Wrong::default(), Wrong::default());
+    let mut wrong = WrongEvents::default();
     for (event, (expected, stored)) in (0..).zip(expected.iter().zip(&read.stored)) {
-        let Some(stored) = stored else {
-            if expected.deliveries().least > 0 {
-                missing.add(|| format!("{} is missing", workload.name(event)));
+        let name = || workload.name(event);
+        match stored {
+            Some(stored) => {
+                wrong.compare_counts(stored, expected, name);
+                wrong.compare_seq(stored, ledger.seqs[event as usize], ledger.floors[event as usize], name);
             }
-            continue;
-        };
+            None if expected.deliveries().least > 0 => wrong.missing.add(|| format!("{} is missing", name())),
+            None => {}
+        }
+    }
+    let events = read.stored.iter().flatten().count() as u64;
+    let once = [&wrong.missing, &read.doubled, &read.unknown];
+    vec![
+        Check::new("each event reads back exactly once", counted(events, "read"), once),
+        Check::new("with the payload, time and source sent", String::new(), [&read.altered]),
+        Check::new("in the order of seq", String::new(), [&read.disordered]),
+        Check::new("with the seq that was answered", String::new(), [&wrong.moved]),
+        Check::new("none stored behind an acknowledged one", String::new(), [&wrong.behind]),
+        Check::new("each with its own deliveries and conflicts", String::new(), [&wrong.miscounted]),
+    ]
+}
+
+impl WrongEvents {
+    fn compare_counts(&mut self, stored: &Stored, expected: &Expected, name: impl Fn() -> String) {
         let (deliveries, conflicts) = (expected.deliveries(), expected.conflicts(stored.is_altered));
         if !deliveries.contains(stored.deliveries) || !conflicts.contains(stored.conflicts) {
-            miscounted.add(|| {
+            self.miscounted.add(|| {
                 format!(
                     "{} has {} deliveries and {} conflicts instead of {deliveries} and {conflicts}",
-                    workload.name(event),
+                    name(),
                     stored.deliveries,
                     stored.conflicts
                 )
             });
         }
-        if let Some(floor) = ledger.floors[event as usize].filter(|floor| stored.seq <= *floor) {
-            behind.add(|| {
-                format!(
-                    "{} has seq {}, and {floor} was known before it was sent",
-                    workload.name(event),
-                    stored.seq
-                )
-            });
+    }
+
+    /// Compares the `seq` with the `answered` one (0 without an answer), and with the highest one that was acknowledged
+    /// before the event was sent.
+    fn compare_seq(&mut self, stored: &Stored, answered: u64, floor: Option<u64>, name: impl Fn() -> String) {
+        let seq = stored.seq;
+        if let Some(floor) = floor.filter(|floor| seq <= *floor) {
+            self.behind
+                .add(|| format!("{} has seq {seq}, but {floor} was acknowledged before it was sent", name()));
         }
-        let answered = ledger.seqs[event as usize];
-        if answered != 0 && answered != stored.seq {
-            moved.add(|| {
-                format!("{} has seq {} and was answered {answered}", workload.name(event), stored.seq)
-            });
+        if answered != 0 && answered != seq {
+            self.moved.add(|| format!("{} has seq {seq} and was answered {answered}", name()));
         }
     }
-    let events = read.stored.iter().flatten().count() as u64;
-    let once = [&missing, &read.doubled, &read.unknown];
-    vec![
-        Check::new("each event reads back exactly once", counted(events, "read"), once),
-        Check::new("with the payload, time and source sent", String::new(), [&read.altered]),
-        Check::new("in the order of seq", String::new(), [&read.disordered]),
-        Check::new("with the seq that was answered", String::new(), [&moved]),
-        Check::new("none stored behind an acknowledged one", String::new(), [&behind]),
-        Check::new("each with its own deliveries and conflicts", String::new(), [&miscounted]),
-    ]
 }
 
-/// What the accounts should have grown by, in total and by topic.
+/// The expected growth of the counts of `/stats`, in total and by topic.
 struct Totals {
     all: Growth,
     by_topic: Vec<Growth>,
@@ -400,54 +447,57 @@ fn check_accounts(
     read: &Read,
     (before, after): (&Stats, &Stats),
 ) -> Vec<Check> {
-    let mut all = Account::default();
-    let (mut by_topic, mut unlike_events) = (Wrong::default(), Wrong::default());
     let accounts = accounts(workload, after);
-    for (number, topic) in workload.topics().enumerate() {
-        let account = accounts[number];
-        all.received += account.received;
-        all.unique_processed += account.unique_processed;
-        all.duplicate_dropped += account.duplicate_dropped;
-        all.conflicts += account.conflicts;
-        if let Some(wrong) = totals.by_topic[number].contradiction(&account) {
-            by_topic.add(|| format!("{topic}: {wrong}"));
-        }
-        let sum = read.accounts[number];
-        if account != sum {
-            unlike_events.add(|| format!("{topic}: {account}, but its events add up to {sum}"));
-        }
+    let mut checks = check_totals(&totals.all, &accounts, after);
+    checks.extend(check_topics(workload, totals, read, &accounts));
+    let mut unbalanced = Wrong::default();
+    for stats in [before, after] {
+        check_balance(stats, &mut unbalanced);
     }
+    checks.push(Check::new("/stats received = unique + duplicates", String::new(), [&unbalanced]));
+    checks
+}
 
+/// Checks the growth of each count over all topics of this run, and that the service's total is the sum of its topics.
+fn check_totals(growth: &Growth, accounts: &[Account], after: &Stats) -> Vec<Check> {
     let total = |name, growth: Bounds, get: fn(&Account) -> u64| {
         let mut wrong = Wrong::default();
-        if !growth.contains(get(&all)) {
-            wrong.add(|| format!("it grew by {} instead of {growth}", get(&all)));
+        let grown: u64 = accounts.iter().map(get).sum();
+        if !growth.contains(grown) {
+            wrong.add(|| format!("it grew by {grown} instead of {growth}"));
         }
         let sum: u64 = after.by_topic.iter().map(|topic| get(&topic.account)).sum();
         if get(&after.total) != sum {
             wrong.add(|| format!("the total is {}, but the sum of its topics {sum}", get(&after.total)));
         }
-        Check::new(name, format!("+{}", HumanCount(get(&all))), [&wrong]).uncertain(growth)
+        Check::new(name, format!("+{}", HumanCount(grown)), [&wrong]).uncertain(growth)
     };
-    let duplicates = totals.all.received.minus(totals.all.unique);
-    let mut checks = vec![
-        total("/stats received", totals.all.received, |account| account.received),
-        total("/stats unique_processed", totals.all.unique, |account| account.unique_processed),
+    let duplicates = growth.received.minus(growth.unique);
+    vec![
+        total("/stats received", growth.received, |account| account.received),
+        total("/stats unique_processed", growth.unique, |account| account.unique_processed),
         total("/stats duplicate_dropped", duplicates, |account| account.duplicate_dropped),
-        total("/stats conflicts", totals.all.conflicts, |account| account.conflicts),
-    ];
-    let mut unbalanced = Wrong::default();
-    for stats in [before, after] {
-        check_balance(stats, &mut unbalanced);
+        total("/stats conflicts", growth.conflicts, |account| account.conflicts),
+    ]
+}
+
+/// Compares the account of each topic with its expected growth and with the sum of its events.
+fn check_topics(workload: &Workload, totals: &Totals, read: &Read, accounts: &[Account]) -> Vec<Check> {
+    let (mut unexpected, mut unlike_events) = (Wrong::default(), Wrong::default());
+    for (number, topic) in workload.topics().enumerate() {
+        let (account, sum) = (accounts[number], read.accounts[number]);
+        if let Some(contradiction) = totals.by_topic[number].contradiction(&account) {
+            unexpected.add(|| format!("{topic}: {contradiction}"));
+        }
+        if account != sum {
+            unlike_events.add(|| format!("{topic}: {account}, but its events add up to {sum}"));
+        }
     }
-    checks.push(Check::new(
-        "/stats of each topic",
-        count(totals.by_topic.len() as u64, "topic"),
-        [&by_topic],
-    ));
-    checks.push(Check::new("/stats of each topic is the sum of its events", String::new(), [&unlike_events]));
-    checks.push(Check::new("/stats received = unique + duplicates", String::new(), [&unbalanced]));
-    checks
+    let topics = count(totals.by_topic.len() as u64, "topic");
+    vec![
+        Check::new("/stats of each topic", topics, [&unexpected]),
+        Check::new("/stats of each topic is the sum of its events", String::new(), [&unlike_events]),
+    ]
 }
 
 impl Growth {
@@ -466,7 +516,7 @@ impl Growth {
     }
 }
 
-/// Finds accounts in which deliveries are lost or made up.
+/// Finds accounts in which received is not the sum of unique and duplicates.
 pub fn check_balance(stats: &Stats, unbalanced: &mut Wrong) {
     let topics = stats.by_topic.iter().map(|topic| (topic.topic.as_str(), &topic.account));
     for (name, account) in topics.chain([("in total", &stats.total)]) {
@@ -478,7 +528,7 @@ pub fn check_balance(stats: &Stats, unbalanced: &mut Wrong) {
 }
 
 impl Check {
-    /// A check that fails if anything is wrong.
+    /// A check that fails if there are errors.
     pub fn new<'a>(name: &'static str, found: String, wrong: impl IntoIterator<Item = &'a Wrong>) -> Self {
         let mut examples = Vec::new();
         for wrong in wrong {
@@ -491,7 +541,7 @@ impl Check {
         Self { name, found, wrong: examples }
     }
 
-    /// Says so if the count could have been another.
+    /// Adds the bounds of the count if it could have been another.
     fn uncertain(mut self, bounds: Bounds) -> Self {
         if bounds.most > bounds.least {
             self.found = format!("{}, of {bounds}, for answers were lost", self.found);

@@ -1,4 +1,4 @@
-//! The events, and the order in which they are delivered: all of it follows from a seed.
+//! The events, and the order in which they are delivered. A seed determines both.
 
 use std::io::Write;
 
@@ -8,37 +8,38 @@ use serde::Serialize;
 
 use crate::cli::Ids;
 
-/// What notes are made of: some that JSON escapes, some of several bytes.
+/// The characters of notes: some are escaped in JSON, some have several bytes.
 const LETTERS: [char; 12] = ['a', 'b', 'c', 'd', 'e', ' ', '"', '\\', '\n', 'é', '漢', '🙂'];
 
-/// What is to be sent.
+/// The events of a test and their deliveries.
 pub struct Workload {
-    /// Tells the topics of this run from those of others.
+    /// The run's part in the names of its topics, different in each run.
     pub run: String,
     seed: u64,
     topics: u32,
     ids: Ids,
     began: DateTime<Utc>,
-    /// The share of all deliveries that are duplicates, and of those that carry another payload.
+    /// The share of all deliveries that are duplicates.
     duplicates: f64,
+    /// The share of duplicates with another payload.
     conflicts: f64,
     random: Rng,
-    /// How many events there are.
+    /// The number of events.
     pub events: u32,
     /// All deliveries, in the order in which they are sent.
     pub deliveries: Vec<Delivery>,
 }
 
-/// One event on its way.
+/// A delivery of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Which event.
+    /// The number of the event, from 0.
     pub event: u32,
-    /// Whether it carries the other payload.
+    /// True if it carries the altered payload.
     pub is_altered: bool,
 }
 
-/// An event (see the API).
+/// An event of the API.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Event {
     pub topic: String,
@@ -48,10 +49,10 @@ pub struct Event {
     pub payload: Payload,
 }
 
-/// What an event says.
+/// The payload of an event.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Payload {
-    /// Which event it is: how a reader finds out what to compare it with.
+    /// The number of the event, by which its original is found when it is read back.
     pub event: u32,
     pub is_altered: bool,
     pub amount: f64,
@@ -76,7 +77,7 @@ impl Workload {
         }
     }
 
-    /// Adds so many new events, and duplicates of these and of earlier ones, in random order.
+    /// Adds new events, and duplicates of these and of earlier ones, in random order.
     pub fn extend(&mut self, events: u32) {
         let first = self.deliveries.len();
         let new = self.events..self.events + events;
@@ -96,13 +97,13 @@ impl Workload {
         (0..self.topics).map(|topic| self.topic(topic))
     }
 
-    /// The number of a topic in the order of [`Self::topics`], if it is one of this run's.
+    /// The number of a topic in the order of [`Self::topics`]; `None` if it belongs to another run.
     pub fn number_of(&self, topic: &str) -> Option<usize> {
         let number = topic.rsplit('-').next()?.parse().ok()?;
         (number < self.topics && self.topic(number) == topic).then_some(number as usize)
     }
 
-    /// The source of all events of this run, which tells them also where they should not be.
+    /// The source of all events of this run, by which they are recognised in a wrong topic.
     pub fn source(&self) -> String {
         format!("stress-{}", self.run)
     }
@@ -112,10 +113,10 @@ impl Workload {
         (event % self.topics) as usize
     }
 
-    /// What a delivery carries.
+    /// The event of a delivery.
     pub fn event(&self, delivery: Delivery) -> Event {
         let Delivery { event, is_altered } = delivery;
-        // A generator for each event, so that it can be made again when it is read back.
+        // Each event has a generator of its own, so that it can be made again when it is read back.
         let mut random = Rng::with_seed(self.seed ^ u64::from(event).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let event_id = match self.ids {
             Ids::Uuid => {
@@ -144,7 +145,7 @@ impl Workload {
         }
     }
 
-    /// What names an event, to people.
+    /// The name of an event, for people.
     pub fn name(&self, event: u32) -> String {
         let Event { topic, event_id, .. } = self.event(Delivery { event, is_altered: false });
         format!("{topic}/{event_id}")
@@ -160,7 +161,7 @@ impl Workload {
                 serde_json::to_writer(&mut body, &events)
             }
         };
-        debug_assert!(written.is_ok() && body.flush().is_ok(), "memory takes everything");
+        debug_assert!(written.is_ok() && body.flush().is_ok(), "writing to memory cannot fail");
         body
     }
 
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_is_delivered_and_a_known_share_more_than_once() {
+    fn each_event_is_delivered_and_a_given_share_more_than_once() {
         let workload = workload(1, 7_000);
         assert_eq!(workload.deliveries.len(), 10_000);
         let mut originals: Vec<_> = workload
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_is_the_same_order_and_the_same_events() {
+    fn the_same_seed_gives_the_same_events_in_the_same_order() {
         let (one, again, other) = (workload(1, 100), workload(1, 100), workload(2, 100));
         assert_eq!(one.deliveries, again.deliveries);
         assert_ne!(one.deliveries, other.deliveries);
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_payload_has_the_same_identity() {
+    fn the_altered_payload_has_the_same_identity() {
         let workload = workload(1, 1);
         let [one, other] = [false, true].map(|is_altered| workload.event(Delivery { event: 0, is_altered }));
         assert_eq!((&one.topic, &one.event_id), (&other.topic, &other.event_id));
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_later_repeats_what_was_there() {
+    fn later_deliveries_repeat_earlier_events() {
         let mut workload = workload(1, 100);
         let first = workload.deliveries.len();
         workload.extend(100);

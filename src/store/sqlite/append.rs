@@ -29,7 +29,7 @@ pub struct Written {
 }
 
 impl Appender {
-    /// `seed` must differ from instance to instance, for it makes the ids of writes.
+    /// An appender. `seed` must differ from instance to instance, because the ids of writes come from it.
     pub fn new(seed: u64) -> Self {
         Self { random: RefCell::new(fastrand::Rng::with_seed(seed)), texts: RefCell::default() }
     }

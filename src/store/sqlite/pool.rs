@@ -10,9 +10,9 @@ use crate::clock::Clock;
 use crate::store::StoreError;
 use crate::store::database::{Connection, Database};
 
-/// The settings of a connection. A busy timeout of zero leaves waiting for a lock to the guest, which does not block a
-/// thread of the host for it; the last has changed pages copied from the log to the database less often. A server
-/// across the network knows none of these and needs none.
+/// The settings of a connection. With a busy timeout of zero the component waits for a lock itself, and blocks no thread
+/// of the host. The last one copies changed pages from the log to the database less often. A server across the network
+/// does not know these settings, nor need them.
 const PRAGMAS: [&str; 4] = [
     "pragma busy_timeout = 0",
     "pragma journal_mode = wal",

@@ -1,38 +1,39 @@
-//! Cuts what is read into runs of whole lines, in bounded memory.
+//! Cuts an input into runs of whole lines, in bounded memory.
 
 use std::io::{self, Read};
 
-use super::{Position, Text};
+use super::origin::Position;
+use super::piece::Text;
 
-/// How much is read at once.
+/// Bytes that are read at once.
 const READ: usize = 256 * 1024;
 
-/// The longest line that is held: as much as the service takes in one request unless it is set up otherwise.
+/// The longest line that is held: the default limit of the service for one request.
 const LONGEST_LINE: usize = 8 << 20;
 
-/// How much of a line that is too long is kept, to tell which one it was.
+/// Bytes that are kept of a line that is too long, so that the user can identify it.
 const BEGINNING: usize = 1024;
 
-/// Reads lines from where its input stands.
+/// A reader of lines.
 pub struct LineReader<R> {
     input: R,
-    /// Where the line starts whose beginning is held.
+    /// The start of the held line.
     position: Position,
     /// The beginning of a line whose end was not read yet.
     held: Vec<u8>,
-    /// Bytes of that line that were let go, because it is too long.
-    let_go: u64,
+    /// Bytes of the held line that were discarded because it is too long.
+    discarded: u64,
     longest_line: usize,
 }
 
 impl<R: Read> LineReader<R> {
-    /// A reader of an input that stands at `position`.
+    /// A reader of an input that is at `position`.
     pub fn new(input: R, position: Position) -> Self {
-        Self { input, position, held: Vec::new(), let_go: 0, longest_line: LONGEST_LINE }
+        Self { input, position, held: Vec::new(), discarded: 0, longest_line: LONGEST_LINE }
     }
 
-    /// The next lines; `None` when there are no more, for now. What follows the last line end is held until its own
-    /// end is there, or [`Self::rest`] asks for it.
+    /// The next lines; `None` if there are no more at the moment. A line without an end is held until its end is read,
+    /// or until [`Self::rest`] returns it.
     pub fn next(&mut self) -> io::Result<Option<(Position, Text)>> {
         loop {
             if let Some(piece) = self.take() {
@@ -57,11 +58,11 @@ impl<R: Read> LineReader<R> {
         read
     }
 
-    /// What is complete of that which is held.
+    /// The complete lines among the held bytes.
     fn take(&mut self) -> Option<(Position, Text)> {
-        if self.let_go > 0 {
+        if self.discarded > 0 {
             let Some(end) = self.held.iter().position(|&byte| byte == b'\n') else {
-                self.let_go();
+                self.discard();
                 return None;
             };
             let after = self.held.split_off(end + 1);
@@ -72,7 +73,7 @@ impl<R: Read> LineReader<R> {
         }
         let Some(end) = self.held.iter().rposition(|&byte| byte == b'\n') else {
             if self.held.len() > self.longest_line {
-                self.let_go();
+                self.discard();
             }
             return None;
         };
@@ -84,9 +85,9 @@ impl<R: Read> LineReader<R> {
         Some((start, Text::Lines(lines)))
     }
 
-    /// The line without an end that the input ends with, if there is one.
+    /// The last line of the input, if it has no end.
     pub fn rest(&mut self) -> Option<(Position, Text)> {
-        if self.let_go > 0 {
+        if self.discarded > 0 {
             return Some(self.take_too_long(0));
         }
         if self.held.is_empty() {
@@ -99,34 +100,35 @@ impl<R: Read> LineReader<R> {
         Some((start, Text::Lines(line)))
     }
 
-    /// What is read.
+    /// The input.
     pub fn input(&self) -> &R {
         &self.input
     }
 
-    /// Where the next line starts.
+    /// The start of the next line.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// How many bytes of the input were read.
+    /// The offset up to which the input was read.
     pub fn read_to(&self) -> u64 {
-        self.position.offset + self.held.len() as u64 + self.let_go
+        self.position.offset + self.held.len() as u64 + self.discarded
     }
 
-    fn let_go(&mut self) {
-        self.let_go += (self.held.len() - BEGINNING) as u64;
+    /// Discards all but the beginning of the held line.
+    fn discard(&mut self) {
+        self.discarded += (self.held.len() - BEGINNING) as u64;
         self.held.truncate(BEGINNING);
     }
 
-    /// The line that is too long, of which the last part is held without its end of so many bytes.
+    /// The held line, which is too long. Its line end, of `end` bytes, is not held.
     fn take_too_long(&mut self, end: u64) -> (Position, Text) {
-        let bytes = self.let_go + self.held.len() as u64;
+        let bytes = self.discarded + self.held.len() as u64;
         let mut beginning = std::mem::take(&mut self.held);
         beginning.truncate(BEGINNING);
         let start = self.position;
         self.position = Position { offset: start.offset + bytes + end, lines: start.lines + 1 };
-        self.let_go = 0;
+        self.discarded = 0;
         (start, Text::TooLong { beginning, bytes })
     }
 }
@@ -135,7 +137,7 @@ impl<R: Read> LineReader<R> {
 mod tests {
     use super::*;
 
-    /// What comes in pieces of these sizes.
+    /// Bytes that are read in steps of a given size.
     struct Dribble<'a>(&'a [u8], usize);
 
     impl Read for Dribble<'_> {
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_told_of_and_not_held() {
+    fn a_line_that_is_too_long_is_reported_and_not_held() {
         let long = vec![b'x'; 3 * READ + 7];
         let text = [b"before\n".as_slice(), &long, b"\nafter\n"].concat();
         let mut reader = LineReader::new(text.as_slice(), Position::default());
@@ -183,13 +185,13 @@ mod tests {
         let Some((start, Text::TooLong { beginning, bytes })) = reader.next().unwrap() else { panic!() };
         assert_eq!((start, bytes, beginning.len()), (at(7, 1), long.len() as u64, BEGINNING));
         assert_eq!(reader.position(), at(7 + long.len() as u64 + 1, 2));
-        // What was read together with its end is not lost.
+        // Lines that were read together with its end are not lost.
         let Some((start, Text::Lines(lines))) = reader.next().unwrap() else { panic!() };
         assert_eq!((start, lines.as_slice()), (at(7 + long.len() as u64 + 1, 2), b"after\n".as_slice()));
     }
 
     #[test]
-    fn a_line_that_is_too_long_may_be_the_last() {
+    fn the_last_line_may_be_too_long() {
         let long = vec![b'x'; 2 * READ];
         let mut reader = LineReader::new(long.as_slice(), Position::default());
         reader.longest_line = READ;

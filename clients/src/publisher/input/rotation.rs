@@ -1,4 +1,4 @@
-//! Finds files again that were rotated away: under another name, in the same directory.
+//! Finds files that were rotated away: under another name, in the same directory.
 
 use std::fs::{DirEntry, File};
 use std::io;
@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tail::{Tail, is_as_before};
-use super::{Identity, Origin, Piece, Position, Sender, Start, Starts, Stop, Text, failed, written};
+use super::origin::{Identity, Origin, Position, last_write};
+use super::piece::{Piece, Sender, Stop, Text};
+use super::start::{Start, Starts};
+use super::tail::Tail;
 
-/// How the names of compressed files end: their bytes are not the lines that were written.
+/// The extensions of compressed files, which are not read.
 const COMPRESSED: [&str; 6] = ["gz", "zst", "bz2", "xz", "lz4", "zip"];
 
-/// How much later than the birth of its successor a file may be written to, by whoever has not noticed the rotation.
+/// Time after the creation of its successor during which a file may still be written to, by a writer that has not
+/// noticed the rotation.
 const OVERLAP: Duration = Duration::from_secs(10);
 
 /// A file in the directory of another.
@@ -20,30 +23,30 @@ struct Sibling {
     path: PathBuf,
     identity: Identity,
     born: Option<Duration>,
-    /// When it was last written to, as time since 1970; compressing a file keeps that.
+    /// The time of its last write since 1970, which compression preserves.
     written: Duration,
 }
 
-/// What was found under a path before, so that it is not missed.
+/// The files that were found under a path before. All times are since 1970.
 #[derive(Default)]
 pub struct Seen {
     /// The files, whatever their names are now.
     files: Vec<Identity>,
-    /// When the youngest of them came into being.
+    /// The creation time of the newest one.
     born: Option<Duration>,
-    /// When that was last written to, if it is still there.
+    /// The last write to the newest one, if it is known.
     left: Option<Duration>,
-    /// When each of those that are still there was.
+    /// The known last writes to all of them.
     written: Vec<Duration>,
 }
 
 impl Seen {
-    /// What is open, and copies of it.
+    /// Files that are open, and copies of them.
     pub fn open<'a>(tails: impl IntoIterator<Item = &'a Tail<File>>, copies: &[Identity]) -> Self {
         let mut seen = Self { files: copies.into(), ..Self::default() };
         for tail in tails {
             let Origin { identity, born, .. } = *tail.origin();
-            seen.add(identity, born, tail.metadata().ok().map(|metadata| written(&metadata)));
+            seen.add(identity, born, tail.metadata().ok().map(|metadata| last_write(&metadata)));
         }
         seen
     }
@@ -56,23 +59,23 @@ impl Seen {
         }
     }
 
-    /// Whether a file may have come after all that was seen. Not so if the last of these was still written to later: then
-    /// it is a copy of what that held, as copytruncate leaves it.
+    /// True if a file may have followed the newest seen one under the path. If the newest seen one was written to
+    /// afterwards, the file is a copy of it, as copytruncate leaves it.
     fn is_before(&self, sibling: &Sibling) -> bool {
         let (Some(last), Some(born)) = (self.born, sibling.born) else { return false };
         let left = self.left.unwrap_or_default();
         last <= born && left <= born + OVERLAP && !self.files.contains(&sibling.identity)
     }
 
-    /// Whether a compressed file is made of what was seen, or of something older.
+    /// True if a compressed file was made of a seen file, or of an older one.
     fn knows(&self, compressed: &Sibling) -> bool {
         compressed.written < self.born.unwrap_or_default() + OVERLAP
             || self.written.iter().any(|written| written.as_secs() == compressed.written.as_secs())
     }
 }
 
-/// Opens what was rotated away from `path` since the checkpoint, the oldest first: the files that it knows, and those
-/// that came and went behind them before `current`. What cannot be read any more is told of.
+/// Opens the files that were rotated away from `path` since the checkpoint, the oldest first: the files that the
+/// checkpoint knows, and the ones between them and `current`. Warns of files that cannot be read any more.
 pub fn open_missed(
     path: &Path,
     current: &Tail<File>,
@@ -93,7 +96,7 @@ pub fn open_missed(
                 tails.extend(open_copies_since(start, &tail));
                 tails.push(tail);
             }
-            None => tell_gone(start, sender)?,
+            None => warn_gone(start, sender)?,
         }
     }
     tails.extend(open_between(path, &seen, current.origin(), starts, sender)?);
@@ -103,27 +106,28 @@ pub fn open_missed(
     Ok(tails)
 }
 
-/// Opens copies of what a file held since its checkpoint, if it was truncated.
+/// Opens the copies of a file that were made since its checkpoint, if it was truncated.
 fn open_copies_since(start: &Start, tail: &Tail<File>) -> Vec<Tail<File>> {
     if start.line.is_none() || tail.origin().start == start.position {
         return Vec::new();
     }
-    open_copies(tail, start.position, |file| is_as_before(file, start))
+    open_copies(tail, start.position, |file| start.fits(file))
 }
 
-/// Opens copies of what `truncated` held behind `position`, as copytruncate leaves them: the one that has the same there,
-/// and those that were made after it. If it was renamed since, whatever was made after its last write is no copy.
+/// Opens the copies that copytruncate left of `truncated`, which was read up to `position`: the newest one for which
+/// `is_copy` is true, from that position, and all later ones from their beginning. If `truncated` was renamed since, a
+/// file created after its last write is not a copy.
 pub fn open_copies(
     truncated: &Tail<File>,
     position: Position,
     is_copy: impl Fn(&File) -> bool,
 ) -> Vec<Tail<File>> {
     let origin = truncated.origin();
-    let Ok(last_write) = truncated.metadata().map(|metadata| written(&metadata)) else { return Vec::new() };
+    let Ok(written) = truncated.metadata().map(|metadata| last_write(&metadata)) else { return Vec::new() };
     let is_renamed = origin.path != origin.watched;
     let mut copies = siblings(&origin.watched);
     copies.retain(|sibling| {
-        let is_younger = sibling.born.is_some_and(|born| born > last_write);
+        let is_younger = sibling.born.is_some_and(|born| born > written);
         !(is_renamed && is_younger)
             && sibling.identity != origin.identity
             && had_name(&sibling.path, &origin.watched)
@@ -140,8 +144,8 @@ pub fn open_copies(
         .collect()
 }
 
-/// Opens the files that had the name of `path` after those that were `seen` and before `current`: it was rotated more
-/// than once while nobody looked. Clocks of file systems are coarse, so files may have the same birth.
+/// Opens the files that had the name of `path` after the `seen` ones and before `current`, because there were several
+/// rotations between two looks. Clocks of file systems are coarse, so files may have the same creation time.
 pub fn open_between(
     path: &Path,
     seen: &Seen,
@@ -163,27 +167,26 @@ pub fn open_between(
         if !is_compressed(&sibling.path) {
             tails.extend(open(&sibling.path, path, starts)?);
         } else if !seen.knows(&sibling) {
-            tell_compressed(sibling, path, sender)?;
+            warn_compressed(sibling, path, sender)?;
         }
     }
     Ok(tails)
 }
 
-/// Opens a file, unless it is gone again.
+/// Opens a file; `None` if it is gone by now.
 fn open(path: &Path, watched: &Path, starts: &Starts) -> Result<Option<Tail<File>>, Stop> {
     match Tail::open(path, watched, starts) {
         Ok(tail) => Ok(Some(tail)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(path, error)),
+        Err(error) => Err(Stop::failed(path, error)),
     }
 }
 
-/// Whether a file has a name that rotation gives to `path`: `app.log.1`, `app.log-20261121` and what else has a number, or
-/// `app.log.old`. Others may stand beside it, such as a checkpoint.
+/// True if a file has a name that rotation gives to `path`: `app.log.1`, `app.log-20261121` and the like, or
+/// `app.log.old`. Other files with the same prefix, such as a checkpoint, are not part of the log.
 fn had_name(sibling: &Path, path: &Path) -> bool {
-    let [its_name, name] =
-        [sibling, path].map(|path| path.file_name().unwrap_or_default().as_encoded_bytes());
-    match its_name.strip_prefix(name) {
+    let [sibling, path] = [sibling, path].map(|path| path.file_name().unwrap_or_default().as_encoded_bytes());
+    match sibling.strip_prefix(path) {
         Some(b".old") => true,
         Some([b'.' | b'-' | b'_', digit, ..]) => digit.is_ascii_digit(),
         _ => false,
@@ -194,25 +197,26 @@ fn is_compressed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| COMPRESSED.iter().any(|known| extension == *known))
 }
 
-fn tell_compressed(sibling: Sibling, watched: &Path, sender: &Sender) -> Result<(), Stop> {
+fn warn_compressed(sibling: Sibling, watched: &Path, sender: &Sender) -> Result<(), Stop> {
     let Sibling { path, identity, born, .. } = sibling;
-    let warning = format!("{} was compressed before it was read: send it by zcat", path.display());
+    let warning = format!("{} was compressed before it was read: pipe it through zcat", path.display());
     let (watched, start) = (watched.into(), Position::default());
-    tell(Origin { path, watched, identity, born, is_file: true, start }, warning, sender)
+    warn(Origin { path, watched, identity, born, is_file: true, start }, warning, sender)
 }
 
-fn tell_gone(start: &Start, sender: &Sender) -> Result<(), Stop> {
+fn warn_gone(start: &Start, sender: &Sender) -> Result<(), Stop> {
     let Start { path, file, born, position, .. } = start.clone();
     let warning = format!(
-        "what was {} up to line {} was rotated away and is gone: what it had behind that was not sent",
+        "the file that was sent as {} up to line {} was rotated away and is gone: its later lines were not sent",
         path.display(),
         position.lines
     );
     let watched = path.clone();
-    tell(Origin { path, watched, identity: file, born, is_file: true, start: position }, warning, sender)
+    warn(Origin { path, watched, identity: file, born, is_file: true, start: position }, warning, sender)
 }
 
-fn tell(origin: Origin, warning: String, sender: &Sender) -> Result<(), Stop> {
+/// Ends a file that cannot be read, with a warning.
+fn warn(origin: Origin, warning: String, sender: &Sender) -> Result<(), Stop> {
     let (start, text) = (origin.start, Text::End { warning: Some(warning) });
     sender.send(Piece { origin: Arc::new(origin), start, end: start, text })
 }
@@ -228,7 +232,7 @@ fn siblings(path: &Path) -> Vec<Sibling> {
             path: path.with_file_name(entry.file_name()),
             identity,
             born,
-            written: written(&metadata),
+            written: last_write(&metadata),
         })
     };
     std::fs::read_dir(directory).map(|entries| entries.filter_map(sibling).collect()).unwrap_or_default()
@@ -239,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_rotated_files_are_known() {
+    fn names_of_rotated_files_are_recognised() {
         let had_name = |name: &str| had_name(Path::new(name), Path::new("log/app.log"));
         for name in ["app.log.1", "log/app.log.1.gz", "app.log-20261121", "app.log.old"] {
             assert!(had_name(name), "{name}");

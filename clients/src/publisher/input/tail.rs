@@ -8,43 +8,45 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lines::LineReader;
-use super::{Identity, Line, Origin, Piece, Position, Sender, Start, Starts, Stop, Text, failed};
+use super::origin::{Identity, Origin, Position};
+use super::piece::{Piece, Sender, Stop, Text};
+use super::start::Starts;
 
-/// How many bytes of a file are remembered, to notice that others are in their place.
+/// Bytes of a file that are remembered, so that a change of the file is noticed.
 const MARK: usize = 256;
 
-/// How long a file that was rotated away is still read: whoever writes it may not have noticed yet.
+/// Time without writes until a rotated file is closed: its writer may not have noticed the rotation yet.
 pub const LINGER: Duration = Duration::from_secs(5);
 
-/// An input, and how far it was read.
+/// An input, and the position up to which it was read.
 pub struct Tail<R> {
     origin: Arc<Origin>,
     lines: LineReader<R>,
-    /// The last bytes that were sent, and where they end.
+    /// The last bytes that were sent, and the offset of their end.
     mark: (Vec<u8>, u64),
-    /// Which file it is in fact, if it stands in for one that was truncated.
+    /// The identity of the copy, if a copy is read in place of a file that was truncated.
     copy: Option<Identity>,
 }
 
 impl<R: Read> Tail<R> {
-    /// An input that stands where its origin says.
+    /// An input that is at the start of its origin.
     pub fn new(origin: Origin, input: R) -> Self {
         let lines = LineReader::new(input, origin.start);
         Self { origin: Arc::new(origin), lines, mark: (Vec::new(), 0), copy: None }
     }
 
-    /// Which input it is.
+    /// The origin of its lines.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// The next lines; `None` when there are none, for now.
+    /// The next lines; `None` if there are none at the moment.
     pub fn read_next(&mut self) -> Result<Option<Piece>, Stop> {
-        let next = self.lines.next().map_err(|error| failed(&self.origin.path, error))?;
+        let next = self.lines.next().map_err(|error| Stop::failed(&self.origin.path, error))?;
         Ok(next.map(|(start, text)| self.piece(start, self.lines.position(), text)))
     }
 
-    /// Sends what was read.
+    /// Sends a piece of this input.
     pub fn send(&mut self, piece: Piece, sender: &Sender) -> Result<(), Stop> {
         if let Text::Lines(lines) = &piece.text {
             self.mark = (lines[lines.len().saturating_sub(MARK)..].to_vec(), piece.end.offset);
@@ -52,7 +54,7 @@ impl<R: Read> Tail<R> {
         sender.send(piece)
     }
 
-    /// Sends the next lines; false when there are none, for now.
+    /// Sends the next lines; false if there are none at the moment.
     pub fn send_next(&mut self, sender: &Sender) -> Result<bool, Stop> {
         sender.check()?;
         let Some(piece) = self.read_next()? else { return Ok(false) };
@@ -60,16 +62,16 @@ impl<R: Read> Tail<R> {
         Ok(true)
     }
 
-    /// Sends the line that the input ends with, if that has no end of its own: there is nothing more to come for now.
+    /// Sends the last line of the input, if it has no end.
     pub fn send_rest(&mut self, sender: &Sender) -> Result<(), Stop> {
         match self.lines.rest() {
-            // It may still grow: whoever goes on later looks at all of it.
+            // The piece ends where it starts, because the line may still grow: the next run reads it again.
             Some((start, text)) => sender.send(self.piece(start, start, text)),
             None => Ok(()),
         }
     }
 
-    /// Sends all there is.
+    /// Sends all lines up to the end of the input.
     pub fn drain(&mut self, sender: &Sender) -> Result<(), Stop> {
         while self.send_next(sender)? {}
         self.send_rest(sender)
@@ -81,11 +83,11 @@ impl<R: Read> Tail<R> {
 }
 
 impl Tail<File> {
-    /// Opens a file, which is or was called `watched`, where its checkpoint says.
+    /// Opens the file at `path`, found first as `watched`, at the position in its checkpoint.
     pub fn open(path: &Path, watched: &Path, starts: &Starts) -> io::Result<Self> {
         let mut file = File::open(path)?;
         let (identity, born) = Identity::of_file(&file.metadata()?);
-        let start = starts.of(identity).filter(|start| is_as_before(&file, start));
+        let start = starts.of(identity).filter(|start| start.fits(&file));
         let start = start.map(|start| start.position).unwrap_or_default();
         file.seek(SeekFrom::Start(start.offset))?;
         let marked = start.offset.min(MARK as u64);
@@ -96,8 +98,8 @@ impl Tail<File> {
         Ok(Self { mark: (mark, start.offset), ..Self::new(origin, file) })
     }
 
-    /// Opens, where the reading of it stood, a copy of what a file held before it was truncated. The lines are those of the
-    /// file.
+    /// Opens a copy of a file that was truncated, at the position up to which the file was read. The lines get the
+    /// origin of the file.
     pub fn open_copy(path: &Path, of: &Origin, start: Position) -> io::Result<Self> {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(start.offset))?;
@@ -106,50 +108,50 @@ impl Tail<File> {
         Ok(Self { copy, ..Self::new(origin, file) })
     }
 
-    /// Which file it is in fact, if it is a copy: nobody writes to it any more.
+    /// The identity of the copy, if it is one. Nobody writes to a copy any more.
     pub fn copy(&self) -> Option<Identity> {
         self.copy
     }
 
-    /// Where the next line starts.
+    /// The start of the next line.
     pub fn position(&self) -> Position {
         self.lines.position()
     }
 
-    /// What the file system says of it.
+    /// The metadata of the open file.
     pub fn metadata(&self) -> io::Result<Metadata> {
         self.lines.input().metadata()
     }
 
-    /// Sends what is left of a file that was rotated away, and that this is its end; unless whoever writes it may not have
-    /// noticed yet.
+    /// Sends the rest of a file that was rotated away, and marks its end, unless its writer may not have noticed the
+    /// rotation yet.
     pub fn send_end(&mut self, sender: &Sender) -> Result<(), Stop> {
         self.drain(sender)?;
         let is_at_rest =
             || self.metadata()?.modified().map(|time| time.elapsed().is_ok_and(|rest| rest > LINGER));
-        let goes_on =
-            self.copy.is_some() || !is_at_rest().map_err(|error| failed(&self.origin.path, error))?;
+        let is_open =
+            self.copy.is_some() || !is_at_rest().map_err(|error| Stop::failed(&self.origin.path, error))?;
         let end = self.lines.position();
-        if goes_on { Ok(()) } else { sender.send(self.piece(end, end, Text::End { warning: None })) }
+        if is_open { Ok(()) } else { sender.send(self.piece(end, end, Text::End { warning: None })) }
     }
 
-    /// Whether what was read of the file is not there any more, because it was truncated or written anew.
-    pub fn is_rewritten(&self) -> io::Result<bool> {
+    /// True if the bytes that were read are not in the file any more, because it was truncated or overwritten.
+    pub fn is_overwritten(&self) -> io::Result<bool> {
         let file = self.lines.input();
         let length = file.metadata()?.len();
-        // Some that are no real files have no length, whatever they hold.
+        // Files in /proc have the length 0, whatever they hold.
         if length > 0 && length < self.lines.read_to() {
             return Ok(true);
         }
         self.is_marked(file).map(|is_marked| !is_marked)
     }
 
-    /// Whether anything tells the file from another one.
+    /// True if bytes are known by which a copy of the file can be recognised.
     pub fn has_mark(&self) -> bool {
         !self.mark.0.is_empty()
     }
 
-    /// Whether a file has what was read last where it was read.
+    /// True if a file has the bytes that were sent last in the same place.
     pub fn is_marked(&self, file: &File) -> io::Result<bool> {
         let (mark, end) = &self.mark;
         let mut now = vec![0; mark.len()];
@@ -159,7 +161,7 @@ impl Tail<File> {
         }
     }
 
-    /// Reads on from another position, and forgets what was read and not sent.
+    /// Moves to another position, and discards bytes that were read and not sent.
     pub fn go_to(&mut self, position: Position) -> io::Result<()> {
         let mut file = self.lines.input().try_clone()?;
         file.seek(SeekFrom::Start(position.offset))?;
@@ -169,14 +171,4 @@ impl Tail<File> {
         }
         Ok(())
     }
-}
-
-/// Whether the last line before the checkpoint is still where it was: else the file was truncated, and is another one.
-pub fn is_as_before(file: &File, start: &Start) -> bool {
-    let is_there = |line: Line| {
-        let mut bytes = vec![0; line.bytes];
-        file.read_exact_at(&mut bytes, line.offset).is_ok() && Identity::hash(&bytes) == line.hash
-    };
-    start.line.is_none_or(is_there)
-        && file.metadata().is_ok_and(|metadata| metadata.len() >= start.position.offset)
 }

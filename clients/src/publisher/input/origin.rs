@@ -1,0 +1,76 @@
+//! The identity of inputs, and positions in them.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// An input that is being read.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Its path, for people.
+    pub path: PathBuf,
+    /// The path under which it was found first; a file that was rotated away has another one now.
+    pub watched: PathBuf,
+    /// The identity, which is part of its lines' event_ids.
+    pub identity: Identity,
+    /// True for a file, which can be read again from any offset.
+    pub is_file: bool,
+    /// The creation time of a file since 1970, if it is known.
+    pub born: Option<Duration>,
+    /// The position at which reading began.
+    pub start: Position,
+}
+
+impl Origin {
+    /// An input that is read once, from its beginning.
+    pub fn stream(path: &Path, name: &str) -> Self {
+        let identity = Identity::of_name(name);
+        let (path, watched) = (path.into(), path.into());
+        Self { path, watched, identity, is_file: false, born: None, start: Position::default() }
+    }
+}
+
+/// A place in an input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Position {
+    /// Bytes before it.
+    pub offset: u64,
+    /// Lines before it.
+    pub lines: u64,
+}
+
+/// Sixty-four bits that identify an input: a file has the same ones in each run, and after it was renamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Identity(pub u64);
+
+impl Identity {
+    /// The identity of a stream with this name.
+    pub fn of_name(name: &str) -> Self {
+        Self::hash(name.as_bytes())
+    }
+
+    /// The identity of a file, and its creation time if it is known. It is made of the inode and the creation time, so
+    /// that neither a new name nor a reused inode matters. On file systems without creation times the device takes
+    /// their place.
+    pub fn of_file(metadata: &Metadata) -> (Self, Option<Duration>) {
+        let born = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let birth = born.and_then(|born| u64::try_from(born.as_nanos()).ok()).unwrap_or(metadata.dev());
+        (Self::hash(&[metadata.ino().to_be_bytes(), birth.to_be_bytes()].concat()), born)
+    }
+
+    /// A hash of bytes.
+    pub fn hash(bytes: &[u8]) -> Self {
+        let mut first = [0; 8];
+        first.copy_from_slice(&Sha256::digest(bytes)[..8]);
+        Self(u64::from_be_bytes(first))
+    }
+}
+
+/// The time of a file's last write since 1970; 0 if it is not known.
+pub fn last_write(metadata: &Metadata) -> Duration {
+    metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default()
+}

@@ -1,0 +1,85 @@
+//! Runs of lines, and the channel that carries them from the reading thread to the batches.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use sekali_clients::interrupt::Interrupt;
+use tokio::sync::mpsc;
+
+use super::origin::{Origin, Position};
+
+/// A run of lines of one input.
+#[derive(Debug)]
+pub struct Piece {
+    /// The input.
+    pub origin: Arc<Origin>,
+    /// The start of the first line.
+    pub start: Position,
+    /// The end of the last line.
+    pub end: Position,
+    /// The lines.
+    pub text: Text,
+}
+
+/// The content of a piece.
+#[derive(Debug)]
+pub enum Text {
+    /// Lines with their line ends; the last line of an input may have none.
+    Lines(Vec<u8>),
+    /// A line that is too long to be held.
+    TooLong {
+        /// Its first bytes.
+        beginning: Vec<u8>,
+        /// Its length in bytes, without its line end.
+        bytes: u64,
+    },
+    /// No lines: the file was rotated away and read to its end.
+    End {
+        /// A warning, if some of the file was not read.
+        warning: Option<String>,
+    },
+}
+
+/// The pieces in order; an error comes last and says why reading stopped.
+pub type Pieces = mpsc::Receiver<Result<Piece>>;
+
+/// The sending end of [`Pieces`].
+pub struct Sender {
+    pub pieces: mpsc::Sender<Result<Piece>>,
+    pub interrupt: Interrupt,
+}
+
+impl Sender {
+    /// Fails if there is no reason to read on. After an interrupt, lines that were read are still sent.
+    pub fn check(&self) -> Result<(), Stop> {
+        let is_wanted = !self.pieces.is_closed() && self.interrupt.exit_code().is_none();
+        if is_wanted { Ok(()) } else { Err(Stop::Unwanted) }
+    }
+
+    /// Sends a piece, and waits while the channel is full.
+    pub fn send(&self, piece: Piece) -> Result<(), Stop> {
+        self.pieces.blocking_send(Ok(piece)).map_err(|_| Stop::Unwanted)
+    }
+
+    /// Sends the error that stopped the reading.
+    pub fn fail(&self, error: anyhow::Error) {
+        let _ = self.pieces.blocking_send(Err(error)); // fails if nobody takes pieces any more
+    }
+}
+
+/// The reason why reading ends early.
+pub enum Stop {
+    /// Nobody takes pieces any more, or the program was interrupted.
+    Unwanted,
+    /// The input failed.
+    Failed(anyhow::Error),
+}
+
+impl Stop {
+    /// An error of the input at `path`.
+    pub fn failed(path: &Path, error: io::Error) -> Self {
+        Self::Failed(anyhow::Error::new(error).context(format!("{} cannot be read", path.display())))
+    }
+}
