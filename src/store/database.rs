@@ -92,7 +92,14 @@ pub trait Connection: 'static {
 
     /// Runs a statement and returns its first row, which it must have.
     async fn query_row(&self, statement: &str, parameters: Vec<Value>) -> Result<Row, StoreError> {
-        let rows = self.execute(statement, parameters).await?;
-        rows.into_iter().next().ok_or_else(|| StoreError::Failed("a query returned no row".into()))
+        first(self.execute(statement, parameters).await?)
     }
+}
+
+/// The first of the rows of a query, which must have one.
+///
+/// # Errors
+/// When there is none: a fault of the statement.
+pub fn first(rows: Vec<Row>) -> Result<Row, StoreError> {
+    rows.into_iter().next().ok_or_else(|| StoreError::Failed("a query returned no row".into()))
 }

@@ -80,19 +80,15 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
             Value::from(moment.as_ref().map_or(otherwise, Timestamp::as_stored))
         };
         // Every timestamp lies between these two, because it begins with a digit.
-        let parameters = vec![bound(&filter.since, ""), bound(&filter.until, ":"), NARROW_EVENTS.into()];
-        self.pool
-            .read(async |connection| {
-                let row = connection.query_row(include_str!("sql/span.sql"), parameters.clone()).await?;
-                Ok(match (row.integer(0), row.integer(1), row.integer(2)?) {
-                    (.., NARROW_EVENTS) => span,
-                    (Ok(first), Ok(last), _) => {
-                        Span { after: span.after.max(first - 1), through: span.through.min(last) }
-                    }
-                    _ => Span { through: span.after, ..span },
-                })
-            })
-            .await
+        let parameters = [bound(&filter.since, ""), bound(&filter.until, ":"), NARROW_EVENTS.into()];
+        let row = self.pool.query_row(include_str!("sql/span.sql"), &parameters).await?;
+        Ok(match (row.integer(0), row.integer(1), row.integer(2)?) {
+            (.., NARROW_EVENTS) => span,
+            (Ok(first), Ok(last), _) => {
+                Span { after: span.after.max(first - 1), through: span.through.min(last) }
+            }
+            _ => Span { through: span.after, ..span },
+        })
     }
 
     /// The part of a span up to the last of the first `limit` events.
@@ -105,18 +101,13 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
     ) -> Result<Extent, StoreError> {
         let Statement { text, parameters } = select::boundary(filter, order);
         let own = [span.after, span.through, i64::from(limit) + 1].map(Value::Integer);
-        let parameters = [&own[..], &parameters].concat();
-        self.pool
-            .read(async |connection| {
-                let row = connection.query_row(&text, parameters.clone()).await?;
-                let has_more = row.integer(1)? > limit.into();
-                let span = match row.integer(0) {
-                    Ok(last) => span.up_to(last, order),
-                    Err(_) => Span { through: span.after, ..span },
-                };
-                Ok(Extent { span, has_more })
-            })
-            .await
+        let row = self.pool.query_row(&text, &[&own[..], &parameters].concat()).await?;
+        let has_more = row.integer(1)? > limit.into();
+        let span = match row.integer(0) {
+            Ok(last) => span.up_to(last, order),
+            Err(_) => Span { through: span.after, ..span },
+        };
+        Ok(Extent { span, has_more })
     }
 }
 
@@ -139,8 +130,7 @@ impl<D: Database, C: Clock> WriteStore for SqliteStore<D, C> {
 
 impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
     async fn last_seq(&self) -> Result<Seq, StoreError> {
-        let last_seq = include_str!("sql/last_seq.sql");
-        self.pool.read(async |connection| connection.query_row(last_seq, vec![]).await?.integer(0)).await
+        self.pool.query_row(include_str!("sql/last_seq.sql"), &[]).await?.integer(0)
     }
 
     async fn extent(
@@ -167,47 +157,33 @@ impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
     ) -> Result<Option<Page>, StoreError> {
         let Statement { text, parameters } = select::page(filter, order, layout);
         let own = [span.after, span.through, size.events.into(), size.bytes.into()].map(Value::Integer);
-        let parameters = [&own[..], &parameters].concat();
-        self.pool
-            .read(async |connection| {
-                let mut row = connection.query_row(&text, parameters.clone()).await?;
-                let (last, events) = (row.integer(1), row.integer(2)?);
-                match row.0.swap_remove(0) {
-                    Value::Text(text) => {
-                        let is_full = events == i64::from(size.events) || text.len() >= size.bytes as usize;
-                        Ok(Some(Page { text, last: last?, is_last: !is_full }))
-                    }
-                    _ => Ok(None),
-                }
-            })
-            .await
+        let mut row = self.pool.query_row(&text, &[&own[..], &parameters].concat()).await?;
+        let (last, events) = (row.integer(1), row.integer(2)?);
+        match row.0.swap_remove(0) {
+            Value::Text(text) => {
+                let is_full = events == i64::from(size.events) || text.len() >= size.bytes as usize;
+                Ok(Some(Page { text, last: last?, is_last: !is_full }))
+            }
+            _ => Ok(None),
+        }
     }
 
     async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<String>, StoreError> {
-        let (text, parameters) =
-            (select::event_by_id(), [topic.as_str(), event_id.as_str()].map(Value::from));
-        self.pool
-            .read(async |connection| {
-                let rows = connection.execute(&text, parameters.to_vec()).await?;
-                rows.first().map(|row| row.text(0).map(ToOwned::to_owned)).transpose()
-            })
-            .await
+        let parameters = [topic.as_str(), event_id.as_str()].map(Value::from);
+        let rows = self.pool.query(&select::event_by_id(), &parameters).await?;
+        rows.first().map(|row| row.text(0).map(ToOwned::to_owned)).transpose()
     }
 
     async fn ledger(&self) -> Result<Ledger, StoreError> {
-        self.pool
-            .read(async |connection| {
-                let row = connection.query_row(include_str!("sql/ledger.sql"), vec![]).await?;
-                Ok(Ledger {
-                    unique_processed: row.integer(0)?,
-                    duplicate_dropped: row.integer(1)?,
-                    conflicts: row.integer(2)?,
-                    last_seq: row.integer(3)?,
-                    topics: row.text(4)?.to_owned(),
-                    by_topic: row.text(5)?.to_owned(),
-                })
-            })
-            .await
+        let row = self.pool.query_row(include_str!("sql/ledger.sql"), &[]).await?;
+        Ok(Ledger {
+            unique_processed: row.integer(0)?,
+            duplicate_dropped: row.integer(1)?,
+            conflicts: row.integer(2)?,
+            last_seq: row.integer(3)?,
+            topics: row.text(4)?.to_owned(),
+            by_topic: row.text(5)?.to_owned(),
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::schema;
 use crate::clock::Clock;
 use crate::store::StoreError;
-use crate::store::database::{Connection, Database};
+use crate::store::database::{Connection, Database, Row, Value, first};
 
 /// The settings of a connection. With a busy timeout of zero the component waits for a lock itself, and blocks no thread
 /// of the host. The last one copies changed pages from the log to the database less often. A server across the network
@@ -69,11 +69,8 @@ impl<D: Database, C: Clock> Pool<D, C> {
         result
     }
 
-    /// Lends `work` a reading connection, and again while the database is busy.
-    pub async fn read<T>(
-        &self,
-        work: impl AsyncFn(&D::Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    /// Runs a query on a reading connection, and again while the database is busy.
+    pub async fn query(&self, statement: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError> {
         // The semaphore is never closed.
         let _permit = self.reading.acquire().await;
         self.retry_while_busy(async || {
@@ -82,13 +79,18 @@ impl<D: Database, C: Clock> Pool<D, C> {
                 Some(connection) => connection,
                 None => self.open().await?,
             };
-            let result = work(&connection).await;
+            let result = connection.execute(statement, parameters.to_vec()).await;
             if is_usable_after(&result) {
                 self.readers.borrow_mut().push(connection);
             }
             result
         })
         .await
+    }
+
+    /// The first row of a query, which must have one.
+    pub async fn query_row(&self, statement: &str, parameters: &[Value]) -> Result<Row, StoreError> {
+        first(self.query(statement, parameters).await?)
     }
 
     /// Repeats `work` while it finds the database busy, for up to five seconds.
