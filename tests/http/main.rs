@@ -13,4 +13,5 @@ mod idempotency;
 mod operations;
 mod pages;
 mod publish;
+mod scripts;
 mod stats;
