@@ -1,11 +1,11 @@
 // The workload of scripts/stress-test for users of k6: unique events and a known share of duplicates in mixed order, then
-// the account.
+// a check of the account.
 //
 //   k6 run bench/k6/publish.js
 //   k6 run -e URL=https://inbox.example.org -e TOKEN=... -e READ_TOKEN=... bench/k6/publish.js
 //
-// EVENTS, DUPLICATES (the share of all deliveries), CLIENTS and TOPICS change its size. Unlike the stress test it sends
-// no conflicts and does not read the events back, and a request that fails fails the run.
+// EVENTS, DUPLICATES (the share of all deliveries), CLIENTS and TOPICS change its size. Unlike the stress test, it
+// sends no conflicts and does not read the events back, and one failed request fails the run.
 
 import http from 'k6/http';
 import exec from 'k6/execution';
@@ -40,7 +40,7 @@ export function setup() {
 
 export default function ({ run }) {
   const delivery = exec.scenario.iterationInTest;
-  // A prime mixes the order: some duplicates come before what they repeat.
+  // Steps of a prime mix the order, so that the duplicate of an event may come before the event itself.
   const place = (delivery * 1000003) % deliveries;
   const number = place < events ? place : ((place - events) * 7919) % events;
   const event = {

@@ -1,5 +1,5 @@
-//! The load generator: closed-loop clients on keep-alive connections, all on one thread, doing no more
-//! for a request than writing prepared bytes and finding the end of the answer.
+//! The load generator: closed-loop clients on keep-alive connections, all on one thread. For each request, a client
+//! only writes prepared bytes and finds the end of the answer.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
-/// What a client sends.
+/// The requests of a client.
 pub trait Workload: 'static {
     /// The method of every request.
     const METHOD: &'static str = "POST";
@@ -24,13 +24,13 @@ pub trait Workload: 'static {
     fn next_body(&mut self, body: &mut Vec<u8>);
 }
 
-/// What was measured.
+/// The result of a measurement.
 pub struct Measured {
     /// Requests that were answered with 200.
     pub requests: u64,
-    /// From the first request to the last answer.
+    /// The time from the first request to the last answer.
     pub elapsed: Duration,
-    /// Of each request, in microseconds.
+    /// The latency of each request, in microseconds.
     pub latencies: Histogram<u64>,
 }
 
@@ -46,16 +46,16 @@ impl Measured {
     }
 }
 
-/// When clients stop.
+/// The end of a measurement.
 #[derive(Clone, Copy)]
 pub enum Until {
     /// After this time.
     Elapsed(Duration),
-    /// After so many requests of each client.
+    /// After this number of requests by each client.
     Requests(u64),
 }
 
-/// Runs one client for each workload at once.
+/// Runs one client for each workload, all at the same time.
 pub fn run<W: Workload>(address: SocketAddr, clients: Vec<W>, until: Until) -> Result<Measured> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
@@ -115,7 +115,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects.
+    /// Opens a connection.
     pub async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -140,8 +140,8 @@ impl Connection {
         }
     }
 
-    /// Reads a whole answer of any length to GET `path`, and counts its bytes of body without keeping
-    /// them and the occurrences of `needle` in it.
+    /// Reads the whole answer to GET `path` without keeping it, and counts the occurrences of `needle` in it. No
+    /// further request can follow on this connection.
     pub async fn drain(&mut self, path: &str, needle: &[u8]) -> Result<u64> {
         let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n");
         self.stream.write_all(request.as_bytes()).await?;
@@ -155,7 +155,7 @@ impl Connection {
             }
             let filled = carried + read;
             found += count(&self.buffer[..filled], needle);
-            // The needle may lie across two reads.
+            // An occurrence may span two reads.
             carried = (needle.len() - 1).min(filled);
             self.buffer.copy_within(filled - carried..filled, 0);
         }

@@ -1,8 +1,8 @@
-//! Measures the component on a host, side by side with what it could be, in one run.
+//! Measures the component on a host, and in the same run an echo component, SQLite alone and PostgreSQL.
 //!
-//! - [`workload`] makes what clients publish, [`load`] is the clients;
-//! - [`native`] and [`pgbench`] are the same rows into databases without HTTP;
-//! - [`report`] is the table.
+//! - [`workload`] makes the events that clients publish, [`load`] is the clients;
+//! - [`native`] and [`pgbench`] write the same rows to databases without HTTP;
+//! - [`report`] prints and writes the results.
 
 mod load;
 mod native;
@@ -26,33 +26,33 @@ use crate::workload::{Ids, Producer};
 /// Measures the component on sekali-host, or on the Spin that the variable SPIN names.
 #[derive(Parser)]
 struct Options {
-    /// Seconds of each measurement of requests.
+    /// Seconds of each measurement.
     #[arg(long, default_value_t = 4)]
     seconds: u64,
 
-    /// Events stored for what must not depend on their number.
+    /// Events in the large store, a multiple of 1,000. It is compared with a small one.
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,
 
-    /// Where the table goes, as bench.json and bench.md.
+    /// Directory for the results, bench.json and bench.md.
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     output: PathBuf,
 
-    /// Measures only requests of single events.
+    /// Leaves out batches, many instances, large stores and start times.
     #[arg(long)]
     quick: bool,
 
-    /// Only sends load to a server that runs already, for a profiler to watch.
+    /// Only sends load to this running server, for use with a profiler.
     #[arg(long, value_name = "ADDR")]
     load: Option<SocketAddr>,
 
-    /// Clients of that load.
+    /// Clients that send the load of --load.
     #[arg(long, default_value_t = 64)]
     clients: usize,
-    /// Events in each of their requests.
+    /// Events in each request of --load.
     #[arg(long, default_value_t = 1)]
     batch: usize,
-    /// The share of events that they have sent before, from 0 to 1.
+    /// Share of duplicates in the events of --load, from 0 to 1.
     #[arg(long, default_value_t = 0.0)]
     duplicates: f64,
 }
@@ -73,7 +73,7 @@ fn main() -> Result<()> {
 }
 
 struct Bench {
-    /// Sekali as it is by default.
+    /// Sekali with its default settings.
     setup: Setup,
     seconds: Duration,
     report: Report,
@@ -148,7 +148,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Many instances on one file, as Spin has them under load.
+    /// Many instances on one database, as Spin runs them under load.
     fn contention(&mut self) -> Result<()> {
         if self.setup.host.is_spin() {
             return Ok(());
@@ -168,7 +168,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Batches, and what duplicates cost them. Returns events a second of batches of 1,000.
+    /// Batches with and without duplicates. Returns the events a second of batches of 1,000.
     fn batches(&mut self, native_rows: f64) -> Result<f64> {
         let measure = |batch: usize, duplicates: f64| -> Result<f64> {
             let server = self.setup.clone().start()?;
@@ -188,7 +188,7 @@ impl Bench {
         Ok(thousand)
     }
 
-    /// Reading and accounting with few events and with many, and the memory that takes.
+    /// Reads and stats with few events and with many, and the memory in use.
     fn at_size(&mut self, many: u64, batches: f64) -> Result<()> {
         let few = 10_000.min(many);
         let small = self.setup.clone().start()?;
@@ -242,14 +242,14 @@ impl Bench {
     }
 
     fn publish(&self, server: &Deployment, clients: usize, ids: impl Fn(String) -> Ids) -> Result<Measured> {
-        // What is only done once is not what is measured.
+        // The warm-up does the work that is done only once.
         load::run(server.address(), producers(1, 1, 0.0, |_| Ids::ordered("warm-up")), Until::Requests(100))?;
         load::run(server.address(), producers(clients, 1, 0.0, ids), Until::Elapsed(self.seconds))
     }
 }
 
-/// The median time of a request to either server, in milliseconds. They take turns, for the moods of a
-/// machine last longer than such a measurement.
+/// The median time of a request to each server, in milliseconds. The servers take turns, because the speed of a machine
+/// changes from one measurement to the next.
 fn side_by_side(few: &Deployment, many: &Deployment, path: &str) -> Result<(f64, f64)> {
     let mut medians = [Vec::new(), Vec::new()];
     for _ in 0..9 {
@@ -265,7 +265,7 @@ fn side_by_side(few: &Deployment, many: &Deployment, path: &str) -> Result<(f64,
     Ok((few, many))
 }
 
-/// Reads one path again and again.
+/// Reads one path repeatedly.
 #[derive(Clone)]
 struct Get(String);
 
@@ -283,11 +283,11 @@ fn producers(count: usize, batch: usize, duplicates: f64, ids: impl Fn(String) -
     (0..count).map(|client| Producer::new(ids(format!("client-{client}")), batch, duplicates)).collect()
 }
 
-/// Publishes so many events in batches of 1,000.
+/// Publishes this number of events in batches of 1,000.
 fn fill(server: &Deployment, events: u64) -> Result<()> {
     let run = server.address().port() as u64 * 1_000_000_000 + crate::events(&server.database()).unwrap_or(0);
     let producers = producers(1, 1000, 0.0, |client| Ids::ordered(format!("fill-{run}-{client}")));
-    ensure!(events.is_multiple_of(1000), "{events} events are no multiple of 1,000");
+    ensure!(events.is_multiple_of(1000), "the number of events must be a multiple of 1,000, and is {events}");
     load::run(server.address(), producers, Until::Requests(events / 1000))?;
     Ok(())
 }
@@ -302,7 +302,7 @@ fn events(database: &Path) -> Result<u64> {
     Ok(db.query_row("select count(*) from events", [], |row| row.get::<_, i64>(0))?.unsigned_abs())
 }
 
-/// Writes that stored events: within one, each row's commit id is one more than the row's before.
+/// The number of writes that stored events. Within a write, each commit id is one more than that of the row before.
 fn commits(database: &Path) -> Result<u64> {
     let db = Connection::open(database)?;
     let count = "select count(*) from (select commit_id - lag(commit_id, 1, 0) over (order by seq) as step from events) where step <> 1";

@@ -1,4 +1,4 @@
-//! What SQLite itself does with the same schema and the same durability: no HTTP, no component.
+//! SQLite alone, with the same schema and durability, but without HTTP and without a component.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use sekali::store::sqlite::MIGRATIONS;
 
 use crate::workload::{Ids, Repeating};
 
-/// Rows a second, at so many of them a commit: one prepared statement, its parameters bound anew.
-/// A share of the rows, from 0 to 1, has been sent before.
+/// Measures rows a second, with `rows` in each commit, by one prepared statement. `duplicates` is the share of rows
+/// that were sent before, from 0 to 1.
 pub fn rows_per_second(rows: usize, duplicates: f64, duration: Duration) -> Result<f64> {
     let directory = tempfile::tempdir()?;
     let db = Connection::open(directory.path().join("events.db"))?;

@@ -1,23 +1,23 @@
-//! The same row into PostgreSQL, where its server and pgbench are installed.
+//! Inserts of the same row into PostgreSQL, if its server and pgbench are installed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-// A space behind each colon: pgbench would take what follows it for a variable.
+// The payload has a space behind each colon, because pgbench takes a colon and a name for a variable.
 const SCRIPT: &str = "\\set id random(1, 9000000000000000000)
 insert into events (topic, event_id, timestamp, source, payload) values ('bench', :id::text, '2026-11-21T01:00:00.123Z', 'bench', '{\"order\": 10234,\"amount\": \"49.90\",\"currency\": \"EUR\",\"items\": [{\"sku\": \"A-113\",\"n\": 2}],\"express\": false}') on conflict do nothing;
 ";
 
-/// The directory of PostgreSQL's programs, if the server and pgbench are there.
+/// The directory of PostgreSQL's programs, if it has the server and pgbench.
 pub fn installed() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     let programs = versions.filter_map(|version| Some(version.ok()?.path().join("bin")));
     programs.filter(|bin| bin.join("initdb").exists() && bin.join("pgbench").exists()).max()
 }
 
-/// Inserts a second, by so many clients with prepared statements, for so many seconds.
+/// Measures inserts a second by `clients` with prepared statements.
 pub fn inserts_per_second(bin: &Path, clients: usize, seconds: u64) -> Result<f64> {
     let directory = tempfile::tempdir()?;
     let path = directory.path();
@@ -40,11 +40,11 @@ pub fn inserts_per_second(bin: &Path, clients: usize, seconds: u64) -> Result<f6
         ensure!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
         Ok(text)
     };
-    // The server's user has to get at it.
+    // The server's user needs access to the directory.
     std::os::unix::fs::chown(path, None, None)?;
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
-    let data = data.to_str().context("the path of a temporary directory is UTF-8")?;
-    let socket = path.to_str().context("the path of a temporary directory is UTF-8")?;
+    let data = data.to_str().context("the temporary directory has a path that is not UTF-8")?;
+    let socket = path.to_str().context("the temporary directory has a path that is not UTF-8")?;
     run("initdb", &["-D", data, "-U", "bench", "--auth=trust"])?;
     let options = format!("-c listen_addresses='' -k {socket}");
     run("pg_ctl", &["-D", data, "-w", "-l", "server.log", "-o", &options, "start"])?;
@@ -79,6 +79,6 @@ pub fn inserts_per_second(bin: &Path, clients: usize, seconds: u64) -> Result<f6
     })();
     run("pg_ctl", &["-D", data, "-w", "-m", "immediate", "stop"])?;
     let report = measured?;
-    let tps = report.lines().find_map(|line| line.strip_prefix("tps = ")).context("pgbench said no tps")?;
+    let tps = report.lines().find_map(|line| line.strip_prefix("tps = ")).context("pgbench gave no tps")?;
     Ok(tps.split(' ').next().unwrap_or_default().parse()?)
 }

@@ -1,4 +1,4 @@
-//! The table: printed as it grows, and written as JSON and Markdown.
+//! The results: printed as they come, and written as JSON and Markdown.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::load::Measured;
 
-/// What was measured, in the order in which it was.
+/// The results of a run, in the order of measurement.
 #[derive(Default, Serialize)]
 pub struct Report {
     settings: Vec<(String, String)>,
@@ -30,19 +30,19 @@ struct Ratio {
 }
 
 impl Report {
-    /// Something that was the same for all of it.
+    /// Adds a condition of the whole run.
     pub fn setting(&mut self, name: &str, value: &str) {
         println!("{name}: {value}");
         self.settings.push((name.to_owned(), value.to_owned()));
     }
 
-    /// One figure.
+    /// Adds a figure.
     pub fn row(&mut self, name: &str, unit: &str, value: f64) {
         println!("{name:<60} {:>12} {unit}", figure(value));
         self.rows.push(Row { name: name.to_owned(), value, unit: unit.to_owned() });
     }
 
-    /// The figures of a run of requests.
+    /// Adds the rate and the latencies of requests.
     pub fn requests(&mut self, name: &str, measured: &Measured) {
         self.row(name, "requests/s", measured.rate());
         for (unit, percentile) in [("p50 ms", 50.0), ("p99 ms", 99.0), ("max ms", 100.0)] {
@@ -50,7 +50,7 @@ impl Report {
         }
     }
 
-    /// A figure against another of the same run: what counts.
+    /// Adds a ratio of two figures of the same run. Unlike the figures, it depends little on the machine.
     pub fn ratio(&mut self, name: &str, value: f64) {
         println!("{:<60} {value:>12.2}", format!("= {name}"));
         self.ratios.push(Ratio { name: name.to_owned(), value });
@@ -82,7 +82,7 @@ impl Report {
     }
 }
 
-/// Three digits that say something, and thousands apart.
+/// Formats a figure: with two decimals below 100, and above as a whole number with separated thousands.
 fn figure(value: f64) -> String {
     if value < 100.0 {
         return format!("{value:.2}");

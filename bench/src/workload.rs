@@ -1,4 +1,4 @@
-//! What clients publish.
+//! The events that clients publish.
 
 use crate::load::Workload;
 
@@ -6,12 +6,12 @@ use crate::load::Workload;
 pub const PAYLOAD: &str =
     r#"{"order":10234,"amount":"49.90","currency":"EUR","items":[{"sku":"A-113","n":2}],"express":false}"#;
 
-/// Where event ids come from.
+/// A source of event ids.
 #[derive(Clone)]
 pub enum Ids {
-    /// A prefix and a number that grows.
+    /// A prefix and a growing number.
     Ordered {
-        /// Tells this producer from the others.
+        /// The prefix, which no other producer has.
         prefix: String,
         /// The next number.
         next: u64,
@@ -49,19 +49,19 @@ impl Ids {
     }
 }
 
-/// Ids of which a share has been sent before, any of them as likely as any other: the hardest case for a
-/// database, which has to change an old row for each.
+/// Ids of which a share repeat earlier ones, chosen at random. This is the hardest case for a database, which must
+/// change an old row for each repetition.
 #[derive(Clone)]
 pub struct Repeating {
     ids: Ids,
-    /// How likely an id is a repetition, from 0 to 1.
+    /// The probability of a repetition, from 0 to 1.
     share: f64,
     sent: Vec<String>,
     random: fastrand::Rng,
 }
 
 impl Repeating {
-    /// Repeats such a share of these ids.
+    /// Repeats a share of `ids`, from 0 to 1.
     pub fn new(ids: Ids, share: f64) -> Self {
         Self { ids, share, sent: Vec::new(), random: fastrand::Rng::with_seed(7) }
     }
@@ -84,7 +84,7 @@ impl Repeating {
 #[derive(Clone)]
 pub struct Producer {
     ids: Repeating,
-    /// Events a request; 1 is a single event and no array.
+    /// Events in a request. A batch of 1 is sent as a single event, not as an array.
     batch: usize,
 }
 

@@ -9,14 +9,14 @@ const SHOWN_TOPICS = 200;
 const at = (id) => document.getElementById(id);
 const number = (value) => Number(value).toLocaleString();
 
-/** An element with text, which is never taken for markup. */
+/** Makes an element with a text, which is never parsed as markup. */
 function element(name, text) {
   const made = document.createElement(name);
   made.textContent = text;
   return made;
 }
 
-/** A moment of the service, in the reader's own time. */
+/** A time of the service, shown in the reader's time zone. */
 function moment(text) {
   if (!text) return element("span", "-");
   const date = new Date(text);
@@ -25,14 +25,14 @@ function moment(text) {
   return made;
 }
 
-/** Tokens live in this tab only. */
+/** The token is kept for this tab only. */
 const token = (kind) => sessionStorage.getItem(`sekali.${kind}_token`) ?? "";
 
 function headers(kind, others = {}) {
   return token(kind) ? { ...others, authorization: `Bearer ${token(kind)}` } : others;
 }
 
-/** What a problem body says (RFC 9457), or the status when there is none. */
+/** The text of a problem document (RFC 9457), or the status if there is none. */
 async function reason(response) {
   const problem = await response.json().catch(() => ({}));
   const errors = (problem.errors ?? []).map((error) => `${error.field ?? ""} ${error.message}`.trim());
@@ -86,7 +86,7 @@ async function refresh() {
       showAccount(await response.json());
       notice("stats", "");
     } else {
-      notice("stats", response.status === 401 ? "This service asks for a token to read: see below." : await reason(response));
+      notice("stats", response.status === 401 ? "This service requires a token to read: enter it below." : await reason(response));
     }
   } catch {
     notice("stats", "The service cannot be reached.");
@@ -104,7 +104,7 @@ async function keepRefreshing() {
 
 let lastSeq = 0;
 let arrived = []; // events that are not on the page yet, oldest first
-let following = null; // what ends the present connection
+let following = null; // ends the present connection
 
 function entry(event) {
   const item = document.createElement("li");
@@ -120,7 +120,7 @@ function entry(event) {
 
 function arrive(text) {
   const event = JSON.parse(text);
-  if (event.seq <= lastSeq) return; // a resumed connection may repeat some
+  if (event.seq <= lastSeq) return; // the newest events are fetched again when tokens are submitted
   lastSeq = event.seq;
   arrived.push(event);
   if (arrived.length > SHOWN_EVENTS) arrived.shift();
@@ -135,14 +135,14 @@ function paint() {
 
 const feedState = (text) => { at("feed-state").textContent = text; };
 
-/** Follows without a token, by what browsers have for it. */
+/** Follows without a token, by the browser's EventSource. */
 function followOpen(signal) {
   return new Promise((_, reject) => {
     const source = new EventSource(`/events?after=${lastSeq}`);
     source.onopen = () => feedState("Live");
     source.onmessage = (message) => arrive(message.data);
     source.onerror = () => {
-      source.close(); // we connect again ourselves, from the last event we have
+      source.close(); // keepFollowing connects again, after the last event that we have
       reject(new Error("connection lost"));
     };
     signal.addEventListener("abort", () => { source.close(); reject(signal.reason); });
@@ -170,7 +170,7 @@ async function followWithToken(signal) {
   }
 }
 
-/** The newest events there are, to begin with. */
+/** Fetches the newest events, which the feed begins with. */
 async function newest() {
   const response = await fetch(`/events?order=desc&limit=${SHOWN_EVENTS}`, { headers: headers("read"), cache: "no-store" });
   if (!response.ok) throw new Error(await reason(response));
@@ -221,7 +221,7 @@ async function publish() {
   const event = { topic: at("topic").value, event_id: at("event_id").value };
   if (at("source").value) event.source = at("source").value;
   let body = JSON.stringify(event);
-  // As it was typed: numbers that JavaScript cannot hold stay what they are.
+  // The payload is sent as it was typed, because JavaScript would change numbers that it cannot represent.
   if (payload) body = `${body.slice(0, -1)},"payload":${payload}}`;
   const response = await fetch("/publish", {
     method: "POST", body, headers: headers("publish", { "content-type": "application/json" }),
@@ -241,7 +241,7 @@ at("publish").addEventListener("submit", async (submit) => {
   try {
     await publish();
   } catch {
-    outcome("The service cannot be reached. Sending it again is safe.", true);
+    outcome("The service cannot be reached. Sending the event again is safe.", true);
   }
   button.disabled = false;
 });

@@ -1,6 +1,6 @@
 "use strict";
 
-// Swagger UI takes its colours from this class, and not from the browser's preference.
+// Swagger UI takes its colours from this class and ignores the browser's preference.
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 dark.addEventListener("change", follow);

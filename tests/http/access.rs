@@ -1,4 +1,4 @@
-//! Tokens, and the origins whose pages may call.
+//! Bearer tokens, and CORS for the pages of listed origins.
 
 use sekali_harness::{Answer, Server};
 use serde_json::json;
@@ -68,11 +68,11 @@ fn pages_of_listed_origins_may_call_and_read_answers() {
     assert!(preflight.header("access-control-allow-headers").unwrap().contains("idempotency-key"));
     assert!(preflight.header("access-control-allow-headers").unwrap().contains("ce-traceparent"));
     let refused = server.send("POST", "/publish", &[("origin", "https://a.example")], b"{");
-    assert_eq!(refused.header("access-control-allow-origin"), Some("https://a.example"), "problems, too");
+    assert_eq!(refused.header("access-control-allow-origin"), Some("https://a.example"), "also on problems");
 }
 
 #[test]
-fn no_page_may_call_by_default_and_options_says_what_may_be_done() {
+fn by_default_no_page_may_call_and_options_lists_the_allowed_methods() {
     let server = Server::start();
     let answer = server.send("GET", "/stats", &[("origin", "https://a.example")], b"");
     assert_eq!(answer.header("access-control-allow-origin"), None);

@@ -1,5 +1,5 @@
-//! openapi.json is held to the service, and the service to it: every route and status in it is exercised, every
-//! answer has the shape that it says, and every example in it is accepted or would be answered.
+//! openapi.json and the service must agree. The tests provoke every route and status in the document, validate every
+//! answer by its schema, send every example of a request, and check every example of an answer.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const TEXT: &str = include_str!("../../openapi.json");
 
-/// What nobody can provoke from outside without breaking the machine; other tests make them otherwise.
+/// Answers that a client cannot provoke, each as a part of a route and a status. Other tests cover them.
 const UNPROVOKED: [(&str, &str); 3] = [("", "500"), ("", "503"), ("/publish", "408")];
 
 struct Contract {
@@ -21,7 +21,7 @@ impl Contract {
         Self { document: serde_json::from_str(TEXT).unwrap(), exercised: BTreeSet::new() }
     }
 
-    /// The value that a `$ref` of the document leads to.
+    /// The value that a `$ref` names; any other value itself.
     fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
         match value.get("$ref").and_then(Value::as_str) {
             Some(reference) => {
@@ -40,7 +40,7 @@ impl Contract {
         assert!(errors.is_empty(), "{errors:?} in {value}");
     }
 
-    /// Holds an answer to what the document says of this route and status.
+    /// Asserts that an answer matches the document, and marks its route and status as exercised.
     #[track_caller]
     fn check(&mut self, method: &str, route: &str, answer: &Answer) {
         let status = answer.status.to_string();
@@ -75,7 +75,7 @@ fn send(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], bod
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 #[test]
-fn every_route_and_status_is_exercised_and_every_answer_has_its_shape() {
+fn every_route_and_status_is_exercised_and_every_answer_matches_its_schema() {
     let mut contract = Contract::read();
     let server = Server::with_variables(&[("max_batch_events", "10")]);
     let locked = Server::with_variables(&[("publish_token", "write"), ("read_token", "read")]);
@@ -106,7 +106,7 @@ fn every_route_and_status_is_exercised_and_every_answer_has_its_shape() {
         contract.check("POST", "/publish", &answer);
     }
     contract.check("POST", "/publish", &key_in_use(&server));
-    // The document says it of POST, for whoever uses another method.
+    // The document lists this status under POST, because it has no entry for other methods.
     let not_allowed = send(&server, "PUT", "/publish", &[], "");
     contract.check("POST", "/publish", &not_allowed);
 
@@ -179,7 +179,7 @@ fn every_route_and_status_is_exercised_and_every_answer_has_its_shape() {
     }
 }
 
-/// The answer to a second request with a key, while the first is being carried out.
+/// The 409 to a request whose key another running request uses.
 fn key_in_use(server: &Server) -> Answer {
     let many: Vec<_> = (0..10).map(|n| json!({"topic": "busy", "event_id": n.to_string()})).collect();
     let body = json!(many).to_string();
@@ -225,7 +225,7 @@ fn every_example_of_a_request_is_accepted() {
     server.assert_books_balance();
 }
 
-/// Every `schema` of a value of the document with the examples that stand beside it.
+/// Collects every `schema` in a part of the document, paired with each of the examples beside it.
 fn examples<'a>(contract: &'a Contract, value: &'a Value, found: &mut Vec<(&'a Value, &'a Value)>) {
     if let Some(schema) = value.get("schema") {
         for example in value["examples"].as_object().into_iter().flat_map(|examples| examples.values()) {
@@ -257,7 +257,7 @@ fn the_document_has_the_names_titles_and_statuses_of_the_table_of_problems() {
     assert!(examples.len() >= names.len(), "only {} examples", examples.len());
 }
 
-/// The examples of problems in a part of the document.
+/// Collects the examples of problems in a part of the document.
 fn objects_with_type<'a>(part: &'a Value, found: &mut Vec<&'a Value>) {
     if part["type"].as_str().is_some_and(|text| text.starts_with("/problems/")) {
         found.push(part);
@@ -270,7 +270,7 @@ fn objects_with_type<'a>(part: &'a Value, found: &mut Vec<&'a Value>) {
 }
 
 #[test]
-fn every_example_has_the_shape_of_its_own_schema() {
+fn every_example_matches_its_schema() {
     let contract = Contract::read();
     let mut found = Vec::new();
     examples(&contract, &contract.document, &mut found);

@@ -1,4 +1,4 @@
-//! Crashes, restarts and the end of a server.
+//! Crashes, restarts and shutdown.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use serde_json::json;
 fn acknowledged_events_survive_a_crash_and_their_duplicates_are_still_dropped() {
     let mut server = Server::start();
     let (answers, crashed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    // Producers are cut off in the middle of their work. The events that were acknowledged must be there.
+    // The crash interrupts producers at work. Every event that was acknowledged must still be stored.
     let acknowledged: Vec<String> = thread::scope(|scope| {
         let address = server.url("/publish");
         let producers: Vec<_> = (0..4)
@@ -52,7 +52,7 @@ fn acknowledged_events_survive_a_crash_and_their_duplicates_are_still_dropped() 
 }
 
 #[test]
-fn a_store_is_opened_again_and_again() {
+fn a_store_can_be_opened_again_after_every_crash() {
     let mut server = Server::start();
     for round in 1..=3 {
         let answer = server.publish(
@@ -79,7 +79,7 @@ fn a_store_of_a_newer_program_is_left_alone() {
 }
 
 #[test]
-fn a_request_to_end_lets_running_requests_finish_and_exits_with_0() {
+fn a_terminated_server_finishes_running_requests_and_exits_with_0() {
     if is_skipped_on_spin("it ends by the signal, without waiting for requests") {
         return;
     }
@@ -97,7 +97,7 @@ fn a_request_to_end_lets_running_requests_finish_and_exits_with_0() {
             statuses.send(answer.status().as_u16()).unwrap();
         });
     }
-    // One of them waits for the database, and the other is told so.
+    // One of them waits for the database, and so the other finds the key in use.
     assert_eq!(answered.recv(), Ok(409));
     let address = server.address();
     let ending = thread::spawn(move || (server.terminate(), server));

@@ -1,4 +1,4 @@
-//! GET /events.
+//! `GET /events` and `GET /events/{topic}/{event_id}`.
 
 use sekali_harness::Server;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ fn an_event_comes_back_with_every_field() {
 }
 
 #[test]
-fn what_was_not_sent_has_its_default() {
+fn a_field_that_was_not_sent_has_its_default() {
     let server = Server::start();
     server.publish(&json!({"topic": "t", "event_id": "e"}));
     let event = &server.events()[0];
@@ -63,7 +63,7 @@ fn numbers_and_strings_come_back_as_they_were_sent() {
 }
 
 #[test]
-fn topics_can_be_chosen() {
+fn only_events_of_the_chosen_topics_are_returned() {
     let server = Server::start();
     let batch: Value = (0..30).map(|n| json!({"topic": TOPICS[n % 3], "event_id": n.to_string()})).collect();
     server.publish(&batch);
@@ -88,7 +88,7 @@ fn an_empty_store_is_an_empty_list() {
 }
 
 #[test]
-fn an_unknown_or_bad_parameter_is_400_that_names_it() {
+fn an_unknown_or_invalid_parameter_is_400_and_is_named() {
     let server = Server::start();
     for (query, name) in [
         ("topics=a", "topics"),
@@ -109,7 +109,7 @@ fn an_unknown_or_bad_parameter_is_400_that_names_it() {
 }
 
 #[test]
-fn many_events_are_streamed_each_once_and_in_order() {
+fn many_events_are_streamed_in_order_and_each_once() {
     let server = Server::start();
     let large = "x".repeat(2000);
     for batch in 0..5 {
@@ -120,7 +120,7 @@ fn many_events_are_streamed_each_once_and_in_order() {
     }
     let seqs = |path: &str| -> Vec<i64> {
         let answer = server.get(path);
-        assert_eq!(answer.header("content-length"), None, "this is streamed");
+        assert_eq!(answer.header("content-length"), None, "a streamed answer has no length");
         answer.json().as_array().unwrap().iter().map(|event| event["seq"].as_i64().unwrap()).collect()
     };
     assert_eq!(seqs("/events"), (1..=10_000).collect::<Vec<_>>());
@@ -140,7 +140,7 @@ fn a_short_answer_has_a_length() {
 }
 
 #[test]
-fn pages_lead_from_one_to_the_next_until_there_is_none() {
+fn every_page_but_the_last_links_to_the_next() {
     let server = Server::start();
     let batch: Value =
         (0..2500).map(|n| json!({"topic": TOPICS[n % 3], "event_id": n.to_string()})).collect();
@@ -193,7 +193,7 @@ fn ndjson_is_one_event_a_line() {
 }
 
 #[test]
-fn what_is_not_acceptable_is_406() {
+fn an_accept_header_that_excludes_every_format_is_406() {
     let server = Server::start();
     let accept = |path: &str, accept: &str| server.send("GET", path, &[("accept", accept)], b"");
     accept("/events", "text/html").problem(406, "not-acceptable");
@@ -203,7 +203,7 @@ fn what_is_not_acceptable_is_406() {
     accept("/events/t/1", "application/x-ndjson").problem(406, "not-acceptable");
 }
 
-/// Events of four topics and three sources, a minute apart, the newest first.
+/// Publishes 48 events of four topics and three sources, a minute apart, the newest first.
 fn assorted(server: &Server) {
     let events: Vec<_> = (0..48)
         .map(|n| {
@@ -221,7 +221,7 @@ fn seqs_of(server: &Server, query: &str) -> Vec<i64> {
 }
 
 #[test]
-fn every_filter_holds_alone_and_with_the_others() {
+fn every_filter_works_alone_and_with_the_others() {
     let server = Server::start();
     assorted(&server);
     for (query, wanted) in [
@@ -248,7 +248,7 @@ fn every_filter_holds_alone_and_with_the_others() {
 }
 
 #[test]
-fn pages_lead_through_a_filter_in_either_order() {
+fn links_lead_through_a_filtered_list_in_either_order() {
     let server = Server::start();
     assorted(&server);
     for query in [
@@ -275,7 +275,7 @@ fn pages_lead_through_a_filter_in_either_order() {
 }
 
 #[test]
-fn one_event_is_found_by_its_percent_encoded_names_or_is_404() {
+fn one_event_is_found_by_its_percent_encoded_topic_and_id() {
     let server = Server::start();
     server.publish(&json!({"topic": "a/b c", "event_id": "\u{e9}#1", "payload": [1]}));
     let found = server.get("/events/a%2Fb%20c/%C3%A9%231");
@@ -294,7 +294,7 @@ fn one_event_is_found_by_its_percent_encoded_names_or_is_404() {
 }
 
 #[test]
-fn every_read_answers_head_as_it_does_get() {
+fn every_route_that_reads_answers_head_like_get() {
     let server = Server::start();
     server.publish(&json!({"topic": "t", "event_id": "1"}));
     for path in ["/events", "/events/t/1", "/stats", "/metrics", "/healthz", "/readyz"] {

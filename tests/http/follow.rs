@@ -1,4 +1,4 @@
-//! `GET /events` as `text/event-stream`: events as they come.
+//! `GET /events` as `text/event-stream`: the live stream.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sekali_harness::{Server, eventually};
 use serde_json::{Value, json};
 
-/// A follower, which reads chunk by chunk what it is sent.
+/// A follower, which reads its stream chunk by chunk.
 struct Follower(BufReader<TcpStream>);
 
 impl Follower {
@@ -15,7 +15,7 @@ impl Follower {
         Self::try_start(server, query, headers).expect("there is a place for a follower")
     }
 
-    /// A follower, or `None` if there is no place for one.
+    /// A follower, or `None` if the server has no place for one.
     fn try_start(server: &Server, query: &str, headers: &str) -> Option<Self> {
         let mut stream = server.connect();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -34,7 +34,7 @@ impl Follower {
             head.iter().any(|line| line.eq_ignore_ascii_case("content-type: text/event-stream")),
             "{head:?}"
         );
-        assert_eq!(follower.chunk(), ": following\n\n", "a follower is told so at once");
+        assert_eq!(follower.chunk(), ": following\n\n", "the stream begins with a comment");
         Some(follower)
     }
 
@@ -51,7 +51,7 @@ impl Follower {
         String::from_utf8(chunk[..size].to_vec()).unwrap()
     }
 
-    /// So many events, or more if they come together; comments are passed over.
+    /// Reads at least `count` events, and more if one chunk brings more. Skips comments.
     fn events(&mut self, count: usize) -> Vec<Value> {
         let (mut events, mut text) = (Vec::new(), String::new());
         while events.len() < count {
@@ -78,7 +78,7 @@ fn event(id: &str) -> Value {
 }
 
 #[test]
-fn a_follower_sees_an_event_within_half_a_second_and_only_what_comes_from_now_on() {
+fn a_follower_gets_only_new_events_and_each_within_half_a_second() {
     let server = Server::start();
     server.publish(&event("before"));
     let mut follower = Follower::start(&server, "", "");
@@ -91,7 +91,7 @@ fn a_follower_sees_an_event_within_half_a_second_and_only_what_comes_from_now_on
             start.elapsed()
         })
         .collect();
-    // The fastest: how long a loaded machine lets either side wait is not what is tested.
+    // Only the fastest counts, because a loaded machine delays some of them.
     times.sort();
     assert!(times[0] < Duration::from_millis(500), "{times:?}");
 }
@@ -109,7 +109,7 @@ fn a_follower_resumes_after_a_seq_or_by_last_event_id() {
 }
 
 #[test]
-fn a_follower_may_ask_for_some_events_only() {
+fn a_follower_may_filter_events() {
     let server = Server::start();
     let mut follower = Follower::start(&server, "?topic=b&topic=c&source=s&after=0", "");
     for (topic, source) in [("a", "s"), ("b", "s"), ("b", "r"), ("c", "s")] {
@@ -130,7 +130,7 @@ fn parameters_without_a_meaning_for_a_live_stream_are_refused() {
 }
 
 #[test]
-fn nothing_is_missed_and_nothing_seen_twice_while_several_writers_run_in_several_instances() {
+fn followers_miss_nothing_and_see_nothing_twice_while_writers_run_in_several_instances() {
     const WRITERS: usize = 8;
     const EVENTS: usize = 150;
     let server = Server::start();
@@ -141,7 +141,7 @@ fn nothing_is_missed_and_nothing_seen_twice_while_several_writers_run_in_several
                     let mut seen = Vec::new();
                     let mut after = 0;
                     while seen.len() < WRITERS * EVENTS {
-                        // Each connection is given up after some events, and resumed where it was.
+                        // Each connection ends after some events, and the next one resumes behind them.
                         let mut follower = Follower::start(&server, &format!("?after={after}"), "");
                         let wanted = 200.min(WRITERS * EVENTS - seen.len());
                         seen.extend(follower.events(wanted));
@@ -167,7 +167,7 @@ fn nothing_is_missed_and_nothing_seen_twice_while_several_writers_run_in_several
 }
 
 #[test]
-fn two_hundred_followers_are_held_while_publishing_goes_on() {
+fn two_hundred_followers_get_every_event_while_publishing_goes_on() {
     let server = Server::start();
     let mut followers: Vec<_> = (0..200).map(|_| Follower::start(&server, "", "")).collect();
     let start = Instant::now();
@@ -182,7 +182,7 @@ fn two_hundred_followers_are_held_while_publishing_goes_on() {
 }
 
 #[test]
-fn a_follower_that_hears_nothing_gets_a_comment() {
+fn a_follower_without_new_events_gets_a_comment() {
     let server = Server::start();
     let mut follower = Follower::start(&server, "", "");
     let start = Instant::now();
@@ -194,7 +194,7 @@ fn a_follower_that_hears_nothing_gets_a_comment() {
 fn followers_that_go_away_make_room_for_others() {
     let server = Server::start();
     for _ in 0..3 {
-        // The end of a follower is noticed when it is sent the next event.
+        // The server notices that a follower has gone when it sends the next event.
         let start = || {
             Follower::try_start(&server, "", "").or_else(|| {
                 server.publish(&event(&format!("{:?}", Instant::now())));

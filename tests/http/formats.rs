@@ -1,4 +1,4 @@
-//! `POST /publish` in every format that it takes, and what it answers when asked.
+//! `POST /publish` in each of its formats, with `Prefer`, and with `partial`.
 
 use std::io::Write;
 
@@ -31,7 +31,7 @@ fn ndjson_is_one_event_a_line_and_blank_lines_are_skipped() {
 }
 
 #[test]
-fn a_body_may_be_gzip_and_nothing_else() {
+fn gzip_is_the_only_compression_that_is_accepted() {
     let server = Server::start();
     let lines: String = (0..1000).map(|n| format!("{{\"topic\":\"t\",\"event_id\":\"{n}\"}}\n")).collect();
     let send = |encoding: &str, body: &[u8]| {
@@ -124,7 +124,7 @@ fn a_cloudevent_in_binary_mode_has_its_attributes_in_headers_and_any_body() {
 }
 
 #[test]
-fn a_page_is_bounded_by_attributes_too() {
+fn attributes_count_towards_the_size_of_a_page() {
     let server = Server::start();
     let region = "y".repeat(250_000);
     for batch in 0..10 {
@@ -141,7 +141,7 @@ fn a_page_is_bounded_by_attributes_too() {
         readers.into_iter().map(|reader| reader.join().unwrap()).collect()
     });
     assert!(lengths.iter().all(|length| *length > 300 * 250_000), "{lengths:?}");
-    // About 230 MiB, most of it for the bodies published; pages of all 300 events make it more than 1,200.
+    // The peak is about 230 MiB, most of it for request bodies. Pages of all 300 events would make it over 1,200 MiB.
     assert!(
         std::env::var_os("SPIN").is_some() || server.peak_memory() < 500 << 20,
         "{}",
@@ -150,7 +150,7 @@ fn a_page_is_bounded_by_attributes_too() {
 }
 
 #[test]
-fn prefer_says_how_much_the_answer_tells() {
+fn prefer_sets_the_amount_of_detail_in_the_answer() {
     let server = Server::start();
     let publish = |prefer: &str| {
         let body =
@@ -186,7 +186,7 @@ fn prefer_says_how_much_the_answer_tells() {
 }
 
 #[test]
-fn in_part_the_valid_events_are_stored_and_the_others_named() {
+fn with_partial_the_valid_events_are_stored_and_the_others_named() {
     let server = Server::start();
     let publish = |path: &str, body: &Value| {
         server.send("POST", path, &[("content-type", "application/json")], body.to_string().as_bytes())
@@ -212,7 +212,7 @@ fn in_part_the_valid_events_are_stored_and_the_others_named() {
 }
 
 #[test]
-fn in_part_lines_that_are_malformed_or_too_large_are_named_too() {
+fn with_partial_lines_that_are_malformed_or_too_large_are_named_too() {
     let server = Server::with_variables(&[("max_event_bytes", "50")]);
     let large = format!("{{\"topic\":\"t\",\"event_id\":\"2\",\"payload\":\"{}\"}}", "x".repeat(50));
     let body = format!("{{\"topic\":\"t\",\"event_id\":\"1\"}}\nnonsense\n{large}\n");

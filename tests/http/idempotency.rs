@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: the same request gets the same answer.
+//! `Idempotency-Key`: a repeated request gets the saved answer.
 
 use sekali_harness::{Answer, Server};
 use serde_json::json;
@@ -22,7 +22,7 @@ fn the_same_key_with_the_same_body_answers_exactly_as_the_first_time() {
         assert_eq!((again.status, &again.text), (200, &first.text));
         assert_eq!(again.header("idempotent-replayed"), Some("true"));
     }
-    assert_eq!(server.stats()["received"], 2, "a replay is no delivery");
+    assert_eq!(server.stats()["received"], 2, "a saved answer counts no delivery");
     assert_eq!(publish(&server, "order 2", &body).json()["duplicates"], 2);
     server.assert_books_balance();
 }
@@ -36,7 +36,7 @@ fn the_same_key_with_another_body_is_refused() {
 }
 
 #[test]
-fn the_same_body_asked_for_in_another_way_is_another_request() {
+fn the_same_body_with_other_options_is_another_request() {
     let server = Server::start();
     let send = |path: &str, headers: &[(&str, &str)]| {
         let headers = [&[("content-type", "application/json")], headers].concat();
@@ -55,7 +55,7 @@ fn the_same_body_asked_for_in_another_way_is_another_request() {
 }
 
 #[test]
-fn a_request_that_means_something_else_is_never_answered_as_the_first_was() {
+fn a_request_with_another_meaning_never_gets_the_saved_answer() {
     let server = Server::start();
     let binary = |id: &'static str| {
         vec![("ce-specversion", "1.0"), ("ce-type", "t"), ("ce-source", "/s"), ("ce-id", id)]
@@ -94,7 +94,7 @@ fn a_request_that_means_something_else_is_never_answered_as_the_first_was() {
 }
 
 #[test]
-fn the_same_request_in_other_words_is_the_same() {
+fn spelling_and_unrelated_headers_do_not_make_another_request() {
     let server = Server::start();
     let body = br#"{"topic":"t","event_id":"e"}"#;
     let send = |path: &str, content_type: &str| {
@@ -114,7 +114,7 @@ fn a_request_that_failed_leaves_its_key_free() {
 }
 
 #[test]
-fn a_key_that_is_no_key_is_refused() {
+fn an_invalid_key_is_refused() {
     let server = Server::start();
     let body = json!({"topic": "t", "event_id": "1"});
     for key in ["", " ", &"x".repeat(256), "tab\there"] {
@@ -124,7 +124,7 @@ fn a_key_that_is_no_key_is_refused() {
 }
 
 #[test]
-fn the_same_key_at_the_same_time_is_in_use_or_answered_and_stores_once() {
+fn simultaneous_requests_with_one_key_store_once_and_get_the_answer_or_409() {
     let server = Server::start();
     let body = json!({"topic": "t", "event_id": "1"});
     let statuses: Vec<_> = std::thread::scope(|scope| {
@@ -143,7 +143,7 @@ fn the_same_key_at_the_same_time_is_in_use_or_answered_and_stores_once() {
 }
 
 #[test]
-fn a_lost_key_value_store_costs_the_replay_and_nothing_else() {
+fn a_lost_key_value_store_costs_the_saved_answer_and_nothing_else() {
     let mut server = Server::start();
     let body = json!({"topic": "t", "event_id": "1"});
     publish(&server, "k", &body);

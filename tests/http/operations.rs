@@ -1,4 +1,4 @@
-//! What holds for every route, and the routes for operators.
+//! The rules of every route, the routes for operators, and the bounds of an instance.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ fn an_unknown_path_is_404() {
 }
 
 #[test]
-fn a_method_that_is_not_allowed_is_405_that_says_which_are() {
+fn another_method_is_405_and_the_allowed_ones_are_listed() {
     let server = Server::start();
     for (method, path, allow) in [
         ("GET", "/publish", "POST, OPTIONS"),
@@ -49,7 +49,7 @@ fn a_database_that_cannot_be_read_is_not_ready() {
 }
 
 #[test]
-fn head_is_answered_wherever_get_is() {
+fn every_path_answers_head_like_get() {
     let server = Server::start();
     for path in ["/events", "/stats", "/healthz", "/readyz", "/nothing"] {
         let (head, get) = (server.head(path), server.get(path));
@@ -64,14 +64,14 @@ fn an_invalid_setting_fails_every_request() {
     server.get("/stats").problem(500, "internal");
 }
 
-/// The bounds below are those of an instance, so the server has one.
+/// Each instance has its own bounds, so the server of a test that reaches one has a single instance.
 const ONE_INSTANCE: [&str; 2] = ["--instances", "1"];
 
 /// Answers that an instance streams at once.
 const STREAMS: usize = 32;
 
 #[test]
-fn bodies_that_never_end_hold_no_more_than_the_budget_of_an_instance() {
+fn unfinished_bodies_hold_no_more_than_the_budget_of_an_instance() {
     if is_skipped_on_spin("it starts more instances, each with a budget of its own") {
         return;
     }
@@ -95,7 +95,7 @@ fn bodies_that_never_end_hold_no_more_than_the_budget_of_an_instance() {
 }
 
 #[test]
-fn answers_that_nobody_reads_are_bounded_in_number() {
+fn the_number_of_unread_answers_is_bounded() {
     if is_skipped_on_spin("it starts more instances, each with a bound of its own") {
         return;
     }
@@ -110,22 +110,22 @@ fn answers_that_nobody_reads_are_bounded_in_number() {
 }
 
 #[test]
-fn a_client_that_does_not_read_for_a_minute_is_broken_off_and_never_takes_a_part_for_the_whole() {
+fn an_answer_that_is_not_read_for_a_minute_is_broken_off_and_does_not_look_complete() {
     if is_skipped_on_spin("it does not tell the component that a client does not read") {
         return;
     }
     let server = with_fifty_megabytes();
     let unread: Vec<_> = (0..STREAMS).map(|_| unread_answer(&server)).collect();
-    // Only when every place is taken anew has each of the first been given up.
+    // Once every place is taken again, all of the first answers have been broken off.
     let _anew: Vec<_> = (0..STREAMS).map(|_| unread_answer(&server)).collect();
     for mut stream in unread {
         let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer); // a reset is an end, too
-        assert!(!answer.ends_with(b"0\r\n\r\n"), "a broken answer must not look whole");
+        let _ = stream.read_to_end(&mut answer); // a reset also ends the answer
+        assert!(!answer.ends_with(b"0\r\n\r\n"), "a broken answer must not look complete");
     }
 }
 
-/// A server whose `/events` is more than what lies between it and a client that does not read.
+/// A server whose `/events` is larger than all buffers between it and a client that does not read.
 fn with_fifty_megabytes() -> Server {
     let server = Server::with(&[], &ONE_INSTANCE);
     let large = "x".repeat(5_000);
@@ -138,7 +138,7 @@ fn with_fifty_megabytes() -> Server {
     server
 }
 
-/// An answer of `/events` that has begun. It waits for a place.
+/// Asks for `/events` until there is a place for the answer, and leaves the answer unread.
 fn unread_answer(server: &Server) -> TcpStream {
     eventually("a place for an answer", || {
         let (status, stream) = server.ask("/events");
@@ -147,7 +147,7 @@ fn unread_answer(server: &Server) -> TcpStream {
 }
 
 #[test]
-fn metrics_count_by_topic_what_stats_does() {
+fn metrics_have_the_counters_of_stats_for_each_topic() {
     let server = Server::start();
     server.publish(
         &json!([{"topic": "a \"quoted\" \\ one", "event_id": "1"}, {"topic": "b", "event_id": "1"}]),

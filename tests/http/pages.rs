@@ -10,10 +10,10 @@ use ureq::http::Response;
 
 const PAGES: [&str; 4] = ["/", "/docs", "/docs/", "/problems/busy"];
 
-/// What pages may lead to that the inbox answers.
+/// The paths that pages refer to and the inbox answers.
 const OF_THE_INBOX: [&str; 3] = ["/metrics", "/stats", "/events?limit=100"];
 
-/// A GET with more headers, and its body as it came.
+/// Sends a GET with these headers. The body of the answer is not decoded.
 fn fetch(server: &Server, path: &str, headers: &[(&str, &str)]) -> Response<Vec<u8>> {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut request = agent.get(server.url(path));
@@ -23,13 +23,13 @@ fn fetch(server: &Server, path: &str, headers: &[(&str, &str)]) -> Response<Vec<
     request.call().unwrap().map(|mut body| body.read_to_vec().unwrap())
 }
 
-/// What the `src` and `href` attributes of a page name.
+/// The values of the `src` and `href` attributes of a page.
 fn references(html: &str) -> BTreeSet<&str> {
     let values = ["src=\"", "href=\""].map(|attribute| html.split(attribute).skip(1));
     values.into_iter().flatten().map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
-/// All that pages and assets are, by following every page to what it refers to.
+/// The paths of the pages and of everything that they refer to.
 fn whole_site(server: &Server) -> BTreeSet<String> {
     let mut site = BTreeSet::new();
     for page in PAGES {
@@ -41,7 +41,7 @@ fn whole_site(server: &Server) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_page_and_whatever_it_refers_to_is_there_with_its_type_and_length() {
+fn every_page_and_everything_it_refers_to_exists_with_its_type_and_length() {
     let server = Server::start();
     let site = whole_site(&server);
     for (path, content_type) in [
@@ -85,7 +85,7 @@ fn nothing_comes_from_another_host() {
 }
 
 #[test]
-fn compressed_or_not_the_bytes_are_the_same_and_each_form_has_its_tag() {
+fn the_plain_and_the_compressed_form_have_the_same_bytes_and_different_tags() {
     let server = Server::start();
     for path in ["/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"] {
         let plain = fetch(&server, path, &[("accept-encoding", "identity")]);
@@ -104,7 +104,7 @@ fn compressed_or_not_the_bytes_are_the_same_and_each_form_has_its_tag() {
 }
 
 #[test]
-fn whoever_has_it_already_gets_304_and_no_body() {
+fn a_client_that_has_the_resource_gets_304_without_a_body() {
     let server = Server::start();
     for path in whole_site(&server) {
         let tag = server.get(&path).header("etag").unwrap().to_owned();
@@ -131,7 +131,7 @@ fn head_is_get_without_the_body() {
 }
 
 #[test]
-fn another_method_is_405_that_says_which_are_allowed() {
+fn another_method_is_405_and_the_allowed_ones_are_listed() {
     let server = Server::start();
     for (method, path) in
         [("POST", "/"), ("PUT", "/docs"), ("DELETE", "/openapi.json"), ("PATCH", "/problems/busy")]
@@ -181,7 +181,7 @@ fn every_problem_has_a_page_that_explains_it() {
 }
 
 #[test]
-fn the_problems_that_the_inbox_answers_with_lead_to_their_pages() {
+fn the_type_of_a_problem_from_the_inbox_leads_to_its_page() {
     let server = Server::start();
     for answer in
         [server.publish_as("text/plain", ""), server.publish_as("application/json", "{"), server.get("/no")]

@@ -1,4 +1,4 @@
-//! POST /publish.
+//! `POST /publish`.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -29,7 +29,7 @@ fn the_same_event_twice_is_stored_once() {
 }
 
 #[test]
-fn five_at_the_same_moment_are_stored_once() {
+fn five_simultaneous_deliveries_are_stored_once() {
     let server = Server::start();
     let event = json!({"topic": "orders", "event_id": "a-1"});
     let stored: i64 = thread::scope(|scope| {
@@ -107,7 +107,7 @@ fn a_duplicate_with_another_payload_is_dropped_and_reported_as_a_conflict() {
     let event = |payload: &str| format!(r#"{{"topic":"t","event_id":"e","payload":{payload}}}"#);
     let publish = |payload: &str| server.publish_as("application/json", event(payload)).json();
     assert_eq!(publish(r#"{"a":1,"b":[1.0]}"#)["stored"], 1);
-    assert_eq!(publish(r#"{ "b": [1], "\u0061": 1e0 }"#)["conflicts"], 0, "the same value in other words");
+    assert_eq!(publish(r#"{ "b": [1], "\u0061": 1e0 }"#)["conflicts"], 0, "the same JSON value");
     let conflict = publish(r#"{"a":2,"b":[1.0]}"#);
     assert_eq!((&conflict["conflicts"], &conflict["conflict_ids"]), (&json!(1), &json!(["e"])));
     let stored = &server.events()[0];
@@ -117,7 +117,7 @@ fn a_duplicate_with_another_payload_is_dropped_and_reported_as_a_conflict() {
 }
 
 #[test]
-fn a_batch_with_one_bad_event_stores_nothing_and_names_it() {
+fn a_batch_with_invalid_events_stores_nothing_and_names_them() {
     let server = Server::start();
     let answer = server.publish(&json!([
         {"topic": "t", "event_id": "good"},
@@ -219,7 +219,7 @@ fn an_empty_array_is_200_with_zeros() {
 }
 
 #[test]
-fn a_content_type_or_encoding_that_is_not_read_is_415() {
+fn an_unsupported_content_type_or_encoding_is_415() {
     let server = Server::start();
     let event = r#"{"topic":"t","event_id":"e"}"#;
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonish"] {
@@ -233,7 +233,7 @@ fn a_content_type_or_encoding_that_is_not_read_is_415() {
 }
 
 #[test]
-fn what_passes_a_limit_is_413_that_names_it() {
+fn a_request_beyond_a_limit_is_413_and_names_the_limit() {
     let limits = [("max_body_bytes", "1000"), ("max_batch_events", "3"), ("max_event_bytes", "100")];
     let server = Server::with_variables(&limits);
     let event =
@@ -275,7 +275,7 @@ fn a_batch_of_ten_thousand_is_one_commit() {
 }
 
 #[test]
-fn an_answer_comes_well_before_a_delayed_acknowledgement_would() {
+fn an_answer_does_not_wait_for_a_delayed_tcp_acknowledgement() {
     let server = Server::start();
     let mut times: Vec<_> = (0..51)
         .map(|n| {
@@ -285,7 +285,7 @@ fn an_answer_comes_well_before_a_delayed_acknowledgement_would() {
         })
         .collect();
     times.sort();
-    // A quarter: on a loaded machine, others are late for other reasons.
+    // Only the fastest quarter counts, because a loaded machine delays others for other reasons.
     assert!(times[12].as_millis() < 30, "three quarters of the answers took more than {:?}", times[12]);
 }
 
@@ -307,7 +307,7 @@ fn a_database_that_stays_busy_is_503_with_nothing_stored() {
             assert_eq!(answer.header("retry-after"), Some("1"));
         }
     });
-    assert_eq!(server.stats()["received"], 1, "reading goes on");
+    assert_eq!(server.stats()["received"], 1, "reads still work");
     other.execute_batch("rollback").unwrap();
     assert_eq!(server.publish(&json!({"topic": "t", "event_id": "after"})).json()["stored"], 1);
     assert_eq!(server.events().len(), 2);
@@ -315,7 +315,7 @@ fn a_database_that_stays_busy_is_503_with_nothing_stored() {
 }
 
 #[test]
-fn a_database_that_is_busy_for_a_moment_is_waited_for() {
+fn a_request_waits_for_a_database_that_is_busy_for_a_moment() {
     let server = Server::start();
     server.publish(&json!({"topic": "t", "event_id": "before"}));
     let other = rusqlite::Connection::open(server.database()).unwrap();

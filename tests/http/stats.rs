@@ -1,4 +1,4 @@
-//! GET /stats.
+//! `GET /stats`.
 
 use std::thread;
 use std::time::Duration;
@@ -14,7 +14,7 @@ fn every_delivery_is_accounted_for_in_total_and_by_topic() {
     server.publish(&json!({"topic": "orders", "event_id": "1", "payload": "other"}));
     let mut stats = server.stats();
     let last_received_at = stats["by_topic"][0]["last_received_at"].take();
-    // Without the Z, for only then the order of texts is that of moments.
+    // Without the Z, the order of texts is the order of time.
     let moment = |value: &serde_json::Value| value.as_str().unwrap().trim_end_matches('Z').to_owned();
     assert!(moment(&last_received_at) >= moment(&server.events()[1]["received_at"]));
     assert!(stats["by_topic"][1]["last_received_at"].take().is_string());
@@ -52,7 +52,7 @@ fn uptime_grows() {
 }
 
 #[test]
-fn whoever_starts_the_process_can_say_when() {
+fn the_variable_started_at_sets_the_start() {
     let server = Server::with_variables(&[("started_at", "2020-01-01T00:00:00+01:00")]);
     let stats = server.stats();
     assert_eq!(stats["started_at"], "2019-12-31T23:00:00Z");
@@ -60,7 +60,7 @@ fn whoever_starts_the_process_can_say_when() {
 }
 
 #[test]
-fn without_that_the_first_request_ever_stands_in_and_outlives_the_process() {
+fn without_started_at_the_first_request_ever_is_the_start_also_after_a_restart() {
     let mut server = Server::with_variables(&[("started_at", "")]);
     let first = server.stats()["started_at"].clone();
     server.crash_and_restart();

@@ -1,3 +1,3 @@
--- Of one event alone, which saves a statement. The rows of a group would cost more on their way than the one
--- statement by which they are read back as one row.
+-- Only for a single event, where this saves a statement. For a group, many returned rows would cost more than
+-- another statement, which reads them as one row.
 returning seq, deliveries, digest

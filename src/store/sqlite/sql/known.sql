@@ -1,4 +1,4 @@
--- The stored events of the identities in ?1, a JSON array of [topic, event_id], in its order.
+-- The seq and digest of each stored event that ?1 names: a JSON array of [topic, event_id]. The order is that of ?1.
 select json_group_array(json_array(seq, digest)) from (
     select events.seq, events.digest
     from json_each(?1) as wanted

@@ -1,4 +1,4 @@
--- One row and one statement: a consistent snapshot. It reads counters only, never events.
+-- One statement, so that it is a consistent snapshot. It reads counters only, never events.
 select
     coalesce(sum(unique_processed), 0),
     coalesce(sum(duplicate_dropped), 0),

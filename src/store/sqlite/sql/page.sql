@@ -1,11 +1,11 @@
--- A page of the matching events: as many as lengths gives, but no more once they have ?4 bytes of payload and attributes, so that a
--- page is bounded whatever the events are. One row, for rows are what costs: their texts are joined here.
+-- A page of the matching events: at most ?3, and it ends with the event that reaches ?4 bytes of payload and
+-- attributes, so that any page is bounded. Their texts are joined to one row, because each row costs time.
 select group_concat(/* event */, /* separator */), /* last */(seq), count(*)
 from (
     /* rows */ and seq /* up to */ (
         select case
             when bytes <= ?4 then last
-            -- Too many bytes: only a window over the lengths tells where to end, and it takes its time.
+            -- Too many bytes: a window over the lengths finds the end. It is slow, so other pages do without it.
             else (
                 select /* last */(seq) from (
                     select seq, sum(length) over (order by seq /* order */ rows unbounded preceding) - length as before
