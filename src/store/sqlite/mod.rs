@@ -1,7 +1,7 @@
 //! The store on SQLite or libSQL: every statement of the service, over whatever database executes them.
 //!
-//! [`schema`] is the tables, [`append`] a write, [`select`] the texts of reads, and [`pool`] the connections that
-//! all of them use.
+//! `schema` is the tables, `append` a write, `select` the texts of reads, and `pool` the connections that all of them
+//! use.
 
 mod append;
 mod pool;
