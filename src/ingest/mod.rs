@@ -1,7 +1,7 @@
 //! From the bytes of a request to valid events, or to all errors in them.
 //!
-//! Each format is a file with its media types and its parser, and a line in [`FORMATS`]. All of them hand their events
-//! to the collector in [`collect`], which knows the limits.
+//! Each format is a file with its media types and its parser, and a line in `FORMATS`. All of them hand their events
+//! to the collector in `collect`, which knows the limits.
 
 mod cloudevents;
 mod collect;
