@@ -1,8 +1,8 @@
 //! CloudEvents 1.0 (<https://github.com/cloudevents/spec/tree/v1.0.2>): structured and batch mode in the JSON
 //! event format, and binary mode of the HTTP protocol binding, where headers hold the attributes.
 //!
-//! The identity of an event is its source and id together (section "REQUIRED Attributes"), so `event_id` is
-//! `<source>#<id>`. Its type is the topic. Attributes without a column of their own are kept as they are.
+//! The identity of an event is its source and id together (section "REQUIRED Attributes"), so `event_id` is made of
+//! both; see [`event_id`]. Its type is the topic. Attributes without a column of their own are kept as they are.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -78,13 +78,22 @@ impl<'a> Attributes<'a> {
         let (Some(topic), Some(source), Some(id), true) = (topic, source, id, found.is_empty()) else {
             return Err(found);
         };
-        let Ok(event_id) = EventId::parse(format!("{source}#{id}")) else {
-            let message = format!("must be at most {MAX_NAME_BYTES} bytes together with source and '#'");
-            return Err(vec![("id", message)]);
-        };
+        let event_id = event_id(source.as_str(), id.as_str()).map_err(|message| vec![("id", message)])?;
         let attributes = Some(format!("{{{}}}", kept.join(",")));
         Ok(NewEvent { topic, event_id, timestamp, source: Some(source), payload, attributes })
     }
+}
+
+/// The event id of a source and an id: `<source>#<id>`, or `#<bytes of source>#<source>#<id>` if the source contains
+/// `#`. No two pairs have the same: a source is never empty, so only the second form begins with `#`, and there the
+/// length tells where the source ends.
+fn event_id(source: &str, id: &str) -> Result<EventId, String> {
+    let joined = match source.contains('#') {
+        false => format!("{source}#{id}"),
+        true => format!("#{}#{source}#{id}", source.len()),
+    };
+    EventId::parse(joined)
+        .map_err(|_| format!("must be at most {MAX_NAME_BYTES} bytes together with source and separators"))
 }
 
 fn version(text: Cow<'_, str>) -> Result<(), InvalidField> {
@@ -136,7 +145,9 @@ fn header_attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, In
             let message = format!("header ce-{name}: in binary mode the body is the data");
             return Err(IngestError::Malformed(message));
         }
-        attributes.insert(name.to_owned(), value.into_owned());
+        if attributes.insert(name.to_owned(), value.into_owned()).is_some() {
+            return Err(IngestError::Malformed(format!("header ce-{name} is given twice")));
+        }
     }
     if let Some(content_type) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) {
         attributes.insert("datacontenttype".into(), content_type.to_owned());
@@ -375,6 +386,27 @@ mod tests {
             assert_eq!(attributes["datacontenttype"], content_type);
             assert_eq!(attributes.as_object().unwrap().len(), 3, "{attributes}");
         }
+    }
+
+    #[test]
+    fn no_two_pairs_of_source_and_id_have_one_event_id() {
+        let parts = ["a", "#", "a#b", "b#c", "#1#a", "1", "a#", "#a", "3#a#b"];
+        let mut seen = std::collections::HashMap::new();
+        for source in parts {
+            for id in parts {
+                let event_id = event_id(source, id).unwrap();
+                let before = seen.insert(event_id.to_string(), (source, id));
+                assert_eq!(before, None, "{source} {id}: {event_id}");
+            }
+        }
+        assert_eq!(event_id("/a#b", "c").unwrap().as_str(), "#4#/a#b#c");
+        assert_eq!(event_id("/a", "b#c").unwrap().as_str(), "/a#b#c");
+    }
+
+    #[test]
+    fn a_header_that_is_given_twice_is_malformed() {
+        let twice = headers(&[("ce-id", "2")]);
+        assert!(matches!(binary(&twice, b"", &CONTEXT), Err(IngestError::Malformed(_))));
     }
 
     #[test]
