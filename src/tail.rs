@@ -80,21 +80,18 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
                 self.clock.sleep(self.until_next_tick()).await;
             }
             let through = self.newest().await?;
-            let page = if through > follower.after {
-                let span = Span { after: follower.after, through };
-                if follower.waits {
-                    self.shared_page(filter, span).await?
-                } else {
-                    self.missed_page(filter, span).await?
+            let page = match self.page(filter, follower, through).await {
+                Err(StoreError::Overloaded) => None, // it tries again at the next tick
+                page => {
+                    let page = page?;
+                    follower.after = match &page {
+                        Some(page) if !page.is_last => page.last,
+                        _ => through.max(follower.after),
+                    };
+                    page
                 }
-            } else {
-                None
             };
             follower.waits = page.as_ref().is_none_or(|page| page.is_last);
-            follower.after = match &page {
-                Some(page) if !page.is_last => page.last,
-                _ => through.max(follower.after),
-            };
             let now = self.clock.now();
             if let Some(page) = page {
                 follower.spoke_at = now;
@@ -104,6 +101,23 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
                 follower.spoke_at = now;
                 return Ok(b": still here\n\n".to_vec());
             }
+        }
+    }
+
+    /// The next page for a follower, up to the newest seq.
+    async fn page(
+        &self,
+        filter: &Filter,
+        follower: &Follower,
+        through: Seq,
+    ) -> Result<Option<Rc<Page>>, StoreError> {
+        let span = Span { after: follower.after, through };
+        if span.is_empty() {
+            Ok(None)
+        } else if follower.waits {
+            self.shared_page(filter, span).await
+        } else {
+            self.missed_page(filter, span).await
         }
     }
 

@@ -164,6 +164,9 @@ pub enum StoreError {
     /// Another connection is writing. Nothing was done; the same call may succeed in a moment.
     #[error("the database is busy")]
     Busy,
+    /// Other reads hold all connections. Nothing was done; the same call may succeed in a moment.
+    #[error("all connections are reading")]
+    Overloaded,
     /// There is no room for more. Nothing was done.
     #[error("the disk is full: {0}")]
     Full(String),

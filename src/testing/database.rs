@@ -1,8 +1,9 @@
 //! The SQLite that the host bundles, as a database of native tests.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use rusqlite::types::{Value as SqlValue, ValueRef};
 use tempfile::TempDir;
@@ -16,14 +17,30 @@ use crate::store::sqlite::SqliteStore;
 pub struct Native {
     /// The file.
     pub path: PathBuf,
+    /// Its faults.
+    pub faults: Rc<Faults>,
+}
+
+/// The faults of a database.
+pub struct Faults {
     /// The statements that still work. At zero, the server is gone.
-    pub statements_left: Rc<Cell<u32>>,
+    pub statements_left: Cell<u32>,
+    /// A statement that is not executed, and its error.
+    pub refused: RefCell<Option<(&'static str, StoreError)>>,
+    /// A part of those statements that take long, and the time that they take.
+    pub slow: Cell<Option<(&'static str, Duration)>>,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { statements_left: Cell::new(u32::MAX), refused: RefCell::default(), slow: Cell::default() }
+    }
 }
 
 /// A connection to it.
 pub struct NativeConnection {
     connection: rusqlite::Connection,
-    statements_left: Rc<Cell<u32>>,
+    faults: Rc<Faults>,
 }
 
 impl Database for Native {
@@ -31,16 +48,24 @@ impl Database for Native {
 
     async fn open(&self) -> Result<NativeConnection, StoreError> {
         let connection = rusqlite::Connection::open(&self.path).map_err(store_error)?;
-        Ok(NativeConnection { connection, statements_left: Rc::clone(&self.statements_left) })
+        Ok(NativeConnection { connection, faults: Rc::clone(&self.faults) })
     }
 }
 
 impl Connection for NativeConnection {
     async fn execute(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let left = self.statements_left.get();
-        self.statements_left.set(left.saturating_sub(1));
+        let left = self.faults.statements_left.get();
+        self.faults.statements_left.set(left.saturating_sub(1));
+        if let Some((refused, error)) = &*self.faults.refused.borrow()
+            && *refused == statement
+        {
+            return Err(error.clone());
+        }
         if left == 0 {
             return Err(StoreError::Failed("the server is gone".into()));
+        }
+        if let Some((_, duration)) = self.faults.slow.get().filter(|(part, _)| statement.contains(part)) {
+            tokio::time::sleep(duration).await;
         }
         let parameters = parameters.into_iter().map(|value| match value {
             Value::Null => SqlValue::Null,
@@ -79,11 +104,11 @@ fn value(value: ValueRef<'_>) -> Value {
 /// The store on a native database.
 pub type NativeStore = SqliteStore<Native, TokioClock>;
 
-/// Opens the store in a directory, with the number of its statements that still work.
-pub fn open(directory: &Path, seed: u64) -> (NativeStore, Rc<Cell<u32>>) {
-    let statements_left = Rc::new(Cell::new(u32::MAX));
-    let database = Native { path: directory.join("events.db"), statements_left: Rc::clone(&statements_left) };
-    (SqliteStore::new(database, TokioClock::start(), seed), statements_left)
+/// Opens the store in a directory, with its faults.
+pub fn open(directory: &Path, seed: u64) -> (NativeStore, Rc<Faults>) {
+    let faults = Rc::<Faults>::default();
+    let database = Native { path: directory.join("events.db"), faults: Rc::clone(&faults) };
+    (SqliteStore::new(database, TokioClock::start(), seed), faults)
 }
 
 /// A store in a directory of its own.

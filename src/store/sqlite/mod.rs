@@ -65,8 +65,16 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
                 }
             }
         }
-        connection.execute("commit", vec![]).await.map_err(StoreError::after_write)?;
-        Ok(outcomes)
+        match connection.execute("commit", vec![]).await {
+            Ok(_) => Ok(outcomes),
+            // The disk is full only now, when the pages of the transaction are written: SQLite has committed nothing.
+            Err(error @ (StoreError::Full(_) | StoreError::Busy)) => {
+                // It may have rolled back by itself, and then there is nothing to roll back.
+                let _ = connection.execute("rollback", vec![]).await;
+                Err(error)
+            }
+            Err(error) => Err(error.after_write()),
+        }
     }
 
     /// The part of a span that can have events of a filter by time alone, where the index of timestamps tells it
@@ -130,7 +138,7 @@ impl<D: Database, C: Clock> WriteStore for SqliteStore<D, C> {
 
 impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
     async fn last_seq(&self) -> Result<Seq, StoreError> {
-        self.pool.query_row(include_str!("sql/last_seq.sql"), &[]).await?.integer(0)
+        self.pool.look(include_str!("sql/last_seq.sql")).await?.integer(0)
     }
 
     async fn extent(

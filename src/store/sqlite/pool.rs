@@ -1,9 +1,12 @@
-//! The connections of an instance: one writes, and up to four read, so that a long read never delays a write.
+//! The connections of an instance: one writes, up to four read, and two look at the end of the store, so that a long read
+//! delays neither a write nor a follower nor the probe of a load balancer.
 
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use futures::future::{Either, select};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::schema;
 use crate::clock::Clock;
@@ -20,10 +23,11 @@ const PRAGMAS: [&str; 4] = [
     "pragma wal_autocheckpoint = 4000",
 ];
 
-/// Connections that read at once. Further reads wait.
+/// Connections that read at once, and connections that look at the end of the store at once. Further ones wait.
 const READERS: usize = 4;
+const LOOKERS: usize = 2;
 
-/// The longest wait of a read for a busy database, and the pause between two tries.
+/// The longest wait of a read for a connection, and then for a busy database; and the pause between two tries.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -33,9 +37,8 @@ pub struct Pool<D: Database, C> {
     clock: C,
     /// The idle writing connection. A write that finds none opens another.
     writer: RefCell<Option<D::Connection>>,
-    /// The idle reading connections.
-    readers: RefCell<Vec<D::Connection>>,
-    reading: Semaphore,
+    readers: Lane<D::Connection>,
+    lookers: Lane<D::Connection>,
     is_migrated: Cell<bool>,
 }
 
@@ -46,8 +49,8 @@ impl<D: Database, C: Clock> Pool<D, C> {
             database,
             clock,
             writer: RefCell::default(),
-            readers: RefCell::default(),
-            reading: Semaphore::new(READERS),
+            readers: Lane::new(READERS),
+            lookers: Lane::new(LOOKERS),
             is_migrated: Cell::new(false),
         }
     }
@@ -69,28 +72,44 @@ impl<D: Database, C: Clock> Pool<D, C> {
         result
     }
 
-    /// Runs a query on a reading connection, and again while the database is busy.
+    /// Runs a query of any length on a reading connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Overloaded`] when no connection is free for five seconds.
     pub async fn query(&self, statement: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError> {
-        // The semaphore is never closed.
-        let _permit = self.reading.acquire().await;
+        self.query_on(&self.readers, statement, parameters).await
+    }
+
+    /// The first row of a query, which must have one.
+    pub async fn query_row(&self, statement: &str, parameters: &[Value]) -> Result<Row, StoreError> {
+        first(self.query(statement, parameters).await?)
+    }
+
+    /// The first row of a query that is always short. It does not wait behind long ones.
+    pub async fn look(&self, statement: &str) -> Result<Row, StoreError> {
+        first(self.query_on(&self.lookers, statement, &[]).await?)
+    }
+
+    async fn query_on(
+        &self,
+        lane: &Lane<D::Connection>,
+        statement: &str,
+        parameters: &[Value],
+    ) -> Result<Vec<Row>, StoreError> {
+        let _permit = lane.permit(&self.clock).await?;
         self.retry_while_busy(async || {
-            let idle = self.readers.borrow_mut().pop();
+            let idle = lane.idle.borrow_mut().pop();
             let connection = match idle {
                 Some(connection) => connection,
                 None => self.open().await?,
             };
             let result = connection.execute(statement, parameters.to_vec()).await;
             if is_usable_after(&result) {
-                self.readers.borrow_mut().push(connection);
+                lane.idle.borrow_mut().push(connection);
             }
             result
         })
         .await
-    }
-
-    /// The first row of a query, which must have one.
-    pub async fn query_row(&self, statement: &str, parameters: &[Value]) -> Result<Row, StoreError> {
-        first(self.query(statement, parameters).await?)
     }
 
     /// Repeats `work` while it finds the database busy, for up to five seconds.
@@ -123,15 +142,53 @@ impl<D: Database, C: Clock> Pool<D, C> {
     }
 }
 
+/// Connections of one purpose.
+struct Lane<T> {
+    idle: RefCell<Vec<T>>,
+    permits: Semaphore,
+}
+
+impl<T> Lane<T> {
+    fn new(connections: usize) -> Self {
+        Self { idle: RefCell::default(), permits: Semaphore::new(connections) }
+    }
+
+    /// The permit to use a connection, for which a read waits up to five seconds.
+    async fn permit(&self, clock: &impl Clock) -> Result<SemaphorePermit<'_>, StoreError> {
+        if let Ok(permit) = self.permits.try_acquire() {
+            return Ok(permit); // most find one free, and need no timer
+        }
+        match select(pin!(self.permits.acquire()), pin!(clock.sleep(PATIENCE))).await {
+            Either::Left((permit, _)) => permit.map_err(|error| StoreError::Failed(error.to_string())),
+            Either::Right(_) => Err(StoreError::Overloaded),
+        }
+    }
+}
+
 /// Opens a connection and applies its settings.
 pub async fn open<D: Database>(database: &D) -> Result<D::Connection, StoreError> {
     let connection = database.open().await?;
     for pragma in PRAGMAS {
-        if let Err(StoreError::Busy) = connection.execute(pragma, vec![]).await {
-            return Err(StoreError::Busy);
+        match connection.execute(pragma, vec![]).await {
+            Err(StoreError::Busy) => return Err(StoreError::Busy),
+            Ok(rows) => report_other_journal(pragma, &rows),
+            Err(_) => {} // a server across the network
         }
     }
     Ok(connection)
+}
+
+/// Logs a journal mode that did not take: on some file systems SQLite cannot write ahead, and then readers and writers
+/// wait for each other. A database in memory has a journal of its own.
+fn report_other_journal(pragma: &str, rows: &[Row]) {
+    let mode = rows.first().and_then(|row| row.text(0).ok());
+    if let Some(mode) =
+        mode.filter(|mode| pragma.contains("journal_mode") && !["wal", "memory"].contains(mode))
+    {
+        eprintln!(
+            "error: the database stays in journal_mode={mode} instead of wal: its file system may not support it"
+        );
+    }
 }
 
 fn is_usable_after<T>(result: &Result<T, StoreError>) -> bool {

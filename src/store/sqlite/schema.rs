@@ -5,7 +5,7 @@ use crate::store::StoreError;
 use crate::store::database::Connection;
 
 /// The migrations, one statement each. The version of a schema is the number of migrations it has seen.
-pub const MIGRATIONS: [&str; 8] = [
+pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_events.sql"),
     include_str!("migrations/0002_events_by_topic.sql"),
     include_str!("migrations/0003_topics.sql"),
@@ -37,7 +37,7 @@ async fn run_missing_migrations(connection: &impl Connection) -> Result<(), Stor
     connection.execute(create, vec![]).await?;
     let seen = version(connection).await?;
     is_current(seen)?;
-    for (version, migration) in (1i64..).zip(MIGRATIONS).skip(seen) {
+    for (version, migration) in (1i64..).zip(MIGRATIONS.iter().copied()).skip(seen) {
         connection.execute(migration, vec![]).await?;
         let insert = "insert into schema_migrations (version, applied_at) values (?1, ?2)";
         let applied_at = Timestamp::now().to_string();

@@ -1,6 +1,5 @@
 //! The statements of the store, on the SQLite that the host bundles.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use serde_json::json;
@@ -102,15 +101,15 @@ async fn the_counters_follow_every_delivery() {
 #[tokio::test]
 async fn a_write_of_several_statements_is_all_or_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let (store, statements_left) = open(directory.path(), 1);
+    let (store, faults) = open(directory.path(), 1);
     append(&store, &[event("0")]).await;
     let events: Vec<_> = (0..10_000).map(|n| event(n.to_string())).collect();
     let all: Vec<_> = events.iter().collect();
     // Begin, then a write and a read for each of three statements, and commit.
     for works in 0..8 {
-        statements_left.set(works);
+        faults.statements_left.set(works);
         assert!(store.append(&all).await.is_err(), "after {works} statements");
-        statements_left.set(u32::MAX);
+        faults.statements_left.set(u32::MAX);
         assert_eq!(store.last_seq().await, Ok(1), "after {works} statements");
     }
     let outcomes = append(&store, &events).await;
@@ -119,15 +118,31 @@ async fn a_write_of_several_statements_is_all_or_nothing() {
 }
 
 #[tokio::test]
+async fn a_disk_that_is_full_at_the_commit_of_several_statements_is_full_and_nothing_is_stored() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, faults) = open(directory.path(), 1);
+    append(&store, &[event("0")]).await;
+    let events: Vec<_> = (0..5_000).map(|n| event(n.to_string())).collect();
+    let all: Vec<_> = events.iter().collect();
+    for error in [StoreError::Full("the database or disk is full".into()), StoreError::Busy] {
+        faults.refused.replace(Some(("commit", error.clone())));
+        assert_eq!(store.append(&all).await, Err(error));
+        faults.refused.take();
+        assert_eq!(store.last_seq().await, Ok(1));
+    }
+    assert_eq!(append(&store, &events).await.len(), 5_000);
+}
+
+#[tokio::test]
 async fn a_connection_that_failed_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
-    let (store, statements_left) = open(directory.path(), 1);
+    let (store, faults) = open(directory.path(), 1);
     append(&store, &[event("a")]).await;
-    statements_left.set(0);
+    faults.statements_left.set(0);
     assert!(matches!(store.append(&[&event("b")]).await, Err(StoreError::Uncertain(_))));
-    statements_left.set(1); // the write is made, and then nobody can say what it did
+    faults.statements_left.set(1); // the write is made, and then nobody can say what it did
     assert!(store.append(&[&event("c")]).await.is_err());
-    statements_left.set(u32::MAX);
+    faults.statements_left.set(u32::MAX);
     assert_eq!(append(&store, &[event("d")]).await.len(), 1);
 }
 
@@ -277,8 +292,7 @@ async fn pages_come_in_each_format() {
 #[tokio::test]
 async fn a_connection_writes_ahead_and_syncs_each_commit() {
     let directory = tempfile::tempdir().unwrap();
-    let statements_left = Rc::new(Cell::new(u32::MAX));
-    let database = Native { path: directory.path().join("events.db"), statements_left };
+    let database = Native { path: directory.path().join("events.db"), faults: Rc::default() };
     let connection = pool::open(&database).await.unwrap();
     let pragma = async |name: &str| {
         connection.execute(&format!("pragma {name}"), vec![]).await.unwrap()[0].0[0].clone()
@@ -307,7 +321,7 @@ async fn a_store_is_migrated_once_however_many_open_it_at_the_same_moment() {
     let database = rusqlite::Connection::open(path.join("events.db")).unwrap();
     let versions: i64 =
         database.query_row("select count(*) from schema_migrations", [], |row| row.get(0)).unwrap();
-    assert_eq!(versions, 8);
+    assert_eq!(versions, MIGRATIONS.len() as i64);
 }
 
 #[tokio::test]
