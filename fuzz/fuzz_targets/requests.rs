@@ -67,6 +67,10 @@ impl KeyValue for Nothing {
     async fn set(&self, _: &str, _: &[u8]) -> Result<(), String> {
         Ok(())
     }
+
+    async fn delete(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 #[derive(Clone)]

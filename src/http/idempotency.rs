@@ -1,15 +1,21 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07): a repeated request gets the answer of the first.
 //!
 //! Saved answers are in key-value, which is not transactional and may be lost. Then the events table still makes the
-//! repetition safe: its answer only says that all events were duplicates. Keys fall into a fixed number of slots by
-//! their hash. A slot holds the answers of its keys, and saving one drops the expired ones. So nothing has to be
-//! listed, and expired answers remain only in slots that nobody has used since.
+//! repetition safe: its answer only says that all events were duplicates.
+//!
+//! Each answer is an entry of its own, so that two that are saved at the same moment cannot overwrite each other. What
+//! has expired is found by an index: entries fall into a fixed number of slots, and whoever notes an entry in its slot
+//! removes the expired ones. If two instances note in one slot at the same moment, one note is lost; that costs a
+//! forgotten entry, and never an answer.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::mem;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::negotiate::JSON;
@@ -20,13 +26,13 @@ use super::reply::Reply;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Slots in key-value.
+/// Slots of the index.
 const SLOTS: u64 = 1 << 16;
 
 /// Milliseconds for which an answer is kept.
 const LIFETIME: i64 = 24 * 60 * 60 * 1000;
 
-/// Bytes of answers in a slot. Beyond them, the oldest are dropped before they expire.
+/// Bytes of answers in a slot. Beyond them, the oldest are removed before they expire.
 const SLOT_BYTES: usize = 1 << 20;
 
 /// The form of fingerprints, with which each of them begins. Answers under another form are ignored: nobody can tell
@@ -41,6 +47,9 @@ pub trait KeyValue: 'static {
 
     /// Sets the value of a key.
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), String>;
+
+    /// Removes a key, if it is there.
+    async fn delete(&self, key: &str) -> Result<(), String>;
 }
 
 /// An answer that can be sent again.
@@ -131,6 +140,8 @@ pub enum Lookup<'r> {
 pub struct SavedAnswers<K> {
     store: K,
     running: RefCell<HashSet<String>>,
+    /// Held while a slot is read, changed and written again.
+    indexing: Mutex<()>,
 }
 
 /// A request that is running. Dropping it frees its key for another try.
@@ -146,6 +157,7 @@ impl Drop for Running<'_> {
     }
 }
 
+/// An entry.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     key: String,
@@ -155,10 +167,25 @@ struct Saved {
     answer: Answer,
 }
 
+impl Saved {
+    fn is_valid(&self, now: i64) -> bool {
+        now - self.at < LIFETIME && self.fingerprint.0.starts_with(FINGERPRINT_FORM)
+    }
+}
+
+/// A note of an entry in its slot.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    entry: String,
+    /// Milliseconds since 1970.
+    at: i64,
+    bytes: usize,
+}
+
 impl<K: KeyValue> SavedAnswers<K> {
     /// The answers in a key-value store.
     pub fn new(store: K) -> Self {
-        Self { store, running: RefCell::default() }
+        Self { store, running: RefCell::default(), indexing: Mutex::default() }
     }
 
     /// The state of a key of the request with this fingerprint, `now` in milliseconds since 1970.
@@ -167,8 +194,8 @@ impl<K: KeyValue> SavedAnswers<K> {
             return Lookup::InUse;
         }
         let running = Running { key: key.to_owned(), fingerprint, running: &self.running };
-        let saved = self.slot(key, now).await.into_iter().find(|saved| saved.key == key);
-        match saved {
+        let saved: Option<Saved> = self.read(&entry_of(key)).await;
+        match saved.filter(|saved| saved.key == key && saved.is_valid(now)) {
             None => Lookup::New(running),
             Some(saved) if saved.fingerprint == running.fingerprint => Lookup::Answered(saved.answer),
             Some(_) => Lookup::Mismatch,
@@ -177,36 +204,60 @@ impl<K: KeyValue> SavedAnswers<K> {
 
     /// Saves the answer to a request. A failure is logged, and costs the client nothing.
     pub async fn save(&self, running: Running<'_>, answer: &Answer, now: i64) {
-        let mut saved = self.slot(&running.key, now).await;
-        saved.retain(|saved| saved.key != running.key);
+        let entry = entry_of(&running.key);
         let (key, fingerprint) = (running.key.clone(), running.fingerprint.clone());
-        saved.push(Saved { key, fingerprint, at: now, answer: answer.clone() });
-        let mut bytes: usize = saved.iter().map(|saved| saved.answer.body.len()).sum();
-        while bytes > SLOT_BYTES && saved.len() > 1 {
-            bytes -= saved.remove(0).answer.body.len();
-        }
-        // Nothing in it can fail to become JSON.
-        let value = serde_json::to_vec(&saved).unwrap_or_default();
-        if let Err(error) = self.store.set(&slot_of(&running.key), &value).await {
-            eprintln!("error: an answer cannot be saved in key-value: {error}");
-        }
+        let bytes = answer.body.len();
+        self.write(&entry, &Saved { key, fingerprint, at: now, answer: answer.clone() }).await;
+        self.note(&slot_of(&running.key), Note { entry, at: now, bytes }).await;
     }
 
-    /// The answers in the slot of a key that have not expired.
-    async fn slot(&self, key: &str, now: i64) -> Vec<Saved> {
-        let value = self.store.get(&slot_of(key)).await.unwrap_or_else(|error| {
+    /// Notes an entry in its slot, and removes the entries that have expired or exceed the bytes of the slot.
+    async fn note(&self, slot: &str, note: Note) {
+        let _guard = self.indexing.lock().await;
+        let mut notes: Vec<Note> = self.read(slot).await.unwrap_or_default();
+        notes.retain(|other| other.entry != note.entry);
+        notes.push(note);
+        let now = notes.last().map_or(0, |note| note.at);
+        let mut bytes: usize = notes.iter().map(|note| note.bytes).sum();
+        let newest = notes.len() - 1;
+        let surplus = notes[..newest].iter().take_while(|note| {
+            let is_surplus = bytes > SLOT_BYTES || now - note.at >= LIFETIME;
+            bytes -= if is_surplus { note.bytes } else { 0 };
+            is_surplus
+        });
+        let kept = notes.split_off(surplus.count());
+        for Note { entry, .. } in mem::replace(&mut notes, kept) {
+            if let Err(error) = self.store.delete(&entry).await {
+                eprintln!("error: an expired answer cannot be removed from key-value: {error}");
+            }
+        }
+        self.write(slot, &notes).await;
+    }
+
+    /// The value of a key, if it can be read.
+    async fn read<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        let value = self.store.get(key).await.unwrap_or_else(|error| {
             eprintln!("error: saved answers cannot be read from key-value: {error}");
             None
         });
-        let mut saved: Vec<Saved> =
-            value.and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or_default();
-        saved.retain(|saved| now - saved.at < LIFETIME && saved.fingerprint.0.starts_with(FINGERPRINT_FORM));
-        saved
+        serde_json::from_slice(&value?).ok()
+    }
+
+    async fn write(&self, key: &str, value: &impl Serialize) {
+        // Strings and numbers cannot fail to become JSON.
+        let value = serde_json::to_vec(value).unwrap_or_default();
+        if let Err(error) = self.store.set(key, &value).await {
+            eprintln!("error: an answer cannot be saved in key-value: {error}");
+        }
     }
 }
 
+fn entry_of(key: &str) -> String {
+    format!("answer/{:032x}", xxh3_128(key.as_bytes()))
+}
+
 fn slot_of(key: &str) -> String {
-    format!("answers/{:04x}", xxh3_64(key.as_bytes()) % SLOTS)
+    format!("answers/{:04x}/notes", xxh3_64(key.as_bytes()) % SLOTS)
 }
 
 #[cfg(test)]
@@ -262,9 +313,8 @@ mod tests {
         }
         {
             let values = answers.store.values.borrow();
-            let count = |value: &Vec<u8>| serde_json::from_slice::<Vec<Saved>>(value).unwrap().len();
-            let kept: usize = values.values().map(count).sum();
-            assert!(kept < 30_000 && values.len() as u64 <= SLOTS, "{kept}");
+            let entries = values.keys().filter(|key| key.starts_with("answer/")).count();
+            assert!(entries < 30_000 && values.len() - entries <= SLOTS as usize, "{entries}");
         }
         let of_one_slot = SavedAnswers::new(Memory::default());
         let slot = slot_of("k");
@@ -273,15 +323,29 @@ mod tests {
             let Lookup::New(running) = of_one_slot.find(&key, of(b""), 0).await else { panic!() };
             of_one_slot.save(running, &answer(&"x".repeat(SLOT_BYTES / 2)), 0).await;
         }
-        assert!(of_one_slot.store.values.borrow()[&slot].len() < SLOT_BYTES + 10_000);
+        let bytes: usize = of_one_slot.store.values.borrow().values().map(Vec::len).sum();
+        assert!(bytes < SLOT_BYTES + 10_000, "{bytes}");
+    }
+
+    #[tokio::test]
+    async fn two_answers_of_one_slot_that_are_saved_at_the_same_moment_are_both_kept() {
+        let slow = SavedAnswers::new(Memory { is_slow: true, ..Memory::default() });
+        let slot = slot_of("k");
+        let keys: Vec<_> = (0..).map(|n| n.to_string()).filter(|key| slot_of(key) == slot).take(3).collect();
+        futures::future::join_all(keys.iter().map(|key| carry_out(&slow, key, b"", 0))).await;
+        for key in &keys {
+            assert!(matches!(slow.find(key, of(b""), 1).await, Lookup::Answered(_)), "{key}");
+        }
+        let notes: Vec<Note> = slow.read(&slot).await.unwrap();
+        assert_eq!(notes.len(), 3);
     }
 
     #[tokio::test]
     async fn an_answer_under_another_form_of_fingerprint_is_ignored() {
         let answers = SavedAnswers::new(Memory::default());
         let fingerprint = Fingerprint(of(b"body").0[FINGERPRINT_FORM.len()..].to_owned());
-        let old = [Saved { key: "k".into(), fingerprint, at: 0, answer: answer("old") }];
-        answers.store.set(&slot_of("k"), &serde_json::to_vec(&old).unwrap()).await.unwrap();
+        let old = Saved { key: "k".into(), fingerprint, at: 0, answer: answer("old") };
+        answers.store.set(&entry_of("k"), &serde_json::to_vec(&old).unwrap()).await.unwrap();
         assert!(matches!(answers.find("k", of(b"body"), 1).await, Lookup::New(_)));
         assert!(matches!(answers.find("k", of(b"other"), 1).await, Lookup::New(_)));
     }
@@ -293,7 +357,7 @@ mod tests {
         answers.store.broken.set(true);
         carry_out(&answers, "k", b"body", 1).await;
         answers.store.broken.set(false);
-        answers.store.values.borrow_mut().insert(slot_of("k"), b"no json".to_vec());
+        answers.store.values.borrow_mut().insert(entry_of("k"), b"no json".to_vec());
         assert!(matches!(answers.find("k", of(b"body"), 1).await, Lookup::New(_)));
     }
 }

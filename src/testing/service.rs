@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use futures::{StreamExt, stream};
 use http::{HeaderMap, Request, StatusCode};
@@ -9,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::TokioClock;
-use super::database::{self, Native};
+use super::database::{self, Faults, Native};
 use crate::event::Timestamp;
 use crate::http::app::{App, Platform};
 use crate::http::idempotency::KeyValue;
@@ -34,19 +35,35 @@ pub struct Memory {
     pub values: RefCell<HashMap<String, Vec<u8>>>,
     /// True while every call fails.
     pub broken: Cell<bool>,
+    /// True if other tasks run while a call does.
+    pub is_slow: bool,
 }
 
 impl KeyValue for Memory {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
-        if self.broken.get() { Err("broken".into()) } else { Ok(self.values.borrow().get(key).cloned()) }
+        self.call().await?;
+        Ok(self.values.borrow().get(key).cloned())
     }
 
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), String> {
-        if self.broken.get() {
-            return Err("broken".into());
-        }
+        self.call().await?;
         self.values.borrow_mut().insert(key.into(), value.into());
         Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), String> {
+        self.call().await?;
+        self.values.borrow_mut().remove(key);
+        Ok(())
+    }
+}
+
+impl Memory {
+    async fn call(&self) -> Result<(), String> {
+        if self.is_slow {
+            tokio::task::yield_now().await;
+        }
+        if self.broken.get() { Err("broken".into()) } else { Ok(()) }
     }
 }
 
@@ -54,8 +71,8 @@ impl KeyValue for Memory {
 pub struct Service {
     /// The service itself, for a test that looks inside.
     pub app: App<NativePlatform>,
-    /// The statements of its database that still work.
-    pub statements_left: std::rc::Rc<Cell<u32>>,
+    /// The faults of its database.
+    pub faults: Rc<Faults>,
     _directory: TempDir,
 }
 
@@ -111,10 +128,10 @@ impl Service {
             set.map_or(default, |(_, value)| value).to_owned()
         });
         let directory = tempfile::tempdir().unwrap();
-        let (store, statements_left) = database::open(directory.path(), 1);
+        let (store, faults) = database::open(directory.path(), 1);
         let started_at = Timestamp::parse("2026-11-21T01:00:00Z").unwrap();
         let app = App::new(settings.unwrap(), started_at, store, Memory::default(), TokioClock::start(), 1);
-        Self { app, statements_left, _directory: directory }
+        Self { app, faults, _directory: directory }
     }
 
     /// The reply to a request, whose body is not read yet.
