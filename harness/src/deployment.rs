@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::artifacts;
 use crate::host::Host;
-use crate::process::{LOOK, Process};
+use crate::process::{LOOK, Process, Signal};
 
 /// Time to serve after the start. Spin compiles components at each start.
 const STARTUP: Duration = Duration::from_secs(120);
@@ -138,12 +138,17 @@ impl Deployment {
         Ok(done)
     }
 
-    /// Asks the host to end, and waits until it has.
+    /// Sends SIGTERM to the host.
+    pub fn ask_to_end(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// Waits until the host has ended.
     ///
     /// # Errors
     /// Errors of the operating system.
-    pub fn terminate(&mut self) -> Result<ExitStatus> {
-        Ok(self.process.terminate()?)
+    pub fn wait_for_end(&mut self) -> Result<ExitStatus> {
+        Ok(self.process.wait()?)
     }
 
     /// Resident memory of the host in bytes, now and at its highest, summed over its processes.

@@ -79,12 +79,11 @@ impl Process {
         }
     }
 
-    /// Asks the group to end, and waits until the program has.
+    /// Waits until the program has ended.
     ///
     /// # Errors
     /// Errors of the operating system.
-    pub fn terminate(&mut self) -> io::Result<ExitStatus> {
-        self.signal(Signal::TERM);
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait()
     }
 

@@ -123,9 +123,14 @@ impl Server {
         });
     }
 
-    /// Asks the server to end, and waits until it has.
-    pub fn terminate(&mut self) -> ExitStatus {
-        self.deployment.terminate().unwrap()
+    /// Sends SIGTERM to the server.
+    pub fn ask_to_end(&self) {
+        self.deployment.ask_to_end();
+    }
+
+    /// Waits until the server has ended.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        self.deployment.wait_for_end().unwrap()
     }
 
     /// The address that it serves at.

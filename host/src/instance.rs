@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -15,7 +16,7 @@ use futures::stream::FuturesUnordered;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use wasmtime::component::{Accessor, Component, Linker};
 use wasmtime::{Cache, CacheConfig, Config, Engine, Store};
@@ -86,7 +87,9 @@ impl Instances {
         for _ in 0..count {
             let (queue, jobs) = mpsc::channel(QUEUE);
             queues.push(queue);
-            tasks.push(tokio::task::spawn_local(run(program.clone(), jobs)));
+            let program = program.clone();
+            let run = move |jobs| run(program.clone(), jobs);
+            tasks.push(tokio::task::spawn_local(supervise(run, jobs)));
         }
         Self { queues, next: Cell::new(0), tasks }
     }
@@ -132,8 +135,24 @@ fn compile(engine: &Engine, source: &Path) -> Result<Component> {
         .with_context(|| format!("{} is not a component", source.display()))
 }
 
+/// Runs `run` again if it panics: a fault of the host in one instance must not close its queue for ever. The requests in
+/// it end without an answer.
+async fn supervise<T, R>(run: impl Fn(Queue<T>) -> R, jobs: mpsc::Receiver<T>)
+where
+    R: Future<Output = ()> + 'static,
+{
+    let jobs = Rc::new(Mutex::new(jobs));
+    while let Err(error) = tokio::task::spawn_local(run(Rc::clone(&jobs))).await {
+        eprintln!("error: an instance panicked and is replaced: {error}");
+    }
+}
+
+/// The jobs of an instance, which outlive it.
+type Queue<T> = Rc<Mutex<mpsc::Receiver<T>>>;
+
 /// Runs one instance after another, because a trap ends an instance and the requests in it.
-async fn run(program: Program, mut jobs: mpsc::Receiver<Job>) {
+async fn run(program: Program, jobs: Queue<Job>) {
+    let mut jobs = jobs.lock().await;
     while let Err(error) = run_one(&program, &mut jobs).await {
         eprintln!("error: an instance ended and is replaced: {error:?}");
     }
@@ -181,4 +200,40 @@ async fn answer(accessor: &Accessor<Guest>, service: &Service, job: Job) -> wasm
     // The connection may have ended.
     let _ = job.response.send(response);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_instance_that_panics_is_replaced_and_its_queue_goes_on() {
+        let local = tokio::task::LocalSet::new();
+        let answers = local.run_until(async {
+            let (queue, jobs) = mpsc::channel::<oneshot::Sender<()>>(8);
+            let runs = Cell::new(0);
+            let run = move |jobs: Queue<oneshot::Sender<()>>| {
+                let is_first = runs.replace(runs.get() + 1) == 0;
+                async move {
+                    while let Some(job) = jobs.lock().await.recv().await {
+                        assert!(!is_first, "a fault of the host");
+                        let _ = job.send(());
+                    }
+                }
+            };
+            let task = tokio::task::spawn_local(supervise(run, jobs));
+            let answers: Vec<_> = (0..3)
+                .map(|_| {
+                    let (job, answer) = oneshot::channel();
+                    queue.try_send(job).unwrap();
+                    answer
+                })
+                .collect();
+            drop(queue);
+            task.await.unwrap();
+            futures::future::join_all(answers).await
+        });
+        let answered: Vec<_> = answers.await.iter().map(Result::is_ok).collect();
+        assert_eq!(answered, [false, true, true]);
+    }
 }

@@ -4,6 +4,7 @@
 //! key-value. It refuses by name what it does not support. The modules, each above those that it uses:
 //!
 //! - [`server`] accepts connections and deals them out to the workers;
+//! - [`ending`] has the phases in which a server ends;
 //! - [`worker`] is a thread that speaks HTTP/1.1 on its connections, with instances of its own;
 //! - [`instance`] compiles components and runs requests in a few long-lived instances of each;
 //! - [`spin`] implements the interfaces that a component imports;
@@ -11,6 +12,7 @@
 //! - [`variables`] resolves the values of variables and the templates over them;
 //! - [`manifest`] with its [`routes`], and [`runtime_config`], are the files as plain data.
 
+mod ending;
 mod instance;
 mod manifest;
 mod routes;
@@ -80,7 +82,10 @@ async fn main() -> Result<()> {
     let given: HashMap<_, _> = options.variables.into_iter().collect();
     let values = variables::resolve(&app.variables, &given, |key| std::env::var(key).ok())?;
     let config = options.runtime_config_file.as_deref().map(RuntimeConfig::load).transpose()?;
+    println!("sekali-host {} serves {}", env!("CARGO_PKG_VERSION"), options.manifest.display());
+    println!("variables: {}", variables::describe(&app.variables, &values));
     let stores = Stores::open(&app.components, &config.unwrap_or_default(), &options.state_dir)?;
+    stores.places.iter().for_each(|place| println!("{place}"));
 
     let engine = instance::engine()?;
     let load = |component: &Component| {

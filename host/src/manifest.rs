@@ -56,8 +56,9 @@ pub struct Variable {
     /// True if the variable must be set.
     #[serde(default)]
     pub required: bool,
-    #[serde(rename = "secret")]
-    _secret: Option<bool>,
+    /// True if its value must not be shown.
+    #[serde(default)]
+    pub secret: bool,
     #[serde(rename = "description")]
     _description: Option<String>,
 }

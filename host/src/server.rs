@@ -1,9 +1,11 @@
 //! Accepts connections and deals them out to the workers, until a signal ends it.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures::future::join_all;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -22,12 +24,29 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener> {
     Ok(socket.listen(BACKLOG)?)
 }
 
-/// Serves until SIGINT or SIGTERM, then finishes the running requests.
+/// Serves until SIGINT or SIGTERM, then finishes the running requests. A second signal cuts them off.
 pub async fn serve(listener: TcpListener, workers: Vec<Worker>, mut end: End) {
+    accept_until(&listener, &workers, end.wait()).await;
+    let finish = async {
+        let drained = join_all(workers.iter().map(Worker::drain));
+        // A load balancer may still send requests: nobody is refused as long as others are answered.
+        accept_until(&listener, &workers, drained).await;
+        drop(listener);
+        join_all(workers.into_iter().map(Worker::stop)).await;
+    };
+    tokio::select! {
+        () = finish => {}
+        () = end.wait() => eprintln!("error: a second signal: running requests are cut off"),
+    }
+}
+
+/// Accepts connections and deals them out to the workers until `end` is ready.
+async fn accept_until<T>(listener: &TcpListener, workers: &[Worker], end: impl Future<Output = T>) {
+    let mut end = pin!(end);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = end.wait() => break,
+            _ = end.as_mut() => return,
         };
         // Its worker registers the stream with a runtime of its own.
         match accepted.and_then(|(stream, _)| stream.into_std()) {
@@ -44,8 +63,6 @@ pub async fn serve(listener: TcpListener, workers: Vec<Worker>, mut end: End) {
             }
         }
     }
-    drop(listener);
-    futures::future::join_all(workers.into_iter().map(Worker::stop)).await;
 }
 
 /// The signals that end the server.

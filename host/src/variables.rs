@@ -42,6 +42,19 @@ pub fn resolve(
     Ok(values)
 }
 
+/// The values in one line. A secret is only said to be set or not.
+pub fn describe(variables: &BTreeMap<String, Variable>, values: &BTreeMap<String, String>) -> String {
+    let describe = |(name, value): (&String, &String)| match (
+        variables.get(name).is_some_and(|variable| variable.secret),
+        value.is_empty(),
+    ) {
+        (true, true) => format!("{name} is not set"),
+        (true, false) => format!("{name} is set"),
+        (false, _) => format!("{name}={value:?}"),
+    };
+    values.iter().map(describe).collect::<Vec<_>>().join(", ")
+}
+
 /// The variables of a component: its templates, filled in with the application's `values`.
 ///
 /// # Errors

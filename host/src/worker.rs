@@ -3,10 +3,13 @@
 //! Only the blocking work of a request leaves the thread: waking another thread costs about as much as the
 //! rest of a small request.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -17,14 +20,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use sekali_problems::{self as kinds, INTERNAL_DETAIL, Kind, MEDIA_TYPE, NOT_FOUND_DETAIL};
 use tokio::net::TcpStream;
 use tokio::runtime;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinSet, LocalSet};
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 
+use crate::ending::{Phase, Requests};
 use crate::instance::{Instances, Program, Request, Response};
 use crate::routes::Routes;
 
@@ -33,6 +36,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time that running requests have to finish once the server ends.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// The time that the requests of the last connections have once the listener is closed.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// The components of an application and its routes.
 pub struct Application {
@@ -44,13 +50,17 @@ pub struct Application {
 
 /// The handle of a worker's thread.
 pub struct Worker {
-    arrivals: mpsc::UnboundedSender<Arrival>,
-    connections: GracefulShutdown,
+    arrivals: mpsc::UnboundedSender<net::TcpStream>,
+    shared: Arc<Shared>,
     ended: oneshot::Receiver<()>,
 }
 
-/// A new connection, and the watcher that tells it to end.
-type Arrival = (net::TcpStream, Watcher);
+/// The state that a thread shares with its handle.
+struct Shared {
+    phase: watch::Sender<Phase>,
+    requests: Requests,
+    connections: AtomicUsize,
+}
 
 impl Worker {
     /// Starts a thread with `instances` of each component that uses a store, and one of each other.
@@ -58,37 +68,51 @@ impl Worker {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (arrivals, arriving) = mpsc::unbounded_channel();
         let (ending, ended) = oneshot::channel();
+        let shared = Arc::new(Shared {
+            phase: watch::Sender::new(Phase::Serving),
+            requests: Requests::new(),
+            connections: AtomicUsize::new(0),
+        });
+        let of_thread = Arc::clone(&shared);
         std::thread::Builder::new().name("worker".into()).spawn(move || {
-            LocalSet::new().block_on(&runtime, work(application, instances, arriving));
+            LocalSet::new().block_on(&runtime, work(application, instances, of_thread, arriving));
             let _ = ending.send(());
         })?;
-        Ok(Self { arrivals, connections: GracefulShutdown::new(), ended })
+        Ok(Self { arrivals, shared, ended })
     }
 
     /// The number of open connections.
     pub fn connections(&self) -> usize {
-        self.connections.count()
+        self.shared.connections.load(Ordering::Relaxed)
     }
 
     /// Serves a connection to its end.
     pub fn serve(&self, stream: net::TcpStream) {
+        self.shared.connections.fetch_add(1, Ordering::Relaxed);
         // The thread outlives this handle, so it receives all that is sent.
-        let _ = self.arrivals.send((stream, self.connections.watcher()));
+        let _ = self.arrivals.send(stream);
     }
 
-    /// Finishes the running requests and ends the thread.
-    pub async fn stop(self) {
-        if tokio::time::timeout(DRAIN, self.connections.shutdown()).await.is_err() {
+    /// Finishes the running requests. New connections are still served, with one request each.
+    pub async fn drain(&self) {
+        self.shared.phase.send_replace(Phase::Draining);
+        if tokio::time::timeout(DRAIN, self.shared.requests.wait()).await.is_err() {
             eprintln!("error: some requests did not finish within {DRAIN:?} and are cut off");
         }
+    }
+
+    /// Ends live streams and the thread.
+    pub async fn stop(self) {
+        self.shared.phase.send_replace(Phase::Ending);
         drop(self.arrivals);
-        let _ = tokio::time::timeout(DRAIN, self.ended).await;
+        let _ = tokio::time::timeout(LAST_REQUESTS * 2, self.ended).await;
     }
 }
 
 /// The application on one thread.
 struct Service {
     application: Arc<Application>,
+    shared: Arc<Shared>,
     /// The instances of each program, in the order of `application.programs`.
     instances: Vec<Instances>,
 }
@@ -96,49 +120,109 @@ struct Service {
 async fn work(
     application: Arc<Application>,
     instances: usize,
-    mut arriving: mpsc::UnboundedReceiver<Arrival>,
+    shared: Arc<Shared>,
+    mut arriving: mpsc::UnboundedReceiver<net::TcpStream>,
 ) {
     // More instances of a component that only computes would gain nothing on one thread.
     let count = |program: &Program| if program.uses_stores() { instances } else { 1 };
     let start = |program: &Program| Instances::start(program, count(program));
     let instances = application.programs.iter().map(start).collect();
-    let service = Rc::new(Service { application, instances });
-    while let Some((stream, watcher)) = arriving.recv().await {
-        let service = Rc::clone(&service);
-        tokio::task::spawn_local(async move {
-            if let Err(error) = serve(stream, watcher, service).await {
-                eprintln!("error: cannot serve a connection: {error:#}");
-            }
-        });
+    let service = Rc::new(Service { application, instances, shared });
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = arriving.recv() => match stream {
+                Some(stream) => _ = connections.spawn_local(connection(stream, Rc::clone(&service))),
+                None => break,
+            },
+            Some(_) = connections.join_next() => {}
+        }
     }
-    // A connection that did not end in time still holds the service. The thread ends without it.
+    // Those that were accepted last may still be answered.
+    let _ =
+        tokio::time::timeout(LAST_REQUESTS, async { while connections.join_next().await.is_some() {} }).await;
+    connections.shutdown().await;
     if let Some(service) = Rc::into_inner(service) {
         futures::future::join_all(service.instances.into_iter().map(Instances::stop)).await;
     }
 }
 
-async fn serve(stream: net::TcpStream, watcher: Watcher, service: Rc<Service>) -> Result<()> {
+async fn connection(stream: net::TcpStream, service: Rc<Service>) {
+    if let Err(error) = serve(stream, &service).await {
+        eprintln!("error: cannot serve a connection: {error:#}");
+    }
+    service.shared.connections.fetch_sub(1, Ordering::Relaxed);
+}
+
+async fn serve(stream: net::TcpStream, service: &Rc<Service>) -> Result<()> {
     // With Nagle's algorithm an answer would wait for the client's delayed acknowledgement.
     stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
     let stream = TcpStream::from_std(stream)?;
-    let service = service_fn(move |request| answer(Rc::clone(&service), request));
+    let state = Rc::new(Cell::new(State::Fresh));
+    let answer = service_fn(|request| answer(Rc::clone(service), Rc::clone(&state), request));
+    let mut phases = service.shared.phase.subscribe();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    // The client sees a connection that breaks, so the error is not logged.
-    let _ = watcher.watch(connection).await;
-    Ok(())
+        .serve_connection(TokioIo::new(stream), answer);
+    let mut connection = pin!(connection);
+    loop {
+        tokio::select! {
+            // The client sees a connection that breaks, so the error is not logged.
+            _ = connection.as_mut() => return Ok(()),
+            _ = phases.changed() => {}
+        }
+        match (*phases.borrow_and_update(), state.get()) {
+            (Phase::Ending, State::Live) => return Ok(()),
+            // Its request is on the way, and its answer will close it.
+            (Phase::Draining, State::Fresh) => {}
+            _ => connection.as_mut().graceful_shutdown(),
+        }
+    }
 }
 
-async fn answer(service: Rc<Service>, request: Request) -> Result<Response, Infallible> {
+/// The state of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No request has come yet.
+    Fresh,
+    /// It has answered a request, or is answering one.
+    Used,
+    /// It sends a live stream.
+    Live,
+}
+
+async fn answer(
+    service: Rc<Service>,
+    state: Rc<Cell<State>>,
+    request: Request,
+) -> Result<Response, Infallible> {
+    state.set(State::Used);
+    let running = service.shared.requests.begin();
     let Some(component) = service.application.routes.find(request.uri().path()) else {
         return Ok(problem(kinds::NOT_FOUND, NOT_FOUND_DETAIL));
     };
-    Ok(service.instances[component].handle(request).await.unwrap_or_else(|error| {
+    let mut response = service.instances[component].handle(request).await.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         problem(kinds::INTERNAL, INTERNAL_DETAIL)
-    }))
+    });
+    if *service.shared.phase.borrow() != Phase::Serving {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if is_live_stream(&response) {
+        state.set(State::Live);
+        return Ok(response);
+    }
+    // The request runs until its body has been sent.
+    Ok(response.map(|body| UnsyncBoxBody::new(body.map_frame(move |frame| (frame, &running).0))))
+}
+
+/// True for server-sent events, which have no end of their own (HTML standard, section 9.2).
+fn is_live_stream(response: &Response) -> bool {
+    response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// The answer to a request that no component answered.

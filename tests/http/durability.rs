@@ -1,9 +1,11 @@
 //! Crashes, restarts and shutdown.
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use sekali_harness::{Server, eventually, is_skipped_on_spin};
 use serde_json::json;
@@ -78,14 +80,13 @@ fn a_store_of_a_newer_program_is_left_alone() {
     assert_eq!(events, 1);
 }
 
-#[test]
-fn a_terminated_server_finishes_running_requests_and_exits_with_0() {
-    if is_skipped_on_spin("it ends by the signal, without waiting for requests") {
-        return;
-    }
-    let mut server = Server::with(&[], &["--instances", "1"]);
+/// Why the tests of the end are skipped on Spin.
+const ENDS_BY_SIGNAL: &str = "it ends by the signal, without waiting for requests";
+
+/// Publishes an event to a server whose database `other` has locked, so that the request waits. The receiver gets its
+/// status.
+fn publish_and_wait(server: &Server, other: &rusqlite::Connection) -> mpsc::Receiver<u16> {
     server.publish(&json!({"topic": "t", "event_id": "1"}));
-    let other = rusqlite::Connection::open(server.database()).unwrap();
     other.execute_batch("begin immediate").unwrap();
     let (statuses, answered) = mpsc::channel();
     for _ in 0..2 {
@@ -93,17 +94,70 @@ fn a_terminated_server_finishes_running_requests_and_exits_with_0() {
         thread::spawn(move || {
             let request = ureq::post(&url).content_type("application/json").header("idempotency-key", "k");
             let request = request.config().http_status_as_error(false).build();
-            let answer = request.send(r#"{"topic":"t","event_id":"2"}"#).unwrap();
-            statuses.send(answer.status().as_u16()).unwrap();
+            if let Ok(answer) = request.send(r#"{"topic":"t","event_id":"2"}"#) {
+                let _ = statuses.send(answer.status().as_u16());
+            }
         });
     }
     // One of them waits for the database, and so the other finds the key in use.
     assert_eq!(answered.recv(), Ok(409));
-    let address = server.address();
-    let ending = thread::spawn(move || (server.terminate(), server));
-    eventually("the server takes no more connections", || TcpStream::connect(address).err());
+    answered
+}
+
+/// A live stream that has begun.
+fn follow(server: &Server) -> TcpStream {
+    let mut stream = server.connect();
+    write!(stream, "GET /events HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n").unwrap();
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+    stream
+}
+
+/// Waits until the server has noticed SIGTERM: from then on, each connection ends with its request.
+fn wait_until_it_drains(server: &Server) {
+    eventually("the server drains", || {
+        let mut stream = server.connect();
+        write!(stream, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let lines = BufReader::new(stream).lines().map(Result::unwrap);
+        let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+        assert!(head.first().is_some_and(|line| line.starts_with("HTTP/1.1 200")), "{head:?}");
+        head.iter().any(|line| line.eq_ignore_ascii_case("connection: close")).then_some(())
+    });
+}
+
+#[test]
+fn a_terminated_server_refuses_nobody_until_running_requests_have_finished_and_then_ends_streams_at_once() {
+    if is_skipped_on_spin(ENDS_BY_SIGNAL) {
+        return;
+    }
+    let mut server = Server::with(&[], &["--instances", "1"]);
+    let other = rusqlite::Connection::open(server.database()).unwrap();
+    let answered = publish_and_wait(&server, &other);
+    let mut follower = follow(&server);
+    server.ask_to_end();
+    wait_until_it_drains(&server);
     other.execute_batch("commit").unwrap();
+    let committed = Instant::now();
     assert_eq!(answered.recv(), Ok(200));
-    let (status, _server) = ending.join().unwrap();
+    let _ = follower.read_to_end(&mut Vec::new());
+    let status = server.wait_for_end();
     assert!(status.success(), "{status}");
+    assert!(committed.elapsed() < Duration::from_secs(9), "the stream held it for {:?}", committed.elapsed());
+}
+
+#[test]
+fn a_second_signal_cuts_running_requests_off() {
+    if is_skipped_on_spin(ENDS_BY_SIGNAL) {
+        return;
+    }
+    let mut server = Server::with(&[], &["--instances", "1"]);
+    let other = rusqlite::Connection::open(server.database()).unwrap();
+    let answered = publish_and_wait(&server, &other);
+    server.ask_to_end();
+    wait_until_it_drains(&server);
+    server.ask_to_end();
+    server.wait_for_end();
+    assert!(answered.recv().is_err(), "the request got no answer");
+    other.execute_batch("rollback").unwrap();
 }

@@ -147,6 +147,21 @@ fn unread_answer(server: &Server) -> TcpStream {
 }
 
 #[test]
+fn sekali_host_prints_at_its_start_what_it_uses_and_keeps_secrets() {
+    if is_skipped_on_spin("it prints other lines") {
+        return;
+    }
+    let server = Server::with_variables(&[("publish_token", "s3cret"), ("max_batch_events", "7")]);
+    let log = server.log();
+    let (before, _) = log.split_once("Serving http://").unwrap();
+    let database = format!("sqlite default: {}", server.database().display());
+    for part in ["max_batch_events=\"7\"", "publish_token is set", "read_token is not set", &database] {
+        assert!(before.contains(part), "{part} is missing:\n{before}");
+    }
+    assert!(!log.contains("s3cret"));
+}
+
+#[test]
 fn metrics_have_the_counters_of_stats_for_each_topic() {
     let server = Server::start();
     server.publish(

@@ -20,6 +20,8 @@ pub struct Stores {
     pub sqlite: HashMap<String, Arc<Database>>,
     /// Key-value stores.
     pub key_value: HashMap<String, KeyValueStore>,
+    /// The places of all of them, for whoever starts the host: `sqlite default: /path`.
+    pub places: Vec<String>,
 }
 
 impl Stores {
@@ -29,12 +31,13 @@ impl Stores {
     /// # Errors
     /// A store that is not configured, or that cannot be opened.
     pub fn open(components: &[Component], config: &RuntimeConfig, state_dir: &Path) -> Result<Self> {
-        let mut stores = Self { sqlite: HashMap::new(), key_value: HashMap::new() };
+        let mut stores = Self { sqlite: HashMap::new(), key_value: HashMap::new(), places: Vec::new() };
         let databases: BTreeSet<_> = components.iter().flat_map(|it| &it.sqlite_databases).collect();
         for label in databases {
             let default = state_dir.join("sqlite_db.db");
             let path = path_of("sqlite_database", label, &config.sqlite_databases, default)?;
             create_parent(path.as_deref())?;
+            stores.places.push(format!("sqlite {label}: {}", place(path.as_deref())));
             stores.sqlite.insert(label.clone(), Arc::new(Database::new(label, path)?));
         }
         let key_values: BTreeSet<_> = components.iter().flat_map(|it| &it.key_value_stores).collect();
@@ -42,6 +45,7 @@ impl Stores {
             let default = state_dir.join("sqlite_key_value.db");
             let path = path_of("key_value_store", label, &config.key_value_stores, default)?;
             create_parent(path.as_deref())?;
+            stores.places.push(format!("key-value {label}: {}", place(path.as_deref())));
             stores.key_value.insert(label.clone(), KeyValueStore::open(path.as_deref())?);
         }
         Ok(stores)
@@ -56,6 +60,7 @@ impl Stores {
         Self {
             sqlite: labelled(&self.sqlite, &component.sqlite_databases),
             key_value: labelled(&self.key_value, &component.key_value_stores),
+            places: Vec::new(),
         }
     }
 
@@ -79,6 +84,14 @@ fn path_of(
             "a component uses {section} {label:?}, which is not configured: add [{section}.{label}] to the \
             runtime config (--runtime-config-file)"
         ),
+    }
+}
+
+/// The place of a store, in full: a relative path would leave open which directory it is relative to.
+fn place(path: Option<&Path>) -> String {
+    match path {
+        Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string(),
+        None => "in memory, lost when the host ends".into(),
     }
 }
 
