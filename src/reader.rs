@@ -18,6 +18,24 @@ pub struct Selection {
     pub order: Order,
 }
 
+/// The reason for which nothing is read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The cursor is beyond every seq that the store has given.
+    CursorAhead {
+        /// The newest seq.
+        last_seq: Seq,
+    },
+    /// The store cannot be read.
+    Store(StoreError),
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
 /// Reads the events of a store.
 pub struct Reader<S>(Rc<S>);
 
@@ -51,6 +69,18 @@ impl<S: ReadStore> Reader<S> {
         self.0.last_seq().await
     }
 
+    /// The newest seq, which a cursor must not be beyond.
+    ///
+    /// # Errors
+    /// [`ReadError::CursorAhead`] when it is.
+    pub async fn newest(&self, cursor: Option<Seq>) -> Result<Seq, ReadError> {
+        let last_seq = self.last_seq().await?;
+        if cursor > Some(last_seq) {
+            return Err(ReadError::CursorAhead { last_seq });
+        }
+        Ok(last_seq)
+    }
+
     /// One event as a JSON object; `None` if it is not stored.
     pub async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<String>, StoreError> {
         self.0.event(topic, event_id).await
@@ -62,9 +92,9 @@ impl<S: ReadStore> Reader<S> {
     }
 
     /// The events of a selection that are stored at this moment: events that come later are not part of the listing.
-    pub async fn list(&self, selection: Selection, layout: Layout) -> Result<Listing<S>, StoreError> {
+    pub async fn list(&self, selection: Selection, layout: Layout) -> Result<Listing<S>, ReadError> {
         let Selection { filter, after, limit, order } = selection;
-        let newest = self.last_seq().await?;
+        let newest = self.newest(after).await?;
         let span = match order {
             Order::Ascending => Span { after: after.unwrap_or(0), through: newest },
             Order::Descending => Span { after: 0, through: after.map_or(newest, |seq| newest.min(seq - 1)) },

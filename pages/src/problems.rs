@@ -53,6 +53,12 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         remedy: "Use the token for what you want to do.",
     },
     Explanation {
+        kind: kinds::FOREIGN_ORIGIN,
+        meaning: "The request comes from a web page of another origin, which this service does not list. Without this check, any page that a browser opens could publish to an inbox on the same machine.",
+        stored: NOTHING,
+        remedy: "If the page is meant to call the service, have whoever runs it add the origin to the variable cors_origins.",
+    },
+    Explanation {
         kind: kinds::NOT_FOUND,
         meaning: "There is nothing at this path, or no event with this topic and id.",
         stored: NO_WRITE,
@@ -77,6 +83,12 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         remedy: "Send the request again, in smaller batches if the connection is slow.",
     },
     Explanation {
+        kind: kinds::CURSOR_AHEAD,
+        meaning: "The parameter after, or Last-Event-ID, is beyond every seq that this service has given. The reader has followed another store: most likely this one was replaced or restored.",
+        stored: NO_WRITE,
+        remedy: "The member last_seq is the newest seq of this store. Find out which events the reader has, and start again from a seq that both agree on, or from 0.",
+    },
+    Explanation {
         kind: kinds::IDEMPOTENCY_KEY_IN_USE,
         meaning: "A request with the same Idempotency-Key is still running.",
         stored: "Nothing of this request; the other one has an outcome of its own.",
@@ -92,7 +104,7 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         kind: kinds::UNSUPPORTED_MEDIA_TYPE,
         meaning: "The Content-Type or Content-Encoding of the body is not one that is read here.",
         stored: NOTHING,
-        remedy: "Send JSON, NDJSON or CloudEvents, as they are or compressed by gzip, and say so in the headers.",
+        remedy: "Send one of the content types that the detail lists, as it is or compressed by gzip, and say so in the headers.",
     },
     Explanation {
         kind: kinds::INVALID_EVENT,

@@ -1,5 +1,6 @@
 //! Access: bearer tokens (RFC 6750), and the origins whose pages may call (CORS, the Fetch standard).
 
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::problem::Problem;
@@ -63,6 +64,23 @@ impl Access {
         }
     }
 
+    /// Checks that a request of a browser comes from a page of this service, which is called at `host`, or of a listed
+    /// origin. Browsers name the origin in every request that can change something; other clients do not.
+    ///
+    /// # Errors
+    /// [`Problem::ForeignOrigin`].
+    pub fn check_origin(&self, request: &HeaderMap, host: Option<&Authority>) -> Result<(), Problem> {
+        let is_own = |origin: &HeaderValue| host.is_some_and(|host| is_origin_of(origin, host));
+        match request.get_all(header::ORIGIN).iter().all(|origin| self.lists(origin) || is_own(origin)) {
+            true => Ok(()),
+            false => Err(Problem::ForeignOrigin),
+        }
+    }
+
+    fn lists(&self, origin: &HeaderValue) -> bool {
+        self.origins.iter().any(|listed| listed == "*" || listed.as_bytes() == origin.as_bytes())
+    }
+
     /// The headers that let a page of the request's origin read the answer.
     pub fn allow_origin(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         if self.origins.is_empty() {
@@ -70,7 +88,7 @@ impl Access {
         }
         answer.append(header::VARY, HeaderValue::from_static("origin"));
         let Some(origin) = request.get(header::ORIGIN) else { return };
-        if self.origins.iter().any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes()) {
+        if self.lists(origin) {
             answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
         }
@@ -100,6 +118,21 @@ const EXPOSED: &str = "link, retry-after, preference-applied, idempotent-replaye
 /// Headers of a request that a page may send.
 const ACCEPTED: &str = "authorization, content-type, content-encoding, idempotency-key, prefer, last-event-id, \
     ce-specversion, ce-id, ce-source, ce-type, ce-time, ce-subject, ce-dataschema";
+
+/// True if pages of the origin come from `host`. The scheme is not compared: a proxy in front may speak TLS.
+fn is_origin_of(origin: &HeaderValue, host: &Authority) -> bool {
+    let Ok(origin) = origin.to_str() else { return false };
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let default_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return false,
+    };
+    // A browser leaves the default port out, in both headers; other clients may not.
+    let bare =
+        |authority: &str| authority.strip_suffix(default_port).unwrap_or(authority).to_ascii_lowercase();
+    bare(authority) == bare(host.as_str())
+}
 
 fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
@@ -157,6 +190,33 @@ mod tests {
     fn a_token_is_never_shown() {
         let shown = format!("{:?}", access());
         assert!(!shown.contains("write") && !shown.contains("\"read\""), "{shown}");
+    }
+
+    #[test]
+    fn a_page_may_call_the_host_that_it_comes_from_and_others_must_be_listed() {
+        for (origin, host, is_allowed) in [
+            ("http://localhost:3000", Some("localhost:3000"), true),
+            ("https://inbox.example", Some("inbox.example"), true),
+            ("https://inbox.example", Some("INBOX.example:443"), true),
+            ("http://[::1]:3000", Some("[::1]:3000"), true),
+            ("https://a", Some("localhost:3000"), true),
+            ("http://localhost:3001", Some("localhost:3000"), false),
+            ("http://localhost", Some("localhost:3000"), false),
+            ("https://evil.example", Some("localhost:3000"), false),
+            ("http://localhost:3000.evil.example", Some("localhost:3000"), false),
+            ("null", Some("localhost:3000"), false),
+            ("null", None, false),
+            ("file://localhost:3000", Some("localhost:3000"), false),
+        ] {
+            let request = HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(origin))]);
+            let host = host.map(|host| host.parse().unwrap());
+            assert_eq!(
+                access().check_origin(&request, host.as_ref()).is_ok(),
+                is_allowed,
+                "{origin} {host:?}"
+            );
+        }
+        assert!(access().check_origin(&HeaderMap::new(), None).is_ok(), "not a browser");
     }
 
     #[test]

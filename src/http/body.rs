@@ -129,18 +129,7 @@ impl Budget {
             if read.bytes.len() + chunk.len() > max_bytes {
                 return Err(too_large());
             }
-            let length = read.bytes.len() + chunk.len();
-            if let Err(problem) = read.push(chunk) {
-                // The rest is read and thrown away: a client that still sends does not read the answer.
-                let mut seen = length;
-                drop(read);
-                while seen <= max_bytes
-                    && let Some(Ok(chunk)) = body.next().await
-                {
-                    seen += chunk.len();
-                }
-                return Err(problem);
-            }
+            read.push(chunk)?;
         }
         if announced.is_some_and(|length| length != read.bytes.len() as u64) {
             return Err(Problem::IncompleteBody("fewer bytes came than announced".into()));

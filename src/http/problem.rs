@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::reply::Reply;
 use crate::ingest::inflate::InflateError;
 use crate::ingest::{EventError, IngestError, Invalid, Unsupported};
-use crate::store::StoreError;
+use crate::reader::ReadError;
+use crate::store::{Seq, StoreError};
 
 /// The seconds in `Retry-After`.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -46,6 +47,9 @@ pub enum Problem {
     /// 403: the token is known, but has another purpose.
     #[error("the token is valid, but it does not allow this request")]
     Forbidden,
+    /// 403: the request comes from a page of an origin that is neither the service's own nor listed.
+    #[error("pages of this origin may not call the service; cors_origins lists the origins that may")]
+    ForeignOrigin,
     /// 404: no such resource.
     #[error("{NOT_FOUND_DETAIL}")]
     NotFound,
@@ -63,6 +67,12 @@ pub enum Problem {
     /// 408: the body arrives too slowly.
     #[error("the body took too long to arrive")]
     SlowBody,
+    /// 409: a reader asks for events behind a seq that was never given.
+    #[error("this store has given no seq beyond {last_seq}, so the cursor comes from another one")]
+    CursorAhead {
+        /// The newest seq.
+        last_seq: Seq,
+    },
     /// 409: a request with the same key is running.
     #[error("a request with this idempotency-key is running; try again when it has ended")]
     IdempotencyKeyInUse,
@@ -111,6 +121,12 @@ struct Errors<'a> {
     error_count: usize,
 }
 
+/// The extension member of [`Problem::CursorAhead`].
+#[derive(Serialize)]
+struct Newest {
+    last_seq: Seq,
+}
+
 impl Problem {
     /// Its row in the table of problems.
     fn kind(&self) -> Kind {
@@ -121,10 +137,12 @@ impl Problem {
             Self::InvalidHeader { .. } => kinds::INVALID_HEADER,
             Self::Unauthorized { .. } => kinds::UNAUTHORIZED,
             Self::Forbidden => kinds::FORBIDDEN,
+            Self::ForeignOrigin => kinds::FOREIGN_ORIGIN,
             Self::NotFound => kinds::NOT_FOUND,
             Self::MethodNotAllowed { .. } => kinds::METHOD_NOT_ALLOWED,
             Self::NotAcceptable(_) => kinds::NOT_ACCEPTABLE,
             Self::SlowBody => kinds::SLOW_BODY,
+            Self::CursorAhead { .. } => kinds::CURSOR_AHEAD,
             Self::IdempotencyKeyInUse => kinds::IDEMPOTENCY_KEY_IN_USE,
             Self::TooLarge { .. } => kinds::TOO_LARGE,
             Self::UnsupportedMediaType(_) => kinds::UNSUPPORTED_MEDIA_TYPE,
@@ -149,6 +167,7 @@ impl Problem {
             Self::InvalidEvents(Invalid { listed, errors, .. }) => {
                 kind.document_with(&detail, &Errors { errors: listed, error_count: *errors })
             }
+            Self::CursorAhead { last_seq } => kind.document_with(&detail, &Newest { last_seq: *last_seq }),
             _ => kind.document(&detail),
         };
         let status = StatusCode::from_u16(kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -210,10 +229,20 @@ impl From<IngestError> for Problem {
     }
 }
 
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::CursorAhead { last_seq } => Self::CursorAhead { last_seq },
+            ReadError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy => Self::Busy,
+            StoreError::Overloaded => Self::Overloaded("reads"),
             StoreError::Full(cause) => Self::StorageFull(cause),
             StoreError::Failed(_) | StoreError::Uncertain(_) => Self::Internal(error.to_string()),
         }

@@ -29,6 +29,7 @@ where
     P: Platform,
     B: Stream<Item = Result<Vec<u8>, String>>,
 {
+    app.access.check_origin(request.headers(), request.uri().authority())?;
     let path = request.uri().path();
     let route = Route::of(path).ok_or(Problem::NotFound)?;
     let allow = route.allow();
@@ -111,6 +112,12 @@ fn options<P: Platform>(app: &App<P>, headers: &HeaderMap, allow: &'static str) 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use futures::future::join_all;
+    use serde_json::json;
+    use tokio::time::Instant;
+
     use crate::testing::service::Service;
 
     #[tokio::test]
@@ -181,10 +188,47 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_page_of_a_foreign_origin_can_do_nothing() {
+        let service = Service::start();
+        let foreign = [("origin", "https://evil.example")];
+        for (method, path) in
+            [("POST", "/publish"), ("GET", "/stats"), ("OPTIONS", "/publish"), ("GET", "/healthz")]
+        {
+            let target = format!("http://localhost:3000{path}");
+            let answer = service.send(method, &target, &foreign, r#"{"topic":"t","event_id":"1"}"#).await;
+            answer.problem(403, "foreign-origin");
+            assert_eq!(answer.header("access-control-allow-origin"), None);
+        }
+        assert_eq!(service.get("/stats").await.json()["received"], 0);
+        let own = [("origin", "http://localhost:3000")];
+        assert_eq!(service.send("GET", "http://localhost:3000/stats", &own, "").await.status, 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_reads_are_bounded_in_number_and_delay_neither_probes_nor_writes() {
+        let service = Service::start();
+        service.publish(&json!({"topic": "t", "event_id": "1"})).await;
+        service.faults.slow.set(Some(("group_concat", Duration::from_secs(60))));
+        let start = Instant::now();
+        let slow = join_all((0..5).map(|_| service.get("/events")));
+        let meanwhile = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(service.get("/readyz").await.status, 200);
+            assert_eq!(service.publish(&json!({"topic": "t", "event_id": "2"})).await.status, 200);
+            assert_eq!(start.elapsed().as_secs(), 1, "they waited");
+            service.get("/stats").await.problem(503, "overloaded");
+            assert_eq!(start.elapsed().as_secs(), 6, "a read waits for five seconds");
+        };
+        let (answers, ()) = futures::join!(slow, meanwhile);
+        let statuses: Vec<_> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+        assert_eq!(statuses, [200, 200, 200, 200, 503]);
+    }
+
+    #[tokio::test]
     async fn a_failing_database_is_500_without_its_cause_and_503_from_readyz() {
         let service = Service::start();
         assert_eq!(service.get("/readyz").await.status, 200);
-        service.statements_left.set(0);
+        service.faults.statements_left.set(0);
         for path in ["/events", "/events/t/e", "/stats", "/metrics"] {
             let answer = service.get(path).await;
             answer.problem(500, "internal");

@@ -36,6 +36,13 @@ impl Settings {
             limit if (1..=largest).contains(&limit) => Ok(limit),
             _ => Err(InvalidSetting { name, message: format!("must be from 1 to {largest}") }),
         };
+        let token = |name| match variable(name) {
+            token if !token.is_empty() && token.trim().is_empty() => {
+                let message = "must not be white space alone: leave it empty to let everybody in".into();
+                Err(InvalidSetting { name, message })
+            }
+            token => Ok(token.trim().to_owned()),
+        };
         let started_at = match variable("started_at").as_str() {
             "" => None,
             text => Some(
@@ -50,8 +57,8 @@ impl Settings {
                 max_event_bytes: limit("max_event_bytes", usize::MAX)?,
             },
             access: Access {
-                publish_token: variable("publish_token").trim().to_owned(),
-                read_token: variable("read_token").trim().to_owned(),
+                publish_token: token("publish_token")?,
+                read_token: token("read_token")?,
                 origins: variable("cors_origins")
                     .split([',', ' '])
                     .filter(|origin| !origin.is_empty())
@@ -98,6 +105,8 @@ mod tests {
             ("max_batch_events", "0"),
             ("max_event_bytes", "-1"),
             ("started_at", "yesterday"),
+            ("publish_token", " "),
+            ("read_token", "\t\n"),
         ] {
             let error = read(name, value).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");

@@ -17,6 +17,7 @@ use http::Method;
 use spin_sdk::wasip3::exports::http::handler::Guest;
 use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
 use spin_sdk::wasip3::random::random::get_random_u64;
+use spin_sdk::wasip3::wit_bindgen::spawn;
 use tokio::sync::OnceCell;
 
 use self::clock::SpinClock;
@@ -50,15 +51,19 @@ spin_sdk::wasip3::http::service::export!(Component);
 
 impl Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        let request =
+        let (head, mut body) =
             request::receive(request).map_err(|error| ErrorCode::InternalError(Some(error.to_string())))?;
-        let is_head = request.method() == Method::HEAD;
+        let is_head = head.method == Method::HEAD;
         let app = APP.with(Rc::clone);
         let reply = match app.get_or_try_init(start).await {
-            Ok(app) => router::answer(app, request).await,
+            Ok(app) => router::answer(app, http::Request::from_parts(head, &mut body)).await,
             Err(error) => Problem::Internal(format!("{error:#}")).into_reply(),
         };
-        response::send(reply, is_head).await
+        let response = response::send(reply, is_head).await;
+        if let Some(linger) = body.linger() {
+            spawn(linger);
+        }
+        response
     }
 }
 

@@ -1,10 +1,18 @@
-//! A request on its way in: from the host's handle to an [`http::Request`] whose body is not read yet.
+//! A request on its way in: from the host's handle to a head and a body that is not read yet.
 //!
 //! The SDK's own conversion makes twice as many calls to the host, and each call costs as much as parsing an event.
 
-use anyhow::{Context, Result};
-use futures::{Stream, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures::future::select;
+use futures::{Stream, StreamExt, stream};
+use http::request::Parts;
+use http::uri::Scheme;
+use http::{HeaderName, HeaderValue, Method, Uri, header};
+use spin_sdk::time::sleep;
 use spin_sdk::wasip3::http::types::{ErrorCode, Method as WasiMethod, Request, Trailers};
 use spin_sdk::wasip3::wit_bindgen::{FutureReader, StreamReader, StreamResult};
 use spin_sdk::wasip3::wit_future;
@@ -12,13 +20,17 @@ use spin_sdk::wasip3::wit_future;
 /// The most bytes of a body that are read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Takes a request over from the host.
+/// The most bytes of the rest of a body that are thrown away, and the longest time for it. The API promises both.
+const LINGER_BYTES: u64 = 64 << 20;
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Takes a request over from the host: its head, and its body, which is not read yet.
 ///
 /// # Errors
 /// When its method, target or a header is invalid, which hosts do not let through.
-pub fn receive(request: Request) -> Result<http::Request<impl Stream<Item = Result<Vec<u8>, String>>>> {
+pub fn receive(request: Request) -> Result<(Parts, Incoming)> {
     let target = request.get_path_with_query();
-    let mut parts = http::Request::builder()
+    let mut head = http::Request::builder()
         .method(method(request.get_method())?)
         .uri(target.as_deref().unwrap_or("/"))
         .body(())
@@ -27,10 +39,84 @@ pub fn receive(request: Request) -> Result<http::Request<impl Stream<Item = Resu
         .0;
     for (name, value) in request.get_headers().copy_all() {
         let name = HeaderName::from_bytes(name.as_bytes()).context("the name of a header")?;
-        parts.headers.append(name, HeaderValue::from_maybe_shared(value).context("the value of a header")?);
+        head.headers.append(name, HeaderValue::from_maybe_shared(value).context("the value of a header")?);
     }
-    let body = chunks(request, chunk_bytes(&parts.headers));
-    Ok(http::Request::from_parts(parts, body))
+    if head.headers.contains_key(header::ORIGIN) {
+        // Only then does anybody ask for it, and it costs another call to the host.
+        // Hosts tell it as the authority, or leave it in the header (RFC 9112, section 3.2).
+        let host = head.headers.get(header::HOST).and_then(|host| Some(host.to_str().ok()?.to_owned()));
+        head.uri = with_authority(head.uri, request.get_authority().or(host))?;
+    }
+    let body = Incoming::new(&head, request);
+    Ok((head, body))
+}
+
+/// The body of a request, piece by piece. Nothing is taken from the host before it is polled.
+pub struct Incoming {
+    chunks: Pin<Box<dyn Stream<Item = Chunk>>>,
+    /// The bytes that may still come; `None` if their number is unknown.
+    rest: Option<u64>,
+    /// True if the client sends the body only when it is told to.
+    awaits_continue: bool,
+}
+
+type Chunk = Result<Vec<u8>, String>;
+
+impl Incoming {
+    fn new(head: &Parts, request: Request) -> Self {
+        let header = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let announced = header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        // Methods without a body could have one in chunks. Nobody does that, and to ask costs a call to the host.
+        let has_body = !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        Self {
+            chunks: Box::pin(chunks(request, chunk_bytes(announced))),
+            rest: if has_body { announced } else { announced.or(Some(0)) },
+            awaits_continue: header(header::EXPECT).is_some(),
+        }
+    }
+
+    /// Reads the rest of a body after the answer and throws it away, within bounds: a client that still sends does not
+    /// read, and would see a broken connection instead of the answer. The rest of a body that was read to its end is
+    /// nothing, and costs nothing.
+    pub fn linger(mut self) -> Option<impl Future<Output = ()>> {
+        if self.rest == Some(0) || self.awaits_continue {
+            return None;
+        }
+        Some(async move {
+            let drain = async {
+                let mut bytes = 0;
+                while bytes < LINGER_BYTES
+                    && let Some(Ok(chunk)) = self.next().await
+                {
+                    bytes += chunk.len() as u64;
+                }
+            };
+            select(pin!(drain), pin!(sleep(LINGER))).await;
+        })
+    }
+}
+
+impl Stream for Incoming {
+    type Item = Chunk;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        let chunk = ready!(self.chunks.as_mut().poll_next(context));
+        self.awaits_continue = false;
+        match &chunk {
+            Some(Ok(bytes)) => self.rest = self.rest.map(|rest| rest.saturating_sub(bytes.len() as u64)),
+            _ => self.rest = Some(0),
+        }
+        Poll::Ready(chunk)
+    }
+}
+
+/// The target in absolute form. Its scheme means nothing.
+fn with_authority(target: Uri, authority: Option<String>) -> Result<Uri> {
+    let Some(authority) = authority else { return Ok(target) };
+    let mut parts = target.into_parts();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority.parse().context("the host of the request")?);
+    Uri::from_parts(parts).context("the target of the request")
 }
 
 fn method(method: WasiMethod) -> Result<Method> {
@@ -51,13 +137,12 @@ fn method(method: WasiMethod) -> Result<Method> {
 }
 
 /// The announced length, so that most bodies come in one piece.
-fn chunk_bytes(headers: &HeaderMap) -> usize {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+fn chunk_bytes(announced: Option<u64>) -> usize {
+    let announced = announced.and_then(|length| usize::try_from(length).ok());
     announced.unwrap_or(CHUNK_BYTES).clamp(1, CHUNK_BYTES)
 }
 
-/// The body, piece by piece. Nothing is taken from the host before it is polled.
-fn chunks(request: Request, size: usize) -> impl Stream<Item = Result<Vec<u8>, String>> {
+fn chunks(request: Request, size: usize) -> impl Stream<Item = Chunk> {
     enum State {
         Unread(Request),
         Reading(StreamReader<u8>, FutureReader<Result<Option<Trailers>, ErrorCode>>),

@@ -35,6 +35,21 @@ fn publishing_and_reading_need_their_tokens_and_health_needs_none() {
 }
 
 #[test]
+fn a_page_may_publish_to_the_host_that_it_comes_from_and_to_no_other() {
+    let server = Server::start();
+    let publish = |origin: &str| {
+        // Without a content type, as a page can send it to any host without asking first.
+        let body = br#"{"topic":"t","event_id":"1"}"#;
+        server.send("POST", "/publish", &[("origin", origin)], body)
+    };
+    for foreign in ["https://evil.example", "http://localhost", "null"] {
+        publish(foreign).problem(403, "foreign-origin");
+    }
+    assert_eq!(server.stats()["received"], 0);
+    assert_eq!(publish(&format!("http://{}", server.address())).json()["stored"], 1);
+}
+
+#[test]
 fn an_unauthorized_request_changes_nothing() {
     let server = Server::with_variables(&[("publish_token", "secret")]);
     call(&server, "POST", "/publish", Some("other")).problem(401, "unauthorized");

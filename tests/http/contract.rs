@@ -129,6 +129,12 @@ fn every_route_and_status_is_exercised_and_every_answer_matches_its_schema() {
         ] {
             contract.check(method, route, &send(&server, method, path, &[], ""));
         }
+        let ahead = send(&server, method, "/events?after=1000000", &[], "");
+        contract.check(method, "/events", &ahead);
+        for path in ["/healthz", "/readyz"] {
+            let foreign = [("origin", "https://evil.example")];
+            contract.check(method, path, &send(&server, method, path, &foreign, ""));
+        }
         for (route, path) in [("/events", "/events"), ("/events/{topic}/{event_id}", "/events/t/1")] {
             contract.check(method, route, &send(&server, method, path, &[("accept", "text/html")], ""));
         }

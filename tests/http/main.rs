@@ -6,6 +6,7 @@
 mod access;
 mod contract;
 mod durability;
+mod early_answers;
 mod events;
 mod follow;
 mod formats;

@@ -11,7 +11,7 @@ use crate::event::{EventId, Source, Timestamp, Topic};
 use crate::http::app::{App, Platform};
 use crate::http::negotiate::{JSON, negotiate};
 use crate::http::problem::Problem;
-use crate::http::query::parameters;
+use crate::http::query::{Known, parameters};
 use crate::http::reply::Reply;
 use crate::reader::{Listing, Pages, Selection};
 use crate::store::{Layout, Order, Page, ReadStore, Seq, StoreError};
@@ -22,8 +22,16 @@ const EVENT_STREAM: &str = "text/event-stream";
 /// The largest `limit`.
 const MAX_LIMIT: u32 = 10_000;
 
-/// The most values of a parameter that may repeat.
-const MAX_REPEATS: usize = 100;
+/// The parameters of a query. A topic or source may repeat, up to a hundred times.
+const PARAMETERS: [Known; 7] = [
+    Known { name: "topic", most: 100 },
+    Known { name: "source", most: 100 },
+    Known { name: "since", most: 1 },
+    Known { name: "until", most: 1 },
+    Known { name: "after", most: 1 },
+    Known { name: "limit", most: 1 },
+    Known { name: "order", most: 1 },
+];
 
 /// The events that match: all of them, or the first `limit` and a link to the next; or a live stream.
 ///
@@ -138,13 +146,11 @@ async fn follow<P: Platform>(
         return Err(Problem::InvalidParameter { name: name.into(), message });
     }
     // A client that reconnects sends the same address, and where it stopped as Last-Event-ID.
-    let after = match last_event_id.or(selection.after) {
-        Some(after) => after,
-        None => app.reader.last_seq().await?,
-    };
+    let cursor = last_event_id.or(selection.after);
+    let newest = app.reader.newest(cursor).await?;
     let permit =
         Arc::clone(&app.followers).try_acquire_owned().map_err(|_| Problem::Overloaded("followers"))?;
-    let events = Rc::clone(&app.tail).follow(selection.filter, after);
+    let events = Rc::clone(&app.tail).follow(selection.filter, cursor.unwrap_or(newest));
     let mut reply = Reply::stream(EVENT_STREAM, events.inspect(move |_| _ = &permit)); // held to the end of the stream
     reply.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(reply)
@@ -164,7 +170,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
 /// The events that a query asks for.
 fn selection(query: &str) -> Result<Selection, Problem> {
     let mut selection = Selection::default();
-    for (name, value) in parameters(query, &["topic", "source"])? {
+    for (name, value) in parameters(query, &PARAMETERS)? {
         add(&mut selection, &name, &value)
             .map_err(|message| Problem::InvalidParameter { name: name.into_owned(), message })?;
     }
@@ -175,8 +181,8 @@ fn selection(query: &str) -> Result<Selection, Problem> {
 fn add(selection: &mut Selection, name: &str, value: &str) -> Result<(), String> {
     let filter = &mut selection.filter;
     match name {
-        "topic" => add_once(&mut filter.topics, Topic::parse(value).map_err(|error| error.to_string())?)?,
-        "source" => add_once(&mut filter.sources, Source::parse(value).map_err(|error| error.to_string())?)?,
+        "topic" => add_once(&mut filter.topics, Topic::parse(value).map_err(|error| error.to_string())?),
+        "source" => add_once(&mut filter.sources, Source::parse(value).map_err(|error| error.to_string())?),
         "since" => filter.since = Some(Timestamp::parse(value).map_err(|error| error.to_string())?),
         "until" => filter.until = Some(Timestamp::parse(value).map_err(|error| error.to_string())?),
         "after" => {
@@ -195,25 +201,16 @@ fn add(selection: &mut Selection, name: &str, value: &str) -> Result<(), String>
                 _ => return Err("must be asc or desc".into()),
             }
         }
-        _ => {
-            return Err(
-                "is unknown; the parameters of /events are topic, source, since, until, after, limit, order"
-                    .into(),
-            );
-        }
+        _ => {} // refused before
     }
     Ok(())
 }
 
 /// Adds a name unless it is there: two runs of one topic would return its events twice.
-fn add_once<T: PartialEq>(names: &mut Vec<T>, name: T) -> Result<(), String> {
+fn add_once<T: PartialEq>(names: &mut Vec<T>, name: T) {
     if !names.contains(&name) {
         names.push(name);
     }
-    if names.len() > MAX_REPEATS {
-        return Err(format!("may have at most {MAX_REPEATS} values"));
-    }
-    Ok(())
 }
 
 /// The link to the events behind `after` (RFC 8288).
@@ -229,8 +226,13 @@ fn link_to_next(query: &str, after: Seq) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use futures::StreamExt;
+    use futures::future::join_all;
     use serde_json::{Value, json};
 
+    use crate::http::reply::ReplyBody;
     use crate::testing::service::Service;
 
     /// A service with the events 1 to `count`, in batches of a thousand.
@@ -311,11 +313,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_cursor_beyond_the_store_is_a_conflict_that_tells_the_newest_seq() {
+        let service = with_events(3).await;
+        let live = [("accept", "text/event-stream")];
+        for (target, headers) in [
+            ("/events?after=4", vec![]),
+            ("/events?after=4&limit=1", vec![]),
+            ("/events?after=4&order=desc", vec![]),
+            ("/events?after=4", live.to_vec()),
+            ("/events", [&live[..], &[("last-event-id", "4")]].concat()),
+        ] {
+            let problem = service.send("GET", target, &headers, "").await.problem(409, "cursor-ahead");
+            assert_eq!(problem["last_seq"], 3, "{target}");
+        }
+        assert_eq!(service.get("/events?after=3").await.body, "[]");
+    }
+
+    #[tokio::test]
     async fn an_answer_that_fails_midway_is_broken_off() {
         let service = with_events(2500).await;
         service.get("/events?limit=1").await; // opens a connection
         // The newest seq and two of the three pages.
-        service.statements_left.set(3);
+        service.faults.statements_left.set(3);
         let answer = service.get("/events").await;
         assert!(answer.status == 200 && answer.is_broken && !answer.body.ends_with(']'));
     }
@@ -333,6 +352,27 @@ mod tests {
         assert_eq!(service.get("/events?limit=10").await.status, 200, "a page needs no place");
         replies.pop();
         assert_eq!(service.get("/events").await.status, 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_that_finds_all_connections_reading_keeps_its_stream_and_misses_nothing() {
+        let service = with_events(1).await;
+        let reply = service.reply("GET", "/events?after=0", &[("accept", "text/event-stream")], "").await;
+        let ReplyBody::Stream(mut pieces) = reply.body else { panic!("not a stream") };
+        service.faults.slow.set(Some(("group_concat", Duration::from_secs(60))));
+        let slow = join_all((0..4).map(|_| service.get("/events")));
+        let follower = async {
+            tokio::task::yield_now().await;
+            service.faults.slow.set(None); // for the follower's own read
+            let (mut comments, mut text) = (0, String::new());
+            while !text.starts_with("id: 1\n") {
+                comments += u32::from(text.starts_with(": still here"));
+                text = String::from_utf8(pieces.next().await.unwrap().unwrap()).unwrap();
+            }
+            comments
+        };
+        let (_, comments) = futures::join!(slow, follower);
+        assert!(comments > 0, "nothing was heard for a minute");
     }
 
     #[tokio::test]

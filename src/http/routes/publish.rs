@@ -13,7 +13,7 @@ use crate::http::body::RequestBody;
 use crate::http::idempotency::{self, Answer, Fingerprint, Lookup};
 use crate::http::prefer::Preference;
 use crate::http::problem::Problem;
-use crate::http::query::parameters;
+use crate::http::query::{Known, parameters};
 use crate::http::receipt::Receipt;
 use crate::http::reply::Reply;
 use crate::ingest::inflate::{self, ContentEncoding};
@@ -87,16 +87,11 @@ impl Terms {
 /// True if valid events are to be stored although others are invalid.
 fn partial(query: &str) -> Result<bool, Problem> {
     let mut partial = false;
-    for (name, value) in parameters(query, &[])? {
-        let message = match (name.as_ref(), value.as_ref()) {
-            ("partial", "true" | "false") => {
-                partial = value == "true";
-                continue;
-            }
-            ("partial", _) => "must be true or false",
-            _ => "is unknown; the only parameter of /publish is partial",
-        };
-        return Err(Problem::InvalidParameter { name: name.into_owned(), message: message.into() });
+    for (name, value) in parameters(query, &[Known { name: "partial", most: 1 }])? {
+        partial = value.parse().map_err(|_| Problem::InvalidParameter {
+            name: name.into_owned(),
+            message: "must be true or false".into(),
+        })?;
     }
     Ok(partial)
 }
@@ -206,9 +201,9 @@ mod tests {
         let service = Service::start();
         let (key, one) = ([("idempotency-key", "k")], r#"{"topic":"t","event_id":"1"}"#);
         send(&service, "/publish", &key, "{").await.problem(400, "malformed-body");
-        service.statements_left.set(0);
+        service.faults.statements_left.set(0);
         send(&service, "/publish", &key, one).await.problem(500, "internal");
-        service.statements_left.set(u32::MAX);
+        service.faults.statements_left.set(u32::MAX);
         assert_eq!(send(&service, "/publish", &key, one).await.json()["stored"], 1);
     }
 
