@@ -76,7 +76,10 @@ fn label(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::testing::service::Service;
 
     #[test]
     fn every_counter_has_a_line_for_each_topic_with_its_name_escaped() {
@@ -99,5 +102,18 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is missing:\n{text}");
         }
         assert!(text.ends_with('\n'));
+    }
+
+    #[tokio::test]
+    async fn the_counters_are_those_of_stats() {
+        let service = Service::start();
+        let event = |payload: i64| json!({"topic": "t", "event_id": "1", "payload": payload});
+        service.publish(&json!([event(1), event(1), event(2)])).await;
+        let answer = service.get("/metrics").await;
+        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        for (name, value) in [("received", 3), ("stored", 1), ("duplicate", 2), ("conflict", 1)] {
+            let line = format!("sekali_events_{name}_total{{topic=\"t\"}} {value}");
+            assert!(answer.body.lines().any(|found| found == line), "{line} is missing:\n{}", answer.body);
+        }
     }
 }
