@@ -12,7 +12,8 @@ const SCRIPT: &str = "\\set id random(1, 9000000000000000000)
 insert into events (topic, event_id, timestamp, source, payload) values ('bench', :id::text, '2026-11-21T01:00:00.123Z', 'bench', '{\"order\": 10234,\"amount\": \"49.90\",\"currency\": \"EUR\",\"items\": [{\"sku\": \"A-113\",\"n\": 2}],\"express\": false}') on conflict do nothing;
 ";
 
-const SCHEMA: &str = "create table events (seq bigserial primary key, topic text not null, event_id text not null,
+const SCHEMA: &str =
+    "create table events (seq bigserial primary key, topic text not null, event_id text not null,
     timestamp timestamptz not null, source text, payload jsonb not null,
     received_at timestamptz not null default now(), unique (topic, event_id))";
 
