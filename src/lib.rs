@@ -17,7 +17,8 @@
 //! Three things are not where a reader would look for them, because speed demands it:
 //!
 //! - The JSON of a stored event and the framing of server-sent events are written by SQL (`event.sql` and `page.sql` in
-//!   `store/sqlite/sql/`): a page has to be one row, for each row costs a turn through the host.
+//!   `store/sqlite/sql/`): a page has to be one row, because each row costs a turn
+//!   through the host.
 //! - [`store::Ledger`] carries JSON for the same reason.
 //! - [`tail`] writes the comments of server-sent events, because it knows when a stream has been silent.
 
