@@ -75,23 +75,14 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
 
     /// The next events of a follower, or a heartbeat.
     async fn next(&self, filter: &Filter, follower: &mut Follower) -> Result<Vec<u8>, StoreError> {
+        let mut is_refused = false;
         loop {
-            if follower.waits {
+            if follower.waits || is_refused {
                 self.clock.sleep(self.until_next_tick()).await;
             }
-            let through = self.newest().await?;
-            let page = match self.page(filter, follower, through).await {
-                Err(StoreError::Overloaded) => None, // it tries again at the next tick
-                page => {
-                    let page = page?;
-                    follower.after = match &page {
-                        Some(page) if !page.is_last => page.last,
-                        _ => through.max(follower.after),
-                    };
-                    page
-                }
-            };
-            follower.waits = page.as_ref().is_none_or(|page| page.is_last);
+            let page = self.look(filter, follower).await;
+            is_refused = page == Err(StoreError::Overloaded); // it tries again at the next tick
+            let page = if is_refused { None } else { page? };
             let now = self.clock.now();
             if let Some(page) = page {
                 follower.spoke_at = now;
@@ -102,6 +93,18 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
                 return Ok(b": still here\n\n".to_vec());
             }
         }
+    }
+
+    /// Moves a follower on by a page.
+    async fn look(&self, filter: &Filter, follower: &mut Follower) -> Result<Option<Rc<Page>>, StoreError> {
+        let through = self.newest().await?;
+        let page = self.page(filter, follower, through).await?;
+        follower.waits = page.as_ref().is_none_or(|page| page.is_last);
+        follower.after = match &page {
+            Some(page) if !page.is_last => page.last,
+            _ => through.max(follower.after),
+        };
+        Ok(page)
     }
 
     /// The next page for a follower, up to the newest seq.

@@ -1,10 +1,11 @@
 //! Accepts connections and deals them out to the workers, until a signal ends it.
 
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures::FutureExt;
 use futures::future::join_all;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -31,6 +32,10 @@ pub async fn serve(listener: TcpListener, workers: Vec<Worker>, mut end: End) {
         let drained = join_all(workers.iter().map(Worker::drain));
         // A load balancer may still send requests: nobody is refused as long as others are answered.
         accept_until(&listener, &workers, drained).await;
+        // The kernel may have taken connections that nobody has accepted yet.
+        while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+            deal(&workers, stream.into_std());
+        }
         drop(listener);
         join_all(workers.into_iter().map(Worker::stop)).await;
     };
@@ -48,19 +53,26 @@ async fn accept_until<T>(listener: &TcpListener, workers: &[Worker], end: impl F
             accepted = listener.accept() => accepted,
             _ = end.as_mut() => return,
         };
-        // Its worker registers the stream with a runtime of its own.
-        match accepted.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => {
-                // A connection never moves, so a new one goes to the worker with the fewest.
-                if let Some(worker) = workers.iter().min_by_key(|worker| worker.connections()) {
-                    worker.serve(stream);
-                }
+        if !deal(workers, accepted.and_then(|(stream, _)| stream.into_std())) {
+            // The process may be out of file descriptors, for example, until a connection ends.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// Gives a connection to a worker, which registers it with a runtime of its own. Returns false if there is none.
+fn deal(workers: &[Worker], accepted: std::io::Result<net::TcpStream>) -> bool {
+    match accepted {
+        Ok(stream) => {
+            // A connection never moves, so a new one goes to the worker with the fewest.
+            if let Some(worker) = workers.iter().min_by_key(|worker| worker.connections()) {
+                worker.serve(stream);
             }
-            Err(error) => {
-                // The process may be out of file descriptors, for example, until a connection ends.
-                eprintln!("error: cannot accept a connection: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            true
+        }
+        Err(error) => {
+            eprintln!("error: cannot accept a connection: {error}");
+            false
         }
     }
 }

@@ -37,6 +37,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time that running requests have to finish once the server ends.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// The time that the first request of a new connection may take to come once the listener is closed.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
+
 /// The time that the requests of the last connections have once the listener is closed.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
@@ -174,8 +177,14 @@ async fn serve(stream: net::TcpStream, service: &Rc<Service>) -> Result<()> {
         }
         match (*phases.borrow_and_update(), state.get()) {
             (Phase::Ending, State::Live) => return Ok(()),
-            // Its request is on the way, and its answer will close it.
+            // Its request may be on the way, and its answer will close it.
             (Phase::Draining, State::Fresh) => {}
+            (Phase::Ending, State::Fresh) => {
+                let ended = tokio::time::timeout(LAST_MOMENT, connection.as_mut()).await;
+                if ended.is_ok() || state.get() == State::Fresh {
+                    return Ok(());
+                }
+            }
             _ => connection.as_mut().graceful_shutdown(),
         }
     }

@@ -207,14 +207,18 @@ impl<K: KeyValue> SavedAnswers<K> {
         let entry = entry_of(&running.key);
         let (key, fingerprint) = (running.key.clone(), running.fingerprint.clone());
         let bytes = answer.body.len();
+        // The note comes first: then whoever removes expired entries of the slot knows that this one is fresh.
+        self.note(&slot_of(&running.key), Note { entry: entry.clone(), at: now, bytes }).await;
         self.write(&entry, &Saved { key, fingerprint, at: now, answer: answer.clone() }).await;
-        self.note(&slot_of(&running.key), Note { entry, at: now, bytes }).await;
     }
 
     /// Notes an entry in its slot, and removes the entries that have expired or exceed the bytes of the slot.
     async fn note(&self, slot: &str, note: Note) {
         let _guard = self.indexing.lock().await;
-        let mut notes: Vec<Note> = self.read(slot).await.unwrap_or_default();
+        // Without the old notes, writing the slot would forget their entries for ever.
+        let Ok(value) = self.get(slot).await else { return };
+        let mut notes: Vec<Note> =
+            value.and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or_default();
         notes.retain(|other| other.entry != note.entry);
         notes.push(note);
         let now = notes.last().map_or(0, |note| note.at);
@@ -226,9 +230,10 @@ impl<K: KeyValue> SavedAnswers<K> {
             is_surplus
         });
         let kept = notes.split_off(surplus.count());
-        for Note { entry, .. } in mem::replace(&mut notes, kept) {
-            if let Err(error) = self.store.delete(&entry).await {
+        for surplus in mem::replace(&mut notes, kept) {
+            if let Err(error) = self.store.delete(&surplus.entry).await {
                 eprintln!("error: an expired answer cannot be removed from key-value: {error}");
+                notes.insert(0, surplus); // for another try
             }
         }
         self.write(slot, &notes).await;
@@ -236,11 +241,14 @@ impl<K: KeyValue> SavedAnswers<K> {
 
     /// The value of a key, if it can be read.
     async fn read<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        let value = self.store.get(key).await.unwrap_or_else(|error| {
-            eprintln!("error: saved answers cannot be read from key-value: {error}");
-            None
-        });
-        serde_json::from_slice(&value?).ok()
+        serde_json::from_slice(&self.get(key).await.ok()??).ok()
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, ()> {
+        self.store
+            .get(key)
+            .await
+            .map_err(|error| eprintln!("error: saved answers cannot be read from key-value: {error}"))
     }
 
     async fn write(&self, key: &str, value: &impl Serialize) {

@@ -45,7 +45,7 @@ pub fn receive(request: Request) -> Result<(Parts, Incoming)> {
         // Only then does anybody ask for it, and it costs another call to the host.
         // Hosts tell it as the authority, or leave it in the header (RFC 9112, section 3.2).
         let host = head.headers.get(header::HOST).and_then(|host| Some(host.to_str().ok()?.to_owned()));
-        head.uri = with_authority(head.uri, request.get_authority().or(host))?;
+        head.uri = with_authority(head.uri, request.get_authority().or(host));
     }
     let body = Incoming::new(&head, request);
     Ok((head, body))
@@ -110,13 +110,12 @@ impl Stream for Incoming {
     }
 }
 
-/// The target in absolute form. Its scheme means nothing.
-fn with_authority(target: Uri, authority: Option<String>) -> Result<Uri> {
-    let Some(authority) = authority else { return Ok(target) };
-    let mut parts = target.into_parts();
+/// The target in absolute form, if the authority is one. The scheme means nothing.
+fn with_authority(target: Uri, authority: Option<String>) -> Uri {
+    let mut parts = target.clone().into_parts();
     parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(authority.parse().context("the host of the request")?);
-    Uri::from_parts(parts).context("the target of the request")
+    parts.authority = authority.and_then(|authority| authority.parse().ok());
+    Uri::from_parts(parts).unwrap_or(target)
 }
 
 fn method(method: WasiMethod) -> Result<Method> {

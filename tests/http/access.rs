@@ -1,6 +1,6 @@
 //! Bearer tokens, and CORS for the pages of listed origins.
 
-use sekali_harness::{Answer, Server};
+use sekali_harness::{Answer, Server, is_skipped_on_spin};
 use serde_json::json;
 
 const TOKENS: [(&str, &str); 2] = [("publish_token", "write-secret"), ("read_token", "read-secret")];
@@ -47,6 +47,23 @@ fn a_page_may_publish_to_the_host_that_it_comes_from_and_to_no_other() {
     }
     assert_eq!(server.stats()["received"], 0);
     assert_eq!(publish(&format!("http://{}", server.address())).json()["stored"], 1);
+}
+
+#[test]
+fn a_page_of_an_unusable_host_is_foreign() {
+    if is_skipped_on_spin("it refuses such hosts itself") {
+        return;
+    }
+    let server = Server::start();
+    for host in ["", "a/b"] {
+        let request =
+            format!("GET /stats HTTP/1.1\r\nhost: {host}\r\norigin: http://a\r\nconnection: close\r\n\r\n");
+        let answer = server.send_raw(request.as_bytes());
+        assert!(
+            answer.starts_with("HTTP/1.1 403 ") && answer.contains("foreign-origin"),
+            "{host:?}: {answer}"
+        );
+    }
 }
 
 #[test]
