@@ -164,7 +164,7 @@ mod tests {
                 let authorization = format!("Bearer {token}");
                 let headers = [("authorization", authorization.as_str())];
                 let headers = if token.is_empty() { &[][..] } else { &headers };
-                let status = service.send(method, path, headers, "[]").await.status.as_u16();
+                let status = service.send(method, path, headers, "[]").await.status;
                 let expected: &[u16] = match token {
                     _ if scope.is_empty() || token == scope => &[200, 404],
                     "write" | "read" => &[403],
@@ -220,7 +220,7 @@ mod tests {
             assert_eq!(start.elapsed().as_secs(), 6, "a read waits for five seconds");
         };
         let (answers, ()) = futures::join!(slow, meanwhile);
-        let statuses: Vec<_> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+        let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
         assert_eq!(statuses, [200, 200, 200, 200, 503]);
     }
 
@@ -232,7 +232,7 @@ mod tests {
         for path in ["/events", "/events/t/e", "/stats", "/metrics"] {
             let answer = service.get(path).await;
             answer.problem(500, "internal");
-            assert!(!answer.body.contains("the server is gone"), "{}", answer.body);
+            assert!(!answer.text.contains("the server is gone"), "{}", answer.text);
         }
         let answer = service.get("/readyz").await;
         answer.problem(503, "not-ready");

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use futures::{StreamExt, stream};
-use http::{HeaderMap, Request, StatusCode};
+use http::Request;
+use sekali_harness::Answer;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -76,39 +77,6 @@ pub struct Service {
     _directory: TempDir,
 }
 
-/// An answer, read to its end.
-pub struct Answer {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body, or the part of it that came before it was broken off.
-    pub body: String,
-    /// True if the body was broken off.
-    pub is_broken: bool,
-}
-
-impl Answer {
-    /// Its body as JSON.
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.body))
-    }
-
-    /// The value of a header, if it has one.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    /// Asserts that this is the problem with this name, and returns its document.
-    #[track_caller]
-    pub fn problem(&self, status: u16, name: &str) -> Value {
-        assert_eq!(self.status, status, "{}", self.body);
-        assert_eq!(self.json()["type"], format!("/problems/{name}"));
-        self.json()
-    }
-}
-
 impl Service {
     /// The service with the settings of spin.toml.
     pub fn start() -> Self {
@@ -174,14 +142,14 @@ impl Service {
 
 async fn read(reply: Reply) -> Answer {
     let Reply { status, headers, body } = reply;
-    let (mut bytes, mut is_broken) = (Vec::new(), false);
+    let mut bytes = Vec::new();
     match body {
         ReplyBody::Full(full) => bytes = full,
         ReplyBody::Stream(mut pieces) => {
-            while !is_broken && let Some(piece) = pieces.next().await {
-                is_broken = piece.map(|piece| bytes.extend(piece)).is_err();
+            while let Some(piece) = pieces.next().await {
+                bytes.extend(piece.unwrap());
             }
         }
     }
-    Answer { status, headers, body: String::from_utf8(bytes).unwrap(), is_broken }
+    Answer { status: status.as_u16(), headers, text: String::from_utf8(bytes).unwrap() }
 }

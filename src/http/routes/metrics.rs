@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
         for (name, value) in [("received", 3), ("stored", 1), ("duplicate", 2), ("conflict", 1)] {
             let line = format!("sekali_events_{name}_total{{topic=\"t\"}} {value}");
-            assert!(answer.body.lines().any(|found| found == line), "{line} is missing:\n{}", answer.body);
+            assert!(answer.text.lines().any(|found| found == line), "{line} is missing:\n{}", answer.text);
         }
     }
 }

@@ -128,9 +128,10 @@ async fn store<P: Platform>(
 
 #[cfg(test)]
 mod tests {
+    use sekali_harness::Answer;
     use serde_json::json;
 
-    use crate::testing::service::{Answer, Service};
+    use crate::testing::service::Service;
 
     async fn send(service: &Service, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         service.send("POST", target, headers, body).await
@@ -143,12 +144,12 @@ mod tests {
         let body = json!([event("a", 1), event("b", 1), event("a", 2), event("b", 1)]).to_string();
         let ids = send(&service, "/publish", &[], &body).await;
         assert_eq!(
-            ids.body,
+            ids.text,
             r#"{"status":"ok","total_received":4,"stored":2,"duplicates":2,"conflicts":1,"processed":["a","b"],"duplicate_ids":["a","b"],"conflict_ids":["a"]}"#
         );
         let minimal = send(&service, "/publish", &[("prefer", "return=minimal")], &body).await;
         assert_eq!(
-            minimal.body,
+            minimal.text,
             r#"{"status":"ok","total_received":4,"stored":0,"duplicates":4,"conflicts":1}"#
         );
         assert_eq!(minimal.header("preference-applied"), Some("return=minimal"));
@@ -180,7 +181,7 @@ mod tests {
         let key = [("idempotency-key", "k")];
         let first = send(&service, "/publish", &key, one).await;
         let again = send(&service, "/publish?partial=false", &key, one).await;
-        assert_eq!((again.header("idempotent-replayed"), &again.body), (Some("true"), &first.body));
+        assert_eq!((again.header("idempotent-replayed"), &again.text), (Some("true"), &first.text));
         assert_eq!(first.header("idempotent-replayed"), None);
         for (target, headers, body) in [
             ("/publish", vec![], "[]"),
