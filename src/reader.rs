@@ -97,7 +97,7 @@ impl<S: ReadStore> Reader<S> {
         let newest = self.newest(after).await?;
         let span = match order {
             Order::Ascending => Span { after: after.unwrap_or(0), through: newest },
-            Order::Descending => Span { after: 0, through: after.map_or(newest, |seq| newest.min(seq - 1)) },
+            Order::Descending => Span { after: 0, through: after.map_or(newest, |seq| seq - 1) },
         };
         let Extent { span, has_more } = self.0.extent(&filter, span, order, limit).await?;
         let mut pages = Pages { reader: self.clone(), filter, span, order, layout, size: PageSize::LARGE };

@@ -3,14 +3,13 @@
 //! Saved answers are in key-value, which is not transactional and may be lost. Then the events table still makes the
 //! repetition safe: its answer only says that all events were duplicates.
 //!
-//! Each answer is an entry of its own, so that two that are saved at the same moment cannot overwrite each other. What
-//! has expired is found by an index: entries fall into a fixed number of slots, and whoever notes an entry in its slot
-//! removes the expired ones. If two instances note in one slot at the same moment, one note is lost; that costs a
+//! Each answer is an entry of its own, so that two that are saved at the same moment cannot overwrite each other. An
+//! index finds the expired ones: entries fall into a fixed number of slots, and noting an entry in its slot removes the
+//! expired entries of the slot. If two instances note in one slot at the same moment, one note is lost; that costs a
 //! forgotten entry, and never an answer.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::mem;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
@@ -169,7 +168,7 @@ struct Saved {
 
 impl Saved {
     fn is_valid(&self, now: i64) -> bool {
-        now - self.at < LIFETIME && self.fingerprint.0.starts_with(FINGERPRINT_FORM)
+        !is_expired(self.at, now) && self.fingerprint.0.starts_with(FINGERPRINT_FORM)
     }
 }
 
@@ -207,7 +206,7 @@ impl<K: KeyValue> SavedAnswers<K> {
         let entry = entry_of(&running.key);
         let (key, fingerprint) = (running.key.clone(), running.fingerprint.clone());
         let bytes = answer.body.len();
-        // The note comes first: then whoever removes expired entries of the slot knows that this one is fresh.
+        // The note comes first, so that another save of the slot does not take this entry for an expired one.
         self.note(&slot_of(&running.key), Note { entry: entry.clone(), at: now, bytes }).await;
         self.write(&entry, &Saved { key, fingerprint, at: now, answer: answer.clone() }).await;
     }
@@ -217,26 +216,29 @@ impl<K: KeyValue> SavedAnswers<K> {
         let _guard = self.indexing.lock().await;
         // Without the old notes, writing the slot would forget their entries for ever.
         let Ok(value) = self.get(slot).await else { return };
-        let mut notes: Vec<Note> =
+        let notes: Vec<Note> =
             value.and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or_default();
-        notes.retain(|other| other.entry != note.entry);
-        notes.push(note);
-        let now = notes.last().map_or(0, |note| note.at);
-        let mut bytes: usize = notes.iter().map(|note| note.bytes).sum();
-        let newest = notes.len() - 1;
-        let surplus = notes[..newest].iter().take_while(|note| {
-            let is_surplus = bytes > SLOT_BYTES || now - note.at >= LIFETIME;
-            bytes -= if is_surplus { note.bytes } else { 0 };
-            is_surplus
-        });
-        let kept = notes.split_off(surplus.count());
-        for surplus in mem::replace(&mut notes, kept) {
-            if let Err(error) = self.store.delete(&surplus.entry).await {
-                eprintln!("error: an expired answer cannot be removed from key-value: {error}");
-                notes.insert(0, surplus); // for another try
+        let mut bytes = note.bytes + notes.iter().map(|note| note.bytes).sum::<usize>();
+        let mut kept = Vec::new();
+        for old in notes.into_iter().filter(|old| old.entry != note.entry) {
+            let is_surplus = bytes > SLOT_BYTES || is_expired(old.at, note.at);
+            if is_surplus && self.remove(&old.entry).await {
+                bytes -= old.bytes;
+            } else {
+                kept.push(old); // also if it was not removed: the next note tries again
             }
         }
-        self.write(slot, &notes).await;
+        kept.push(note);
+        self.write(slot, &kept).await;
+    }
+
+    /// Removes an entry, and returns true if that succeeded.
+    async fn remove(&self, entry: &str) -> bool {
+        let removed = self.store.delete(entry).await;
+        if let Err(error) = &removed {
+            eprintln!("error: an expired answer cannot be removed from key-value: {error}");
+        }
+        removed.is_ok()
     }
 
     /// The value of a key, if it can be read.
@@ -258,6 +260,10 @@ impl<K: KeyValue> SavedAnswers<K> {
             eprintln!("error: an answer cannot be saved in key-value: {error}");
         }
     }
+}
+
+fn is_expired(at: i64, now: i64) -> bool {
+    now - at >= LIFETIME
 }
 
 fn entry_of(key: &str) -> String {
