@@ -23,7 +23,9 @@ pub struct Requests(Mutex<Channel>);
 type Channel = (Sender<Infallible>, Receiver<Infallible>);
 
 /// A running request. It ends when this is dropped.
-pub struct Running(#[allow(dead_code)] Sender<Infallible>);
+pub struct Running {
+    _sender: Sender<Infallible>,
+}
 
 impl Requests {
     /// No requests.
@@ -33,7 +35,7 @@ impl Requests {
 
     /// Begins a request.
     pub fn begin(&self) -> Running {
-        Running(self.lock().0.clone())
+        Running { _sender: self.lock().0.clone() }
     }
 
     /// Waits until the requests that are running now have ended. It does not wait for later ones.

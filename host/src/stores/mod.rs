@@ -20,7 +20,7 @@ pub struct Stores {
     pub sqlite: HashMap<String, Arc<Database>>,
     /// Key-value stores.
     pub key_value: HashMap<String, KeyValueStore>,
-    /// The places of all of them, for whoever starts the host: `sqlite default: /path`.
+    /// A line for each of them, such as `sqlite default: /path`.
     pub places: Vec<String>,
 }
 
