@@ -44,11 +44,11 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         kind: kinds::UNAUTHORIZED,
         meaning: "This service asks for a token, and the request has none or a wrong one.",
         stored: NOTHING,
-        remedy: "Send the header Authorization: Bearer, followed by the token. Publishing and reading may have different ones; whoever runs the service knows them.",
+        remedy: "Send the header Authorization: Bearer, followed by the token. Publishing and reading may have different ones; the operator of the service knows them.",
     },
     Explanation {
         kind: kinds::FORBIDDEN,
-        meaning: "The token is a valid one, but not for this: a token to read does not allow to publish, nor the other way round.",
+        meaning: "The token is valid, but it does not allow this request: a token to read does not allow publishing, nor the other way round.",
         stored: NOTHING,
         remedy: "Use the token for what you want to do.",
     },
@@ -56,7 +56,7 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         kind: kinds::FOREIGN_ORIGIN,
         meaning: "The request comes from a web page of another origin, which this service does not list. Without this check, any page that a browser opens could publish to an inbox on the same machine.",
         stored: NOTHING,
-        remedy: "If the page is meant to call the service, have whoever runs it add the origin to the variable cors_origins.",
+        remedy: "If the page is meant to call the service, ask its operator to add the origin to the variable cors_origins.",
     },
     Explanation {
         kind: kinds::NOT_FOUND,
@@ -98,7 +98,7 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         kind: kinds::TOO_LARGE,
         meaning: "The body, the number of events or one event exceeds a limit. The detail says which, and the variable that sets it. Limits apply to what is inflated.",
         stored: NOTHING,
-        remedy: "Split the batch, or have whoever runs the service raise the limit.",
+        remedy: "Split the batch, or ask the operator to raise the limit.",
     },
     Explanation {
         kind: kinds::UNSUPPORTED_MEDIA_TYPE,
@@ -122,7 +122,7 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         kind: kinds::INTERNAL,
         meaning: "The request failed here, not because of what was sent. The cause is in the log of the service.",
         stored: "Nothing of the request, or all of it: the answer may have been lost after the write.",
-        remedy: "Send it again. That is safe: what was stored is recognised and dropped as a duplicate. If it persists, tell whoever runs the service.",
+        remedy: "Send it again. That is safe: what was stored is recognised and dropped as a duplicate. If it persists, tell the operator of the service.",
     },
     Explanation {
         kind: kinds::BUSY,
@@ -134,19 +134,19 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         kind: kinds::OVERLOADED,
         meaning: "The service already holds as many request bodies, streamed answers or followers as its memory allows. The detail says which.",
         stored: "Nothing.",
-        remedy: "Send the request again after the seconds in Retry-After. If it persists, use fewer connections at once, or have whoever runs the service start more instances.",
+        remedy: "Send the request again after the seconds in Retry-After. If it persists, use fewer connections at once, or ask the operator to start more instances.",
     },
     Explanation {
         kind: kinds::STORAGE_FULL,
         meaning: "There is no room to store anything. What is stored can still be read.",
         stored: "Nothing.",
-        remedy: "Keep the events and send them again later. Whoever runs the service has to make room.",
+        remedy: "Keep the events and send them again later. The operator has to make room.",
     },
     Explanation {
         kind: kinds::NOT_READY,
         meaning: "The database cannot be read. The log of the service says why.",
         stored: NO_WRITE,
-        remedy: "Wait for /readyz to answer 200. Whoever runs the service finds the cause in its log.",
+        remedy: "Wait for /readyz to answer 200. The operator finds the cause in the log.",
     },
 ];
 
