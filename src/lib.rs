@@ -36,5 +36,5 @@ pub mod tail;
 // Compiled everywhere, so that it is linted; entered only on Spin.
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
 mod spin;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -1,4 +1,7 @@
-//! Common ground of native tests: events, a clock, a database, key-value, and the whole service on them.
+//! Common ground of native tests: events, a clock, a database, key-value, and the whole service on them. All of it
+//! panics where a test has failed.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 pub mod database;
 pub mod service;

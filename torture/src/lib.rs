@@ -1,0 +1,64 @@
+//! Tries to make Sekali lose an event, count one wrongly, or leave a client without an answer.
+//!
+//! An [`Experiment`] does what goes wrong in the field, many times, with choices drawn from a seed, and reports a
+//! [`Tally`]: the number of its trials, and the promises that were broken. The same seed makes the same choices. Each
+//! experiment has a short form, which `tests/short.rs` runs, and a long one, which `scripts/torture` repeats.
+
+use anyhow::Result;
+
+/// A way to make the service fail.
+pub struct Experiment {
+    /// The name by which `scripts/torture --only` selects it.
+    pub name: &'static str,
+    /// The trial of which a tally counts the number, in the plural: "power cuts".
+    pub trials: &'static str,
+    /// Runs it once.
+    pub run: fn(seed: u64, effort: Effort) -> Result<Tally>,
+}
+
+/// The length of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// A few seconds: part of `scripts/test`.
+    Short,
+    /// About a minute: one of many rounds of `scripts/torture`.
+    Long,
+}
+
+impl Effort {
+    /// The first number for a short run, the second for a long one.
+    pub fn pick<T>(self, short: T, long: T) -> T {
+        match self {
+            Self::Short => short,
+            Self::Long => long,
+        }
+    }
+}
+
+/// The result of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Trials that were made.
+    pub trials: u64,
+    /// Deliveries that the service acknowledged.
+    pub acknowledged: u64,
+    /// Promises that were broken, each with all that is needed to understand it.
+    pub violations: Vec<String>,
+}
+
+impl Tally {
+    /// Adds the result of another run.
+    pub fn add(&mut self, other: Self) {
+        self.trials += other.trials;
+        self.acknowledged += other.acknowledged;
+        self.violations.extend(other.violations);
+    }
+
+    /// Notes a broken promise.
+    pub fn violated(&mut self, what: impl Into<String>) {
+        self.violations.push(what.into());
+    }
+}
+
+/// All experiments, the quick ones first.
+pub const EXPERIMENTS: &[Experiment] = &[];

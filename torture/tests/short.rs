@@ -1,0 +1,14 @@
+//! The short form of each experiment, with a fixed seed: what broke once must not break again.
+
+use sekali_torture::{EXPERIMENTS, Effort};
+
+/// The seed of all of them.
+const SEED: u64 = 1;
+
+/// Runs an experiment, and fails with the promises that it broke.
+fn keeps_its_promises(name: &str) {
+    let experiment = EXPERIMENTS.iter().find(|experiment| experiment.name == name).unwrap();
+    let tally = (experiment.run)(SEED, Effort::Short).unwrap();
+    assert!(tally.trials > 0, "nothing was tried");
+    assert!(tally.violations.is_empty(), "{}", tally.violations.join("\n"));
+}
