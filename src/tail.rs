@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::Stream;
-use futures::stream;
-use tokio::sync::Semaphore;
+use futures::stream::{self, StreamExt};
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::clock::Clock;
 use crate::reader::Reader;
@@ -20,40 +20,37 @@ use crate::store::{Filter, Page, ReadStore, Seq, Span, StoreError};
 /// The time between two looks at the store. An event reaches its followers within a tick and the time of two reads.
 const TICK: Duration = Duration::from_millis(150);
 
-/// Followers that read missed events at the same time.
-const CATCHING_UP: usize = 2;
+/// Followers that read missed events at the same time. It is less than the followers' connections to the store, so that
+/// those who are behind do not delay the others.
+const CATCHING_UP: usize = 1;
 
 /// Silence after which a follower gets a comment, which keeps the connection open.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-
-type Pages = HashMap<(Filter, Span), Option<Rc<Page>>>;
 
 /// The end of the store, as the followers of an instance share it.
 pub struct Tail<S, C> {
     reader: Reader<S>,
     clock: C,
-    /// Held while a follower reads for all.
-    reading: Semaphore,
-    /// Held while a follower that is behind reads for itself: it must not make the others wait.
+    /// Held while a follower that is behind reads for itself.
     catching_up: Semaphore,
-    tick: Cell<Option<u128>>,
-    newest: Cell<Seq>,
-    /// The pages that were read in this tick.
-    pages: RefCell<Pages>,
+    tick: RefCell<Rc<Tick>>,
 }
+
+/// What the followers of a tick have read. Each of these is read by the first that needs it, while the others wait; if
+/// its client goes away meanwhile, the next one reads.
+#[derive(Default)]
+struct Tick {
+    number: u128,
+    newest: OnceCell<Result<Seq, StoreError>>,
+    pages: RefCell<HashMap<(Filter, Span), SharedPage>>,
+}
+
+type SharedPage = Rc<OnceCell<Result<Option<Rc<Page>>, StoreError>>>;
 
 impl<S: ReadStore, C: Clock> Tail<S, C> {
     /// The end of the store of `reader`.
     pub fn new(reader: Reader<S>, clock: C) -> Self {
-        Self {
-            reader,
-            clock,
-            reading: Semaphore::new(1),
-            catching_up: Semaphore::new(CATCHING_UP),
-            tick: Cell::new(None),
-            newest: Cell::new(0),
-            pages: RefCell::default(),
-        }
+        Self { reader, clock, catching_up: Semaphore::new(CATCHING_UP), tick: RefCell::default() }
     }
 
     /// The events of the filter after `after` as server-sent events: those that are stored, and then those to come,
@@ -63,42 +60,50 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
         filter: Filter,
         after: Seq,
     ) -> impl Stream<Item = Result<Vec<u8>, StoreError>> + 'static {
-        let follower = Follower { after, spoke_at: self.clock.now(), waits: false };
         // Sent at once, so that the client knows that it is connected.
         let hello = stream::iter([Ok(b": following\n\n".to_vec())]);
-        let events = stream::try_unfold((self, filter, follower), |(tail, filter, mut follower)| async {
-            let text = tail.next(&filter, &mut follower).await?;
-            Ok(Some((text, (tail, filter, follower))))
+        let spoke_at = Rc::new(Cell::new(self.clock.now()));
+        // Beside the events, and not between them: a slow read must not silence them.
+        let heartbeats = heartbeats(Rc::clone(&self), Rc::clone(&spoke_at));
+        let follower = Follower { after, waits: false };
+        let events = stream::try_unfold((self, filter, follower), move |(tail, filter, mut follower)| {
+            let spoke_at = Rc::clone(&spoke_at);
+            async move {
+                let page = tail.next(&filter, &mut follower).await?;
+                spoke_at.set(tail.clock.now());
+                Ok(Some((format!("{}\n\n", page.text).into_bytes(), (tail, filter, follower))))
+            }
         });
-        stream::StreamExt::chain(hello, events)
+        hello.chain(stream::select(events, heartbeats))
     }
 
-    /// The next events of a follower, or a heartbeat.
-    async fn next(&self, filter: &Filter, follower: &mut Follower) -> Result<Vec<u8>, StoreError> {
+    /// The next events of a follower.
+    async fn next(&self, filter: &Filter, follower: &mut Follower) -> Result<Rc<Page>, StoreError> {
         let mut is_refused = false;
         loop {
             if follower.waits || is_refused {
                 self.clock.sleep(self.until_next_tick()).await;
             }
-            let page = self.look(filter, follower).await;
-            is_refused = page == Err(StoreError::Overloaded); // it tries again at the next tick
-            let page = if is_refused { None } else { page? };
-            let now = self.clock.now();
-            if let Some(page) = page {
-                follower.spoke_at = now;
-                return Ok(format!("{}\n\n", page.text).into_bytes());
-            }
-            if now - follower.spoke_at >= HEARTBEAT {
-                follower.spoke_at = now;
-                return Ok(b": still here\n\n".to_vec());
+            match self.look(filter, follower).await {
+                Ok(Some(page)) => return Ok(page),
+                Ok(None) => is_refused = false,
+                // It tries again at the next tick.
+                Err(StoreError::Overloaded | StoreError::Busy) => is_refused = true,
+                Err(error) => return Err(error),
             }
         }
     }
 
     /// Moves a follower on by a page.
     async fn look(&self, filter: &Filter, follower: &mut Follower) -> Result<Option<Rc<Page>>, StoreError> {
-        let through = self.newest().await?;
-        let page = self.page(filter, follower, through).await?;
+        let tick = self.current_tick();
+        let through = tick.newest.get_or_init(|| self.reader.last_seq()).await.clone()?;
+        let span = Span { after: follower.after, through };
+        let page = match follower.waits {
+            _ if span.is_empty() => None,
+            true => self.shared_page(&tick, filter, span).await?,
+            false => self.missed_page(filter, span).await?,
+        };
         follower.waits = page.as_ref().is_none_or(|page| page.is_last);
         follower.after = match &page {
             Some(page) if !page.is_last => page.last,
@@ -107,33 +112,15 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
         Ok(page)
     }
 
-    /// The next page for a follower, up to the newest seq.
-    async fn page(
-        &self,
-        filter: &Filter,
-        follower: &Follower,
-        through: Seq,
-    ) -> Result<Option<Rc<Page>>, StoreError> {
-        let span = Span { after: follower.after, through };
-        if span.is_empty() {
-            Ok(None)
-        } else if follower.waits {
-            self.shared_page(filter, span).await
-        } else {
-            self.missed_page(filter, span).await
+    /// The tick of this moment. It begins only when the look of the one before it has ended: a slow store gets no more
+    /// looks than it answers.
+    fn current_tick(&self) -> Rc<Tick> {
+        let number = self.clock.now().as_millis() / TICK.as_millis();
+        let mut tick = self.tick.borrow_mut();
+        if tick.number != number && tick.newest.initialized() {
+            *tick = Rc::new(Tick { number, ..Tick::default() });
         }
-    }
-
-    async fn newest(&self) -> Result<Seq, StoreError> {
-        // The semaphore is never closed.
-        let _permit = self.reading.acquire().await;
-        let tick = self.clock.now().as_millis() / TICK.as_millis();
-        if self.tick.get() != Some(tick) {
-            self.newest.set(self.reader.last_seq().await?);
-            self.pages.borrow_mut().clear();
-            self.tick.set(Some(tick));
-        }
-        Ok(self.newest.get())
+        Rc::clone(&tick)
     }
 
     async fn missed_page(&self, filter: &Filter, span: Span) -> Result<Option<Rc<Page>>, StoreError> {
@@ -141,15 +128,15 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
         Ok(self.reader.missed_page(filter, span).await?.map(Rc::new))
     }
 
-    async fn shared_page(&self, filter: &Filter, span: Span) -> Result<Option<Rc<Page>>, StoreError> {
-        let _permit = self.reading.acquire().await;
-        let wanted = (filter.clone(), span);
-        if let Some(page) = self.pages.borrow().get(&wanted) {
-            return Ok(page.clone());
-        }
-        let page = self.reader.newest_page(filter, span).await?.map(Rc::new);
-        self.pages.borrow_mut().insert(wanted, page.clone());
-        Ok(page)
+    async fn shared_page(
+        &self,
+        tick: &Tick,
+        filter: &Filter,
+        span: Span,
+    ) -> Result<Option<Rc<Page>>, StoreError> {
+        let shared = Rc::clone(tick.pages.borrow_mut().entry((filter.clone(), span)).or_default());
+        let read = async || Ok(self.reader.newest_page(filter, span).await?.map(Rc::new));
+        shared.get_or_init(read).await.clone()
     }
 
     fn until_next_tick(&self) -> Duration {
@@ -159,11 +146,25 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
     }
 }
 
+/// A comment after each silence, without an end. `spoke_at` is the time of the last word.
+fn heartbeats<S: ReadStore, C: Clock>(
+    tail: Rc<Tail<S, C>>,
+    spoke_at: Rc<Cell<Duration>>,
+) -> impl Stream<Item = Result<Vec<u8>, StoreError>> {
+    stream::unfold((tail, spoke_at), async |(tail, spoke_at)| {
+        while let Some(rest) = (spoke_at.get() + HEARTBEAT).checked_sub(tail.clock.now())
+            && !rest.is_zero()
+        {
+            tail.clock.sleep(rest).await;
+        }
+        spoke_at.set(tail.clock.now());
+        Some((Ok(b": still here\n\n".to_vec()), (tail, spoke_at)))
+    })
+}
+
 struct Follower {
     /// The last seq that it has, or that does not match its filter.
     after: Seq,
-    /// The time when it last got anything.
-    spoke_at: Duration,
     /// True if it has every event that was stored in the last tick.
     waits: bool,
 }

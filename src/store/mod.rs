@@ -117,7 +117,7 @@ pub struct PageSize {
 impl PageSize {
     /// For answers that the client reads to their end.
     pub const LARGE: Self = Self { events: 1000, bytes: 1 << 20 };
-    /// For followers, which are many.
+    /// For followers, which are many. Such a page waits for no larger one.
     pub const SMALL: Self = Self { events: 256, bytes: 64 << 10 };
 }
 

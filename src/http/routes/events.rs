@@ -231,8 +231,9 @@ mod tests {
     use futures::StreamExt;
     use futures::future::join_all;
     use serde_json::{Value, json};
+    use tokio::time::Instant;
 
-    use crate::http::reply::ReplyBody;
+    use crate::http::reply::{Pieces, ReplyBody};
     use crate::testing::service::Service;
 
     /// A service with the events 1 to `count`, in batches of a thousand.
@@ -357,25 +358,63 @@ mod tests {
         assert_eq!(service.get("/events").await.status, 200);
     }
 
+    /// A live stream.
+    async fn follow(service: &Service, target: &str) -> Pieces {
+        let reply = service.reply("GET", target, &[("accept", "text/event-stream")], "").await;
+        match reply.body {
+            ReplyBody::Stream(pieces) => pieces,
+            ReplyBody::Full(_) => panic!("not a stream"),
+        }
+    }
+
+    /// The comments of a stream before its first event.
+    async fn comments(mut pieces: Pieces) -> Vec<String> {
+        let mut comments = Vec::new();
+        loop {
+            let text = String::from_utf8(pieces.next().await.unwrap().unwrap()).unwrap();
+            if text.starts_with("id: ") {
+                return comments;
+            }
+            comments.push(text);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_follower_that_finds_all_connections_reading_keeps_its_stream_and_misses_nothing() {
+    async fn a_follower_does_not_wait_behind_answers() {
         let service = with_events(1).await;
-        let reply = service.reply("GET", "/events?after=0", &[("accept", "text/event-stream")], "").await;
-        let ReplyBody::Stream(mut pieces) = reply.body else { panic!("not a stream") };
+        let pieces = follow(&service, "/events?after=0").await;
         service.faults.slow.set(Some(("group_concat", Duration::from_secs(60))));
-        let slow = join_all((0..4).map(|_| service.get("/events")));
+        let slow = join_all((0..8).map(|_| service.get("/events")));
         let follower = async {
             tokio::task::yield_now().await;
             service.faults.slow.set(None); // for the follower's own read
-            let (mut comments, mut text) = (0, String::new());
-            while !text.starts_with("id: 1\n") {
-                comments += u32::from(text.starts_with(": still here"));
-                text = String::from_utf8(pieces.next().await.unwrap().unwrap()).unwrap();
-            }
-            comments
+            comments(pieces).await
         };
         let (_, comments) = futures::join!(slow, follower);
-        assert!(comments > 0, "nothing was heard for a minute");
+        assert_eq!(comments, [": following\n\n"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_read_of_one_follower_delays_neither_its_heartbeats_nor_the_events_of_others() {
+        let service = with_events(1).await;
+        // One that is behind reads twice, and one that is not reads once: 40 seconds each time.
+        for (target, heartbeats) in
+            [("/events?topic=t&source=slow&after=0", 5), ("/events?topic=t&source=slow", 2)]
+        {
+            let slow = follow(&service, target).await;
+            let other = follow(&service, "/events").await;
+            service.faults.slow.set(Some(("+source in", Duration::from_secs(40))));
+            let publish = async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let event = json!({"topic": "t", "event_id": target, "source": "slow"});
+                assert_eq!(service.publish(&event).await.status, 200);
+            };
+            let began = Instant::now();
+            let other = async { (comments(other).await.len(), began.elapsed()) };
+            let (heard, (_, waited), ()) = futures::join!(comments(slow), other, publish);
+            assert_eq!(heard.iter().filter(|text| *text == ": still here\n\n").count(), heartbeats, "{target}");
+            assert!(waited < Duration::from_millis(1500), "{target}: {waited:?}");
+        }
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ mod select;
 pub use self::schema::MIGRATIONS;
 
 use self::append::{Appender, MAX_ROWS};
-use self::pool::Pool;
+use self::pool::{Pool, Purpose};
 use self::select::Statement;
 use super::database::{Connection, Database, Value};
 use super::{
@@ -89,7 +89,7 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
         };
         // Every timestamp lies between these two, because it begins with a digit.
         let parameters = [bound(&filter.since, ""), bound(&filter.until, ":"), NARROW_EVENTS.into()];
-        let row = self.pool.query_row(include_str!("sql/span.sql"), &parameters).await?;
+        let row = self.pool.query_row(Purpose::Answer, include_str!("sql/span.sql"), &parameters).await?;
         Ok(match (row.integer(0), row.integer(1), row.integer(2)?) {
             (.., NARROW_EVENTS) => span,
             (Ok(first), Ok(last), _) => {
@@ -109,7 +109,7 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
     ) -> Result<Extent, StoreError> {
         let Statement { text, parameters } = select::boundary(filter, order);
         let own = [span.after, span.through, i64::from(limit) + 1].map(Value::Integer);
-        let row = self.pool.query_row(&text, &[&own[..], &parameters].concat()).await?;
+        let row = self.pool.query_row(Purpose::Answer, &text, &[&own[..], &parameters].concat()).await?;
         let has_more = row.integer(1)? > limit.into();
         let span = match row.integer(0) {
             Ok(last) => span.up_to(last, order),
@@ -138,7 +138,7 @@ impl<D: Database, C: Clock> WriteStore for SqliteStore<D, C> {
 
 impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
     async fn last_seq(&self) -> Result<Seq, StoreError> {
-        self.pool.look(include_str!("sql/last_seq.sql")).await?.integer(0)
+        self.pool.query_row(Purpose::Look, include_str!("sql/last_seq.sql"), &[]).await?.integer(0)
     }
 
     async fn extent(
@@ -165,7 +165,8 @@ impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
     ) -> Result<Option<Page>, StoreError> {
         let Statement { text, parameters } = select::page(filter, order, layout);
         let own = [span.after, span.through, size.events.into(), size.bytes.into()].map(Value::Integer);
-        let mut row = self.pool.query_row(&text, &[&own[..], &parameters].concat()).await?;
+        let purpose = if size == PageSize::SMALL { Purpose::Follow } else { Purpose::Answer };
+        let mut row = self.pool.query_row(purpose, &text, &[&own[..], &parameters].concat()).await?;
         let (last, events) = (row.integer(1), row.integer(2)?);
         match row.0.swap_remove(0) {
             Value::Text(text) => {
@@ -178,12 +179,12 @@ impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
 
     async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<String>, StoreError> {
         let parameters = [topic.as_str(), event_id.as_str()].map(Value::from);
-        let rows = self.pool.query(&select::event_by_id(), &parameters).await?;
+        let rows = self.pool.query(Purpose::Answer, &select::event_by_id(), &parameters).await?;
         rows.first().map(|row| row.text(0).map(ToOwned::to_owned)).transpose()
     }
 
     async fn ledger(&self) -> Result<Ledger, StoreError> {
-        let row = self.pool.query_row(include_str!("sql/ledger.sql"), &[]).await?;
+        let row = self.pool.query_row(Purpose::Answer, include_str!("sql/ledger.sql"), &[]).await?;
         Ok(Ledger {
             unique_processed: row.integer(0)?,
             duplicate_dropped: row.integer(1)?,

@@ -1,5 +1,5 @@
-//! The connections of an instance: one writes, up to four read, and two look at the end of the store, so that a long read
-//! delays neither a write nor a follower nor the probe of a load balancer.
+//! The connections of an instance: one writes, and the others read in lanes of their own, so that a long read delays
+//! neither a write nor a follower nor the probe of a load balancer.
 
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
@@ -23,9 +23,27 @@ const PRAGMAS: [&str; 4] = [
     "pragma wal_autocheckpoint = 4000",
 ];
 
-/// Connections that read at once, and connections that look at the end of the store at once. Further ones wait.
-const READERS: usize = 4;
-const LOOKERS: usize = 2;
+/// The purpose of a read. Reads of one purpose wait for each other, and for no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An answer, which may take any time.
+    Answer,
+    /// A small page for followers.
+    Follow,
+    /// A look at the end of the store, which is always short.
+    Look,
+}
+
+impl Purpose {
+    /// Connections that read for it at once. Further reads wait.
+    fn connections(self) -> usize {
+        match self {
+            Self::Answer => 4,
+            Self::Follow => 3,
+            Self::Look => 2,
+        }
+    }
+}
 
 /// The longest wait of a read for a connection, and then for a busy database; and the pause between two tries.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,8 +55,9 @@ pub struct Pool<D: Database, C> {
     clock: C,
     /// The idle writing connection. A write that finds none opens another.
     writer: RefCell<Option<D::Connection>>,
-    readers: Lane<D::Connection>,
-    lookers: Lane<D::Connection>,
+    answering: Lane<D::Connection>,
+    following: Lane<D::Connection>,
+    looking: Lane<D::Connection>,
     is_migrated: Cell<bool>,
 }
 
@@ -49,8 +68,9 @@ impl<D: Database, C: Clock> Pool<D, C> {
             database,
             clock,
             writer: RefCell::default(),
-            readers: Lane::new(READERS),
-            lookers: Lane::new(LOOKERS),
+            answering: Lane::new(Purpose::Answer),
+            following: Lane::new(Purpose::Follow),
+            looking: Lane::new(Purpose::Look),
             is_migrated: Cell::new(false),
         }
     }
@@ -72,30 +92,17 @@ impl<D: Database, C: Clock> Pool<D, C> {
         result
     }
 
-    /// Runs a query of any length on a reading connection.
+    /// Runs a query on a connection of its purpose.
     ///
     /// # Errors
     /// [`StoreError::Overloaded`] when no connection is free for five seconds.
-    pub async fn query(&self, statement: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError> {
-        self.query_on(&self.readers, statement, parameters).await
-    }
-
-    /// The first row of a query, which must have one.
-    pub async fn query_row(&self, statement: &str, parameters: &[Value]) -> Result<Row, StoreError> {
-        first(self.query(statement, parameters).await?)
-    }
-
-    /// The first row of a query that is always short. It does not wait behind long ones.
-    pub async fn look(&self, statement: &str) -> Result<Row, StoreError> {
-        first(self.query_on(&self.lookers, statement, &[]).await?)
-    }
-
-    async fn query_on(
+    pub async fn query(
         &self,
-        lane: &Lane<D::Connection>,
+        purpose: Purpose,
         statement: &str,
         parameters: &[Value],
     ) -> Result<Vec<Row>, StoreError> {
+        let lane = self.lane(purpose);
         let _permit = lane.permit(&self.clock).await?;
         self.retry_while_busy(async || {
             let idle = lane.idle.borrow_mut().pop();
@@ -110,6 +117,24 @@ impl<D: Database, C: Clock> Pool<D, C> {
             result
         })
         .await
+    }
+
+    /// The first row of a query, which must have one.
+    pub async fn query_row(
+        &self,
+        purpose: Purpose,
+        statement: &str,
+        parameters: &[Value],
+    ) -> Result<Row, StoreError> {
+        first(self.query(purpose, statement, parameters).await?)
+    }
+
+    fn lane(&self, purpose: Purpose) -> &Lane<D::Connection> {
+        match purpose {
+            Purpose::Answer => &self.answering,
+            Purpose::Follow => &self.following,
+            Purpose::Look => &self.looking,
+        }
     }
 
     /// Repeats `work` while it finds the database busy, for up to five seconds.
@@ -149,8 +174,8 @@ struct Lane<T> {
 }
 
 impl<T> Lane<T> {
-    fn new(connections: usize) -> Self {
-        Self { idle: RefCell::default(), permits: Semaphore::new(connections) }
+    fn new(purpose: Purpose) -> Self {
+        Self { idle: RefCell::default(), permits: Semaphore::new(purpose.connections()) }
     }
 
     /// The permit to use a connection, for which a read waits up to five seconds.
