@@ -143,7 +143,7 @@ where
 {
     let jobs = Rc::new(Mutex::new(jobs));
     while let Err(error) = tokio::task::spawn_local(run(Rc::clone(&jobs))).await {
-        eprintln!("error: an instance panicked and is replaced: {error}");
+        sekali_log::error("instance", format_args!("an instance panicked and is replaced: {error}"));
     }
 }
 
@@ -154,7 +154,7 @@ type Queue<T> = Rc<Mutex<mpsc::Receiver<T>>>;
 async fn run(program: Program, jobs: Queue<Job>) {
     let mut jobs = jobs.lock().await;
     while let Err(error) = run_one(&program, &mut jobs).await {
-        eprintln!("error: an instance ended and is replaced: {error:?}");
+        sekali_log::error("instance", format_args!("an instance ended and is replaced: {error:?}"));
     }
 }
 

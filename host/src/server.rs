@@ -41,7 +41,7 @@ pub async fn serve(listener: TcpListener, workers: Vec<Worker>, mut end: End) {
     };
     tokio::select! {
         () = finish => {}
-        () = end.wait() => eprintln!("error: a second signal: running requests are cut off"),
+        () = end.wait() => sekali_log::error("shutdown", "a second signal: running requests are cut off"),
     }
 }
 
@@ -71,7 +71,7 @@ fn deal(workers: &[Worker], accepted: std::io::Result<net::TcpStream>) -> bool {
             true
         }
         Err(error) => {
-            eprintln!("error: cannot accept a connection: {error}");
+            sekali_log::error("connection", format_args!("cannot accept a connection: {error}"));
             false
         }
     }

@@ -100,7 +100,10 @@ impl Worker {
     pub async fn drain(&self) {
         self.shared.phase.send_replace(Phase::Draining);
         if tokio::time::timeout(DRAIN, self.shared.requests.wait()).await.is_err() {
-            eprintln!("error: some requests did not finish within {DRAIN:?} and are cut off");
+            sekali_log::error(
+                "shutdown",
+                format_args!("some requests did not finish within {DRAIN:?} and are cut off"),
+            );
         }
     }
 
@@ -152,7 +155,7 @@ async fn work(
 
 async fn connection(stream: net::TcpStream, service: Rc<Service>) {
     if let Err(error) = serve(stream, &service).await {
-        eprintln!("error: cannot serve a connection: {error:#}");
+        sekali_log::error("connection", format_args!("cannot serve a connection: {error:#}"));
     }
     service.shared.connections.fetch_sub(1, Ordering::Relaxed);
 }
@@ -212,7 +215,7 @@ async fn answer(
         return Ok(problem(kinds::NOT_FOUND, NOT_FOUND_DETAIL));
     };
     let mut response = service.instances[component].handle(request).await.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        sekali_log::error("request", format_args!("a request got no answer: {error:#}"));
         problem(kinds::INTERNAL, INTERNAL_DETAIL)
     });
     if *service.shared.phase.borrow() != Phase::Serving {

@@ -236,7 +236,7 @@ impl<K: KeyValue> SavedAnswers<K> {
     async fn remove(&self, entry: &str) -> bool {
         let removed = self.store.delete(entry).await;
         if let Err(error) = &removed {
-            eprintln!("error: an expired answer cannot be removed from key-value: {error}");
+            sekali_log::error("key-value", format_args!("an expired answer cannot be removed: {error}"));
         }
         removed.is_ok()
     }
@@ -247,17 +247,16 @@ impl<K: KeyValue> SavedAnswers<K> {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, ()> {
-        self.store
-            .get(key)
-            .await
-            .map_err(|error| eprintln!("error: saved answers cannot be read from key-value: {error}"))
+        self.store.get(key).await.map_err(|error| {
+            sekali_log::error("key-value", format_args!("saved answers cannot be read: {error}"))
+        })
     }
 
     async fn write(&self, key: &str, value: &impl Serialize) {
         // Strings and numbers cannot fail to become JSON.
         let value = serde_json::to_vec(value).unwrap_or_default();
         if let Err(error) = self.store.set(key, &value).await {
-            eprintln!("error: an answer cannot be saved in key-value: {error}");
+            sekali_log::error("key-value", format_args!("an answer cannot be saved: {error}"));
         }
     }
 }

@@ -156,11 +156,22 @@ impl Problem {
         }
     }
 
-    /// The answer to the client. The cause of a fault goes to the log instead, once.
-    pub fn into_reply(self) -> Reply {
-        if let Self::Internal(cause) | Self::StorageFull(cause) | Self::NotReady(cause) = &self {
-            eprintln!("error: {cause}");
+    /// Logs it if it is the service's fault or a sign of overload. `route` is the pattern of the request's path.
+    pub fn log(&self, route: &'static str) {
+        let kind = self.kind();
+        match self {
+            Self::Internal(cause) | Self::StorageFull(cause) | Self::NotReady(cause) => {
+                sekali_log::request_error(kind.name, route, cause);
+            }
+            Self::Busy | Self::Overloaded(_) | Self::SlowBody => {
+                sekali_log::request_error(kind.name, route, self);
+            }
+            _ => {}
         }
+    }
+
+    /// The answer to the client, which never has the cause of a fault.
+    pub fn into_reply(self) -> Reply {
         let kind = self.kind();
         let detail = self.to_string();
         let document = match &self {

@@ -16,12 +16,24 @@ where
     B: Stream<Item = Result<Vec<u8>, String>>,
 {
     if app.access.origins.is_empty() {
-        return route(app, request).await.unwrap_or_else(Problem::into_reply);
+        return reply(app, request).await;
     }
     let headers = request.headers().clone();
-    let mut reply = route(app, request).await.unwrap_or_else(Problem::into_reply);
+    let mut reply = reply(app, request).await;
     app.access.allow_origin(&headers, &mut reply.headers);
     reply
+}
+
+async fn reply<P, B>(app: &App<P>, request: Request<B>) -> Reply
+where
+    P: Platform,
+    B: Stream<Item = Result<Vec<u8>, String>>,
+{
+    let pattern = Route::of(request.uri().path()).map_or("unknown", |route| route.pattern());
+    route(app, request).await.unwrap_or_else(|problem| {
+        problem.log(pattern);
+        problem.into_reply()
+    })
 }
 
 async fn route<P, B>(app: &App<P>, request: Request<B>) -> Result<Reply, Problem>
@@ -84,6 +96,19 @@ impl<'p> Route<'p> {
                 Self::Event { topic, event_id }
             }
         })
+    }
+
+    /// The form of its paths, for the log.
+    fn pattern(&self) -> &'static str {
+        match self {
+            Self::Publish => "/publish",
+            Self::Events => "/events",
+            Self::Event { .. } => "/events/{topic}/{event_id}",
+            Self::Stats => "/stats",
+            Self::Metrics => "/metrics",
+            Self::Healthz => "/healthz",
+            Self::Readyz => "/readyz",
+        }
     }
 
     fn allow(&self) -> &'static str {

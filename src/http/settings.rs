@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use sekali_log::Format;
+
 use super::access::Access;
 use crate::event::Timestamp;
 use crate::limits::{BODIES_BYTES, Limits};
@@ -16,6 +18,8 @@ pub struct Settings {
     pub access: Access,
     /// The start of the process, if the host told it.
     pub started_at: Option<Timestamp>,
+    /// The form of lines in the log.
+    pub log_format: Format,
 }
 
 /// An invalid setting.
@@ -66,11 +70,15 @@ impl Settings {
                     .collect(),
             },
             started_at,
+            log_format: match variable("log_format").as_str() {
+                "" => Format::default(),
+                text => parse("log_format", text)?,
+            },
         })
     }
 
     /// The names of all variables.
-    pub const VARIABLES: [&'static str; 7] = [
+    pub const VARIABLES: [&'static str; 8] = [
         "max_body_bytes",
         "max_batch_events",
         "max_event_bytes",
@@ -78,6 +86,7 @@ impl Settings {
         "read_token",
         "cors_origins",
         "started_at",
+        "log_format",
     ];
 }
 
@@ -107,6 +116,7 @@ mod tests {
             ("started_at", "yesterday"),
             ("publish_token", " "),
             ("read_token", "\t\n"),
+            ("log_format", "xml"),
         ] {
             let error = read(name, value).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");

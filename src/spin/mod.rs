@@ -57,7 +57,11 @@ impl Guest for Component {
         let app = APP.with(Rc::clone);
         let reply = match app.get_or_try_init(start).await {
             Ok(app) => router::answer(app, http::Request::from_parts(head, &mut body)).await,
-            Err(error) => Problem::Internal(format!("{error:#}")).into_reply(),
+            Err(error) => {
+                let problem = Problem::Internal(format!("the service cannot start: {error:#}"));
+                problem.log("any");
+                problem.into_reply()
+            }
         };
         let response = response::send(reply, is_head).await;
         if let Some(linger) = body.linger() {
@@ -69,6 +73,7 @@ impl Guest for Component {
 
 async fn start() -> anyhow::Result<App<Spin>> {
     let settings = variables::settings().await?;
+    sekali_log::set_format(settings.log_format);
     let started_at = match &settings.started_at {
         Some(moment) => moment.clone(),
         None => uptime::first_request().await,

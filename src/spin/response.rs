@@ -72,7 +72,7 @@ async fn write_pieces(writer: &mut StreamWriter<u8>, mut pieces: Pieces) -> Resu
     let mut next = pieces.next().await;
     while let Some(piece) = next {
         let piece = piece.map_err(|error| {
-            eprintln!("error: an answer was broken off: {error}");
+            sekali_log::error("broken-answer", format_args!("an answer was broken off: {error}"));
             ErrorCode::InternalError(None)
         })?;
         let sending = pin!(send_piece(writer, piece));

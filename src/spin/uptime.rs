@@ -17,7 +17,7 @@ pub async fn first_request() -> Timestamp {
     match read_or_set(&now).await {
         Ok(moment) => moment,
         Err(error) => {
-            eprintln!("error: the start of the service cannot be read from key-value: {error}");
+            sekali_log::error("key-value", format_args!("the start of the service cannot be read: {error}"));
             now
         }
     }

@@ -126,8 +126,11 @@ impl HostConnectionWithStore<Guest> for HasSelf<Guest> {
         parameters: Vec<Value>,
     ) -> Result<StreamedRows, Error> {
         let connection = accessor.with(|mut access| access.get().connection(&connection))?;
+        // This future is dropped when the component gives the call up, for example because its client went away.
+        let _interest = connection.interest();
+        let running = connection.clone();
         let QueryResult { columns, rows } =
-            blocking(move || execute(&connection, &statement, &parameters)).await?;
+            blocking(move || execute(&running, &statement, &parameters)).await?;
         accessor
             .with(|mut access| {
                 let rows = StreamReader::new(&mut access, rows)?;

@@ -1,13 +1,14 @@
 //! SQLite databases and connections to them, on bundled SQLite.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rusqlite::ToSql;
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
+use rusqlite::{InterruptHandle, ToSql};
 
 /// Statements that a connection keeps prepared.
 const CACHED_STATEMENTS: usize = 64;
@@ -47,7 +48,12 @@ impl Database {
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
         // Spin denies this too: a component must not reach other files.
         connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
-        Ok(Connection { connection: Arc::new(Mutex::new(connection)), turn: Arc::clone(&self.turn) })
+        Ok(Connection {
+            interrupt: Arc::new(connection.get_interrupt_handle()),
+            is_reading: Arc::default(),
+            connection: Arc::new(Mutex::new(connection)),
+            turn: Arc::clone(&self.turn),
+        })
     }
 }
 
@@ -60,7 +66,22 @@ type Turn = Arc<Mutex<()>>;
 #[derive(Clone)]
 pub struct Connection {
     connection: Arc<Mutex<rusqlite::Connection>>,
+    interrupt: Arc<InterruptHandle>,
+    /// True while a statement runs that only reads.
+    is_reading: Arc<AtomicBool>,
     turn: Turn,
+}
+
+/// The interest of a caller in its statement. A statement that only reads is stopped when this is dropped before the
+/// end; a write goes on, because its caller may have gone away without an answer, but not without a wish.
+pub struct Interest<'c>(&'c Connection);
+
+impl Drop for Interest<'_> {
+    fn drop(&mut self) {
+        if self.0.is_reading.load(Ordering::Acquire) {
+            self.0.interrupt.interrupt();
+        }
+    }
 }
 
 /// The result of a statement: one value a column in each row.
@@ -90,14 +111,16 @@ impl Connection {
         // A statement in a transaction takes no turn: the writer that has it may wait for the transaction.
         let takes_turn = connection.is_autocommit() && !statement.readonly();
         let _turn = takes_turn.then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        self.is_reading.store(statement.readonly(), Ordering::Release);
         let columns: Vec<String> = statement.column_names().map(Into::into).collect();
-        let mut query = statement.raw_query();
-        let mut rows = Vec::new();
-        while let Some(row) = query.next()? {
-            let values = (0..columns.len()).map(|column| row.get_ref(column).map(V::from));
-            rows.push(values.collect::<Result<_, _>>()?);
-        }
-        Ok(Rows { columns, rows })
+        let rows = rows(statement.raw_query(), columns.len());
+        self.is_reading.store(false, Ordering::Release);
+        Ok(Rows { columns, rows: rows? })
+    }
+
+    /// The interest in the next statement, until its end.
+    pub fn interest(&self) -> Interest<'_> {
+        Interest(self)
     }
 
     /// The rowid of the last row that the connection inserted, or 0.
@@ -112,5 +135,61 @@ impl Connection {
 
     fn lock(&self) -> MutexGuard<'_, rusqlite::Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn rows<V: for<'a> From<ValueRef<'a>>>(
+    mut query: rusqlite::Rows<'_>,
+    columns: usize,
+) -> rusqlite::Result<Vec<Vec<V>>> {
+    let mut rows = Vec::new();
+    while let Some(row) = query.next()? {
+        rows.push((0..columns).map(|column| row.get_ref(column).map(V::from)).collect::<Result<_, _>>()?);
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    struct Integer(i64);
+
+    impl From<ValueRef<'_>> for Integer {
+        fn from(value: ValueRef<'_>) -> Self {
+            Self(value.as_i64().unwrap())
+        }
+    }
+
+    #[test]
+    fn a_read_that_nobody_waits_for_is_stopped_and_a_write_is_not() {
+        let connection = Database::new("test", None).unwrap().connect().unwrap();
+        let run = |statement: String| {
+            let (of_thread, (ended, end)) = (connection.clone(), mpsc::channel());
+            std::thread::spawn(move || {
+                ended.send(of_thread.execute::<i64, Integer>(&statement, &[]).map(|rows| rows.rows))
+            });
+            end
+        };
+        let count =
+            |to: i64| format!("with recursive c(x) as (select 1 union all select x + 1 from c limit {to})");
+        let end = run(format!("{} select count(*) from c", count(i64::MAX)));
+        while !connection.is_reading.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        drop(connection.interest());
+        assert!(end.recv().unwrap().is_err());
+
+        run("create table t(x)".into()).recv().unwrap().unwrap();
+        let end = run(format!("insert into t {} select x from c", count(1_000_000)));
+        while connection.connection.try_lock().is_ok() {
+            std::thread::yield_now();
+        }
+        drop(connection.interest());
+        end.recv().unwrap().unwrap();
+        let counted = connection.execute::<i64, Integer>("select count(*) from t", &[]).unwrap();
+        assert_eq!(counted.rows[0][0].0, 1_000_000);
     }
 }

@@ -412,7 +412,11 @@ mod tests {
             let began = Instant::now();
             let other = async { (comments(other).await.len(), began.elapsed()) };
             let (heard, (_, waited), ()) = futures::join!(comments(slow), other, publish);
-            assert_eq!(heard.iter().filter(|text| *text == ": still here\n\n").count(), heartbeats, "{target}");
+            assert_eq!(
+                heard.iter().filter(|text| *text == ": still here\n\n").count(),
+                heartbeats,
+                "{target}"
+            );
             assert!(waited < Duration::from_millis(1500), "{target}: {waited:?}");
         }
     }

@@ -210,8 +210,9 @@ fn report_other_journal(pragma: &str, rows: &[Row]) {
     if let Some(mode) =
         mode.filter(|mode| pragma.contains("journal_mode") && !["wal", "memory"].contains(mode))
     {
-        eprintln!(
-            "error: the database stays in journal_mode={mode} instead of wal: its file system may not support it"
+        sekali_log::error(
+            "journal-mode",
+            format_args!("the database stays in journal_mode={mode}: its file system may not support wal"),
         );
     }
 }
