@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::access::Access;
-use super::body::Budget;
+use super::budget::Budget;
 use super::idempotency::{KeyValue, SavedAnswers};
 use super::settings::Settings;
 use crate::clock::Clock;
 use crate::committer::Committer;
 use crate::event::Timestamp;
-use crate::limits::{FOLLOWERS, Limits, STREAMS};
+use crate::limits::{ANSWERS_BYTES, BODIES_BYTES, FOLLOWERS, Limits, STREAMS};
 use crate::reader::Reader;
 use crate::store::{ReadStore, WriteStore};
 use crate::tail::Tail;
@@ -44,8 +44,10 @@ pub struct App<P: Platform> {
     pub saved_answers: SavedAnswers<P::KeyValue>,
     /// Follows the end of the store.
     pub tail: Rc<Tail<P::Store, P::Clock>>,
-    /// The memory of request bodies.
+    /// The memory of request bodies, and of the answers to them.
     pub bodies: Budget,
+    /// The memory of other large answers.
+    pub answers: Budget,
     /// A permit for each streamed answer.
     pub streams: Arc<Semaphore>,
     /// A permit for each follower.
@@ -74,7 +76,8 @@ impl<P: Platform> App<P> {
             saved_answers: SavedAnswers::new(key_value),
             tail: Rc::new(Tail::new(reader.clone(), clock.clone())),
             reader,
-            bodies: Budget::default(),
+            bodies: Budget::new(BODIES_BYTES),
+            answers: Budget::new(ANSWERS_BYTES),
             streams: Arc::new(Semaphore::new(STREAMS)),
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
             clock,

@@ -1,8 +1,6 @@
 //! The body of a request, read within limits of size, memory and time.
 
-use std::cell::Cell;
 use std::pin::pin;
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -10,23 +8,17 @@ use futures::future::{Either, select};
 use futures::{Stream, StreamExt};
 use http::{HeaderMap, header};
 
+use super::budget::{Budget, Share};
 use super::problem::Problem;
 use crate::clock::Clock;
-use crate::limits::BODIES_BYTES;
 
 /// The longest time in which a body may arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The bytes that all bodies of an instance hold.
-#[derive(Clone, Default)]
-pub struct Budget(Rc<Cell<usize>>);
-
-/// The body of a request. Dropping it returns its bytes to the budget.
+/// The body of a request. Dropping it returns its bytes to the budget of all bodies.
 pub struct RequestBody {
     bytes: Vec<u8>,
-    /// Its share of the budget: its bytes, or those of the events made from it.
-    held: usize,
-    budget: Budget,
+    share: Share,
 }
 
 impl RequestBody {
@@ -40,37 +32,26 @@ impl RequestBody {
     /// # Errors
     /// [`Problem::Overloaded`] when the budget is used up.
     pub fn replace(&mut self, bytes: Vec<u8>) -> Result<(), Problem> {
-        self.budget.0.set(self.budget.0.get() - self.held);
-        self.held = 0;
+        self.share.clear();
         self.bytes = Vec::new();
         self.push(bytes)
     }
 
-    /// Frees the bytes, but keeps their share of the budget for the events made from them.
-    pub fn into_share(mut self) -> Self {
-        self.bytes = Vec::new();
-        self
+    /// Frees the bytes, but keeps their share of the budget for what is made from them.
+    pub fn into_share(self) -> Share {
+        self.share
     }
 
     fn push(&mut self, chunk: Vec<u8>) -> Result<(), Problem> {
-        let used = self.budget.0.get() + chunk.len();
-        if used > BODIES_BYTES {
+        if !self.share.grow(chunk.len()) {
             return Err(Problem::Overloaded("bodies"));
         }
-        self.budget.0.set(used);
-        self.held += chunk.len();
         if self.bytes.is_empty() {
             self.bytes = chunk;
         } else {
             self.bytes.extend(chunk);
         }
         Ok(())
-    }
-}
-
-impl Drop for RequestBody {
-    fn drop(&mut self) {
-        self.budget.0.set(self.budget.0.get() - self.held);
     }
 }
 
@@ -119,7 +100,7 @@ impl Budget {
         if announced > Some(max_bytes as u64) {
             return Err(too_large());
         }
-        let mut read = RequestBody { bytes: Vec::new(), held: 0, budget: self.clone() };
+        let mut read = RequestBody { bytes: Vec::new(), share: self.share() };
         let mut body = pin!(body);
         // With a known length, waiting for the end of the stream can be left out.
         while announced != Some(read.bytes.len() as u64)
@@ -143,6 +124,7 @@ mod tests {
     use futures::stream;
 
     use super::*;
+    use crate::limits::BODIES_BYTES;
     use crate::testing::TokioClock;
 
     fn full(text: &str) -> impl Stream<Item = Result<Vec<u8>, String>> {
@@ -151,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_read_up_to_the_limit_and_no_further() {
-        let budget = Budget::default();
+        let budget = Budget::new(BODIES_BYTES);
         let exact = budget.read(full("12345"), &HeaderMap::new(), 5, &TokioClock::start()).await.unwrap();
         assert_eq!(exact.bytes(), b"12345");
         let mut polled = 0;
@@ -169,7 +151,7 @@ mod tests {
         let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, 6.into())]);
         let never = stream::pending();
         assert!(matches!(
-            Budget::default().read(never, &headers, 5, &TokioClock::start()).await,
+            Budget::new(BODIES_BYTES).read(never, &headers, 5, &TokioClock::start()).await,
             Err(Problem::TooLarge { .. })
         ));
     }
@@ -177,23 +159,23 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_breaks_off_is_incomplete() {
         let broken = stream::iter([Ok(b"{".to_vec()), Err("reset".to_owned())]);
-        let result = Budget::default().read(broken, &HeaderMap::new(), 5, &TokioClock::start()).await;
+        let result = Budget::new(BODIES_BYTES).read(broken, &HeaderMap::new(), 5, &TokioClock::start()).await;
         assert!(matches!(result, Err(Problem::IncompleteBody(_))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_ends_is_given_up_and_its_bytes_are_free_again() {
-        let budget = Budget::default();
+        let budget = Budget::new(BODIES_BYTES);
         let start = stream::iter([Ok(b"{".to_vec())]);
         let endless = start.chain(stream::pending());
         let result = budget.read(endless, &HeaderMap::new(), 5, &TokioClock::start()).await;
         assert!(matches!(result, Err(Problem::SlowBody)));
-        assert_eq!(budget.0.get(), 0);
+        assert_eq!(budget.used(), 0);
     }
 
     #[tokio::test]
     async fn bodies_share_one_budget_and_return_their_bytes() {
-        let budget = Budget::default();
+        let budget = Budget::new(BODIES_BYTES);
         let large = || stream::iter([Ok(vec![b'x'; BODIES_BYTES / 2])]);
         let first =
             budget.read(large(), &HeaderMap::new(), BODIES_BYTES, &TokioClock::start()).await.unwrap();

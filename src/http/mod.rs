@@ -8,6 +8,7 @@
 pub mod access;
 pub mod app;
 pub mod body;
+pub mod budget;
 pub mod idempotency;
 pub mod negotiate;
 pub mod prefer;

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use futures::Stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use super::budget::Share;
 use crate::store::StoreError;
 
 /// The pieces of a body.
@@ -18,6 +19,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// Its body.
     pub body: ReplyBody,
+    /// The memory that it holds until it is sent.
+    pub share: Option<Share>,
 }
 
 /// The body of an answer.
@@ -45,12 +48,12 @@ impl Reply {
 
     /// An answer without a body.
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: ReplyBody::Full(Vec::new()) }
+        Self { status, headers: HeaderMap::new(), body: ReplyBody::Full(Vec::new()), share: None }
     }
 
     fn with_body(status: StatusCode, content_type: &'static str, body: ReplyBody) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        Self { status, headers, body }
+        Self { status, headers, body, share: None }
     }
 }

@@ -6,8 +6,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use super::access::Scope;
 use super::app::{App, Platform};
 use super::problem::Problem;
-use super::reply::Reply;
+use super::reply::{Reply, ReplyBody};
 use super::routes::{events, health, metrics, publish, stats};
+use crate::limits::LARGE_ANSWER_BYTES;
 
 /// Answers any request.
 pub async fn answer<P, B>(app: &App<P>, request: Request<B>) -> Reply
@@ -30,10 +31,26 @@ where
     B: Stream<Item = Result<Vec<u8>, String>>,
 {
     let pattern = Route::of(request.uri().path()).map_or("unknown", |route| route.pattern());
-    route(app, request).await.unwrap_or_else(|problem| {
+    let result = route(app, request).await.and_then(|reply| within_budget(app, reply));
+    result.unwrap_or_else(|problem| {
         problem.log(pattern);
         problem.into_reply()
     })
+}
+
+/// Counts a large answer, whose client may not read it, in the memory of all of them.
+fn within_budget<P: Platform>(app: &App<P>, mut reply: Reply) -> Result<Reply, Problem> {
+    if let ReplyBody::Full(bytes) = &reply.body
+        && bytes.len() > LARGE_ANSWER_BYTES
+        && reply.share.is_none()
+    {
+        let mut share = app.answers.share();
+        if !share.grow(bytes.len()) {
+            return Err(Problem::Overloaded("answers"));
+        }
+        reply.share = Some(share);
+    }
+    Ok(reply)
 }
 
 async fn route<P, B>(app: &App<P>, request: Request<B>) -> Result<Reply, Problem>
@@ -144,6 +161,39 @@ mod tests {
     use tokio::time::Instant;
 
     use crate::testing::service::Service;
+
+    #[tokio::test]
+    async fn large_answers_that_nobody_reads_are_bounded_together() {
+        let service = Service::start();
+        let large = "x".repeat(250_000);
+        let events: Vec<_> =
+            (0..4).map(|n| json!({"topic": "t", "event_id": n.to_string(), "payload": large})).collect();
+        assert_eq!(service.publish(&json!(events)).await.status, 200);
+        let mut unread = Vec::new();
+        while let reply = service.reply("GET", "/events?limit=4", &[], "").await
+            && reply.status == 200
+        {
+            unread.push(reply);
+        }
+        assert_eq!(unread.len(), crate::limits::ANSWERS_BYTES / 1_000_800);
+        let refused = service.get("/events?limit=4").await;
+        refused.problem(503, "overloaded");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        assert_eq!(service.get("/stats").await.status, 200, "a small answer is not counted");
+        assert_eq!(service.publish(&json!([])).await.status, 200);
+        unread.pop();
+        assert_eq!(service.get("/events?limit=4").await.status, 200);
+    }
+
+    #[tokio::test]
+    async fn a_receipt_holds_the_memory_of_its_body_until_it_is_read() {
+        let service = Service::start();
+        let body = json!({"topic": "t", "event_id": "1"}).to_string();
+        let reply = service.reply("POST", "/publish", &[], body.clone()).await;
+        assert_eq!(service.app.bodies.used(), body.len());
+        drop(reply);
+        assert_eq!(service.app.bodies.used(), 0);
+    }
 
     #[tokio::test]
     async fn an_unknown_path_is_404() {

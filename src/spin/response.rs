@@ -16,14 +16,16 @@ use spin_sdk::wasip3::http::types::{ErrorCode, Fields, HeaderError, Response};
 use spin_sdk::wasip3::http_compat::BodyWriter;
 use spin_sdk::wasip3::wit_bindgen::{StreamWriter, spawn, yield_async};
 
+use crate::http::budget::Share;
 use crate::http::reply::{Pieces, Reply, ReplyBody};
+use crate::limits::LARGE_ANSWER_BYTES;
 
 /// The longest time in which a client may take a piece of an answer. It must not hold the piece for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Hands an answer to the host. A HEAD gets the head alone.
 pub async fn send(reply: Reply, is_head: bool) -> Result<Response, ErrorCode> {
-    let Reply { status, mut headers, body } = reply;
+    let Reply { status, mut headers, body, share } = reply;
     if let ReplyBody::Full(bytes) = &body
         && status != StatusCode::NO_CONTENT
     {
@@ -36,7 +38,7 @@ pub async fn send(reply: Reply, is_head: bool) -> Result<Response, ErrorCode> {
     if status != StatusCode::OK {
         let _ = response.set_status_code(status.as_u16());
     }
-    let mut write = Box::pin(write(writer, body));
+    let mut write = Box::pin(write(writer, body, share));
     if futures::poll!(&mut write).is_pending() {
         spawn(write);
     }
@@ -51,20 +53,24 @@ fn fields(headers: &HeaderMap) -> Result<Fields, ErrorCode> {
     Fields::from_list(&headers).map_err(invalid)
 }
 
-/// Writes a body, if there is one, and its end.
-async fn write(mut writer: BodyWriter, body: Option<ReplyBody>) {
+/// Writes a body, if there is one, and its end. Its share is held until then.
+async fn write(mut writer: BodyWriter, body: Option<ReplyBody>, _share: Option<Share>) {
+    let stream = &mut writer.stream_writer;
     let end = match body {
-        None => Ok(None),
-        Some(ReplyBody::Full(bytes)) => {
-            writer.stream_writer.write_all(bytes).await;
-            Ok(None)
+        None => Ok(()),
+        // The host takes a small body at once, and a timer would be another call to it.
+        Some(ReplyBody::Full(bytes)) if bytes.len() <= LARGE_ANSWER_BYTES => {
+            stream.write_all(bytes).await;
+            Ok(())
         }
-        Some(ReplyBody::Stream(pieces)) => {
-            write_pieces(&mut writer.stream_writer, pieces).await.map(|()| None)
-        }
+        Some(ReplyBody::Full(bytes)) => match send_piece(stream, bytes).await {
+            true => Ok(()),
+            false => Err(ErrorCode::ConnectionWriteTimeout),
+        },
+        Some(ReplyBody::Stream(pieces)) => write_pieces(stream, pieces).await,
     };
     drop(writer.stream_writer);
-    let _ = writer.result_writer.write(end).await;
+    let _ = writer.result_writer.write(end.map(|()| None)).await;
 }
 
 /// Writes the pieces of a body. Each is made while the one before it is sent.

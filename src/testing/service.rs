@@ -141,7 +141,7 @@ impl Service {
 }
 
 async fn read(reply: Reply) -> Answer {
-    let Reply { status, headers, body } = reply;
+    let Reply { status, headers, body, .. } = reply;
     let mut bytes = Vec::new();
     match body {
         ReplyBody::Full(full) => bytes = full,

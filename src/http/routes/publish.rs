@@ -10,6 +10,7 @@ use http::{HeaderMap, Request, StatusCode};
 use crate::event::NewEvent;
 use crate::http::app::{App, Platform};
 use crate::http::body::RequestBody;
+use crate::http::budget::Share;
 use crate::http::idempotency::{self, Answer, Fingerprint, Lookup};
 use crate::http::prefer::Preference;
 use crate::http::problem::Problem;
@@ -34,14 +35,15 @@ where
     let key = idempotency::key(&head.headers)?;
     let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
     let Some(key) = key else {
-        return Ok(store(app, &terms, &head.headers, body).await?.into_reply());
+        let (answer, share) = store(app, &terms, &head.headers, body).await?;
+        return Ok(Reply { share: Some(share), ..answer.into_reply() });
     };
     let fingerprint = terms.fingerprint(&head.headers, body.bytes());
     match app.saved_answers.find(key, fingerprint, Utc::now().timestamp_millis()).await {
         Lookup::New(running) => {
-            let answer = store(app, &terms, &head.headers, body).await?;
+            let (answer, share) = store(app, &terms, &head.headers, body).await?;
             app.saved_answers.save(running, &answer, Utc::now().timestamp_millis()).await;
-            Ok(answer.into_reply())
+            Ok(Reply { share: Some(share), ..answer.into_reply() })
         }
         Lookup::Answered(answer) => Ok(answer.into_repeated_reply()),
         Lookup::Mismatch => Err(Problem::IdempotencyKeyMismatch),
@@ -96,20 +98,21 @@ fn partial(query: &str) -> Result<bool, Problem> {
     Ok(partial)
 }
 
-/// Reads the events of a body, stores them and makes the answer.
+/// Reads the events of a body, stores them and makes the answer, which takes over the body's share of the budget: once
+/// events are stored, there has to be room for their answer.
 async fn store<P: Platform>(
     app: &App<P>,
     terms: &Terms,
     headers: &HeaderMap,
     mut body: RequestBody,
-) -> Result<Answer, Problem> {
+) -> Result<(Answer, Share), Problem> {
     if terms.encoding == ContentEncoding::Gzip {
         let inflated = inflate::gunzip(body.bytes(), terms.context.limits.max_body_bytes)?;
         body.replace(inflated)?;
     }
     let Ingested { events, indexes, rejected } = (terms.format.parse)(headers, body.bytes(), &terms.context)?;
     // The events take about as much memory as the body, and may wait for a while.
-    let _share = body.into_share();
+    let share = body.into_share();
     let events: Rc<[NewEvent]> = events.into();
     let outcomes = app.committer.commit(Rc::clone(&events)).await?;
     let mut receipt = Receipt::new(&events, &indexes, &outcomes, terms.preference);
@@ -119,11 +122,8 @@ async fn store<P: Platform>(
         receipt.add_rejected(&rejected);
     }
     let body = serde_json::to_string(&receipt).map_err(|error| Problem::Internal(error.to_string()))?;
-    Ok(Answer {
-        status: status.as_u16(),
-        preference: terms.preference.map(|preference| preference.name().to_owned()),
-        body,
-    })
+    let preference = terms.preference.map(|preference| preference.name().to_owned());
+    Ok((Answer { status: status.as_u16(), preference, body }, share))
 }
 
 #[cfg(test)]
