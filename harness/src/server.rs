@@ -220,6 +220,16 @@ impl Server {
         (std::str::from_utf8(&start[9..]).unwrap().parse().unwrap(), stream)
     }
 
+    /// A live stream that has begun.
+    pub fn connect_follower(&self, path: &str) -> TcpStream {
+        let mut stream = self.connect();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n").unwrap();
+        let mut start = [0; "HTTP/1.1 200".len()];
+        stream.read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200");
+        stream
+    }
+
     /// Begins to publish a body of `length` bytes, and stops after so many.
     pub fn stall(&self, length: usize, sent: usize) -> TcpStream {
         let mut stream = self.connect();

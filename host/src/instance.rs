@@ -24,6 +24,7 @@ use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
+use crate::metrics::METRICS;
 use crate::spin;
 use crate::spin::guest::{Guest, Services};
 
@@ -143,6 +144,7 @@ where
 {
     let jobs = Rc::new(Mutex::new(jobs));
     while let Err(error) = tokio::task::spawn_local(run(Rc::clone(&jobs))).await {
+        METRICS.replaced.inc();
         sekali_log::error("instance", format_args!("an instance panicked and is replaced: {error}"));
     }
 }
@@ -154,6 +156,7 @@ type Queue<T> = Rc<Mutex<mpsc::Receiver<T>>>;
 async fn run(program: Program, jobs: Queue<Job>) {
     let mut jobs = jobs.lock().await;
     while let Err(error) = run_one(&program, &mut jobs).await {
+        METRICS.replaced.inc();
         sekali_log::error("instance", format_args!("an instance ended and is replaced: {error:?}"));
     }
 }

@@ -9,12 +9,14 @@
 //! - [`instance`] compiles components and runs requests in a few long-lived instances of each;
 //! - [`spin`] implements the interfaces that a component imports;
 //! - [`stores`] opens the SQLite databases and key-value stores of the application;
+//! - [`metrics`] counts what all instances do;
 //! - [`variables`] resolves the values of variables and the templates over them;
 //! - [`manifest`] with its [`routes`], and [`runtime_config`], are the files as plain data.
 
 mod ending;
 mod instance;
 mod manifest;
+mod metrics;
 mod routes;
 mod runtime_config;
 mod server;
@@ -65,6 +67,10 @@ struct Options {
     /// Number of instances of each component that uses a store. Each uses up to one core.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     instances: u16,
+
+    /// Form of lines in the log, on standard error: text or json. It is also the variable log_format, if there is one.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: sekali_log::Format,
 }
 
 #[global_allocator]
@@ -79,11 +85,16 @@ fn key_value_pair(text: &str) -> Result<(String, String), String> {
 async fn main() -> Result<()> {
     let options = Options::parse();
     let app = App::load(&options.manifest)?;
-    let given: HashMap<_, _> = options.variables.into_iter().collect();
+    sekali_log::set_format(options.log_format);
+    let mut given: HashMap<_, _> = options.variables.into_iter().collect();
+    if app.variables.contains_key("log_format") && options.log_format == sekali_log::Format::Json {
+        given.entry("log_format".into()).or_insert_with(|| "json".into());
+    }
     let values = variables::resolve(&app.variables, &given, |key| std::env::var(key).ok())?;
     let config = options.runtime_config_file.as_deref().map(RuntimeConfig::load).transpose()?;
     println!("sekali-host {} serves {}", env!("CARGO_PKG_VERSION"), options.manifest.display());
     println!("variables: {}", variables::describe(&app.variables, &values));
+    println!("access: {}", variables::access(&app.variables, &values));
     let stores = Stores::open(&app.components, &config.unwrap_or_default(), &options.state_dir)?;
     stores.places.iter().for_each(|place| println!("{place}"));
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use anyhow::{Context, Result, bail};
 
 use crate::manifest::{Component, Variable};
+use crate::metrics;
 
 /// A component's variables by name.
 pub type Variables = HashMap<String, String>;
@@ -42,6 +43,21 @@ pub fn resolve(
     Ok(values)
 }
 
+/// Who may do what, in one line, by the tokens: a secret variable `publish_token` says who may publish. Empty if there are
+/// none.
+pub fn access(variables: &BTreeMap<String, Variable>, values: &BTreeMap<String, String>) -> String {
+    let secret =
+        |(name, _): &(&String, &String)| variables.get(*name).is_some_and(|variable| variable.secret);
+    let access = values.iter().filter(secret).filter_map(|(name, value)| {
+        let action = name.strip_suffix("_token")?;
+        Some(match value.is_empty() {
+            true => format!("anyone may {action}"),
+            false => format!("{name} is needed to {action}"),
+        })
+    });
+    access.collect::<Vec<_>>().join(", ")
+}
+
 /// The values in one line. A secret is only said to be set or not.
 pub fn describe(variables: &BTreeMap<String, Variable>, values: &BTreeMap<String, String>) -> String {
     let describe = |(name, value): (&String, &String)| match (
@@ -52,7 +68,8 @@ pub fn describe(variables: &BTreeMap<String, Variable>, values: &BTreeMap<String
         (true, false) => format!("{name} is set"),
         (false, _) => format!("{name}={value:?}"),
     };
-    values.iter().map(describe).collect::<Vec<_>>().join(", ")
+    let settings = values.iter().filter(|(name, _)| *name != metrics::VARIABLE);
+    settings.map(describe).collect::<Vec<_>>().join(", ")
 }
 
 /// The variables of a component: its templates, filled in with the application's `values`.

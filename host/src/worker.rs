@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -25,14 +25,20 @@ use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
+use tokio_io_timeout::TimeoutStream;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 
 use crate::ending::{Phase, Requests};
 use crate::instance::{Instances, Program, Request, Response};
+use crate::metrics::{Counted, METRICS};
 use crate::routes::Routes;
 
 /// The time that a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The time in which a client has to take some of its answer. A component has the same limit, but does not know what is
+/// in the buffers of the connection.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The time that running requests have to finish once the server ends.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -163,14 +169,15 @@ async fn connection(stream: net::TcpStream, service: Rc<Service>) {
 async fn serve(stream: net::TcpStream, service: &Rc<Service>) -> Result<()> {
     // With Nagle's algorithm an answer would wait for the client's delayed acknowledgement.
     stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
-    let stream = TcpStream::from_std(stream)?;
+    let mut stream = TimeoutStream::new(TcpStream::from_std(stream)?);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let state = Rc::new(Cell::new(State::Fresh));
     let answer = service_fn(|request| answer(Rc::clone(service), Rc::clone(&state), request));
     let mut phases = service.shared.phase.subscribe();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), answer);
+        .serve_connection(TokioIo::new(Box::pin(stream)), answer);
     let mut connection = pin!(connection);
     loop {
         tokio::select! {
@@ -214,19 +221,29 @@ async fn answer(
     let Some(component) = service.application.routes.find(request.uri().path()) else {
         return Ok(problem(kinds::NOT_FOUND, NOT_FOUND_DETAIL));
     };
+    let (path, began) = (request.uri().path().to_owned(), Instant::now());
+    let waiting = Counted::new(&METRICS.waiting);
     let mut response = service.instances[component].handle(request).await.unwrap_or_else(|error| {
         sekali_log::error("request", format_args!("a request got no answer: {error:#}"));
         problem(kinds::INTERNAL, INTERNAL_DETAIL)
     });
+    drop(waiting);
+    METRICS.answered(&path, response.status(), began);
     if *service.shared.phase.borrow() != Phase::Serving {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if is_live_stream(&response) {
         state.set(State::Live);
-        return Ok(response);
+        let following = Counted::new(&METRICS.following);
+        return Ok(until_sent(response, following));
     }
     // The request runs until its body has been sent.
-    Ok(response.map(|body| UnsyncBoxBody::new(body.map_frame(move |frame| (frame, &running).0))))
+    Ok(until_sent(response, (running, Counted::new(&METRICS.answering))))
+}
+
+/// Holds something until the body of a response has been sent.
+fn until_sent(response: Response, held: impl Send + 'static) -> Response {
+    response.map(|body| UnsyncBoxBody::new(body.map_frame(move |frame| (frame, &held).0)))
 }
 
 /// True for server-sent events, which have no end of their own (HTML standard, section 9.2).

@@ -25,6 +25,10 @@ pub trait Platform: 'static {
     type KeyValue: KeyValue;
     /// The clock.
     type Clock: Clock + Clone;
+
+    /// The metrics of the host process in Prometheus' text format, or nothing.
+    #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
+    async fn host_metrics() -> String;
 }
 
 /// The service in one instance. It survives from one request to the next, but may vanish at any moment, so everything

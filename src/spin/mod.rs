@@ -35,6 +35,10 @@ impl Platform for Spin {
     type Store = SqliteStore<DefaultDatabase, SpinClock>;
     type KeyValue = DefaultKeyValue;
     type Clock = SpinClock;
+
+    async fn host_metrics() -> String {
+        variables::host_metrics().await
+    }
 }
 
 thread_local! {

@@ -15,3 +15,8 @@ pub async fn settings() -> Result<Settings> {
     }
     Ok(Settings::read(|name| variables.get(name).cloned().unwrap_or_default())?)
 }
+
+/// The metrics that sekali-host keeps in a variable; other hosts leave it empty.
+pub async fn host_metrics() -> String {
+    spin_sdk::variables::get("host_metrics").await.unwrap_or_default()
+}

@@ -27,6 +27,10 @@ impl Platform for NativePlatform {
     type Store = SqliteStore<Native, TokioClock>;
     type KeyValue = Memory;
     type Clock = TokioClock;
+
+    async fn host_metrics() -> String {
+        "# of the host\n".into()
+    }
 }
 
 /// A key-value store in memory.

@@ -104,16 +104,6 @@ fn publish_and_wait(server: &Server, other: &rusqlite::Connection) -> mpsc::Rece
     answered
 }
 
-/// A live stream that has begun.
-fn follow(server: &Server) -> TcpStream {
-    let mut stream = server.connect();
-    write!(stream, "GET /events HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n").unwrap();
-    let mut start = [0; 12];
-    stream.read_exact(&mut start).unwrap();
-    assert_eq!(&start, b"HTTP/1.1 200");
-    stream
-}
-
 /// True if a stream has not ended, after reading what has come.
 fn is_open(stream: &mut TcpStream) -> bool {
     stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
@@ -146,7 +136,7 @@ fn a_terminated_server_refuses_nobody_until_running_requests_have_finished_and_t
     let mut server = Server::with(&[], &["--instances", "1"]);
     let other = rusqlite::Connection::open(server.database()).unwrap();
     let answered = publish_and_wait(&server, &other);
-    let mut follower = follow(&server);
+    let mut follower = server.connect_follower("/events");
     server.ask_to_end();
     wait_until_it_drains(&server);
     assert!(is_open(&mut follower), "streams go on while requests run");

@@ -158,7 +158,95 @@ fn sekali_host_prints_at_its_start_what_it_uses_and_keeps_secrets() {
     for part in ["max_batch_events=\"7\"", "publish_token is set", "read_token is not set", &database] {
         assert!(before.contains(part), "{part} is missing:\n{before}");
     }
+    let access = before.lines().find(|line| line.starts_with("access: "));
+    assert_eq!(access, Some("access: publish_token is needed to publish, anyone may read"));
     assert!(!log.contains("s3cret"));
+}
+
+#[test]
+fn an_incident_is_one_line_with_its_time_route_and_cause_however_often_it_happens() {
+    if is_skipped_on_spin("its log has other lines, and a format of its own") {
+        return;
+    }
+    let server = Server::with(&[("max_body_bytes", "100")], &["--instances", "1", "--log-format", "json"]);
+    server.publish(&json!({"topic": "t", "event_id": "1"}));
+    let other = rusqlite::Connection::open(server.database()).unwrap();
+    other.execute_batch("begin immediate").unwrap();
+    std::thread::scope(|scope| {
+        for n in 0..3 {
+            let (server, event) = (&server, json!({"topic": "t", "event_id": format!("b{n}")}));
+            scope.spawn(move || server.publish(&event).problem(503, "busy"));
+        }
+    });
+    other.execute_batch("rollback").unwrap();
+    server.get("/nothing").problem(404, "not-found");
+    let log = server.log();
+    let (_, log) = log.split_once("Serving http://").unwrap();
+    let lines: Vec<serde_json::Value> =
+        log.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [line] = &lines[..] else { panic!("not one line: {log}") };
+    assert_eq!(
+        (&line["kind"], &line["route"], &line["level"]),
+        (&json!("busy"), &json!("/publish"), &json!("error"))
+    );
+    assert!(line["cause"].as_str().unwrap().contains("the database is busy"), "{line}");
+    assert!(line["time"].as_str().unwrap().ends_with('Z'), "{line}");
+}
+
+#[test]
+fn metrics_of_the_process_count_all_instances_together() {
+    if is_skipped_on_spin("it exports metrics of its process by OpenTelemetry") {
+        return;
+    }
+    let server = Server::start();
+    let publish = |n: usize| json!({"topic": "t", "event_id": format!("{n}")});
+    for n in 0..20 {
+        // Each on a connection of its own, so that every instance gets some.
+        let request = ureq::post(server.url("/publish")).content_type("application/json");
+        request.send(publish(n).to_string()).unwrap();
+    }
+    server.publish(&(20..50).map(publish).collect());
+    server.get("/invented").problem(404, "not-found");
+    let _follower = server.connect_follower("/events");
+    let metrics = server.get("/metrics").text;
+    for line in [
+        r#"sekali_http_requests_total{route="publish",status="200"} 21"#,
+        r#"sekali_http_requests_total{route="other",status="404"} 1"#,
+        r#"sekali_http_request_seconds_count{route="publish"} 21"#,
+        "sekali_http_requests_in_flight 1",
+        "sekali_followers 1",
+        "sekali_busy_total 0",
+        "sekali_instances_replaced_total 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is missing:\n{metrics}");
+    }
+    let value = |name: &str| -> f64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is missing")).parse().unwrap()
+    };
+    assert!(value("sekali_write_rows_sum") >= 50.0);
+    assert!(value("sekali_database_bytes") + value("sekali_wal_bytes") > 4096.0);
+    assert!(value("sekali_free_disk_bytes") > 0.0);
+}
+
+#[test]
+fn a_whole_answer_that_is_not_read_for_a_minute_is_broken_off() {
+    if is_skipped_on_spin("it does not tell the component that a client does not read") {
+        return;
+    }
+    let server = Server::start();
+    // An answer with a length that is larger than all buffers between the server and a client that does not read.
+    for batch in 0..2 {
+        let topic = |n: usize| format!("{batch}-{n}-{}", "x".repeat(200));
+        let events = (0..10_000).map(|n| json!({"topic": topic(n), "event_id": "1"})).collect();
+        assert_eq!(server.publish(&events).status, 200);
+    }
+    let whole = server.get("/stats").text.len();
+    let mut unread = server.ask("/stats").1;
+    std::thread::sleep(std::time::Duration::from_secs(65));
+    let mut answer = Vec::new();
+    let _ = unread.read_to_end(&mut answer); // a reset also ends the answer
+    assert!(answer.len() < whole, "all of {whole} bytes came");
 }
 
 #[test]

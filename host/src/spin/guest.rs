@@ -17,6 +17,9 @@ use crate::variables::Variables;
 /// The memory that one instance may use.
 const MEMORY_BYTES: usize = 1 << 30;
 
+/// The part of an answer that leaves the component before its client reads.
+const CHUNK_BYTES: usize = 64 << 10;
+
 /// The services that all instances of a component share.
 pub struct Services {
     /// The component's variables.
@@ -72,6 +75,11 @@ type Sending = Box<dyn Future<Output = Result<(), ErrorCode>> + Send>;
 type Sent = Result<(http::Response<Body>, Sending), TrappableError<ErrorCode>>;
 
 impl WasiHttpHooks for NoOutbound {
+    /// The most bytes of an answer that are taken from the component at once. What it keeps is under its own limits.
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
+
     fn send_request(
         &mut self,
         _: http::Request<Body>,

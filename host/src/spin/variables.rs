@@ -4,13 +4,19 @@ use wasmtime::component::{Accessor, HasSelf};
 
 use super::bindings::spin::variables::variables::{Error, Host, HostWithStore};
 use super::guest::Guest;
+use crate::metrics::{self, METRICS};
 
 impl Host for Guest {}
 
 impl HostWithStore<Guest> for HasSelf<Guest> {
     async fn get(store: &Accessor<Guest, Self>, name: String) -> Result<String, Error> {
         store
-            .with(|mut access| access.get().services.variables.get(&name).cloned())
+            .with(|mut access| {
+                let services = &access.get().services;
+                let value = services.variables.get(&name)?;
+                // Like Spin's providers of variables, this one is asked at each reading.
+                Some(if name == metrics::VARIABLE { METRICS.render(&services.stores) } else { value.clone() })
+            })
             .ok_or(Error::Undefined(name))
     }
 }

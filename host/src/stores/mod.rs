@@ -15,6 +15,7 @@ use crate::manifest::Component;
 use crate::runtime_config::{RuntimeConfig, StoreConfig};
 
 /// Stores by label: all that an application names, or those that one component may open.
+#[derive(Default)]
 pub struct Stores {
     /// SQLite databases.
     pub sqlite: HashMap<String, Arc<Database>>,
@@ -31,7 +32,7 @@ impl Stores {
     /// # Errors
     /// A store that is not configured, or that cannot be opened.
     pub fn open(components: &[Component], config: &RuntimeConfig, state_dir: &Path) -> Result<Self> {
-        let mut stores = Self { sqlite: HashMap::new(), key_value: HashMap::new(), places: Vec::new() };
+        let mut stores = Self::default();
         let databases: BTreeSet<_> = components.iter().flat_map(|it| &it.sqlite_databases).collect();
         for label in databases {
             let default = state_dir.join("sqlite_db.db");

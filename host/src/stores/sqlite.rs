@@ -1,6 +1,6 @@
 //! SQLite databases and connections to them, on bundled SQLite.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{InterruptHandle, ToSql};
+
+use crate::metrics::METRICS;
 
 /// Statements that a connection keeps prepared.
 const CACHED_STATEMENTS: usize = 64;
@@ -19,6 +21,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A database in a file or in memory.
 pub struct Database {
     uri: String,
+    is_in_memory: bool,
     turn: Turn,
     /// A database in memory lives as long as a connection to it.
     _keep: Option<Mutex<rusqlite::Connection>>,
@@ -33,12 +36,22 @@ impl Database {
         let Some(path) = path else {
             let uri = format!("file:/{label}?vfs=memdb");
             let keep = rusqlite::Connection::open(&uri).context("cannot open a database in memory")?;
-            return Ok(Self { uri, turn: Turn::default(), _keep: Some(Mutex::new(keep)) });
+            return Ok(Self {
+                uri,
+                is_in_memory: true,
+                turn: Turn::default(),
+                _keep: Some(Mutex::new(keep)),
+            });
         };
         let uri = path
             .to_str()
             .with_context(|| format!("the path of a database must be UTF-8: {} is not", path.display()))?;
-        Ok(Self { uri: uri.to_owned(), turn: Turn::default(), _keep: None })
+        Ok(Self { uri: uri.to_owned(), is_in_memory: false, turn: Turn::default(), _keep: None })
+    }
+
+    /// Its file, unless it is in memory.
+    pub fn path(&self) -> Option<&Path> {
+        (!self.is_in_memory).then(|| Path::new(&self.uri))
     }
 
     /// Opens a connection. It blocks.
@@ -113,8 +126,15 @@ impl Connection {
         let _turn = takes_turn.then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
         self.is_reading.store(statement.readonly(), Ordering::Release);
         let columns: Vec<String> = statement.column_names().map(Into::into).collect();
+        let before = connection.total_changes();
         let rows = rows(statement.raw_query(), columns.len());
         self.is_reading.store(false, Ordering::Release);
+        match &rows {
+            // Of a statement that changed nothing, `changes` would tell those of the one before.
+            Ok(_) if connection.total_changes() != before => METRICS.wrote(connection.changes()),
+            Ok(_) => {}
+            Err(error) => METRICS.failed(error),
+        }
         Ok(Rows { columns, rows: rows? })
     }
 

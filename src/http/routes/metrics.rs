@@ -23,7 +23,7 @@ struct Account<'a> {
     conflicts: i64,
 }
 
-/// The counters: the same consistent snapshot as in `/stats`.
+/// The counters, the same consistent snapshot as in `/stats`, and what the host tells of its process.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -32,7 +32,7 @@ pub async fn get<P: Platform>(app: &App<P>) -> Result<Reply, Problem> {
     let accounts: Vec<Account<'_>> =
         serde_json::from_str(&ledger.by_topic).map_err(|error| Problem::Internal(error.to_string()))?;
     let uptime = app.started_at.whole_seconds_until(&Timestamp::now());
-    let text = render(&accounts, ledger.last_seq, uptime);
+    let text = render(&accounts, ledger.last_seq, uptime) + &P::host_metrics().await;
     Ok(Reply::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }
 
@@ -111,6 +111,7 @@ mod tests {
         service.publish(&json!([event(1), event(1), event(2)])).await;
         let answer = service.get("/metrics").await;
         assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        assert!(answer.text.ends_with("# of the host\n"));
         for (name, value) in [("received", 3), ("stored", 1), ("duplicate", 2), ("conflict", 1)] {
             let line = format!("sekali_events_{name}_total{{topic=\"t\"}} {value}");
             assert!(answer.text.lines().any(|found| found == line), "{line} is missing:\n{}", answer.text);

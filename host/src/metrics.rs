@@ -1,0 +1,208 @@
+//! The metrics of the process, in Prometheus' text format, version 0.0.4.
+//!
+//! All instances count together here, which they cannot do themselves. A component that declares the variable
+//! `host_metrics` reads them from it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{LazyLock, PoisonError, RwLock};
+use std::time::Instant;
+
+use http::StatusCode;
+use prometheus::{
+    Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, TextEncoder, register_histogram,
+    register_histogram_vec, register_int_counter, register_int_counter_vec, register_int_gauge,
+};
+
+use crate::stores::Stores;
+
+/// The variable from which a component reads the metrics.
+pub const VARIABLE: &str = "host_metrics";
+
+/// The most routes that are told apart. The others are counted as `other`.
+const ROUTES: usize = 32;
+
+/// Upper bounds of latency, in seconds.
+const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// Upper bounds of the rows that a statement writes.
+const ROWS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0];
+
+/// The metrics of this process.
+pub static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
+    // It fails only for a name that is invalid or taken.
+    #[allow(clippy::expect_used)]
+    Metrics::register().expect("the names of metrics are valid and different")
+});
+
+/// The metrics of a process.
+pub struct Metrics {
+    requests: IntCounterVec,
+    latency: HistogramVec,
+    /// Requests that wait for the head of their answer.
+    pub waiting: IntGauge,
+    /// Answers whose body is not sent yet, live streams excepted.
+    pub answering: IntGauge,
+    /// Live streams.
+    pub following: IntGauge,
+    /// Instances that trapped or panicked.
+    pub replaced: IntCounter,
+    written_rows: Histogram,
+    busy: IntCounter,
+    database_bytes: IntGauge,
+    wal_bytes: IntGauge,
+    free_bytes: IntGauge,
+    /// The routes that have answered with success. Those that clients invent are not among them.
+    routes: RwLock<BTreeSet<String>>,
+}
+
+/// A count that goes down when this is dropped.
+pub struct Counted(&'static IntGauge);
+
+impl Counted {
+    /// Counts one more.
+    pub fn new(gauge: &'static IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    fn register() -> prometheus::Result<Self> {
+        Ok(Self {
+            requests: register_int_counter_vec!(
+                "sekali_http_requests_total",
+                "Requests by the first part of their path and the status of their answer.",
+                &["route", "status"]
+            )?,
+            latency: register_histogram_vec!(
+                "sekali_http_request_seconds",
+                "Time from the head of a request to the head of its answer.",
+                &["route"],
+                SECONDS.to_vec()
+            )?,
+            waiting: register_int_gauge!(
+                "sekali_http_requests_in_flight",
+                "Requests that are read or carried out: their answers have not begun."
+            )?,
+            answering: register_int_gauge!(
+                "sekali_http_answers_in_flight",
+                "Answers that are being sent, live streams excepted."
+            )?,
+            following: register_int_gauge!("sekali_followers", "Live streams.")?,
+            replaced: register_int_counter!(
+                "sekali_instances_replaced_total",
+                "Instances that ended by a fault and were replaced."
+            )?,
+            written_rows: register_histogram!(
+                "sekali_write_rows",
+                "Rows that a statement wrote: the events of a group.",
+                ROWS.to_vec()
+            )?,
+            busy: register_int_counter!(
+                "sekali_busy_total",
+                "Statements that found the database locked and were tried again later."
+            )?,
+            database_bytes: register_int_gauge!("sekali_database_bytes", "Size of the database files.")?,
+            wal_bytes: register_int_gauge!("sekali_wal_bytes", "Size of the write-ahead logs.")?,
+            free_bytes: register_int_gauge!(
+                "sekali_free_disk_bytes",
+                "Space that is left for the database, the least if there are several."
+            )?,
+            routes: RwLock::default(),
+        })
+    }
+
+    /// Counts an answer whose head is ready.
+    pub fn answered(&self, path: &str, status: StatusCode, since: Instant) {
+        let route = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let route = if self.knows(route, status) { route } else { "other" };
+        self.requests.with_label_values(&[route, status.as_str()]).inc();
+        self.latency.with_label_values(&[route]).observe(since.elapsed().as_secs_f64());
+    }
+
+    /// True for a route that has answered with success once, and was among the first to do so.
+    fn knows(&self, route: &str, status: StatusCode) -> bool {
+        if self.routes.read().unwrap_or_else(PoisonError::into_inner).contains(route) {
+            return true;
+        }
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        status.is_success() && routes.len() < ROUTES && routes.insert(route.to_owned())
+    }
+
+    /// Counts a statement that wrote rows.
+    pub fn wrote(&self, rows: u64) {
+        self.written_rows.observe(rows as f64);
+    }
+
+    /// Counts a statement that failed, if the reason was a lock.
+    pub fn failed(&self, error: &rusqlite::Error) {
+        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) {
+            self.busy.inc();
+        }
+    }
+
+    /// The metrics as text, with the sizes of these stores at this moment.
+    pub fn render(&self, stores: &Stores) -> String {
+        self.measure(stores);
+        let mut text = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = TextEncoder::new().encode(&prometheus::gather(), &mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    fn measure(&self, stores: &Stores) {
+        let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let (mut database, mut wal, mut free) = (0, 0, None);
+        for path in stores.sqlite.values().filter_map(|database| database.path()) {
+            database += bytes(path);
+            wal += bytes(Path::new(&format!("{}-wal", path.display())));
+            free = free.into_iter().chain(free_bytes(path)).min();
+        }
+        let gauges = [(&self.database_bytes, database), (&self.wal_bytes, wal)];
+        for (gauge, bytes) in gauges.into_iter().chain(free.map(|free| (&self.free_bytes, free))) {
+            gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// The space that is left where a file is.
+fn free_bytes(path: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_that_clients_invent_are_not_told_apart() {
+        let since = Instant::now();
+        METRICS.answered("/publish", StatusCode::OK, since);
+        METRICS.answered("/publish", StatusCode::BAD_REQUEST, since);
+        METRICS.answered("/events/a/b", StatusCode::OK, since);
+        METRICS.answered("/invented", StatusCode::NOT_FOUND, since);
+        for n in 0..100 {
+            METRICS.answered(&format!("/page{n}"), StatusCode::OK, since);
+        }
+        let text = METRICS.render(&Stores::default());
+        for line in [
+            r#"sekali_http_requests_total{route="publish",status="200"} 1"#,
+            r#"sekali_http_requests_total{route="publish",status="400"} 1"#,
+            r#"sekali_http_requests_total{route="events",status="200"} 1"#,
+            r#"sekali_http_requests_total{route="other",status="404"} 1"#,
+            r#"sekali_http_request_seconds_count{route="publish"} 2"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing:\n{text}");
+        }
+        let series = text.lines().filter(|line| line.starts_with("sekali_http_requests_total{")).count();
+        assert!(series <= 2 * ROUTES, "{series} series");
+    }
+}
