@@ -4,13 +4,11 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use sekali_clients::account::Wrong;
 use sekali_clients::api::{EventResult, EventStatus, Published};
 use sekali_clients::client::Failure;
 
 use crate::workload::Workload;
-
-/// The number of examples that are kept of one kind of error.
-pub const EXAMPLES: usize = 5;
 
 /// The record of all deliveries and of the requests that carried them.
 pub struct Ledger {
@@ -51,23 +49,6 @@ pub struct Requests {
     pub refused: u64,
     /// The time from the first request to the last answer.
     pub elapsed: Duration,
-}
-
-/// Errors of one kind: their number, and the first examples.
-#[derive(Debug, Default)]
-pub struct Wrong {
-    pub count: u64,
-    pub examples: Vec<String>,
-}
-
-impl Wrong {
-    /// Counts an error, and keeps it as an example if it is among the first.
-    pub fn add(&mut self, example: impl FnOnce() -> String) {
-        self.count += 1;
-        if self.examples.len() < EXAMPLES {
-            self.examples.push(example());
-        }
-    }
 }
 
 impl Ledger {

@@ -1,15 +1,19 @@
 //! Compares the counts and events of the service with the deliveries and their answers.
 
 use anyhow::{Context, Result, bail};
+use chrono::{DateTime, Utc};
 use indicatif::{HumanCount, ProgressBar};
+use sekali_clients::account::{
+    Bounds, Catalogue, Comparison, Growth, Lines, ReadBack, Recognised, Register, Seen, Wrong, check_balance,
+};
 use sekali_clients::api::{Account, EventStatus, Stats, StoredEvent};
 use sekali_clients::client::Client;
 use sekali_clients::retry::{self, Patience};
 use sekali_clients::terminal::count;
 use serde_json::Value;
 
-use crate::ledger::{Ledger, Wrong};
-use crate::workload::{Delivery, Event, Workload};
+use crate::ledger::Ledger;
+use crate::workload::{Delivery, Workload};
 
 /// The number of readings after which counts that still change are an error.
 const READINGS: usize = 10;
@@ -35,48 +39,8 @@ pub struct Verdict {
     pub after: Stats,
 }
 
-/// A count that lies between two bounds, which are equal if it is known exactly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Bounds {
-    least: u64,
-    most: u64,
-}
-
-/// The expected counts of one event.
-#[derive(Clone, Copy, Debug, Default)]
-struct Expected {
-    /// Deliveries that were answered, with the original payload and with the altered one.
-    answered: [u32; 2],
-    /// Lost attempts, which may have been counted, by payload as above.
-    lost: [u32; 2],
-    /// Deliveries that were answered as stored.
-    stored: u32,
-}
-
-/// The events that were read back, and the errors in them.
-struct Read {
-    /// Each event of the workload; `None` if it was not read.
-    stored: Vec<Option<Stored>>,
-    /// The sums of the events of each topic.
-    accounts: Vec<Account>,
-    /// Events that were read twice.
-    doubled: Wrong,
-    /// Events that were not sent, or not to this topic.
-    unknown: Wrong,
-    /// Events with other fields than were sent.
-    altered: Wrong,
-    /// Events after one with a higher or the same `seq`.
-    disordered: Wrong,
-}
-
-/// An event as it was read back.
-#[derive(Clone, Copy)]
-struct Stored {
-    seq: u64,
-    is_altered: bool,
-    deliveries: u64,
-    conflicts: u64,
-}
+/// An event, whose payloads are the original and the altered one.
+type Event = Register<2>;
 
 /// Runs all checks. `before` is the answer of `/stats` before the load; all later events are read back.
 pub async fn verify(
@@ -108,7 +72,7 @@ async fn read_at_rest(
     seq: u64,
     (reader, patience): (&Client, Patience),
     bar: &ProgressBar,
-) -> Result<(Read, Stats)> {
+) -> Result<(ReadBack, Stats)> {
     let mut known = read_stats(reader, patience).await?;
     for _ in 0..READINGS {
         bar.reset();
@@ -137,166 +101,74 @@ fn accounts(workload: &Workload, stats: &Stats) -> Vec<Account> {
     accounts
 }
 
-fn expect(workload: &Workload, ledger: &Ledger) -> Vec<Expected> {
-    let mut expected = vec![Expected::default(); workload.events as usize];
+fn expect(workload: &Workload, ledger: &Ledger) -> Vec<Event> {
+    let mut expected = vec![Event::default(); workload.events as usize];
     for (delivery, outcome) in workload.deliveries.iter().zip(&ledger.outcomes) {
-        let expected = &mut expected[delivery.event as usize];
-        let payload = usize::from(delivery.is_altered);
-        expected.answered[payload] += u32::from(outcome.answer.is_some());
-        expected.lost[payload] += outcome.lost;
-        expected.stored += u32::from(outcome.answer == Some(EventStatus::Stored));
+        let (event, payload) = (&mut expected[delivery.event as usize], usize::from(delivery.is_altered));
+        event.lose(payload, outcome.lost);
+        if outcome.answer.is_some() {
+            event.answer(payload, outcome.answer);
+        }
     }
     expected
 }
 
-impl Expected {
-    fn deliveries(&self) -> Bounds {
-        Bounds::new(self.answered.iter().sum(), self.lost.iter().sum())
-    }
-
-    /// Deliveries with another payload than the stored one.
-    fn conflicts(&self, is_altered: bool) -> Bounds {
-        let other = usize::from(!is_altered);
-        Bounds::new(self.answered[other], self.lost[other])
-    }
-}
-
-impl Bounds {
-    fn new(least: u32, more: u32) -> Self {
-        Self { least: least.into(), most: u64::from(least) + u64::from(more) }
-    }
-
-    fn contains(self, count: u64) -> bool {
-        (self.least..=self.most).contains(&count)
-    }
-
-    fn add(&mut self, other: Self) {
-        self.least += other.least;
-        self.most += other.most;
-    }
-
-    /// The difference, whose bounds are as far apart as those of both together.
-    fn minus(self, other: Self) -> Self {
-        Self { least: self.least.saturating_sub(other.most), most: self.most - other.least }
-    }
-}
-
-impl std::fmt::Display for Bounds {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}", HumanCount(self.least))?;
-        if self.most > self.least {
-            write!(out, " to {}", HumanCount(self.most))?;
-        }
-        Ok(())
-    }
-}
-
 /// Reads all events after `seq`, and compares each with what was sent.
-async fn read_back(workload: &Workload, seq: u64, reader: &Client, bar: &ProgressBar) -> Result<Read> {
-    let mut read = Read {
-        stored: vec![None; workload.events as usize],
-        accounts: vec![Account::default(); workload.topics().count()],
-        doubled: Wrong::default(),
-        unknown: Wrong::default(),
-        altered: Wrong::default(),
-        disordered: Wrong::default(),
-    };
-    let mut last_seq = seq;
+async fn read_back(workload: &Workload, seq: u64, reader: &Client, bar: &ProgressBar) -> Result<ReadBack> {
+    let mut read = ReadBack::new(workload.events as usize, workload.topics().count(), seq);
     let mut response = reader.events_after(seq).await.context("the events cannot be read back")?;
-    let mut held = Vec::new();
+    let mut lines = Lines::default();
     while let Some(chunk) = response.chunk().await.context("the events cannot be read to their end")? {
-        held.extend_from_slice(&chunk);
-        let Some(end) = held.iter().rposition(|&byte| byte == b'\n') else { continue };
-        let rest = held.split_off(end + 1);
-        for line in held.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            let event: StoredEvent = serde_json::from_slice(line).with_context(|| {
-                format!("/events returned an invalid event: {}", String::from_utf8_lossy(line))
-            })?;
-            read.take(workload, &event, &mut last_seq);
+        lines.push(&chunk, |event| {
+            read.take(workload, event);
             bar.inc(1);
-        }
-        held = rest;
+        })?;
     }
-    if !held.is_empty() {
-        bail!("/events ended in the middle of an event: {}", String::from_utf8_lossy(&held));
-    }
+    lines.end()?;
     Ok(read)
 }
 
-impl Read {
-    /// Compares an event with what was sent, and adds it to the account of its topic.
-    fn take(&mut self, workload: &Workload, event: &StoredEvent<'_>, last_seq: &mut u64) {
-        if event.seq <= *last_seq {
-            self.disordered.add(|| format!("{} comes after seq {last_seq}", name(event)));
+impl Catalogue for Workload {
+    fn topic(&self, name: &str) -> Option<usize> {
+        self.number_of(name)
+    }
+
+    fn recognise(&self, event: &StoredEvent<'_>) -> Recognised {
+        let source = self.source();
+        if self.number_of(&event.topic).is_none() {
+            return match event.source.as_deref() == Some(&source) {
+                true => Recognised::Unknown(format!("is an event of {source}, in a topic of others")),
+                false => Recognised::Foreign,
+            };
         }
-        *last_seq = event.seq;
-        let Some(topic) = workload.number_of(&event.topic) else {
-            self.take_foreign(workload, event);
-            return;
+        let Some(delivery) = identify(self, event) else {
+            return Recognised::Altered(format!("has the payload {}", event.payload.get()));
         };
-        self.count(topic, event);
-        let Some((number, is_altered)) = identify(workload, event) else {
-            self.altered.add(|| format!("{} has the payload {}", name(event), event.payload.get()));
-            return;
-        };
-        let sent = workload.event(Delivery { event: number, is_altered });
+        let sent = self.event(delivery);
         if (&sent.topic, &sent.event_id) != (&event.topic, &event.event_id) {
-            self.unknown
-                .add(|| format!("{} has the payload of {}/{}", name(event), sent.topic, sent.event_id));
-            return;
+            return Recognised::Unknown(format!("has the payload of {}/{}", sent.topic, sent.event_id));
         }
-        self.compare_fields(event, &sent);
-        let StoredEvent { seq, deliveries, conflicts, .. } = *event;
-        let stored = Stored { seq, is_altered, deliveries, conflicts };
-        if let Some(first) = self.stored[number as usize].replace(stored) {
-            self.doubled.add(|| format!("{} is also seq {}", name(event), first.seq));
-        }
-    }
-
-    /// Takes an event in a topic of others, where an event of this run must not be.
-    fn take_foreign(&mut self, workload: &Workload, event: &StoredEvent<'_>) {
-        let source = workload.source();
-        if event.source.as_deref() == Some(&source) {
-            self.unknown.add(|| format!("{} is an event of {source}, in a topic of others", name(event)));
-        }
-    }
-
-    fn count(&mut self, topic: usize, event: &StoredEvent<'_>) {
-        let account = &mut self.accounts[topic];
-        account.received += event.deliveries;
-        account.unique_processed += 1;
-        account.duplicate_dropped += event.deliveries.saturating_sub(1);
-        account.conflicts += event.conflicts;
-    }
-
-    fn compare_fields(&mut self, event: &StoredEvent<'_>, sent: &Event) {
-        if event.timestamp.parse::<chrono::DateTime<chrono::Utc>>().ok() != sent.timestamp.parse().ok()
-            || event.source.as_deref() != Some(&sent.source)
-        {
-            self.altered.add(|| {
-                format!("{} has timestamp {} and source {:?}", name(event), event.timestamp, event.source)
-            });
-        }
+        let is_same = event.timestamp.parse::<DateTime<Utc>>().ok() == sent.timestamp.parse().ok()
+            && event.source.as_deref() == Some(&sent.source);
+        let difference =
+            (!is_same).then(|| format!("has timestamp {} and source {:?}", event.timestamp, event.source));
+        let Delivery { event, is_altered } = delivery;
+        Recognised::Sent { event: event as usize, payload: is_altered.into(), difference }
     }
 }
 
-/// The name of an event that was read, for people.
-fn name(event: &StoredEvent<'_>) -> String {
-    format!("{}/{} (seq {})", event.topic, event.event_id, event.seq)
-}
-
-/// The event whose payload was read, and true if it is its altered payload; `None` for a payload that was not sent.
-fn identify(workload: &Workload, event: &StoredEvent<'_>) -> Option<(u32, bool)> {
+/// The delivery whose payload was read; `None` for a payload that was not sent.
+fn identify(workload: &Workload, event: &StoredEvent<'_>) -> Option<Delivery> {
     let payload: Value = serde_json::from_str(event.payload.get()).ok()?;
-    let number = u32::try_from(payload["event"].as_u64()?).ok().filter(|&number| number < workload.events)?;
-    let is_altered = payload["is_altered"].as_bool()?;
-    let sent = workload.event(Delivery { event: number, is_altered }).payload;
-    (serde_json::to_value(sent).ok()? == payload).then_some((number, is_altered))
+    let event = u32::try_from(payload["event"].as_u64()?).ok().filter(|&number| number < workload.events)?;
+    let delivery = Delivery { event, is_altered: payload["is_altered"].as_bool()? };
+    let sent = workload.event(delivery).payload;
+    (serde_json::to_value(sent).ok()? == payload).then_some(delivery)
 }
 
-fn check_answers(workload: &Workload, ledger: &Ledger, expected: &[Expected], read: &Read) -> Vec<Check> {
+fn check_answers(workload: &Workload, ledger: &Ledger, expected: &[Event], read: &ReadBack) -> Vec<Check> {
     let answered = ledger.outcomes.iter().filter(|outcome| outcome.answer.is_some()).count() as u64;
-    let stored: u64 = expected.iter().map(|expected| u64::from(expected.stored)).sum();
+    let stored: u64 = expected.iter().map(|event| u64::from(event.storers())).sum();
     let storers = find_wrong_storers(workload, expected);
     let conflicts = find_wrong_conflicts(workload, ledger, read);
     vec![
@@ -311,29 +183,26 @@ fn check_answers(workload: &Workload, ledger: &Ledger, expected: &[Expected], re
 }
 
 /// Finds events that were not answered as stored by exactly one delivery.
-fn find_wrong_storers(workload: &Workload, expected: &[Expected]) -> Wrong {
+fn find_wrong_storers(workload: &Workload, expected: &[Event]) -> Wrong {
     let mut wrong = Wrong::default();
     for (event, expected) in (0..).zip(expected) {
-        let is_answered = expected.deliveries().least > 0;
-        // A lost attempt may be the one that stored it.
-        let may_be_none = !is_answered || expected.lost != [0, 0];
-        if expected.stored > 1 || (expected.stored == 0 && !may_be_none) {
-            wrong
-                .add(|| format!("{} was answered as stored {} times", workload.name(event), expected.stored));
+        if !expected.is_set_once() {
+            let (name, storers) = (workload.name(event), expected.storers());
+            wrong.add(|| format!("{name} was answered as stored {storers} times"));
         }
     }
     wrong
 }
 
 /// Finds deliveries that should have been answered as conflicts, and others that were.
-fn find_wrong_conflicts(workload: &Workload, ledger: &Ledger, read: &Read) -> Wrong {
+fn find_wrong_conflicts(workload: &Workload, ledger: &Ledger, read: &ReadBack) -> Wrong {
     let mut wrong = Wrong::default();
     for (delivery, outcome) in workload.deliveries.iter().zip(&ledger.outcomes) {
         let (Some(answer), Some(stored)) = (outcome.answer, read.stored[delivery.event as usize]) else {
             continue;
         };
         // The payload decides: the retry of a lost attempt may find its own event stored, which is not a conflict.
-        let differs = stored.is_altered != delivery.is_altered;
+        let differs = stored.payload != usize::from(delivery.is_altered);
         if differs != (answer == EventStatus::Conflict) {
             let payload = if differs { "another payload" } else { "the stored payload" };
             wrong.add(|| {
@@ -347,29 +216,12 @@ fn find_wrong_conflicts(workload: &Workload, ledger: &Ledger, read: &Read) -> Wr
     wrong
 }
 
-/// The errors of events that were read back, or should have been.
-#[derive(Default)]
-struct WrongEvents {
-    missing: Wrong,
-    miscounted: Wrong,
-    /// Events with another `seq` than was answered.
-    moved: Wrong,
-    /// Events with a lower `seq` than one that was acknowledged before they were sent.
-    behind: Wrong,
-}
-
-fn check_events(workload: &Workload, ledger: &Ledger, expected: &[Expected], read: &Read) -> Vec<Check> {
-    let mut wrong = WrongEvents::default();
+fn check_events(workload: &Workload, ledger: &Ledger, expected: &[Event], read: &ReadBack) -> Vec<Check> {
+    let mut wrong = Comparison::default();
     for (event, (expected, stored)) in (0..).zip(expected.iter().zip(&read.stored)) {
-        let name = || workload.name(event);
-        match stored {
-            Some(stored) => {
-                wrong.compare_counts(stored, expected, name);
-                wrong.compare_seq(stored, ledger.seqs[event as usize], ledger.floors[event as usize], name);
-            }
-            None if expected.deliveries().least > 0 => wrong.missing.add(|| format!("{} is missing", name())),
-            None => {}
-        }
+        let own = Some(ledger.seqs[event as usize]).filter(|seq| *seq != 0);
+        let seen = Seen { own, floor: ledger.floors[event as usize] };
+        wrong.compare(expected, stored.as_ref(), seen, || workload.name(event));
     }
     let events = read.stored.iter().flatten().count() as u64;
     let once = [&wrong.missing, &read.doubled, &read.unknown];
@@ -383,59 +235,19 @@ fn check_events(workload: &Workload, ledger: &Ledger, expected: &[Expected], rea
     ]
 }
 
-impl WrongEvents {
-    fn compare_counts(&mut self, stored: &Stored, expected: &Expected, name: impl Fn() -> String) {
-        let (deliveries, conflicts) = (expected.deliveries(), expected.conflicts(stored.is_altered));
-        if !deliveries.contains(stored.deliveries) || !conflicts.contains(stored.conflicts) {
-            self.miscounted.add(|| {
-                format!(
-                    "{} has {} deliveries and {} conflicts instead of {deliveries} and {conflicts}",
-                    name(),
-                    stored.deliveries,
-                    stored.conflicts
-                )
-            });
-        }
-    }
-
-    /// Compares the `seq` with the `answered` one (0 without an answer), and with the highest one that was acknowledged
-    /// before the event was sent.
-    fn compare_seq(&mut self, stored: &Stored, answered: u64, floor: Option<u64>, name: impl Fn() -> String) {
-        let seq = stored.seq;
-        if let Some(floor) = floor.filter(|floor| seq <= *floor) {
-            self.behind
-                .add(|| format!("{} has seq {seq}, but {floor} was acknowledged before it was sent", name()));
-        }
-        if answered != 0 && answered != seq {
-            self.moved.add(|| format!("{} has seq {seq} and was answered {answered}", name()));
-        }
-    }
-}
-
 /// The expected growth of the counts of `/stats`, in total and by topic.
 struct Totals {
     all: Growth,
     by_topic: Vec<Growth>,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Growth {
-    received: Bounds,
-    unique: Bounds,
-    conflicts: Bounds,
-}
-
-fn sum(workload: &Workload, expected: &[Expected], read: &Read) -> Totals {
+fn sum(workload: &Workload, expected: &[Event], read: &ReadBack) -> Totals {
     let mut totals =
         Totals { all: Growth::default(), by_topic: vec![Growth::default(); workload.topics().count()] };
     for (event, (expected, stored)) in (0..).zip(expected.iter().zip(&read.stored)) {
-        let received = expected.deliveries();
-        let unique = Bounds { least: received.least.min(1), most: received.most.min(1) };
-        let conflicts = expected.conflicts(stored.is_some_and(|stored| stored.is_altered));
+        let payload = stored.map_or(0, |stored| stored.payload);
         for growth in [&mut totals.all, &mut totals.by_topic[workload.topic_of(event)]] {
-            growth.received.add(received);
-            growth.unique.add(unique);
-            growth.conflicts.add(conflicts);
+            growth.add(expected, payload);
         }
     }
     totals
@@ -444,7 +256,7 @@ fn sum(workload: &Workload, expected: &[Expected], read: &Read) -> Totals {
 fn check_accounts(
     workload: &Workload,
     totals: &Totals,
-    read: &Read,
+    read: &ReadBack,
     (before, after): (&Stats, &Stats),
 ) -> Vec<Check> {
     let accounts = accounts(workload, after);
@@ -472,17 +284,16 @@ fn check_totals(growth: &Growth, accounts: &[Account], after: &Stats) -> Vec<Che
         }
         Check::new(name, format!("+{}", HumanCount(grown)), [&wrong]).uncertain(growth)
     };
-    let duplicates = growth.received.minus(growth.unique);
     vec![
         total("/stats received", growth.received, |account| account.received),
         total("/stats unique_processed", growth.unique, |account| account.unique_processed),
-        total("/stats duplicate_dropped", duplicates, |account| account.duplicate_dropped),
+        total("/stats duplicate_dropped", growth.duplicates(), |account| account.duplicate_dropped),
         total("/stats conflicts", growth.conflicts, |account| account.conflicts),
     ]
 }
 
 /// Compares the account of each topic with its expected growth and with the sum of its events.
-fn check_topics(workload: &Workload, totals: &Totals, read: &Read, accounts: &[Account]) -> Vec<Check> {
+fn check_topics(workload: &Workload, totals: &Totals, read: &ReadBack, accounts: &[Account]) -> Vec<Check> {
     let (mut unexpected, mut unlike_events) = (Wrong::default(), Wrong::default());
     for (number, topic) in workload.topics().enumerate() {
         let (account, sum) = (accounts[number], read.accounts[number]);
@@ -500,42 +311,14 @@ fn check_topics(workload: &Workload, totals: &Totals, read: &Read, accounts: &[A
     ]
 }
 
-impl Growth {
-    fn contradiction(&self, account: &Account) -> Option<String> {
-        let duplicates = self.received.minus(self.unique);
-        let is_so = self.received.contains(account.received)
-            && self.unique.contains(account.unique_processed)
-            && duplicates.contains(account.duplicate_dropped)
-            && self.conflicts.contains(account.conflicts);
-        (!is_so).then(|| {
-            format!(
-                "{account} instead of {}, {}, {duplicates}, {}",
-                self.received, self.unique, self.conflicts
-            )
-        })
-    }
-}
-
-/// Finds accounts in which received is not the sum of unique and duplicates.
-pub fn check_balance(stats: &Stats, unbalanced: &mut Wrong) {
-    let topics = stats.by_topic.iter().map(|topic| (topic.topic.as_str(), &topic.account));
-    for (name, account) in topics.chain([("in total", &stats.total)]) {
-        let Account { received, unique_processed, duplicate_dropped, .. } = *account;
-        if received != unique_processed + duplicate_dropped {
-            unbalanced.add(|| format!("{name}: {received} is not {unique_processed} + {duplicate_dropped}"));
-        }
-    }
-}
-
 impl Check {
     /// A check that fails if there are errors.
     pub fn new<'a>(name: &'static str, found: String, wrong: impl IntoIterator<Item = &'a Wrong>) -> Self {
         let mut examples = Vec::new();
         for wrong in wrong {
             examples.extend(wrong.examples.iter().cloned());
-            let more = wrong.count - wrong.examples.len() as u64;
-            if more > 0 {
-                examples.push(format!("and {} more", HumanCount(more)));
+            if wrong.more() > 0 {
+                examples.push(format!("and {} more", HumanCount(wrong.more())));
             }
         }
         Self { name, found, wrong: examples }

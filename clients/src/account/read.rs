@@ -1,0 +1,157 @@
+//! Events that are read back.
+
+use anyhow::{Context, Result, bail};
+
+use crate::account::Wrong;
+use crate::api::{Account, StoredEvent};
+
+/// The events that were sent, by which those that are read back are recognised.
+pub trait Catalogue {
+    /// The number of a topic; `None` if it belongs to others.
+    fn topic(&self, name: &str) -> Option<usize>;
+
+    /// Compares an event, which is in one of our topics or not, with those that were sent.
+    fn recognise(&self, event: &StoredEvent<'_>) -> Recognised;
+}
+
+/// The result of comparing an event that was read with those that were sent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Recognised {
+    /// It is an event of others.
+    Foreign,
+    /// It was sent.
+    Sent {
+        /// Its number.
+        event: usize,
+        /// The number of its payload.
+        payload: usize,
+        /// The fields that differ from what was sent, if there are any.
+        difference: Option<String>,
+    },
+    /// Its payload was not sent; the text says more.
+    Altered(String),
+    /// It was not sent, or not to this topic; the text says more.
+    Unknown(String),
+}
+
+/// The lines of an answer in NDJSON that comes in pieces.
+#[derive(Debug, Default)]
+pub struct Lines {
+    held: Vec<u8>,
+}
+
+impl Lines {
+    /// Adds a piece, and hands on each event whose line has ended.
+    ///
+    /// # Errors
+    /// When a line is not an event.
+    pub fn push(&mut self, piece: &[u8], mut take: impl FnMut(&StoredEvent<'_>)) -> Result<()> {
+        self.held.extend_from_slice(piece);
+        let Some(end) = self.held.iter().rposition(|&byte| byte == b'\n') else { return Ok(()) };
+        let rest = self.held.split_off(end + 1);
+        for line in self.held.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            let event: StoredEvent = serde_json::from_slice(line).with_context(|| {
+                format!("/events returned an invalid event: {}", String::from_utf8_lossy(line))
+            })?;
+            take(&event);
+        }
+        self.held = rest;
+        Ok(())
+    }
+
+    /// Ends the answer.
+    ///
+    /// # Errors
+    /// When the last line has not ended.
+    pub fn end(self) -> Result<()> {
+        if !self.held.is_empty() {
+            bail!("/events ended in the middle of an event: {}", String::from_utf8_lossy(&self.held));
+        }
+        Ok(())
+    }
+}
+
+/// The events that were read back, and the errors in them.
+#[derive(Debug)]
+pub struct ReadBack {
+    /// Each event by its number; `None` if it was not read.
+    pub stored: Vec<Option<Stored>>,
+    /// The sums of the events of each topic.
+    pub accounts: Vec<Account>,
+    /// Events that were read twice.
+    pub doubled: Wrong,
+    /// Events that were not sent, or not to this topic.
+    pub unknown: Wrong,
+    /// Events with other fields than were sent.
+    pub altered: Wrong,
+    /// Events after one with a higher or the same `seq`.
+    pub disordered: Wrong,
+    last_seq: u64,
+}
+
+/// An event as it was read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its place in the order of all events.
+    pub seq: u64,
+    /// The number of its payload.
+    pub payload: usize,
+    /// The number of its deliveries.
+    pub deliveries: u64,
+    /// The number of its deliveries with another payload.
+    pub conflicts: u64,
+}
+
+impl ReadBack {
+    /// Nothing is read yet: `events` and `topics` are their numbers, and reading begins after the seq `after`.
+    pub fn new(events: usize, topics: usize, after: u64) -> Self {
+        Self {
+            stored: vec![None; events],
+            accounts: vec![Account::default(); topics],
+            doubled: Wrong::default(),
+            unknown: Wrong::default(),
+            altered: Wrong::default(),
+            disordered: Wrong::default(),
+            last_seq: after,
+        }
+    }
+
+    /// Compares the next event with what was sent, and adds it to the account of its topic.
+    pub fn take(&mut self, catalogue: &impl Catalogue, event: &StoredEvent<'_>) {
+        if event.seq <= self.last_seq {
+            self.disordered.add(|| format!("{} comes after seq {}", name(event), self.last_seq));
+        }
+        self.last_seq = event.seq;
+        if let Some(topic) = catalogue.topic(&event.topic) {
+            self.count(topic, event);
+        }
+        match catalogue.recognise(event) {
+            Recognised::Foreign => {}
+            Recognised::Unknown(text) => self.unknown.add(|| format!("{} {text}", name(event))),
+            Recognised::Altered(text) => self.altered.add(|| format!("{} {text}", name(event))),
+            Recognised::Sent { event: number, payload, difference } => {
+                if let Some(difference) = difference {
+                    self.altered.add(|| format!("{} {difference}", name(event)));
+                }
+                let StoredEvent { seq, deliveries, conflicts, .. } = *event;
+                let stored = Stored { seq, payload, deliveries, conflicts };
+                if let Some(first) = self.stored[number].replace(stored) {
+                    self.doubled.add(|| format!("{} is also seq {}", name(event), first.seq));
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, topic: usize, event: &StoredEvent<'_>) {
+        let account = &mut self.accounts[topic];
+        account.received += event.deliveries;
+        account.unique_processed += 1;
+        account.duplicate_dropped += event.deliveries.saturating_sub(1);
+        account.conflicts += event.conflicts;
+    }
+}
+
+/// The name of an event that was read, for people.
+fn name(event: &StoredEvent<'_>) -> String {
+    format!("{}/{} (seq {})", event.topic, event.event_id, event.seq)
+}

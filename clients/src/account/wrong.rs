@@ -1,0 +1,28 @@
+//! Errors of one kind.
+
+/// The number of examples that are kept of one kind of error.
+const EXAMPLES: usize = 5;
+
+/// Errors of one kind: their number, and the first examples.
+#[derive(Debug, Default)]
+pub struct Wrong {
+    /// The number of errors.
+    pub count: u64,
+    /// The first of them.
+    pub examples: Vec<String>,
+}
+
+impl Wrong {
+    /// Counts an error, and keeps it as an example if it is among the first.
+    pub fn add(&mut self, example: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(example());
+        }
+    }
+
+    /// The number of errors without an example.
+    pub fn more(&self) -> u64 {
+        self.count - self.examples.len() as u64
+    }
+}
