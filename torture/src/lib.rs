@@ -4,6 +4,8 @@
 //! [`Tally`]: the number of its trials, and the promises that were broken. The same seed makes the same choices. Each
 //! experiment has a short form, which `tests/short.rs` runs, and a long one, which `scripts/torture` repeats.
 
+pub mod history;
+
 use anyhow::Result;
 
 /// A way to make the service fail.
@@ -61,4 +63,5 @@ impl Tally {
 }
 
 /// All experiments, the quick ones first.
-pub const EXPERIMENTS: &[Experiment] = &[];
+pub const EXPERIMENTS: &[Experiment] =
+    &[Experiment { name: "history", trials: "requests", run: history::run }];

@@ -1,5 +1,7 @@
 //! The short form of each experiment, with a fixed seed: what broke once must not break again.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
 use sekali_torture::{EXPERIMENTS, Effort};
 
 /// The seed of all of them.
@@ -11,4 +13,9 @@ fn keeps_its_promises(name: &str) {
     let tally = (experiment.run)(SEED, Effort::Short).unwrap();
     assert!(tally.trials > 0, "nothing was tried");
     assert!(tally.violations.is_empty(), "{}", tally.violations.join("\n"));
+}
+
+#[test]
+fn concurrent_histories_agree_with_the_model() {
+    keeps_its_promises("history");
 }

@@ -1,0 +1,72 @@
+//! Checks a history against the model: a register that is set once for each identity, and the counts and the order of
+//! all of them. Whatever has an unknown outcome may have happened at any time from its beginning on, or never.
+
+mod keys;
+mod model;
+mod reads;
+mod receipt;
+mod registers;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use sekali_clients::account::Wrong;
+
+use self::model::Model;
+use super::record::{End, History};
+
+/// The rules, with their names.
+type Rule = (&'static str, fn(&Model<'_>, &mut Wrong));
+
+const RULES: [Rule; 17] = [
+    ("an acknowledged event is stored", registers::check_acknowledged),
+    ("an event is stored by one delivery", registers::check_set_once),
+    ("an event is stored by its first delivery", registers::check_real_time),
+    ("answers agree with what is stored", registers::check_agreement),
+    ("conflicts are counted", registers::check_conflicts),
+    ("a request is carried out as a whole", registers::check_atomicity),
+    ("reads show the events of their selection", reads::check_reads),
+    ("reads show the counts of their time", reads::check_counts),
+    ("live streams show each event once", reads::check_follows),
+    ("/stats balances", stats::check_balances),
+    ("/stats counts each delivery", stats::check_growth),
+    ("/stats is one moment", stats::check_snapshots),
+    ("/stats never shrinks", stats::check_monotony),
+    ("/stats is the sum of its events", stats::check_sums),
+    ("a replayed answer belongs to its request", keys::check_replays),
+    ("an answered key is not used again", keys::check_repetitions),
+    ("a request is refused for a reason", keys::check_refusals),
+];
+
+/// The broken rules of a history, each with what happened.
+pub fn check(history: &History, end: &End) -> Vec<String> {
+    let model = Model::new(history, end);
+    let mut broken: Vec<_> =
+        history.faults.iter().map(|fault| format!("unexpected answer: {fault}")).collect();
+    let mut report = |name: &str, wrong: &Wrong| {
+        broken.extend(wrong.examples.iter().map(|example| format!("{name}: {example}")));
+        if wrong.more() > 0 {
+            broken.push(format!("{name}: and {} more", wrong.more()));
+        }
+    };
+    for (name, rule) in RULES {
+        let mut wrong = Wrong::default();
+        rule(&model, &mut wrong);
+        report(name, &wrong);
+    }
+    let events = registers::compare(&model);
+    for (name, wrong) in [
+        ("answers account for each event", &model.wrong_answers),
+        ("each event that was answered is stored", &events.missing),
+        ("each event counts its deliveries", &events.miscounted),
+        ("each event has the seq that was answered", &events.moved),
+        ("no event is stored behind an acknowledged one", &events.behind),
+        ("each event is read once", &end.read.doubled),
+        ("only events that were sent are read", &end.read.unknown),
+        ("each event has the fields that were sent", &end.read.altered),
+        ("events are read in the order of seq", &end.read.disordered),
+    ] {
+        report(name, wrong);
+    }
+    broken
+}

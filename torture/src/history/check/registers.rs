@@ -1,0 +1,144 @@
+//! Rules of the register of each identity: it is set once, and all answers agree with it.
+
+use sekali_clients::account::{Comparison, Seen, Wrong};
+use sekali_clients::api::EventStatus;
+
+use super::model::{Delivery, Model};
+use super::receipt;
+use crate::history::identities::name;
+use crate::history::record::NEVER;
+
+/// Each event that a client was told is stored, is stored; also if the answer was that of another request.
+pub fn check_acknowledged(model: &Model<'_>, wrong: &mut Wrong) {
+    for publish in model.history.publishes.iter().filter(|publish| publish.is_acknowledged()) {
+        if let Some(lost) = publish.request.events.iter().find(|sent| model.stored(sent.identity).is_none()) {
+            wrong.add(|| format!("{} is lost: {publish}", name(lost.identity)));
+        }
+    }
+}
+
+/// One delivery stores the event.
+pub fn check_set_once(model: &Model<'_>, wrong: &mut Wrong) {
+    for identity in 0..model.deliveries.len() {
+        let register = model.last_register(identity);
+        if !register.is_set_once() {
+            wrong.add(|| format!("stored {} times: {}", register.storers(), tell(model, identity)));
+        }
+    }
+}
+
+/// The delivery that stores an event is the first: none was acknowledged before it was sent, and each that was dropped
+/// came after another, or was in progress together with it.
+pub fn check_real_time(model: &Model<'_>, wrong: &mut Wrong) {
+    for (identity, deliveries) in model.deliveries.iter().enumerate() {
+        for delivery in deliveries {
+            let is_possible = match delivery.status {
+                Some(EventStatus::Stored) => model.known[identity] >= delivery.span.began,
+                Some(_) => deliveries
+                    .iter()
+                    .any(|other| !std::ptr::eq(other, delivery) && other.span.began < delivery.span.ended),
+                None => true,
+            };
+            if !is_possible {
+                wrong.add(|| {
+                    let (status, span) = (delivery.status, delivery.span);
+                    format!("{status:?} {span} is too early or too late: {}", tell(model, identity))
+                });
+            }
+        }
+    }
+}
+
+/// Each answer tells the one payload and the one seq.
+pub fn check_agreement(model: &Model<'_>, wrong: &mut Wrong) {
+    for (identity, deliveries) in model.deliveries.iter().enumerate() {
+        let Some(stored) = model.stored(identity) else { continue };
+        for delivery in deliveries {
+            let is_same = delivery.payload == stored.payload;
+            let agrees = match delivery.status {
+                Some(EventStatus::Stored | EventStatus::Duplicate) => is_same,
+                Some(EventStatus::Conflict) => !is_same,
+                None => true,
+            };
+            if !agrees || delivery.seq.is_some_and(|seq| seq != stored.seq) {
+                wrong.add(|| {
+                    format!("{delivery:?} does not agree with {stored:?}: {}", tell(model, identity))
+                });
+            }
+        }
+    }
+}
+
+/// The number of conflicts in each answer is that of the events with another payload than the stored one.
+pub fn check_conflicts(model: &Model<'_>, wrong: &mut Wrong) {
+    for execution in &model.executions {
+        let request = &execution.publish.request;
+        let Some(Ok(receipt)) = execution.answer.map(|answer| receipt::read(request, answer)) else {
+            continue;
+        };
+        let differ = request
+            .events
+            .iter()
+            .filter(|sent| model.stored(sent.identity).is_some_and(|stored| stored.payload != sent.payload));
+        let conflicts = differ.count() as u64;
+        if conflicts != receipt.conflicts {
+            wrong.add(|| {
+                format!("{conflicts} of these events differ from the stored ones: {}", execution.publish)
+            });
+        }
+    }
+}
+
+/// A request is carried out as a whole, also if nobody heard of it.
+pub fn check_atomicity(model: &Model<'_>, wrong: &mut Wrong) {
+    for (number, execution) in model.executions.iter().enumerate() {
+        let events = &execution.publish.request.events;
+        let is_only_one =
+            |identity: usize| model.deliveries[identity].iter().all(|other| other.execution == number);
+        let is_carried_out =
+            events.iter().any(|sent| model.stored(sent.identity).is_some() && is_only_one(sent.identity));
+        let missing = events.iter().find(|sent| model.stored(sent.identity).is_none());
+        if let (true, Some(missing)) = (is_carried_out, missing) {
+            wrong.add(|| {
+                format!("{} was not stored, but others were: {}", name(missing.identity), execution.publish)
+            });
+        }
+    }
+}
+
+/// Compares the events at the end with their registers.
+pub fn compare(model: &Model<'_>) -> Comparison {
+    let mut comparison = Comparison::default();
+    for (identity, deliveries) in model.deliveries.iter().enumerate() {
+        let storer = deliveries.iter().find(|delivery| delivery.status == Some(EventStatus::Stored));
+        let began = |delivery: &Delivery| delivery.span.began;
+        let sent = storer.map(began).or_else(|| deliveries.iter().map(began).min());
+        let seen = Seen {
+            own: deliveries.iter().find_map(|delivery| delivery.seq),
+            floor: sent.and_then(|sent| model.highest_before(sent)),
+        };
+        let register = model.last_register(identity);
+        comparison.compare(&register, model.stored(identity), seen, || tell(model, identity));
+    }
+    comparison
+}
+
+/// The name of an identity and its deliveries, in the order in which they were sent.
+pub fn tell(model: &Model<'_>, identity: usize) -> String {
+    let mut text = name(identity);
+    if model.known[identity] != NEVER {
+        text.push_str(&format!(", known from {}", model.known[identity]));
+    }
+    let mut deliveries: Vec<_> = model.deliveries[identity].iter().collect();
+    deliveries.sort_by_key(|delivery| delivery.span.began);
+    for Delivery { execution, span, payload, status, seq } in deliveries {
+        let request = &model.executions[*execution].publish.request;
+        let (told, seq) = (status.map(|status| format!("{status:?}")), seq.map(|seq| seq.to_string()));
+        let [told, seq] = [told, seq].map(|told| told.unwrap_or_else(|| "?".into()));
+        text.push_str(&format!(
+            "\n        {span} payload {payload} -> {told}, seq {seq}: {}",
+            request.head()
+        ));
+    }
+    text
+}

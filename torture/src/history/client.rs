@@ -1,0 +1,99 @@
+//! A client that sends each request once, and takes what comes back for what it is.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ureq::http::{HeaderMap, Request, Response};
+use ureq::{Agent, Body};
+
+/// Time limit of an answer. The service promises one within seconds; on a busy machine that takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A client with connections of its own.
+pub struct Client {
+    agent: Agent,
+    address: SocketAddr,
+}
+
+/// The end of a request without an answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// There was no connection, so nothing was sent.
+    Unsent,
+    /// It was sent, and no answer came.
+    Lost(String),
+}
+
+/// An answer.
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, as far as it came.
+    pub body: Vec<u8>,
+    /// True if the body came to its end.
+    pub is_complete: bool,
+}
+
+impl Answer {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as text, for people.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Client {
+    /// A client of the service at this address.
+    pub fn new(address: SocketAddr) -> Self {
+        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+        Self { agent: config.build().into(), address }
+    }
+
+    /// Sends a request, and reads its whole answer.
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, Failure> {
+        let (head, mut body) = self.open(method, path, headers, body)?.into_parts();
+        let mut bytes = Vec::new();
+        let is_complete = body.as_reader().read_to_end(&mut bytes).is_ok();
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: bytes, is_complete })
+    }
+
+    /// Sends a request, and leaves the body of its answer to be read.
+    pub fn open(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Response<Body>, Failure> {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = match body.is_empty() && method == "GET" {
+            true => request.body(()).map(|request| self.agent.run(request)),
+            false => request.body(body).map(|request| self.agent.run(request)),
+        };
+        match response {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(ureq::Error::ConnectionFailed)) => Err(Failure::Unsent),
+            Ok(Err(ureq::Error::Io(error))) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                Err(Failure::Unsent)
+            }
+            Ok(Err(error)) => Err(Failure::Lost(error.to_string())),
+            Err(error) => Err(Failure::Lost(format!("the request cannot be made: {error}"))),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The events that are sent: few identities at a time, so that their deliveries race, each with several payloads.
+
+use std::collections::HashMap;
+
+use sekali_clients::account::{Catalogue, Recognised};
+use sekali_clients::api::StoredEvent;
+use serde_json::{Value, json};
+
+/// Topics; one has characters that a path has to encode.
+pub const TOPICS: [&str; 3] = ["orders", "payments", "audit log/ü?"];
+
+/// Sources; the ids below make pairs whose sources and ids would be the same text if they were merely joined.
+pub const SOURCES: [&str; 4] = ["/shop", "/a", "/a#b", "é 100%"];
+
+/// Payloads of an identity. The first is the same for all of them.
+pub const PAYLOADS: usize = 3;
+
+/// Identities that exist. A run sends the first of them.
+pub const IDENTITIES: usize = 12_000;
+
+/// The identities, by number.
+pub struct Identities {
+    numbers: HashMap<(&'static str, String), usize>,
+}
+
+impl Identities {
+    /// All of them.
+    pub fn new() -> Self {
+        Self { numbers: (0..IDENTITIES).map(|number| ((topic(number), event_id(number)), number)).collect() }
+    }
+
+    /// The number of an identity, if it is one of ours.
+    pub fn number(&self, topic: &str, event_id: &str) -> Option<usize> {
+        let topic = TOPICS.into_iter().find(|known| *known == topic)?;
+        self.numbers.get(&(topic, event_id.to_owned())).copied()
+    }
+}
+
+/// The number of the topic of an identity.
+pub fn topic_number(identity: usize) -> usize {
+    identity % TOPICS.len()
+}
+
+/// The topic of an identity.
+pub fn topic(identity: usize) -> &'static str {
+    TOPICS[topic_number(identity)]
+}
+
+/// The number of the source of an identity.
+pub fn source_number(identity: usize) -> usize {
+    identity / TOPICS.len() % SOURCES.len()
+}
+
+/// The source of an identity.
+pub fn source(identity: usize) -> &'static str {
+    SOURCES[source_number(identity)]
+}
+
+/// The id of an identity as a CloudEvent, unique with its source.
+pub fn cloud_id(identity: usize) -> String {
+    let block = identity / (TOPICS.len() * SOURCES.len());
+    match source(identity) {
+        "/a" => format!("b#{block}"),
+        _ => block.to_string(),
+    }
+}
+
+/// The event id that the contract makes of source and id.
+pub fn event_id(identity: usize) -> String {
+    let (source, id) = (source(identity), cloud_id(identity));
+    match source.contains('#') {
+        true => format!("#{}#{source}#{id}", source.len()),
+        false => format!("{source}#{id}"),
+    }
+}
+
+/// The time of an identity: those with higher numbers are later.
+pub fn timestamp(identity: usize) -> String {
+    let (minutes, seconds) = (identity / 60, identity % 60);
+    format!("2026-01-{:02}T{:02}:{:02}:{seconds:02}Z", 1 + minutes / 1440, minutes / 60 % 24, minutes % 60)
+}
+
+/// A payload of an identity.
+pub fn payload(identity: usize, number: usize) -> Value {
+    match number {
+        0 => json!({"shared": true, "amount": 1.5}),
+        _ => json!({"identity": identity, "number": number, "note": "é\n\"🙂"}),
+    }
+}
+
+/// The name of an identity, for people.
+pub fn name(identity: usize) -> String {
+    format!("{} {}", topic(identity), event_id(identity))
+}
+
+impl Catalogue for Identities {
+    fn topic(&self, name: &str) -> Option<usize> {
+        TOPICS.iter().position(|known| *known == name)
+    }
+
+    fn recognise(&self, event: &StoredEvent<'_>) -> Recognised {
+        let Some(number) = self.number(&event.topic, &event.event_id) else {
+            return Recognised::Unknown("was never sent".into());
+        };
+        let found: Option<Value> = serde_json::from_str(event.payload.get()).ok();
+        let Some(payload) = (0..PAYLOADS).find(|&payload| found == Some(self::payload(number, payload)))
+        else {
+            return Recognised::Altered(format!("has the payload {}", event.payload.get()));
+        };
+        let is_same = event.timestamp == timestamp(number) && event.source.as_deref() == Some(source(number));
+        let difference =
+            (!is_same).then(|| format!("has timestamp {} and source {:?}", event.timestamp, event.source));
+        Recognised::Sent { event: number, payload, difference }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_differ_although_some_of_their_parts_join_to_the_same_text() {
+        let identities = Identities::new();
+        assert_eq!(identities.numbers.len(), IDENTITIES);
+        let joined = |identity| format!("{}#{}", source(identity), cloud_id(identity));
+        assert_eq!((joined(3), event_id(3)), ("/a#b#0".into(), "/a#b#0".into()));
+        assert_eq!((joined(6), event_id(6)), ("/a#b#0".into(), "#4#/a#b#0".into()));
+        assert_eq!(identities.number(topic(6), &event_id(6)), Some(6));
+        assert_eq!(timestamp(86_461), "2026-01-02T00:01:01Z");
+    }
+}

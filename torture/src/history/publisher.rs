@@ -1,0 +1,67 @@
+//! Clients that publish.
+
+use std::thread;
+
+use fastrand::Rng;
+
+use super::client::{Client, Failure};
+use super::record::{Answer, History, NEVER, Outcome, Publish, Span};
+use super::request::{MOMENTS_OF_A_KEY, Request};
+use super::stage::{PAUSE, Stage};
+
+/// Publishes random requests, one after another and now and then two at once, until the stage ends.
+pub fn run(stage: &Stage, seed: u64) -> History {
+    let client = Client::new(stage.address);
+    let mut rng = Rng::with_seed(seed);
+    let mut history = History::default();
+    for moment in 0.. {
+        if stage.is_over() {
+            break;
+        }
+        let (key, request) = choose(stage, &mut rng, moment);
+        if rng.u8(..20) == 0 {
+            let send = || publish(stage, &Client::new(stage.address), key.clone(), request.clone());
+            history.publishes.extend(thread::scope(|scope| {
+                let twin = scope.spawn(send);
+                [Some(send()), twin.join().ok()].into_iter().flatten().collect::<Vec<_>>()
+            }));
+        } else {
+            history.publishes.push(publish(stage, &client, key, request));
+        }
+        if history.publishes.last().is_some_and(|publish| publish.outcome == Outcome::Unsent) {
+            thread::sleep(PAUSE);
+        }
+    }
+    history
+}
+
+fn choose(stage: &Stage, rng: &mut Rng, moment: usize) -> (Option<String>, Request) {
+    match rng.u8(..3) {
+        0 => {
+            let key = stage.keys.position((moment / MOMENTS_OF_A_KEY).saturating_sub(rng.usize(..4)));
+            let variant = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2][rng.usize(..10)];
+            (Some(stage.keys.name(key).to_owned()), Request::keyed(stage.seed, key, variant))
+        }
+        _ => (None, Request::random(rng, moment)),
+    }
+}
+
+fn publish(stage: &Stage, client: &Client, key: Option<String>, request: Request) -> Publish {
+    let mut headers: Vec<_> = request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    headers.extend(key.as_deref().map(|key| ("idempotency-key", key)));
+    let began = stage.clock.tick();
+    let answer = client.send("POST", request.path, &headers, &request.body);
+    let ended = stage.clock.tick();
+    let outcome = match answer {
+        Ok(answer) if answer.is_complete => Outcome::Answered(Answer {
+            status: answer.status,
+            is_replayed: answer.header("idempotent-replayed") == Some("true"),
+            body: answer.text(),
+        }),
+        Ok(_) => Outcome::Lost("the answer broke off".into()),
+        Err(Failure::Unsent) => Outcome::Unsent,
+        Err(Failure::Lost(cause)) => Outcome::Lost(cause),
+    };
+    let ended = if matches!(outcome, Outcome::Answered(_)) { ended } else { NEVER };
+    Publish { span: Span { began, ended }, key, request, outcome }
+}

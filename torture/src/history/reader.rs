@@ -1,0 +1,201 @@
+//! Clients that read events and `/stats`.
+
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use fastrand::Rng;
+use sekali_clients::account::{Catalogue, Lines, Recognised, Stored};
+use sekali_clients::api::StoredEvent;
+
+use super::client::{Answer, Client, Failure};
+use super::format::encoded;
+use super::identities::{IDENTITIES, SOURCES, TOPICS, event_id, source, timestamp, topic};
+use super::record::{History, Read, Selection, Snapshot, Span};
+use super::stage::{PAUSE, Stage};
+
+/// Reads at random until the stage ends.
+pub fn run(stage: &Stage, seed: u64) -> History {
+    let client = Client::new(stage.address);
+    let mut rng = Rng::with_seed(seed);
+    let (mut history, mut newest) = (History::default(), 0);
+    for moment in 0.. {
+        if stage.is_over() {
+            break;
+        }
+        let is_done = match rng.u8(..8) {
+            0 | 1 => look(stage, &client, &mut history),
+            2 | 3 => find(stage, &client, rng.usize(..=moment) % IDENTITIES, &mut history),
+            _ => read(stage, &client, &plan(&mut rng, newest), &mut history),
+        };
+        if let Err(fault) = is_done {
+            history.faults.push(format!("{fault:#}"));
+        }
+        let last =
+            history.reads.last().and_then(|read| read.events.iter().map(|(_, stored)| stored.seq).max());
+        newest = newest.max(last.unwrap_or_default());
+        thread::sleep(PAUSE);
+    }
+    history
+}
+
+/// The shape of a read.
+struct Plan {
+    selection: Selection,
+    after: u64,
+    limit: Option<usize>,
+    /// The number of pages after which it stops.
+    pages: usize,
+    is_descending: bool,
+    is_lines: bool,
+}
+
+fn plan(rng: &mut Rng, newest: u64) -> Plan {
+    let is_descending = rng.u8(..3) == 0;
+    let limit = rng.bool().then(|| rng.usize(1..200));
+    Plan {
+        selection: select(rng),
+        // In descending order, `after` is a place among pages and not the oldest seq.
+        after: if is_descending || rng.bool() { 0 } else { rng.u64(..=newest) },
+        limit,
+        pages: if limit.is_some() && rng.bool() { 3 } else { usize::MAX },
+        is_descending,
+        is_lines: rng.bool(),
+    }
+}
+
+/// A random filter.
+pub fn select(rng: &mut Rng) -> Selection {
+    let mut selection = Selection::default();
+    match rng.u8(..6) {
+        0 => selection.topics.push(rng.usize(..TOPICS.len())),
+        1 => selection.topics.extend([0, rng.usize(1..TOPICS.len())]),
+        2 => selection.source = Some(rng.usize(..SOURCES.len())),
+        3 => {
+            let since = rng.usize(..500);
+            selection.times = Some((since, since + rng.usize(1..500)));
+        }
+        _ => {}
+    }
+    selection
+}
+
+/// A filter as a query, to which other parameters can be added.
+pub fn query(selection: &Selection) -> String {
+    let topics = selection.topics.iter().map(|topic| ("topic", TOPICS[*topic].to_owned()));
+    let source = selection.source.map(|source| ("source", SOURCES[source].to_owned()));
+    let times =
+        selection.times.map(|(since, until)| [("since", timestamp(since)), ("until", timestamp(until))]);
+    let parameters = topics.chain(source).chain(times.into_iter().flatten());
+    parameters.map(|(name, value)| format!("{name}={}&", encoded(&value))).collect()
+}
+
+/// Takes a snapshot of `/stats`.
+fn look(stage: &Stage, client: &Client, history: &mut History) -> Result<()> {
+    let began = stage.clock.tick();
+    let Some(answer) = get(client, "/stats", "application/json", &[200])? else { return Ok(()) };
+    let span = Span { began, ended: stage.clock.tick() };
+    let stats = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
+    history.snapshots.push(Snapshot { span, stats });
+    Ok(())
+}
+
+/// Reads one event.
+fn find(stage: &Stage, client: &Client, identity: usize, history: &mut History) -> Result<()> {
+    let path = format!("/events/{}/{}", encoded(topic(identity)), encoded(&event_id(identity)));
+    let began = stage.clock.tick();
+    let Some(answer) = get(client, &path, "application/json", &[200, 404])? else { return Ok(()) };
+    let span = Span { began, ended: stage.clock.tick() };
+    let mut events = Vec::new();
+    if answer.status == 200 {
+        let event = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
+        events.push(recognise(stage, &event)?);
+        let is_asked = events[0].0 == identity;
+        ensure!(is_asked, "{} of {} was asked for: {}", event_id(identity), source(identity), answer.text());
+    }
+    let selection = Selection { identity: Some(identity), ..Selection::default() };
+    history.reads.push(Read { span, selection, after: 0, is_descending: false, events, is_complete: true });
+    Ok(())
+}
+
+/// Reads events, page by page.
+fn read(stage: &Stage, client: &Client, plan: &Plan, history: &mut History) -> Result<()> {
+    let mut path = format!("/events?{}", query(&plan.selection));
+    let mut add = |name: &str, value: &dyn std::fmt::Display| path.push_str(&format!("{name}={value}&"));
+    if plan.after > 0 {
+        add("after", &plan.after);
+    }
+    if let Some(limit) = plan.limit {
+        add("limit", &limit);
+    }
+    add("order", &if plan.is_descending { "desc" } else { "asc" });
+    let mut path = path.trim_end_matches('&').to_owned();
+    let accept = if plan.is_lines { "application/x-ndjson" } else { "application/json" };
+    let (mut events, mut pages, mut is_complete) = (Vec::new(), 0, false);
+    let began = stage.clock.tick();
+    while pages < plan.pages && !is_complete {
+        let Some(answer) = get(client, &path, accept, &[200])? else { break };
+        let page = parse(stage, &answer, plan.is_lines)?;
+        if let Some(limit) = plan.limit {
+            ensure!(page.len() <= limit, "{} events on a page of {limit}: {path}", page.len());
+        }
+        events.extend(page);
+        if !answer.is_complete {
+            break;
+        }
+        pages += 1;
+        match next(&answer) {
+            Some(next) => path = next,
+            None => is_complete = true,
+        }
+    }
+    if pages > 0 || !events.is_empty() {
+        let (selection, span) = (plan.selection.clone(), Span { began, ended: stage.clock.tick() });
+        let Plan { after, is_descending, .. } = *plan;
+        history.reads.push(Read { span, selection, after, is_descending, events, is_complete });
+    }
+    Ok(())
+}
+
+/// The events of an answer. Of one that broke off, those whose lines have ended.
+fn parse(stage: &Stage, answer: &Answer, is_lines: bool) -> Result<Vec<(usize, Stored)>> {
+    let mut events = Vec::new();
+    if is_lines {
+        let mut lines = Lines::default();
+        lines.push(&answer.body, |event| events.push(recognise(stage, event)))?;
+        if answer.is_complete {
+            lines.end()?;
+        }
+    } else if answer.is_complete {
+        let array: Vec<StoredEvent> = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
+        events.extend(array.iter().map(|event| recognise(stage, event)));
+    }
+    events.into_iter().collect()
+}
+
+/// The identity of an event that was read, and the event.
+pub fn recognise(stage: &Stage, event: &StoredEvent<'_>) -> Result<(usize, Stored)> {
+    let StoredEvent { seq, deliveries, conflicts, .. } = *event;
+    let recognised = stage.identities.recognise(event);
+    let Recognised::Sent { event: identity, payload, difference: None } = recognised else {
+        anyhow::bail!("{} {} (seq {seq}) was read: {recognised:?}", event.topic, event.event_id);
+    };
+    Ok((identity, Stored { seq, payload, deliveries, conflicts }))
+}
+
+/// The path of the next page.
+fn next(answer: &Answer) -> Option<String> {
+    let (path, _) = answer.header("link")?.strip_prefix('<')?.split_once(">; rel=\"next\"")?;
+    Some(path.to_owned())
+}
+
+/// The answer to a GET with one of these statuses; `None` if it was lost or refused for the moment.
+fn get(client: &Client, path: &str, accept: &str, statuses: &[u16]) -> Result<Option<Answer>> {
+    match client.send("GET", path, &[("accept", accept)], b"") {
+        Ok(answer) if answer.status == 503 => Ok(None),
+        Ok(answer) => {
+            ensure!(statuses.contains(&answer.status), "GET {path} -> {} {}", answer.status, answer.text());
+            Ok((answer.is_complete || accept == "application/x-ndjson").then_some(answer))
+        }
+        Err(Failure::Unsent | Failure::Lost(_)) => Ok(None),
+    }
+}

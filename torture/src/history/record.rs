@@ -1,0 +1,205 @@
+//! The record of what clients did and saw.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sekali_clients::account::{ReadBack, Stored};
+use sekali_clients::api::Stats;
+
+use super::identities::{source_number, topic_number};
+use super::request::Request;
+
+/// A clock that all clients share: each tick has a number of its own, in the order of time.
+#[derive(Debug, Default)]
+pub struct Clock(AtomicU64);
+
+impl Clock {
+    /// The number of this moment.
+    pub fn tick(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
+}
+
+/// The time of an operation, in ticks: from before it was sent until after its answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Before it was sent.
+    pub began: u64,
+    /// After its answer came; [`NEVER`] if none came.
+    pub ended: u64,
+}
+
+/// The end of an operation that was never answered.
+pub const NEVER: u64 = u64::MAX;
+
+/// All that the clients of a round did and saw.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Requests to publish.
+    pub publishes: Vec<Publish>,
+    /// Reads of events.
+    pub reads: Vec<Read>,
+    /// Live streams.
+    pub follows: Vec<Follow>,
+    /// Answers of `/stats`.
+    pub snapshots: Vec<Snapshot>,
+    /// Answers that no client should ever see, whatever the order of things.
+    pub faults: Vec<String>,
+}
+
+impl History {
+    /// Adds what another client did and saw.
+    pub fn add(&mut self, other: Self) {
+        self.publishes.extend(other.publishes);
+        self.reads.extend(other.reads);
+        self.follows.extend(other.follows);
+        self.snapshots.extend(other.snapshots);
+        self.faults.extend(other.faults);
+    }
+}
+
+/// The state of the service at the end, when nothing is in progress.
+pub struct End {
+    /// All events.
+    pub read: ReadBack,
+    /// The account.
+    pub stats: Stats,
+}
+
+/// A request to publish.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// Its time.
+    pub span: Span,
+    /// Its idempotency key.
+    pub key: Option<String>,
+    /// The request.
+    pub request: Request,
+    /// Its outcome.
+    pub outcome: Outcome,
+}
+
+impl Publish {
+    /// True if its client was told that its valid events are stored.
+    pub fn is_acknowledged(&self) -> bool {
+        matches!(&self.outcome, Outcome::Answered(answer) if answer.status < 300)
+    }
+}
+
+/// The outcome of a request, as its client saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was no connection, so it was not sent.
+    Unsent,
+    /// It was sent and no answer came, for this cause: it may have been carried out.
+    Lost(String),
+    /// It was answered.
+    Answered(Answer),
+}
+
+/// An answer to a request to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// True if it is said to be that of an earlier request.
+    pub is_replayed: bool,
+    /// Its body.
+    pub body: String,
+}
+
+/// A read of events, of one answer or of several pages.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Its time, from the first page to the last.
+    pub span: Span,
+    /// The events that it asked for.
+    pub selection: Selection,
+    /// The seq after which it began.
+    pub after: u64,
+    /// True if it began with the newest.
+    pub is_descending: bool,
+    /// The events, in the order in which they came.
+    pub events: Vec<(usize, Stored)>,
+    /// True if it was read to its end.
+    pub is_complete: bool,
+}
+
+/// A live stream, resumed whenever it broke.
+#[derive(Clone, Debug)]
+pub struct Follow {
+    /// The events that it asked for.
+    pub selection: Selection,
+    /// The seq after which it began; `None` if it began at its moment.
+    pub after: Option<u64>,
+    /// The time of its beginning, until the service confirmed it.
+    pub start: Span,
+    /// The events, in the order in which they came, each with its time.
+    pub events: Vec<(u64, usize, Stored)>,
+}
+
+/// An answer of `/stats`.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Its time.
+    pub span: Span,
+    /// The account.
+    pub stats: Stats,
+}
+
+/// A filter of events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Numbers of topics; empty for all.
+    pub topics: Vec<usize>,
+    /// The number of a source.
+    pub source: Option<usize>,
+    /// The first identity by its time, and the one after the last.
+    pub times: Option<(usize, usize)>,
+    /// The only identity.
+    pub identity: Option<usize>,
+}
+
+impl Selection {
+    /// True if it asks for this identity.
+    pub fn matches(&self, identity: usize) -> bool {
+        (self.topics.is_empty() || self.topics.contains(&topic_number(identity)))
+            && self.source.is_none_or(|source| source == source_number(identity))
+            && self.times.is_none_or(|(since, until)| (since..until).contains(&identity))
+            && self.identity.is_none_or(|only| only == identity)
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ended {
+            NEVER => write!(out, "[{}..]", self.began),
+            ended => write!(out, "[{}..{ended}]", self.began),
+        }
+    }
+}
+
+impl fmt::Display for Publish {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.span)?;
+        if let Some(key) = &self.key {
+            write!(out, " key {key}")?;
+        }
+        write!(out, " {} -> ", self.request)?;
+        match &self.outcome {
+            Outcome::Unsent => write!(out, "not sent"),
+            Outcome::Lost(cause) => write!(out, "no answer: {cause}"),
+            Outcome::Answered(answer) => {
+                let replayed = if answer.is_replayed { " (replayed)" } else { "" };
+                write!(out, "{}{replayed} {}", answer.status, answer.body)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Read {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = if self.is_descending { ", newest first" } else { "" };
+        write!(out, "the read {} of {:?} after {}{order}", self.span, self.selection, self.after)
+    }
+}

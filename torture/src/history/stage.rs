@@ -1,0 +1,65 @@
+//! The part of a round that all of its clients share.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::identities::Identities;
+use super::keys::Keys;
+use super::record::Clock;
+
+/// The pause of a client that found nobody, and of a reader between two reads.
+pub const PAUSE: Duration = Duration::from_millis(5);
+
+/// The part of a round that all of its clients share.
+pub struct Stage {
+    /// The seed of the requests that all clients make alike.
+    pub seed: u64,
+    /// The address of the service, also after a restart.
+    pub address: SocketAddr,
+    /// The clock of the history.
+    pub clock: Clock,
+    /// The events.
+    pub identities: Identities,
+    /// The idempotency keys.
+    pub keys: Keys,
+    /// True when nobody is to publish or read any more.
+    is_over: AtomicBool,
+    /// True when nobody is to follow any more.
+    is_closed: AtomicBool,
+}
+
+impl Stage {
+    /// A stage that is open.
+    pub fn new(seed: u64, address: SocketAddr) -> Self {
+        Self {
+            seed,
+            address,
+            clock: Clock::default(),
+            identities: Identities::new(),
+            keys: Keys::find(),
+            is_over: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells publishers and readers to end.
+    pub fn end(&self) {
+        self.is_over.store(true, Ordering::SeqCst);
+    }
+
+    /// True when nobody is to publish or read any more.
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::SeqCst)
+    }
+
+    /// Tells followers to end.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+    }
+
+    /// True when nobody is to follow any more.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+}
