@@ -36,7 +36,7 @@ const SLOT_BYTES: usize = 1 << 20;
 
 /// The form of fingerprints, with which each of them begins. Answers under another form are ignored: nobody can tell
 /// which request they belong to, and the events of a request that runs again are duplicates.
-const FINGERPRINT_FORM: &str = "2:";
+const FINGERPRINT_FORM: &str = "3:";
 
 /// A store of values by key, without transactions.
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.

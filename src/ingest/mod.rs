@@ -11,6 +11,8 @@ pub mod inflate;
 mod json;
 mod ndjson;
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, header};
 
 pub use self::collect::{Context, EventError, IngestError, Ingested, Invalid};
@@ -39,21 +41,18 @@ impl Format {
         })
     }
 
-    /// The part of the content type that matters to this format.
-    pub fn content_type(&self, headers: &HeaderMap) -> String {
-        if self.keeps_content_type {
-            return content_type(headers).unwrap_or_default().to_owned();
+    /// The part of the content type that matters to this format. None if it is missing and that matters, too.
+    pub fn content_type<'h>(&self, headers: &'h HeaderMap) -> Option<Cow<'h, [u8]>> {
+        match self.keeps_content_type {
+            true => headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes().into()),
+            false => Some(media_type(headers).into_bytes().into()),
         }
-        media_type(headers)
     }
 }
 
 /// The media type of a body, in lower case and without parameters.
 fn media_type(headers: &HeaderMap) -> String {
-    let content_type = content_type(headers).unwrap_or(FORMATS[0].media_types[0]);
+    let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+    let content_type = content_type.unwrap_or(FORMATS[0].media_types[0]);
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-fn content_type(headers: &HeaderMap) -> Option<&str> {
-    headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?").trim())
 }

@@ -71,6 +71,8 @@ fn a_request_with_another_meaning_never_gets_the_saved_answer() {
         (binary("1"), with(&binary("1"), &[("ce-subject", "s")]), "{}"),
         (with(&binary("1"), &[json]), with(&binary("1"), &[("content-type", "text/plain")]), "{}"),
         (with(&binary("1"), &[json]), binary("1"), "{}"),
+        (binary("1"), with(&binary("1"), &[("content-type", "")]), "{}"),
+        (binary("1"), with(&binary("1"), &[("ce-x", "1")]), "{}"),
         (binary("1"), vec![json], one),
         (vec![json], vec![("content-type", "application/x-ndjson")], one),
         (vec![json], vec![("content-type", "application/cloudevents+json")], event),

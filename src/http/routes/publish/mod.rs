@@ -1,5 +1,8 @@
 //! `POST /publish`: stores events and reports the outcome of each.
 
+#[cfg(test)]
+mod meaning;
+
 use std::rc::Rc;
 
 use chrono::Utc;
@@ -75,14 +78,15 @@ impl Terms {
         let content_type = self.format.content_type(headers);
         let partial = self.context.partial.to_string();
         let terms = [
-            ("content-type", content_type.as_bytes()),
             ("content-encoding", self.encoding.name().as_bytes()),
             ("partial", partial.as_bytes()),
             ("prefer", self.preference.map_or("", Preference::name).as_bytes()),
         ];
+        // Without a content type there is no such term: an empty one means something else.
+        let content_type = content_type.as_ref().map(|content_type| ("content-type", content_type.as_ref()));
         let attributes = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let attributes = attributes.filter(|(name, _)| name.starts_with("ce-"));
-        Fingerprint::of(terms.into_iter().chain(attributes), body)
+        Fingerprint::of(terms.into_iter().chain(content_type).chain(attributes), body)
     }
 }
 
