@@ -149,7 +149,10 @@ fn header_attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, In
             return Err(IngestError::Malformed(format!("header ce-{name} is given twice")));
         }
     }
-    if let Some(content_type) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) {
+    if let Some(content_type) = headers.get(header::CONTENT_TYPE) {
+        // Without it, the data would be taken for JSON.
+        let content_type = std::str::from_utf8(content_type.as_bytes())
+            .map_err(|_| IngestError::Malformed("header content-type is not UTF-8".into()))?;
         attributes.insert("datacontenttype".into(), content_type.to_owned());
     }
     Ok(attributes)
@@ -374,6 +377,7 @@ mod tests {
             ("application/json; charset=utf-8", &b" {\"n\" : 1} "[..], r#"{"n":1}"#),
             ("application/vnd.shop+json", b"[1]", "[1]"),
             ("text/plain", "h\u{e9} \"q\"".as_bytes(), "\"h\u{e9} \\\"q\\\"\""),
+            ("text/plain; title=\u{e9}", b"1", "\"1\""),
             ("image/png", &[0, 1, 2], "\"AAEC\""),
             ("application/json", b"", "{}"),
         ] {
@@ -414,5 +418,13 @@ mod tests {
         let json = headers(&[("content-type", "application/json")]);
         assert!(matches!(binary(&json, b"{", &CONTEXT), Err(IngestError::Malformed(_))));
         assert!(matches!(binary(&json, b"\xff", &CONTEXT), Err(IngestError::Malformed(_))));
+    }
+
+    #[test]
+    fn binary_mode_refuses_a_content_type_that_cannot_be_kept() {
+        let mut headers = headers(&[]);
+        headers.insert("content-type", http::HeaderValue::from_bytes(b"text/\xff").unwrap());
+        let read = binary(&headers, b"1", &CONTEXT);
+        assert_eq!(read.unwrap_err().to_string(), "header content-type is not UTF-8");
     }
 }
