@@ -190,33 +190,73 @@ impl<T> Lane<T> {
     }
 }
 
-/// Opens a connection and applies its settings.
+/// Opens a connection and applies its settings. A journal mode that did not take is logged.
 pub async fn open<D: Database>(database: &D) -> Result<D::Connection, StoreError> {
     let connection = database.open().await?;
-    for pragma in PRAGMAS {
-        match connection.execute(pragma, vec![]).await {
-            Err(StoreError::Busy) => return Err(StoreError::Busy),
-            Ok(rows) => report_other_journal(pragma, &rows),
-            Err(_) => {} // a server across the network
-        }
-    }
-    Ok(connection)
-}
-
-/// Logs a journal mode that did not take: on some file systems SQLite cannot write ahead, and then readers and writers
-/// wait for each other. A database in memory has a journal of its own.
-fn report_other_journal(pragma: &str, rows: &[Row]) {
-    let mode = rows.first().and_then(|row| row.text(0).ok());
-    if let Some(mode) =
-        mode.filter(|mode| pragma.contains("journal_mode") && !["wal", "memory"].contains(mode))
-    {
+    if let Some(mode) = configure(&connection).await? {
         sekali_log::error(
             "journal-mode",
             format_args!("the database stays in journal_mode={mode}: its file system may not support wal"),
         );
     }
+    Ok(connection)
+}
+
+/// Applies the settings of a connection, and returns the journal mode if that one did not take: on some file systems
+/// SQLite cannot write ahead, and then readers and writers wait for each other. A database in memory has a journal of its
+/// own.
+async fn configure(connection: &impl Connection) -> Result<Option<String>, StoreError> {
+    let mut other_mode = None;
+    for pragma in PRAGMAS {
+        match connection.execute(pragma, vec![]).await {
+            Err(StoreError::Busy) => return Err(StoreError::Busy),
+            Ok(rows) if pragma.contains("journal_mode") => {
+                let mode = rows.first().and_then(|row| row.text(0).ok());
+                other_mode = mode.filter(|mode| !["wal", "memory"].contains(mode)).map(str::to_owned);
+            }
+            Ok(_) | Err(_) => {} // a server across the network does not know them
+        }
+    }
+    Ok(other_mode)
 }
 
 fn is_usable_after<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Ok(_) | Err(StoreError::Busy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::database::Native;
+
+    /// A connection that answers `journal_mode` with a mode, and refuses other settings.
+    struct InMode(Result<&'static str, StoreError>);
+
+    impl Connection for InMode {
+        async fn execute(&self, statement: &str, _: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+            match statement {
+                "pragma journal_mode = wal" => self.0.clone().map(|mode| vec![Row(vec![mode.into()])]),
+                _ => Err(StoreError::Failed("unknown".into())),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_journal_mode_that_did_not_take_is_told() {
+        for (mode, told) in
+            [("delete", Some("delete")), ("truncate", Some("truncate")), ("wal", None), ("memory", None)]
+        {
+            assert_eq!(configure(&InMode(Ok(mode))).await.unwrap().as_deref(), told, "{mode}");
+        }
+        let of_a_server = InMode(Err(StoreError::Failed("no such statement".into())));
+        assert_eq!(configure(&of_a_server).await.unwrap(), None);
+        assert!(matches!(configure(&InMode(Err(StoreError::Busy))).await, Err(StoreError::Busy)));
+
+        let directory = tempfile::tempdir().unwrap();
+        for (path, told) in [(directory.path().join("events.db"), None), ("".into(), Some("delete"))] {
+            // SQLite takes an empty path for a temporary file, which cannot have a log that others read.
+            let connection = Native { path, faults: Default::default() }.open().await.unwrap();
+            assert_eq!(configure(&connection).await.unwrap().as_deref(), told);
+        }
+    }
 }
