@@ -51,6 +51,9 @@ fn an_answer_before_the_end_of_the_body_is_heard() {
         (&server, "POST /events HTTP/1.1", 405),
         (&server, "POST /publish HTTP/1.1\r\ncontent-type: text/plain", 415),
         (&server, "POST /publish?x=1 HTTP/1.1", 400),
+        (&server, "POST / HTTP/1.1", 405),
+        (&server, "POST /docs HTTP/1.1", 405),
+        (&server, "PUT /problems/nothing HTTP/1.1", 404),
     ] {
         for chunked in [false, true] {
             let answer = send(server, head, &body, chunked);
