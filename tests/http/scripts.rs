@@ -1,9 +1,10 @@
 //! `scripts/up`, as a user calls it.
 
+use std::fs;
 use std::net::TcpStream;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use sekali_harness::deployment::repository;
 use sekali_harness::eventually;
@@ -39,4 +40,44 @@ fn state_dir_moves_both_stores() {
     let events: i64 = database.query_row("select count(*) from events", [], |row| row.get(0)).unwrap();
     assert_eq!(events, 1);
     assert!(directory.path().join("state/key-value.db").exists());
+}
+
+/// The end of `scripts/up --spin` where the Spin on PATH has this version, and only prints its arguments.
+fn up_on_spin(version: &str) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    let spin = directory.path().join("spin");
+    let program =
+        format!("#!/bin/sh\ncase $1 in --version) echo '{version}' ;; *) echo \"ran: $*\" ;; esac\n");
+    fs::write(&spin, program).unwrap();
+    fs::set_permissions(&spin, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new(repository().join("scripts/up"));
+    command.args(["--spin", "--state-dir", "state"]).current_dir(directory.path()).env("PATH", path);
+    command.output().unwrap()
+}
+
+#[test]
+fn a_spin_that_cannot_run_the_component_is_refused_before_anything_is_done() {
+    for version in ["spin 4.0.2 (1234567 2026-05-01)", "spin 4.0.0", "spin 3.10.1 (1234567 2025-05-01)"] {
+        let ended = up_on_spin(version);
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{version}: {errors}");
+        assert!(
+            errors.contains("cannot run this component: install Spin 4.1 or newer"),
+            "{version}: {errors}"
+        );
+        assert!(ended.stdout.is_empty(), "{version} was started");
+        assert_eq!(errors.lines().count(), 1, "{version}: {errors}");
+    }
+}
+
+#[test]
+fn a_newer_spin_is_started_with_the_stores_in_the_state_directory() {
+    for version in ["spin 4.1.0 (1234567 2026-07-01)", "spin 4.10.0", "spin 10.0.0"] {
+        let ended = up_on_spin(version);
+        let output = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success(), "{version}: {}", String::from_utf8_lossy(&ended.stderr));
+        assert!(output.starts_with("ran: up --runtime-config-file /"), "{version}: {output}");
+        assert!(output.contains("/state/runtime-config.toml --state-dir /"), "{version}: {output}");
+    }
 }
