@@ -49,8 +49,12 @@ impl Checkpoint {
     pub fn load(path: &Path, target: String) -> Result<Self> {
         let name = path.display();
         let state = match std::fs::read(path) {
-            Ok(text) if !text.is_empty() => serde_json::from_slice(&text)
-                .with_context(|| format!("{name} is no checkpoint: remove it, or name another file"))?,
+            Ok(text) if !text.is_empty() => serde_json::from_slice(&text).with_context(|| {
+                format!(
+                    "{name} is not a checkpoint file of the publisher: name another file with --checkpoint, or remove \
+                     it to start from the beginning"
+                )
+            })?,
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("{name} cannot be read"));
             }

@@ -272,7 +272,9 @@ fn a_checkpoint_makes_a_restart_cheap_and_losing_it_harmless() {
     fs::write(here.path().join("app.pos"), "{").unwrap();
     let ended = run(&mut publisher(here.path(), &["--topic", "log", "--checkpoint", "app.pos", "app.log"]));
     assert_eq!(ended.code, Some(2));
-    assert!(ended.stderr.contains("app.pos is no checkpoint"), "{}", ended.stderr);
+    let expected = "app.pos is not a checkpoint file of the publisher: name another file with --checkpoint, or remove it";
+    assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+    assert_eq!(fs::read_to_string(here.path().join("app.pos")).unwrap(), "{", "it was changed");
 }
 
 #[test]
