@@ -59,7 +59,7 @@ pub struct Application {
 
 /// The handle of a worker's thread.
 pub struct Worker {
-    arrivals: mpsc::UnboundedSender<net::TcpStream>,
+    arrivals: mpsc::UnboundedSender<Arrival>,
     shared: Arc<Shared>,
     ended: oneshot::Receiver<()>,
 }
@@ -71,17 +71,45 @@ struct Shared {
     connections: AtomicUsize,
 }
 
+impl Shared {
+    fn new() -> Self {
+        Self {
+            phase: watch::Sender::new(Phase::Serving),
+            requests: Requests::new(),
+            connections: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// A connection that nobody serves yet.
+struct Arrival {
+    stream: net::TcpStream,
+    _counted: Counted,
+}
+
+/// A connection in the count of its worker until this is dropped: when it ends, or its task panics.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Worker {
     /// Starts a thread with `instances` of each component that uses a store, and one of each other.
     pub fn start(application: Arc<Application>, instances: usize) -> Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (arrivals, arriving) = mpsc::unbounded_channel();
         let (ending, ended) = oneshot::channel();
-        let shared = Arc::new(Shared {
-            phase: watch::Sender::new(Phase::Serving),
-            requests: Requests::new(),
-            connections: AtomicUsize::new(0),
-        });
+        let shared = Arc::new(Shared::new());
         let of_thread = Arc::clone(&shared);
         std::thread::Builder::new().name("worker".into()).spawn(move || {
             LocalSet::new().block_on(&runtime, work(application, instances, of_thread, arriving));
@@ -97,9 +125,8 @@ impl Worker {
 
     /// Serves a connection to its end.
     pub fn serve(&self, stream: net::TcpStream) {
-        self.shared.connections.fetch_add(1, Ordering::Relaxed);
         // The thread outlives this handle, so it receives all that is sent.
-        let _ = self.arrivals.send(stream);
+        let _ = self.arrivals.send(Arrival { stream, _counted: Counted::new(&self.shared) });
     }
 
     /// Finishes the running requests. New connections are still served, with one request each.
@@ -133,7 +160,7 @@ async fn work(
     application: Arc<Application>,
     instances: usize,
     shared: Arc<Shared>,
-    mut arriving: mpsc::UnboundedReceiver<net::TcpStream>,
+    mut arriving: mpsc::UnboundedReceiver<Arrival>,
 ) {
     // More instances of a component that only computes would gain nothing on one thread.
     let count = |program: &Program| if program.uses_stores() { instances } else { 1 };
@@ -143,8 +170,8 @@ async fn work(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            stream = arriving.recv() => match stream {
-                Some(stream) => _ = connections.spawn_local(connection(stream, Rc::clone(&service))),
+            arrival = arriving.recv() => match arrival {
+                Some(arrival) => _ = connections.spawn_local(connection(arrival, Rc::clone(&service))),
                 None => break,
             },
             Some(_) = connections.join_next() => {}
@@ -159,11 +186,11 @@ async fn work(
     }
 }
 
-async fn connection(stream: net::TcpStream, service: Rc<Service>) {
+async fn connection(arrival: Arrival, service: Rc<Service>) {
+    let Arrival { stream, _counted } = arrival;
     if let Err(error) = serve(stream, &service).await {
         sekali_log::error("connection", format_args!("cannot serve a connection: {error:#}"));
     }
-    service.shared.connections.fetch_sub(1, Ordering::Relaxed);
 }
 
 async fn serve(stream: net::TcpStream, service: &Rc<Service>) -> Result<()> {
@@ -261,4 +288,63 @@ fn problem(kind: Kind, detail: &str) -> Response {
     *response.status_mut() = StatusCode::from_u16(kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A service whose only route leads to instances that do not exist.
+    fn service() -> Rc<Service> {
+        let mut routes = Routes::default();
+        routes.add("/gone", 0).unwrap();
+        Rc::new(Service {
+            application: Arc::new(Application { programs: vec![], routes }),
+            shared: Arc::new(Shared::new()),
+            instances: vec![],
+        })
+    }
+
+    /// Connects to a service.
+    async fn connect(service: &Rc<Service>) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = listener.accept().await.unwrap().0.into_std().unwrap();
+        let arrival = Arrival { stream, _counted: Counted::new(&service.shared) };
+        tokio::task::spawn_local(connection(arrival, Rc::clone(service)));
+        client
+    }
+
+    /// Sends a request to its end, and reads until the connection ends.
+    async fn ask(service: &Rc<Service>, head: &str, body: &[u8]) -> String {
+        let mut client = connect(service).await;
+        let head = format!("{head}\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(body).await.expect("the server takes the whole body");
+        let mut answer = String::new();
+        let read = tokio::time::timeout(Duration::from_secs(30), client.read_to_string(&mut answer)).await;
+        read.expect("the connection ends").expect("it ends in order");
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_counted_until_it_ends_also_by_a_panic() {
+        LocalSet::new()
+            .run_until(async {
+                let service = service();
+                let connections = || service.shared.connections.load(Ordering::Relaxed);
+                let idle = connect(&service).await;
+                assert_eq!(connections(), 1);
+                assert_eq!(ask(&service, "GET /gone HTTP/1.1", b"").await, "", "its task panics");
+                assert_eq!(connections(), 1);
+                drop(idle);
+                while connections() > 0 {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+    }
 }
