@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,7 +30,7 @@ use tokio_io_timeout::TimeoutStream;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 
 use crate::ending::{Phase, Requests};
-use crate::instance::{Instances, Program, Request, Response};
+use crate::instance::{Instances, Program, Response, SharedBody};
 use crate::metrics::{Counted, METRICS};
 use crate::routes::Routes;
 
@@ -241,19 +242,13 @@ enum State {
 async fn answer(
     service: Rc<Service>,
     state: Rc<Cell<State>>,
-    request: Request,
+    request: http::Request<Incoming>,
 ) -> Result<Response, Infallible> {
     state.set(State::Used);
     let running = service.shared.requests.begin();
-    let Some(component) = service.application.routes.find(request.uri().path()) else {
-        return Ok(problem(kinds::NOT_FOUND, NOT_FOUND_DETAIL));
-    };
     let (path, began) = (request.uri().path().to_owned(), Instant::now());
     let waiting = Counted::new(&METRICS.waiting);
-    let mut response = service.instances[component].handle(request).await.unwrap_or_else(|error| {
-        sekali_log::error("request", format_args!("a request got no answer: {error:#}"));
-        problem(kinds::INTERNAL, INTERNAL_DETAIL)
-    });
+    let mut response = respond(&service, request).await;
     drop(waiting);
     METRICS.answered(&path, response.status(), began);
     if *service.shared.phase.borrow() != Phase::Serving {
@@ -271,6 +266,24 @@ async fn answer(
 /// Holds something until the body of a response has been sent.
 fn until_sent(response: Response, held: impl Send + 'static) -> Response {
     response.map(|body| UnsyncBoxBody::new(body.map_frame(move |frame| (frame, &held).0)))
+}
+
+/// The answer of the component that the path leads to, or the host's own.
+async fn respond(service: &Service, request: http::Request<Incoming>) -> Response {
+    let request = SharedBody::of(request);
+    let body = request.body().clone();
+    let refusal = match service.application.routes.find(request.uri().path()) {
+        Some(component) => match service.instances[component].handle(request).await {
+            Ok(response) => return response,
+            Err(error) => {
+                sekali_log::error("request", format_args!("a request got no answer: {error:#}"));
+                problem(kinds::INTERNAL, INTERNAL_DETAIL)
+            }
+        },
+        None => problem(kinds::NOT_FOUND, NOT_FOUND_DETAIL),
+    };
+    body.linger();
+    refusal
 }
 
 /// True for server-sent events, which have no end of their own (HTML standard, section 9.2).
@@ -292,19 +305,23 @@ fn problem(kind: Kind, detail: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
 
-    /// A service whose only route leads to instances that do not exist.
+    /// A service whose routes lead to nothing, but for `/ended`, which leads to an instance that has ended, and `/gone`,
+    /// whose instances do not exist.
     fn service() -> Rc<Service> {
         let mut routes = Routes::default();
-        routes.add("/gone", 0).unwrap();
+        routes.add("/ended", 0).unwrap();
+        routes.add("/gone", 1).unwrap();
         Rc::new(Service {
             application: Arc::new(Application { programs: vec![], routes }),
             shared: Arc::new(Shared::new()),
-            instances: vec![],
+            instances: vec![Instances::ended()],
         })
     }
 
@@ -328,6 +345,50 @@ mod tests {
         let read = tokio::time::timeout(Duration::from_secs(30), client.read_to_string(&mut answer)).await;
         read.expect("the connection ends").expect("it ends in order");
         answer
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_the_host_before_the_end_of_the_body_is_heard() {
+        let body = vec![b' '; 9 << 20];
+        LocalSet::new()
+            .run_until(async {
+                for (path, status) in [("/nothing", 404), ("/ended", 500)] {
+                    let head = format!("POST {path} HTTP/1.1\r\nconnection: close");
+                    let answer = ask(&service(), &head, &body).await;
+                    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+                    assert!(answer.contains("\"type\":\"/problems/"), "{answer}");
+                }
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_body_that_waits_for_100_continue_is_not_asked_for() {
+        LocalSet::new()
+            .run_until(async {
+                let mut client = connect(&service()).await;
+                let head =
+                    "POST /nothing HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
+                client.write_all(head.as_bytes()).await.unwrap();
+                let (mut answer, asked) = (String::new(), Instant::now());
+                client.read_to_string(&mut answer).await.unwrap();
+                assert!(answer.starts_with("HTTP/1.1 404 ") && asked.elapsed() < LAST_REQUESTS, "{answer}");
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_the_host_ends_its_connection_while_the_server_ends() {
+        LocalSet::new()
+            .run_until(async {
+                for path in ["/nothing", "/ended"] {
+                    let service = service();
+                    service.shared.phase.send_replace(Phase::Draining);
+                    let answer = ask(&service, &format!("GET {path} HTTP/1.1"), b"").await;
+                    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+                }
+            })
+            .await;
     }
 
     #[tokio::test]

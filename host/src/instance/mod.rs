@@ -4,6 +4,8 @@
 //! database is fast because the requests of one instance share a write, and more instances than cores only
 //! contend for the write lock.
 
+mod body;
+
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
@@ -15,7 +17,6 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use wasmtime::component::{Accessor, Component, Linker};
@@ -23,6 +24,8 @@ use wasmtime::{Cache, CacheConfig, Config, Engine, Store};
 use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
+
+pub use self::body::SharedBody;
 
 use crate::metrics::METRICS;
 use crate::spin;
@@ -35,7 +38,7 @@ const QUEUE: usize = 1024;
 const CONCURRENT: usize = 1024;
 
 /// A request on its way to a component.
-pub type Request = http::Request<Incoming>;
+pub type Request = http::Request<SharedBody>;
 /// An answer of a component.
 pub type Response = http::Response<UnsyncBoxBody<Bytes, ErrorCode>>;
 
@@ -106,6 +109,12 @@ impl Instances {
         let job = Job { request, response };
         self.queues[turn].send(job).await.map_err(|_| anyhow!("the instance has ended"))?;
         answered.await.context("the instance trapped")?
+    }
+
+    /// One instance that has ended, to which no request gets.
+    #[cfg(test)]
+    pub fn ended() -> Self {
+        Self { queues: vec![mpsc::channel(1).0], next: Cell::new(0), tasks: vec![] }
     }
 
     /// Ends the instances after their requests, which closes their databases.

@@ -1,0 +1,72 @@
+//! The body of a request, the rest of which the host reads when it answers the request itself.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+/// The most bytes that are thrown away, and the longest time for it. The API promises both.
+const LINGER_BYTES: usize = 64 << 20;
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The body of a request, of which the host keeps a handle while a component reads it.
+#[derive(Clone)]
+pub struct SharedBody {
+    body: Arc<Mutex<Incoming>>,
+    /// True if the client sends the body only when it is told to.
+    awaits_continue: bool,
+}
+
+impl SharedBody {
+    /// Makes the body of a request one that is shared.
+    pub fn of(request: http::Request<Incoming>) -> http::Request<Self> {
+        let awaits_continue = request.headers().contains_key(header::EXPECT);
+        request.map(|body| Self { body: Arc::new(Mutex::new(body)), awaits_continue })
+    }
+
+    /// Reads the rest after the answer and throws it away, within bounds, as a task of this thread. Most clients send a
+    /// whole body before they read anything, and would see a broken connection instead of the answer.
+    pub fn linger(mut self) {
+        if self.awaits_continue || self.is_end_stream() {
+            return;
+        }
+        let drain = async move {
+            let mut bytes = 0;
+            while bytes < LINGER_BYTES
+                && let Some(Ok(frame)) = self.frame().await
+            {
+                bytes += frame.data_ref().map_or(0, Bytes::len);
+            }
+        };
+        tokio::task::spawn_local(tokio::time::timeout(LINGER, drain));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Incoming> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Body for SharedBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut *self.lock()).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.lock().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.lock().size_hint()
+    }
+}
