@@ -14,8 +14,6 @@ use prometheus::{
     register_histogram_vec, register_int_counter, register_int_counter_vec, register_int_gauge,
 };
 
-use crate::stores::Stores;
-
 /// The variable from which a component reads the metrics.
 pub const VARIABLE: &str = "host_metrics";
 
@@ -148,19 +146,19 @@ impl Metrics {
         }
     }
 
-    /// The metrics as text, with the sizes of these stores at this moment.
-    pub fn render(&self, stores: &Stores) -> String {
-        self.measure(stores);
+    /// The metrics as text, with the sizes of these database files at this moment.
+    pub fn render<'p>(&self, databases: impl IntoIterator<Item = &'p Path>) -> String {
+        self.measure(databases);
         let mut text = Vec::new();
         // Writing to memory cannot fail.
         let _ = TextEncoder::new().encode(&prometheus::gather(), &mut text);
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    fn measure(&self, stores: &Stores) {
+    fn measure<'p>(&self, databases: impl IntoIterator<Item = &'p Path>) {
         let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         let (mut database, mut wal, mut free) = (0, 0, None);
-        for path in stores.sqlite.values().filter_map(|database| database.path()) {
+        for path in databases {
             database += bytes(path);
             wal += bytes(Path::new(&format!("{}-wal", path.display())));
             free = free.into_iter().chain(free_bytes(path)).min();
@@ -192,7 +190,7 @@ mod tests {
         for n in 0..100 {
             METRICS.answered(&format!("/page{n}"), StatusCode::OK, since);
         }
-        let text = METRICS.render(&Stores::default());
+        let text = METRICS.render([]);
         for line in [
             r#"sekali_http_requests_total{route="publish",status="200"} 1"#,
             r#"sekali_http_requests_total{route="publish",status="400"} 1"#,

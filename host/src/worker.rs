@@ -85,20 +85,20 @@ impl Shared {
 /// A connection that nobody serves yet.
 struct Arrival {
     stream: net::TcpStream,
-    _counted: Counted,
+    _counted: Connected,
 }
 
 /// A connection in the count of its worker until this is dropped: when it ends, or its task panics.
-struct Counted(Arc<Shared>);
+struct Connected(Arc<Shared>);
 
-impl Counted {
+impl Connected {
     fn new(shared: &Arc<Shared>) -> Self {
         shared.connections.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(shared))
     }
 }
 
-impl Drop for Counted {
+impl Drop for Connected {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
@@ -127,7 +127,7 @@ impl Worker {
     /// Serves a connection to its end.
     pub fn serve(&self, stream: net::TcpStream) {
         // The thread outlives this handle, so it receives all that is sent.
-        let _ = self.arrivals.send(Arrival { stream, _counted: Counted::new(&self.shared) });
+        let _ = self.arrivals.send(Arrival { stream, _counted: Connected::new(&self.shared) });
     }
 
     /// Finishes the running requests. New connections are still served, with one request each.
@@ -330,7 +330,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let stream = listener.accept().await.unwrap().0.into_std().unwrap();
-        let arrival = Arrival { stream, _counted: Counted::new(&service.shared) };
+        let arrival = Arrival { stream, _counted: Connected::new(&service.shared) };
         tokio::task::spawn_local(connection(arrival, Rc::clone(service)));
         client
     }

@@ -15,7 +15,8 @@ impl HostWithStore<Guest> for HasSelf<Guest> {
                 let services = &access.get().services;
                 let value = services.variables.get(&name)?;
                 // Like Spin's providers of variables, this one is asked at each reading.
-                Some(if name == metrics::VARIABLE { METRICS.render(&services.stores) } else { value.clone() })
+                let databases = services.stores.sqlite.values().filter_map(|database| database.path());
+                Some(if name == metrics::VARIABLE { METRICS.render(databases) } else { value.clone() })
             })
             .ok_or(Error::Undefined(name))
     }
