@@ -89,20 +89,11 @@ impl Service {
 
     /// The service with other settings.
     pub fn with_variables(variables: &[(&str, &str)]) -> Self {
-        let settings = Settings::read(|name| {
-            let set = variables.iter().find(|(variable, _)| *variable == name);
-            let default = match name {
-                "max_body_bytes" => "8388608",
-                "max_batch_events" => "10000",
-                "max_event_bytes" => "262144",
-                _ => "",
-            };
-            set.map_or(default, |(_, value)| value).to_owned()
-        });
         let directory = tempfile::tempdir().unwrap();
         let (store, faults) = database::open(directory.path(), 1);
         let started_at = Timestamp::parse("2026-11-21T01:00:00Z").unwrap();
-        let app = App::new(settings.unwrap(), started_at, store, Memory::default(), TokioClock::start(), 1);
+        let settings = settings(variables);
+        let app = App::new(settings, started_at, store, Memory::default(), TokioClock::start(), 1);
         Self { app, faults, _directory: directory }
     }
 
@@ -114,12 +105,7 @@ impl Service {
         headers: &[(&str, &str)],
         body: impl Into<Vec<u8>>,
     ) -> Reply {
-        let mut request = Request::builder().method(method).uri(target);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let body = stream::iter([Ok(body.into())]);
-        router::answer(&self.app, request.body(body).unwrap()).await
+        reply(&self.app, method, target, headers, body).await
     }
 
     /// The answer to a request.
@@ -144,7 +130,39 @@ impl Service {
     }
 }
 
-async fn read(reply: Reply) -> Answer {
+/// The settings of spin.toml, some of them changed.
+pub fn settings(variables: &[(&str, &str)]) -> Settings {
+    let settings = Settings::read(|name| {
+        let set = variables.iter().find(|(variable, _)| *variable == name);
+        let default = match name {
+            "max_body_bytes" => "8388608",
+            "max_batch_events" => "10000",
+            "max_event_bytes" => "262144",
+            _ => "",
+        };
+        set.map_or(default, |(_, value)| value).to_owned()
+    });
+    settings.unwrap()
+}
+
+/// The reply of the service on any platform, whose body is not read yet.
+pub async fn reply<P: Platform>(
+    app: &App<P>,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Vec<u8>>,
+) -> Reply {
+    let mut request = Request::builder().method(method).uri(target);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = stream::iter([Ok(body.into())]);
+    router::answer(app, request.body(body).unwrap()).await
+}
+
+/// Reads the body of a reply to its end.
+pub async fn read(reply: Reply) -> Answer {
     let Reply { status, headers, body, .. } = reply;
     let mut bytes = Vec::new();
     match body {
