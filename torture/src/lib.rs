@@ -5,6 +5,7 @@
 //! experiment has a short form, which `tests/short.rs` runs, and a long one, which `scripts/torture` repeats.
 
 pub mod history;
+pub mod sim;
 
 use anyhow::Result;
 
@@ -63,5 +64,7 @@ impl Tally {
 }
 
 /// All experiments, the quick ones first.
-pub const EXPERIMENTS: &[Experiment] =
-    &[Experiment { name: "history", trials: "requests", run: history::run }];
+pub const EXPERIMENTS: &[Experiment] = &[
+    Experiment { name: "committer", trials: "requests", run: sim::committer::run },
+    Experiment { name: "history", trials: "requests", run: history::run },
+];

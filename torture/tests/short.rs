@@ -19,3 +19,8 @@ fn keeps_its_promises(name: &str) {
 fn concurrent_histories_agree_with_the_model() {
     keeps_its_promises("history");
 }
+
+#[test]
+fn a_request_gets_the_outcomes_of_its_own_events_whatever_happens_to_others() {
+    keeps_its_promises("committer");
+}
