@@ -4,13 +4,19 @@
 //! may be doomed: it is dropped at a moment chosen before, wherever it has come to. Time moves when nothing is ready, to
 //! the next timer. A log keeps all that happened: two runs of one seed have the same.
 
+mod ready;
+mod wait;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+
+use self::ready::{Ready, Signal};
+use self::wait::{Sleep, Yield};
 
 /// Polls at one moment of the simulated time after which nothing moves on any more.
 const MOST_POLLS: u32 = 500_000;
@@ -84,34 +90,6 @@ struct Turn {
     /// The tasks that were ready, and have not run since.
     others: BTreeSet<TaskId>,
     waker: Waker,
-}
-
-/// The tasks that were woken, each once. Wakers have to be `Send`, so it is behind a mutex.
-#[derive(Default)]
-struct Ready(Mutex<Vec<TaskId>>);
-
-impl Ready {
-    fn tasks(&self) -> MutexGuard<'_, Vec<TaskId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, task: TaskId) {
-        let mut tasks = self.tasks();
-        if !tasks.contains(&task) {
-            tasks.push(task);
-        }
-    }
-}
-
-struct Signal {
-    task: TaskId,
-    ready: Arc<Ready>,
-}
-
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        self.ready.add(self.task);
-    }
 }
 
 impl Drop for Executor {
@@ -212,7 +190,7 @@ impl Handle {
     /// Starts a task.
     pub fn spawn(&self, name: impl Into<Rc<str>>, future: impl Future<Output = ()> + 'static) -> TaskId {
         let id = self.number();
-        let signal = Signal { task: id, ready: Arc::clone(&self.0.ready) };
+        let signal = Signal::new(id, Arc::clone(&self.0.ready));
         let task = Task {
             name: name.into(),
             future: Some(Box::pin(future)),
@@ -242,12 +220,12 @@ impl Handle {
 
     /// Returns when this time has passed.
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        Sleep { handle: self.clone(), key: (self.now() + duration, self.number()) }
+        Sleep::new(self.clone(), (self.now() + duration, self.number()))
     }
 
     /// Returns after every other task that is ready has run once.
     pub fn yield_now(&self) -> Yield {
-        Yield { handle: self.clone(), number: self.number(), has_begun: false }
+        Yield::new(self.clone(), self.number())
     }
 
     fn number(&self) -> u64 {
@@ -354,70 +332,6 @@ impl Handle {
                 }
             }
         }
-    }
-}
-
-/// See [`Handle::sleep`].
-pub struct Sleep {
-    handle: Handle,
-    /// Its end, and its number among the timers.
-    key: (Duration, u64),
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.handle.now() >= self.key.0 {
-            return Poll::Ready(());
-        }
-        let timer = Timer::Wake(context.waker().clone());
-        self.handle.0.timers.borrow_mut().insert(self.key, timer);
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        self.handle.0.timers.borrow_mut().remove(&self.key);
-    }
-}
-
-/// See [`Handle::yield_now`].
-pub struct Yield {
-    handle: Handle,
-    number: u64,
-    has_begun: bool,
-}
-
-impl Future for Yield {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let handle = self.handle.clone();
-        let mut yields = handle.0.yields.borrow_mut();
-        if self.has_begun {
-            match yields.get_mut(&self.number) {
-                Some(turn) if !turn.others.is_empty() => turn.waker = context.waker().clone(),
-                _ => return Poll::Ready(()),
-            }
-            return Poll::Pending;
-        }
-        self.has_begun = true;
-        let tasks = handle.0.tasks.borrow();
-        let is_other = |id: &TaskId| Some(*id) != handle.0.running.get() && tasks.contains_key(id);
-        let others: BTreeSet<_> = handle.0.ready.tasks().iter().copied().filter(is_other).collect();
-        if others.is_empty() {
-            context.waker().wake_by_ref();
-        }
-        yields.insert(self.number, Turn { others, waker: context.waker().clone() });
-        Poll::Pending
-    }
-}
-
-impl Drop for Yield {
-    fn drop(&mut self) {
-        self.handle.0.yields.borrow_mut().remove(&self.number);
     }
 }
 
