@@ -66,5 +66,6 @@ impl Tally {
 /// All experiments, the quick ones first.
 pub const EXPERIMENTS: &[Experiment] = &[
     Experiment { name: "committer", trials: "requests", run: sim::committer::run },
+    Experiment { name: "tail", trials: "followers", run: sim::tail::run },
     Experiment { name: "history", trials: "requests", run: history::run },
 ];

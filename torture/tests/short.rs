@@ -24,3 +24,8 @@ fn concurrent_histories_agree_with_the_model() {
 fn a_request_gets_the_outcomes_of_its_own_events_whatever_happens_to_others() {
     keeps_its_promises("committer");
 }
+
+#[test]
+fn a_follower_gets_each_event_once_and_soon_whatever_happens_to_others() {
+    keeps_its_promises("tail");
+}

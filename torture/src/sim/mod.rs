@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod committer;
 pub mod executor;
+pub mod tail;
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,0 +1,238 @@
+//! A follower, and the watch over what it gets.
+
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use sekali::store::{Filter, Seq, Span, StoreError};
+use sekali::tail::Tail;
+
+use super::store::{Manner, SimStore};
+use crate::sim::Violations;
+use crate::sim::clock::SimClock;
+use crate::sim::executor::Handle;
+
+/// The longest silence of a stream: 15 s, and the time until the next tick.
+const HEARTBEAT_BOUND: Duration = Duration::from_secs(16);
+
+/// The time from a commit until a follower has the event, if the store answers fast.
+const DELAY_BOUND: Duration = Duration::from_millis(500);
+
+/// The shortest pause of a client before it connects again. Followers of a tick share also an error.
+const RECONNECT: Duration = Duration::from_millis(150);
+
+/// Events of a page.
+const PAGE: u64 = 256;
+
+/// A client that follows, and connects again when it is cut off.
+pub struct Follower {
+    sim: Handle,
+    tail: Rc<Tail<SimStore, SimClock>>,
+    presence: Presence,
+}
+
+impl Follower {
+    /// A client that has not connected yet.
+    pub fn new(sim: Handle, tail: Rc<Tail<SimStore, SimClock>>, watch: Rc<Watch>) -> Self {
+        Self { sim, tail, presence: Presence(watch) }
+    }
+
+    /// Follows for ever.
+    pub async fn run(self, start: Duration) {
+        let Self { sim, tail, presence: Presence(watch) } = &self;
+        sim.sleep(start).await;
+        loop {
+            watch.connect();
+            let mut pieces = pin!(Rc::clone(tail).follow(watch.filter.clone(), watch.cursor.get()));
+            while let Some(piece) = pieces.next().await {
+                match piece {
+                    Ok(piece) => watch.take(&String::from_utf8_lossy(&piece)),
+                    Err(error) => {
+                        watch.cut_off(&error);
+                        break;
+                    }
+                }
+            }
+            watch.disconnect();
+            sim.sleep(RECONNECT + sim.below_millis(2000)).await;
+        }
+    }
+}
+
+/// The time in which the task of a follower lives.
+struct Presence(Rc<Watch>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.disconnect();
+        self.0.is_gone.set(true);
+    }
+}
+
+/// The watch over a follower.
+pub struct Watch {
+    /// Its number.
+    pub number: u64,
+    /// The events that it wants.
+    pub filter: Filter,
+    sim: Handle,
+    store: Rc<SimStore>,
+    violations: Violations,
+    /// The last seq that it has.
+    cursor: Cell<Seq>,
+    /// The time of the last piece, or of the connection, while it is connected.
+    heard_at: Cell<Option<Duration>>,
+    /// The time at which this connection had everything that was stored.
+    up_to_date_at: Cell<Option<Duration>>,
+    /// The number of pages that it missed, for each connection.
+    missed: RefCell<Vec<u64>>,
+    received: Cell<u64>,
+    errors: Cell<u64>,
+    is_gone: Cell<bool>,
+}
+
+impl Watch {
+    /// A watch over a follower that has nothing, or begins at the newest event.
+    pub fn new(
+        number: u64,
+        filter: Filter,
+        sim: Handle,
+        store: Rc<SimStore>,
+        violations: Violations,
+    ) -> Self {
+        let cursor = Cell::new(if sim.chance(0.3) { 0 } else { store.newest() });
+        let (heard_at, up_to_date_at, missed, received, errors, is_gone) = Default::default();
+        Self {
+            number,
+            filter,
+            sim,
+            store,
+            violations,
+            cursor,
+            heard_at,
+            up_to_date_at,
+            missed,
+            received,
+            errors,
+            is_gone,
+        }
+    }
+
+    /// Events that it received.
+    pub fn received(&self) -> u64 {
+        self.received.get()
+    }
+
+    /// True if its client went away.
+    pub fn is_gone(&self) -> bool {
+        self.is_gone.get()
+    }
+
+    /// The number of its connections.
+    pub fn connections(&self) -> u64 {
+        self.missed.borrow().len() as u64
+    }
+
+    /// The most pages that it reads for itself.
+    pub fn pages_missed(&self) -> u64 {
+        self.missed.borrow().iter().sum()
+    }
+
+    fn connect(&self) {
+        let now = self.sim.now();
+        self.heard_at.set(Some(now));
+        let missed = self.outstanding().len() as u64;
+        // While it reads them, more come.
+        self.missed.borrow_mut().push(missed / PAGE + 3);
+        self.up_to_date_at.set((missed == 0).then_some(now));
+    }
+
+    fn disconnect(&self) {
+        self.heard_at.set(None);
+        self.up_to_date_at.set(None);
+    }
+
+    /// Notes that an error cut it off. Each read that fails for good may do so once.
+    fn cut_off(&self, error: &StoreError) {
+        self.sim.log(format!("follower {} is cut off: {error}", self.number));
+        self.errors.set(self.errors.get() + 1);
+        self.violations.check(*error != StoreError::Overloaded, || {
+            format!("{} was cut off by a read that had to wait for a connection", self.name())
+        });
+        let (errors, failures) = (self.errors.get(), self.store.failures());
+        self.violations.check(errors <= failures, || {
+            format!("{} was cut off {errors} times, and {failures} reads have failed", self.name())
+        });
+    }
+
+    fn outstanding(&self) -> Vec<Seq> {
+        self.store.matching(&self.filter, Span { after: self.cursor.get(), through: self.store.newest() })
+    }
+
+    /// Checks a piece of the stream.
+    fn take(&self, piece: &str) {
+        self.check_silence();
+        self.heard_at.set(Some(self.sim.now()));
+        let events = piece.split("\n\n").filter(|part| !part.is_empty() && !part.starts_with(':'));
+        let seqs: Vec<Option<Seq>> =
+            events.map(|event| event.strip_prefix("id: ")?.lines().next()?.parse().ok()).collect();
+        if seqs.is_empty() {
+            return;
+        }
+        let outstanding = self.outstanding();
+        let expected: Vec<_> = outstanding.iter().take(seqs.len()).copied().map(Some).collect();
+        self.violations.check(seqs == expected, || {
+            format!("{} got {seqs:?} behind {}, and next are {expected:?}", self.name(), self.cursor.get())
+        });
+        self.received.set(self.received.get() + seqs.len() as u64);
+        self.check_delay(&seqs);
+        self.cursor.set(seqs.last().copied().flatten().unwrap_or_default().max(self.cursor.get()));
+        if self.up_to_date_at.get().is_none() && outstanding.len() == seqs.len() {
+            self.up_to_date_at.set(Some(self.sim.now()));
+        }
+    }
+
+    fn check_silence(&self) {
+        let Some(heard_at) = self.heard_at.get() else { return };
+        let silence = self.sim.now() - heard_at;
+        self.violations.check(silence <= HEARTBEAT_BOUND, || {
+            format!("{} heard nothing for {silence:?}, from {heard_at:?} on", self.name())
+        });
+    }
+
+    /// The events come soon, if this follower had all others and its own reads are fast.
+    fn check_delay(&self, seqs: &[Option<Seq>]) {
+        let is_slow = self.filter.topics.iter().any(|topic| topic.as_str() == "slow");
+        let is_fast = match self.store.manner {
+            Manner::Fast => true,
+            Manner::OneSlow => !is_slow,
+            Manner::Slow | Manner::Failing => false,
+        };
+        let Some(since) = self.up_to_date_at.get().filter(|_| is_fast) else { return };
+        for seq in seqs.iter().flatten() {
+            let committed_at = self.store.committed_at(*seq);
+            let delay = self.sim.now() - committed_at.max(since);
+            self.violations.check(delay <= DELAY_BOUND, || {
+                format!("{} got {seq} after {delay:?}; it was committed at {committed_at:?}", self.name())
+            });
+        }
+    }
+
+    /// Checks that it has everything, unless it went away.
+    pub fn check_end(&self) {
+        if self.is_gone.get() {
+            return;
+        }
+        self.check_silence();
+        let outstanding = self.outstanding();
+        self.violations.check(outstanding.is_empty(), || {
+            format!("{} never got {outstanding:?}, which are all behind {}", self.name(), self.cursor.get())
+        });
+    }
+
+    fn name(&self) -> String {
+        format!("follower {} of {:?}", self.number, self.filter)
+    }
+}
