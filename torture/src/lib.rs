@@ -67,5 +67,6 @@ impl Tally {
 pub const EXPERIMENTS: &[Experiment] = &[
     Experiment { name: "committer", trials: "requests", run: sim::committer::run },
     Experiment { name: "tail", trials: "followers", run: sim::tail::run },
+    Experiment { name: "service", trials: "requests", run: sim::service::run },
     Experiment { name: "history", trials: "requests", run: history::run },
 ];

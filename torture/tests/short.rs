@@ -29,3 +29,8 @@ fn a_request_gets_the_outcomes_of_its_own_events_whatever_happens_to_others() {
 fn a_follower_gets_each_event_once_and_soon_whatever_happens_to_others() {
     keeps_its_promises("tail");
 }
+
+#[test]
+fn every_answer_of_the_service_is_true_in_any_order_of_its_steps() {
+    keeps_its_promises("service");
+}

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod committer;
 pub mod executor;
+pub mod service;
 pub mod tail;
 
 use std::cell::RefCell;
