@@ -3,6 +3,7 @@
 mod ground;
 mod history;
 mod keys;
+mod pager;
 mod receipts;
 mod request;
 
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 use self::ground::{Calls, SimDatabase, SimKeyValue, SimPlatform};
 use self::history::{Answered, History};
+use self::pager::Pager;
 use self::receipts::{Register, Stored};
 use self::request::{KEYS, Request};
 use super::clock::SimClock;
@@ -68,6 +70,8 @@ fn scenario(seed: u64) -> Result<Report> {
     let clients = Clients { sim: sim.clone(), instances, history: Rc::default() };
     let may_fail = trouble.get() > 0.0;
     let has_drops = clients.spawn_all();
+    let pager = Pager::default();
+    sim.spawn("pager", pager.clone().run(clients.clone()));
     let ended = executor.run(LONG);
     violations.check(ended == End::Done, || format!("not all requests ended: {ended:?}"));
     // Without troubles, everything that was answered is answered the same once more.
@@ -80,6 +84,7 @@ fn scenario(seed: u64) -> Result<Report> {
     keys::check(&attempts, &violations);
     let (register, stats) = register.take().context("the events were not read")?;
     receipts::check(&attempts, &register, may_fail || has_drops, &violations);
+    pager.check(&register, &violations);
     check_stats(&stats, &register, &violations);
     check_slots(&values.borrow(), &violations);
     let acknowledged = attempts.iter().filter(|attempt| attempt.receipt().is_some());
