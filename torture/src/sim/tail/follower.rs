@@ -28,6 +28,8 @@ const PAGE: u64 = 256;
 
 /// A client that follows, and connects again when it is cut off.
 pub struct Follower {
+    /// The probability that it goes away after a piece, and soon comes again.
+    restlessness: f64,
     sim: Handle,
     tail: Rc<Tail<SimStore, SimClock>>,
     presence: Presence,
@@ -36,12 +38,13 @@ pub struct Follower {
 impl Follower {
     /// A client that has not connected yet.
     pub fn new(sim: Handle, tail: Rc<Tail<SimStore, SimClock>>, watch: Rc<Watch>) -> Self {
-        Self { sim, tail, presence: Presence(watch) }
+        let restlessness = sim.draw(|random| random.choice([0.0, 0.0, 0.1])).unwrap_or_default();
+        Self { restlessness, sim, tail, presence: Presence(watch) }
     }
 
     /// Follows for ever.
     pub async fn run(self, start: Duration) {
-        let Self { sim, tail, presence: Presence(watch) } = &self;
+        let Self { restlessness, sim, tail, presence: Presence(watch) } = &self;
         sim.sleep(start).await;
         loop {
             watch.connect();
@@ -53,6 +56,9 @@ impl Follower {
                         watch.cut_off(&error);
                         break;
                     }
+                }
+                if sim.chance(*restlessness) {
+                    break;
                 }
             }
             watch.disconnect();
