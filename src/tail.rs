@@ -15,12 +15,12 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::clock::Clock;
 use crate::reader::Reader;
-use crate::store::{Filter, Page, ReadStore, Seq, Span, StoreError};
+use crate::store::{Filter, Page, PageSize, ReadStore, Seq, Span, StoreError};
 
 /// The time between two looks at the store. An event reaches its followers within a tick and the time of two reads.
 const TICK: Duration = Duration::from_millis(150);
 
-/// Followers that read missed events at the same time. It is less than the followers' connections to the store, so that
+/// Followers that read more missed events than fit a page at the same time. It is less than the followers' connections to the store, so that
 /// those who are behind do not delay the others.
 const CATCHING_UP: usize = 1;
 
@@ -99,7 +99,9 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
         let tick = self.current_tick();
         let through = tick.newest.get_or_init(|| self.reader.last_seq()).await.clone()?;
         let span = Span { after: follower.after, through };
-        let page = match follower.waits {
+        // A span of a page is read as fast with any filter. Reading it must not wait for those who missed more.
+        let is_short = through - follower.after <= Seq::from(PageSize::SMALL.events);
+        let page = match follower.waits || is_short {
             _ if span.is_empty() => None,
             true => self.shared_page(&tick, filter, span).await?,
             false => self.missed_page(filter, span).await?,

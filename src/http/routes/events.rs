@@ -421,6 +421,24 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_that_missed_little_does_not_wait_for_one_that_missed_much() {
+        let service = with_events(300).await;
+        service.faults.slow.set(Some(("+source in", Duration::from_secs(40))));
+        let slow = follow(&service, "/events?topic=t&source=slow&after=0").await;
+        let event = json!({"topic": "t", "event_id": "slow", "source": "slow"});
+        assert_eq!(service.publish(&event).await.status, 200);
+        let other = follow(&service, "/events?after=300").await;
+        let began = Instant::now();
+        let other = async {
+            tokio::time::sleep(Duration::from_secs(1)).await; // the other one reads by now
+            comments(other).await;
+            began.elapsed()
+        };
+        let (_, waited) = futures::join!(comments(slow), other);
+        assert!(waited < Duration::from_millis(1500), "{waited:?}");
+    }
+
     #[tokio::test]
     async fn one_event_is_found_by_its_encoded_names() {
         let service = Service::start();
