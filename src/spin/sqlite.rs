@@ -46,13 +46,10 @@ fn from_spin(value: SpinValue) -> Value {
     }
 }
 
-/// The interface has no error codes, but the texts are SQLite's own.
 fn store_error(error: Error) -> StoreError {
     match error {
         Error::DatabaseFull => StoreError::Full("the database is at its capacity".into()),
-        Error::Io(message) if message.contains("is locked") => StoreError::Busy,
-        Error::Io(message) if message.contains("is full") => StoreError::Full(message),
-        Error::Io(message) => StoreError::Failed(message),
+        Error::Io(message) => StoreError::of_sqlite(message),
         other => StoreError::Failed(other.to_string()),
     }
 }

@@ -74,6 +74,17 @@ impl Row {
     }
 }
 
+impl StoreError {
+    /// The error that a text of SQLite's means: the interfaces of hosts carry no codes.
+    pub fn of_sqlite(message: String) -> Self {
+        match message {
+            message if message.contains("is locked") => Self::Busy,
+            message if message.contains("is full") => Self::Full(message),
+            message => Self::Failed(message),
+        }
+    }
+}
+
 /// A source of connections.
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
 pub trait Database: 'static {

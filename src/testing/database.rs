@@ -15,10 +15,17 @@ use crate::store::sqlite::SqliteStore;
 
 /// A database file, opened as Spin would.
 pub struct Native {
-    /// The file.
+    /// The file, or a URI of SQLite, which may name a file system of SQLite's (VFS).
     pub path: PathBuf,
     /// Its faults.
     pub faults: Rc<Faults>,
+}
+
+impl Native {
+    /// A database without faults.
+    pub fn at(path: PathBuf) -> Self {
+        Self { path, faults: Rc::default() }
+    }
 }
 
 /// The faults of a database.
@@ -85,10 +92,7 @@ impl Connection for NativeConnection {
 }
 
 fn store_error(error: rusqlite::Error) -> StoreError {
-    match error.to_string() {
-        message if message.contains("is locked") => StoreError::Busy,
-        message => StoreError::Failed(message),
-    }
+    StoreError::of_sqlite(error.to_string())
 }
 
 fn value(value: ValueRef<'_>) -> Value {
@@ -106,8 +110,8 @@ pub type NativeStore = SqliteStore<Native, TokioClock>;
 
 /// Opens the store in a directory, with its faults.
 pub fn open(directory: &Path, seed: u64) -> (NativeStore, Rc<Faults>) {
-    let faults = Rc::<Faults>::default();
-    let database = Native { path: directory.join("events.db"), faults: Rc::clone(&faults) };
+    let database = Native::at(directory.join("events.db"));
+    let faults = Rc::clone(&database.faults);
     (SqliteStore::new(database, TokioClock::start(), seed), faults)
 }
 

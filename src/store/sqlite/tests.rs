@@ -1,7 +1,5 @@
 //! The statements of the store, on the SQLite that the host bundles.
 
-use std::rc::Rc;
-
 use serde_json::json;
 
 use super::*;
@@ -292,7 +290,7 @@ async fn pages_come_in_each_format() {
 #[tokio::test]
 async fn a_connection_writes_ahead_and_syncs_each_commit() {
     let directory = tempfile::tempdir().unwrap();
-    let database = Native { path: directory.path().join("events.db"), faults: Rc::default() };
+    let database = Native::at(directory.path().join("events.db"));
     let connection = pool::open(&database).await.unwrap();
     let pragma = async |name: &str| {
         connection.execute(&format!("pragma {name}"), vec![]).await.unwrap()[0].0[0].clone()
