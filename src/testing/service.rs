@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::TokioClock;
-use super::database::{self, Faults, Native};
+use super::database::{Faults, Native};
 use crate::event::Timestamp;
 use crate::http::app::{App, Platform};
 use crate::http::idempotency::KeyValue;
@@ -78,7 +78,8 @@ pub struct Service {
     pub app: App<NativePlatform>,
     /// The faults of its database.
     pub faults: Rc<Faults>,
-    _directory: TempDir,
+    /// The place of a database that nobody else has.
+    _directory: Option<TempDir>,
 }
 
 impl Service {
@@ -90,11 +91,18 @@ impl Service {
     /// The service with other settings.
     pub fn with_variables(variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (store, faults) = database::open(directory.path(), 1);
+        let database = Native::at(directory.path().join("events.db"));
+        Self { _directory: Some(directory), ..Self::on(database, variables, 1) }
+    }
+
+    /// The service on a database of the caller. `seed` must differ from service to service on it.
+    pub fn on(database: Native, variables: &[(&str, &str)], seed: u64) -> Self {
+        let faults = Rc::clone(&database.faults);
+        let clock = TokioClock::start();
+        let store = SqliteStore::new(database, clock, seed);
         let started_at = Timestamp::parse("2026-11-21T01:00:00Z").unwrap();
-        let settings = settings(variables);
-        let app = App::new(settings, started_at, store, Memory::default(), TokioClock::start(), 1);
-        Self { app, faults, _directory: directory }
+        let app = App::new(settings(variables), started_at, store, Memory::default(), clock, seed);
+        Self { app, faults, _directory: None }
     }
 
     /// The reply to a request, whose body is not read yet.
