@@ -209,7 +209,7 @@ async fn configure(connection: &impl Connection) -> Result<Option<String>, Store
     let mut other_mode = None;
     for pragma in PRAGMAS {
         match connection.execute(pragma, vec![]).await {
-            Err(StoreError::Busy) => return Err(StoreError::Busy),
+            Err(error) if is_passing(&error) => return Err(error),
             Ok(rows) if pragma.contains("journal_mode") => {
                 let mode = rows.first().and_then(|row| row.text(0).ok());
                 other_mode = mode.filter(|mode| !["wal", "memory"].contains(mode)).map(str::to_owned);
@@ -218,6 +218,17 @@ async fn configure(connection: &impl Connection) -> Result<Option<String>, Store
         }
     }
     Ok(other_mode)
+}
+
+/// True for an error that says nothing about the setting. The connection must not be used without it: in another journal
+/// than the write-ahead log, a commit may not survive a power cut.
+fn is_passing(error: &StoreError) -> bool {
+    match error {
+        StoreError::Failed(cause) => {
+            ["disk I/O error", "unable to open"].iter().any(|text| cause.contains(text))
+        }
+        _ => true,
+    }
 }
 
 fn is_usable_after<T>(result: &Result<T, StoreError>) -> bool {

@@ -362,3 +362,22 @@ async fn every_filter_has_an_index() {
     );
     assert!(of_event.contains("(topic=? AND event_id=?)"), "{of_event}");
 }
+
+#[tokio::test]
+async fn a_setting_that_a_failing_disk_refuses_is_not_done_without() {
+    let directory = tempfile::tempdir().unwrap();
+    for error in
+        [StoreError::Failed("disk I/O error".into()), StoreError::Full("database or disk is full".into())]
+    {
+        let (store, faults) = open(directory.path(), 1);
+        faults.refused.replace(Some(("pragma journal_mode = wal", error.clone())));
+        assert_eq!(store.append(&[&event("a")]).await, Err(error));
+        faults.refused.replace(None);
+        assert_eq!(append(&store, &[event("a")]).await.len(), 1);
+    }
+    // A server across the network does not know the setting, and keeps its own journal.
+    let (store, faults) = open(directory.path(), 1);
+    let unknown = StoreError::Failed("not allowed: pragma journal_mode".into());
+    faults.refused.replace(Some(("pragma journal_mode = wal", unknown)));
+    assert_eq!(append(&store, &[event("b")]).await.len(), 1);
+}
