@@ -6,6 +6,7 @@
 
 pub mod history;
 pub mod sim;
+pub mod crash;
 
 use anyhow::Result;
 
@@ -69,4 +70,6 @@ pub const EXPERIMENTS: &[Experiment] = &[
     Experiment { name: "tail", trials: "followers", run: sim::tail::run },
     Experiment { name: "service", trials: "requests", run: sim::service::run },
     Experiment { name: "history", trials: "requests", run: history::run },
+    Experiment { name: "power-cut", trials: "power cuts", run: crash::power_cut::run },
+    Experiment { name: "io-faults", trials: "failed calls", run: crash::io_faults::run },
 ];

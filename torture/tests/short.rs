@@ -34,3 +34,13 @@ fn a_follower_gets_each_event_once_and_soon_whatever_happens_to_others() {
 fn every_answer_of_the_service_is_true_in_any_order_of_its_steps() {
     keeps_its_promises("service");
 }
+
+#[test]
+fn a_power_cut_loses_nothing_that_was_acknowledged() {
+    keeps_its_promises("power-cut");
+}
+
+#[test]
+fn a_failed_call_loses_nothing_and_is_never_answered_with_success() {
+    keeps_its_promises("io-faults");
+}
