@@ -4,9 +4,9 @@
 //! [`Tally`]: the number of its trials, and the promises that were broken. The same seed makes the same choices. Each
 //! experiment has a short form, which `tests/short.rs` runs, and a long one, which `scripts/torture` repeats.
 
+pub mod crash;
 pub mod history;
 pub mod sim;
-pub mod crash;
 
 use anyhow::Result;
 

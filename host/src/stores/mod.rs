@@ -1,5 +1,6 @@
 //! The stores of an application, by label.
 
+mod file;
 pub mod key_value;
 pub mod sqlite;
 

@@ -10,6 +10,7 @@ use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{InterruptHandle, ToSql};
 
+use super::file::DatabaseFile;
 use crate::metrics::METRICS;
 
 /// Statements that a connection keeps prepared.
@@ -21,7 +22,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A database in a file or in memory.
 pub struct Database {
     uri: String,
-    is_in_memory: bool,
+    /// None in memory.
+    file: Option<Arc<DatabaseFile>>,
     turn: Turn,
     /// A database in memory lives as long as a connection to it.
     _keep: Option<Mutex<rusqlite::Connection>>,
@@ -36,27 +38,27 @@ impl Database {
         let Some(path) = path else {
             let uri = format!("file:/{label}?vfs=memdb");
             let keep = rusqlite::Connection::open(&uri).context("cannot open a database in memory")?;
-            return Ok(Self {
-                uri,
-                is_in_memory: true,
-                turn: Turn::default(),
-                _keep: Some(Mutex::new(keep)),
-            });
+            return Ok(Self { uri, file: None, turn: Turn::default(), _keep: Some(Mutex::new(keep)) });
         };
         let uri = path
             .to_str()
             .with_context(|| format!("the path of a database must be UTF-8: {} is not", path.display()))?;
-        Ok(Self { uri: uri.to_owned(), is_in_memory: false, turn: Turn::default(), _keep: None })
+        let uri = uri.to_owned();
+        let file = Some(Arc::new(DatabaseFile::new(path)));
+        Ok(Self { uri, file, turn: Turn::default(), _keep: None })
     }
 
     /// Its file, unless it is in memory.
     pub fn path(&self) -> Option<&Path> {
-        (!self.is_in_memory).then(|| Path::new(&self.uri))
+        self.file.as_ref().map(|_| Path::new(&self.uri))
     }
 
     /// Opens a connection. It blocks.
     pub fn connect(&self) -> rusqlite::Result<Connection> {
+        // Opening would make a new file in place of one that went away.
+        self.file.as_ref().map_or(Ok(()), |file| file.check())?;
         let connection = rusqlite::Connection::open(&self.uri)?;
+        self.file.as_ref().map_or(Ok(()), |file| file.opened())?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
         // Spin denies this too: a component must not reach other files.
@@ -64,6 +66,7 @@ impl Database {
         Ok(Connection {
             interrupt: Arc::new(connection.get_interrupt_handle()),
             is_reading: Arc::default(),
+            file: self.file.clone(),
             connection: Arc::new(Mutex::new(connection)),
             turn: Arc::clone(&self.turn),
         })
@@ -82,6 +85,7 @@ pub struct Connection {
     interrupt: Arc<InterruptHandle>,
     /// True while a statement runs that only reads.
     is_reading: Arc<AtomicBool>,
+    file: Option<Arc<DatabaseFile>>,
     turn: Turn,
 }
 
@@ -107,11 +111,16 @@ pub struct Rows<V> {
 
 impl Connection {
     /// Runs a statement to its end. It blocks.
+    ///
+    /// # Errors
+    /// Those of SQLite; and when the file of the database is not in its place, before or after the statement. In the
+    /// second case what it wrote may be lost.
     pub fn execute<P, V>(&self, statement: &str, parameters: &[P]) -> rusqlite::Result<Rows<V>>
     where
         P: ToSql,
         V: for<'a> From<ValueRef<'a>>,
     {
+        self.check_file()?;
         let connection = self.lock();
         let mut statement = connection.prepare_cached(statement)?;
         if parameters.len() != statement.parameter_count() {
@@ -135,7 +144,9 @@ impl Connection {
             Ok(_) => {}
             Err(error) => METRICS.failed(error),
         }
-        Ok(Rows { columns, rows: rows? })
+        let rows = rows?;
+        self.check_file()?;
+        Ok(Rows { columns, rows })
     }
 
     /// The interest in the next statement, until its end.
@@ -151,6 +162,10 @@ impl Connection {
     /// Rows that the last insert, update or delete changed.
     pub fn changes(&self) -> u64 {
         self.lock().changes()
+    }
+
+    fn check_file(&self) -> rusqlite::Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| file.check())
     }
 
     fn lock(&self) -> MutexGuard<'_, rusqlite::Connection> {
@@ -211,5 +226,25 @@ mod tests {
         end.recv().unwrap().unwrap();
         let counted = connection.execute::<i64, Integer>("select count(*) from t", &[]).unwrap();
         assert_eq!(counted.rows[0][0].0, 1_000_000);
+    }
+
+    #[test]
+    fn nothing_is_written_while_the_file_is_not_in_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let [path, elsewhere] = ["events.db", "elsewhere.db"].map(|name| directory.path().join(name));
+        let database = Database::new("test", Some(path.clone())).unwrap();
+        let connection = database.connect().unwrap();
+        let run = |statement| connection.execute::<i64, Integer>(statement, &[]).map(drop);
+        run("create table t(x)").unwrap();
+        std::fs::rename(&path, &elsewhere).unwrap();
+        let error = run("insert into t values (1)").unwrap_err().to_string();
+        assert!(error.contains("events.db was moved, deleted or replaced"), "{error}");
+        assert!(database.connect().is_err());
+        assert!(!path.exists(), "a new file would be another database");
+        std::fs::write(&path, "").unwrap();
+        assert!(run("insert into t values (2)").is_err() && database.connect().is_err(), "replaced");
+        std::fs::rename(&elsewhere, &path).unwrap();
+        run("insert into t values (3)").unwrap();
+        assert!(database.connect().is_ok());
     }
 }
