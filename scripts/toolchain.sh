@@ -101,6 +101,18 @@ build_host() {
     cargo build --quiet -p sekali-host
 }
 
+# Builds target/faults/sekali-host, which makes faults on request, and then the ordinary host: cargo builds both in the
+# same place, and takes what has not changed from its cache.
+build_hosts() {
+    [ -e target/debug/sekali-host ] || build_host
+    # Not optimised: it has to be built quickly, and not to run fast.
+    cargo build --quiet -p sekali-host --features faults --config profile.dev.package.sekali-host.opt-level=0
+    rm -rf target/faults
+    mkdir target/faults
+    cp -p target/debug/sekali-host target/debug/sekali-host.d target/faults
+    build_host
+}
+
 # run_program NAME DIRECTORY ARGUMENT...: runs a program of clients/ in DIRECTORY, in place of this shell.
 run_program() {
     local program=$PWD/target/debug/$1 directory=$2

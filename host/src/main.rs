@@ -14,6 +14,8 @@
 //! - [`manifest`] with its [`routes`], and [`runtime_config`], are the files as plain data.
 
 mod ending;
+#[cfg(feature = "faults")]
+mod faults;
 mod instance;
 mod manifest;
 mod metrics;

@@ -200,6 +200,8 @@ async fn run_one(program: &Program, jobs: &mut mpsc::Receiver<Job>) -> wasmtime:
 /// Answers one request. An error that the component returns is its answer; a trap is an error of this
 /// function.
 async fn answer(accessor: &Accessor<Guest>, service: &Service, job: Job) -> wasmtime::Result<()> {
+    #[cfg(feature = "faults")]
+    crate::faults::make(accessor, job.request.headers())?;
     let request =
         job.request.map(|body| body.map_err(|error| ErrorCode::InternalError(Some(error.to_string()))));
     let (request, sent) = p3::Request::from_http(request);
