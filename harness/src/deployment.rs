@@ -151,6 +151,16 @@ impl Deployment {
         Ok(self.process.wait()?)
     }
 
+    /// The id of the host's process, which leads the group of all its processes.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The number of file descriptors that the host's process has open, where the system shows it.
+    pub fn descriptors(&self) -> Option<usize> {
+        Some(fs::read_dir(format!("/proc/{}/fd", self.process.id())).ok()?.count())
+    }
+
     /// Resident memory of the host in bytes, now and at its highest, summed over its processes.
     ///
     /// # Errors
