@@ -4,9 +4,14 @@
 //! [`Tally`]: the number of its trials, and the promises that were broken. The same seed makes the same choices. Each
 //! experiment has a short form, which `tests/short.rs` runs, and a long one, which `scripts/torture` repeats.
 
-pub mod crash;
-pub mod history;
-pub mod sim;
+mod crash;
+mod faults;
+mod history;
+mod hostile;
+mod overload;
+mod siege;
+mod sim;
+mod soak;
 
 use anyhow::Result;
 
@@ -69,7 +74,11 @@ pub const EXPERIMENTS: &[Experiment] = &[
     Experiment { name: "committer", trials: "requests", run: sim::committer::run },
     Experiment { name: "tail", trials: "followers", run: sim::tail::run },
     Experiment { name: "service", trials: "requests", run: sim::service::run },
-    Experiment { name: "history", trials: "requests", run: history::run },
     Experiment { name: "power-cut", trials: "power cuts", run: crash::power_cut::run },
     Experiment { name: "io-faults", trials: "failed calls", run: crash::io_faults::run },
+    Experiment { name: "history", trials: "requests", run: history::run },
+    Experiment { name: "outside-faults", trials: "faults", run: faults::run },
+    Experiment { name: "hostile-clients", trials: "abuses", run: hostile::run },
+    Experiment { name: "overload", trials: "requests", run: overload::run },
+    Experiment { name: "soak", trials: "requests", run: soak::run },
 ];

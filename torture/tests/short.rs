@@ -44,3 +44,23 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
 fn a_failed_call_loses_nothing_and_is_never_answered_with_success() {
     keeps_its_promises("io-faults");
 }
+
+#[test]
+fn memory_descriptors_and_files_stay_steady() {
+    keeps_its_promises("soak");
+}
+
+#[test]
+fn under_overload_answers_stay_correct_and_it_recovers() {
+    keeps_its_promises("overload");
+}
+
+#[test]
+fn a_fault_from_outside_loses_nothing_in_silence() {
+    keeps_its_promises("outside-faults");
+}
+
+#[test]
+fn hostile_clients_do_not_keep_others_from_being_served() {
+    keeps_its_promises("hostile-clients");
+}

@@ -1,0 +1,112 @@
+//! The ground of the experiments that attack a running service from outside: a client that shows all that comes back,
+//! the account of what the service has acknowledged, and a witness who uses the service as it is meant meanwhile.
+
+pub mod account;
+pub mod wire;
+pub mod witness;
+
+use std::net::SocketAddr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use self::account::{Account, Audit, Outcome};
+use self::wire::{Answer, Wire};
+
+/// The time in which the service has to be as before once a fault or an attack has ended. A loaded machine needs some.
+const RECOVERY: Duration = Duration::from_secs(20);
+
+/// Connections on each of which the service has to serve once it has recovered. Each instance gets some of them.
+const CONNECTIONS: usize = 8;
+
+/// Events that are compared at once.
+const PAGE: usize = 10_000;
+
+/// Publishes events by id, in one request on a connection of its own, and notes the outcome.
+pub fn publish(
+    address: SocketAddr,
+    headers: &str,
+    ids: &[String],
+    account: &mut Account,
+) -> std::io::Result<Answer> {
+    let answer = Wire::connect(address).and_then(|mut wire| wire.publish(headers, &batch(ids)));
+    account.note(ids, Outcome::of(&answer));
+    answer
+}
+
+/// The body that publishes these events.
+pub fn batch(ids: &[String]) -> String {
+    Value::from_iter(ids.iter().map(|id| account::event(id))).to_string()
+}
+
+/// Waits until the service serves on many new connections in a row, reads and writes, and compares all that it stores
+/// with the account. Returns the promises that are broken.
+///
+/// # Errors
+/// When it does not serve in time.
+pub fn all_is_well(address: SocketAddr, account: &mut Account, name: &str) -> Result<Vec<String>> {
+    let name = slug(name);
+    let began = Instant::now();
+    let mut attempts = 0;
+    while let Err(error) = serves(address, account, &format!("{name}-{attempts}")) {
+        attempts += 1;
+        if began.elapsed() > RECOVERY {
+            return Err(error.context(format!("not as before within {RECOVERY:?}")));
+        }
+        sleep(Duration::from_millis(100));
+    }
+    audit(address, account)
+}
+
+/// Publishes and reads on many connections at once.
+fn serves(address: SocketAddr, account: &mut Account, name: &str) -> Result<()> {
+    // All of them are open at once, because a host gives a new connection to the worker with the fewest.
+    let wires = (0..CONNECTIONS).map(|_| Wire::connect(address)).collect::<std::io::Result<Vec<_>>>()?;
+    for (n, mut wire) in wires.into_iter().enumerate() {
+        let ids = [format!("{name}-{n}")];
+        let answer = wire.publish("", &batch(&ids));
+        account.note(&ids, Outcome::of(&answer));
+        expect(200, answer?)?;
+        expect(200, wire.get(&format!("/events/siege/{}", ids[0]))?)?;
+        expect(200, wire.get("/readyz")?)?;
+    }
+    Ok(())
+}
+
+/// A text as a part of an event id that needs no encoding in a path.
+pub fn slug(text: &str) -> String {
+    text.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")
+}
+
+/// Compares all that the service stores with the account. Returns the promises that are broken.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn audit(address: SocketAddr, account: &Account) -> Result<Vec<String>> {
+    let mut audit = Audit::of(account);
+    loop {
+        let path = format!("/events?after={}&limit={PAGE}", audit.last_seq());
+        // A connection for each page: the server ends one that is silent while the page is compared.
+        let page = expect(200, Wire::connect(address)?.get(&path).context("/events")?)?;
+        let events: Vec<Value> = serde_json::from_str(&page.body).context("/events")?;
+        audit.add(&events);
+        if events.len() < PAGE {
+            break;
+        }
+    }
+    let stats = expect(200, Wire::connect(address)?.get("/stats").context("/stats")?)?;
+    Ok(audit.end(&serde_json::from_str(&stats.body)?))
+}
+
+/// The answer, if it has this status.
+///
+/// # Errors
+/// When it has another.
+pub fn expect(status: u16, answer: Answer) -> Result<Answer> {
+    if answer.status != status {
+        bail!("{status} was expected, and the answer is {answer:?}");
+    }
+    Ok(answer)
+}
