@@ -30,7 +30,7 @@ use tokio_io_timeout::TimeoutStream;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 
 use crate::ending::{Phase, Requests};
-use crate::instance::{Instances, Program, Response, SharedBody};
+use crate::instance::{Instances, Program, Response, SharedBody, Unanswered};
 use crate::metrics::{Counted, METRICS};
 use crate::routes::Routes;
 
@@ -275,7 +275,11 @@ async fn respond(service: &Service, request: http::Request<Incoming>) -> Respons
     let refusal = match service.application.routes.find(request.uri().path()) {
         Some(component) => match service.instances[component].handle(request).await {
             Ok(response) => return response,
-            Err(error) => {
+            Err(Unanswered::Overloaded) => {
+                sekali_log::error(kinds::OVERLOADED.name, "too many requests wait for an instance");
+                overloaded()
+            }
+            Err(Unanswered::Failed(error)) => {
                 sekali_log::error("request", format_args!("a request got no answer: {error:#}"));
                 problem(kinds::INTERNAL, INTERNAL_DETAIL)
             }
@@ -296,10 +300,21 @@ fn is_live_stream(response: &Response) -> bool {
 
 /// The answer to a request that no component answered.
 fn problem(kind: Kind, detail: &str) -> Response {
-    let body = Full::new(Bytes::from(kind.document(detail))).map_err(|never| match never {});
+    let document = Bytes::from(kind.document(detail));
+    let length = document.len();
+    let body = Full::new(document).map_err(|never| match never {});
     let mut response = Response::new(UnsyncBoxBody::new(body.map_err(|never: ErrorCode| never)));
     *response.status_mut() = StatusCode::from_u16(kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    response
+}
+
+/// The answer to a request for which no instance has room.
+fn overloaded() -> Response {
+    let mut response =
+        problem(kinds::OVERLOADED, "the host has no room for more requests at the moment; try again in 1 s");
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
@@ -312,16 +327,17 @@ mod tests {
 
     use super::*;
 
-    /// A service whose routes lead to nothing, but for `/ended`, which leads to an instance that has ended, and `/gone`,
-    /// whose instances do not exist.
+    /// A service whose routes lead to nothing, but for `/ended`, which leads to an instance that has ended, `/busy`, to one
+    /// whose queue is full, and `/gone`, whose instances do not exist.
     fn service() -> Rc<Service> {
         let mut routes = Routes::default();
         routes.add("/ended", 0).unwrap();
-        routes.add("/gone", 1).unwrap();
+        routes.add("/busy", 1).unwrap();
+        routes.add("/gone", 2).unwrap();
         Rc::new(Service {
             application: Arc::new(Application { programs: vec![], routes }),
             shared: Arc::new(Shared::new()),
-            instances: vec![Instances::ended()],
+            instances: vec![Instances::ended(), Instances::busy()],
         })
     }
 
@@ -352,11 +368,13 @@ mod tests {
         let body = vec![b' '; 9 << 20];
         LocalSet::new()
             .run_until(async {
-                for (path, status) in [("/nothing", 404), ("/ended", 500)] {
+                for (path, status) in [("/nothing", 404), ("/ended", 500), ("/busy", 503)] {
                     let head = format!("POST {path} HTTP/1.1\r\nconnection: close");
                     let answer = ask(&service(), &head, &body).await;
                     assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
                     assert!(answer.contains("\"type\":\"/problems/"), "{answer}");
+                    assert!(answer.contains("\r\ncontent-length: "), "{answer}");
+                    assert_eq!(answer.contains("\r\nretry-after: 1\r\n"), status == 503, "{answer}");
                 }
             })
             .await;

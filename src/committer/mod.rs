@@ -22,7 +22,8 @@ const GROUP_EVENTS: usize = 1024;
 /// its connection to the queue: two are too few, more than four gain nothing.
 const GATHER_TURNS: usize = 4;
 
-/// The longest wait of a request for a busy database.
+/// The longest wait of a request before it is written: for a busy database, or behind others. It begins when a leader
+/// first finds the request waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bounds of the pause before a busy database is tried again. The pause follows the contention: it grows with each try
@@ -64,7 +65,7 @@ struct Waiter<S, C> {
 /// The events of a request.
 struct Request {
     events: Rc<[NewEvent]>,
-    /// The start of its wait for a busy database. Few requests ever wait, and reading the clock is a call to the host.
+    /// The start of its wait. A leader sets it: reading the clock for each request would be a call to the host.
     since: Option<Duration>,
     /// True if it is written alone, because a group with it has failed.
     alone: bool,
@@ -100,7 +101,7 @@ impl<S: WriteStore, C: Clock> Committer<S, C> {
     /// Stores the events, at once or not at all, durably before it returns.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] after five seconds of it, and what the store says otherwise.
+    /// [`StoreError::Busy`] after five seconds in which it could not be written, and what the store says otherwise.
     pub async fn commit(&self, events: Rc<[NewEvent]>) -> Committed {
         if events.is_empty() {
             return Ok(vec![]);
@@ -155,21 +156,19 @@ impl<S: WriteStore, C: Clock> Leadership<S, C> {
         let shared = Rc::clone(&self.0);
         let mut group = Vec::new();
         loop {
+            let now = shared.clock.now();
+            shared.dismiss_impatient(&mut group, now);
+            if own.is_impatient(now) {
+                shared.put_back(group);
+                return Err(StoreError::Busy);
+            }
             shared.gather(&own).await;
             shared.fill(&mut group, &own);
             let requests = || std::iter::once(&own).chain(group.iter().map(|waiter| &waiter.request));
             let events: Vec<_> = requests().flat_map(|request| request.events.iter()).collect();
             let result = shared.store.append(&events).await;
             match result {
-                Err(StoreError::Busy) => {
-                    let now = shared.clock.now();
-                    shared.dismiss_impatient(&mut group, now);
-                    if own.is_impatient(now) {
-                        shared.put_back(group);
-                        return Err(StoreError::Busy);
-                    }
-                    shared.clock.sleep(shared.pause_after_busy()).await;
-                }
+                Err(StoreError::Busy) => shared.clock.sleep(shared.pause_after_busy()).await,
                 // One request is at fault. Each is written alone, so that the others do not fail with it.
                 Err(StoreError::Failed(_)) if !group.is_empty() => {
                     own.alone = true;
@@ -236,13 +235,19 @@ impl<S: WriteStore, C: Clock> Shared<S, C> {
         }
     }
 
-    /// Answers the waiters whose patience has ended. The wait of those that are not in the group yet begins now, too.
+    /// Answers the waiters whose patience has ended. The wait of those that came since the last time begins now.
     fn dismiss_impatient(&self, group: &mut Vec<Waiter<S, C>>, now: Duration) {
-        for waiter in group.extract_if(.., |waiter| waiter.request.is_impatient(now)) {
-            let _ = waiter.turn.send(Turn::Done(Err(StoreError::Busy)));
+        let waiters = &mut self.queue.borrow_mut().waiters;
+        let mut impatient: Vec<_> = group.extract_if(.., |waiter| waiter.request.is_impatient(now)).collect();
+        // The queue is in the order of arrival.
+        while let Some(waiter) = waiters.pop_front_if(|waiter| waiter.request.is_impatient(now)) {
+            impatient.push(waiter);
         }
-        for waiter in self.queue.borrow_mut().waiters.iter_mut() {
+        for waiter in waiters.iter_mut() {
             waiter.request.since.get_or_insert(now);
+        }
+        for waiter in impatient {
+            let _ = waiter.turn.send(Turn::Done(Err(StoreError::Busy)));
         }
     }
 

@@ -10,9 +10,11 @@ use super::*;
 use crate::store::{Seq, Status};
 use crate::testing::{TokioClock, event};
 
-/// A store whose writes take 10 ms each.
+/// A store whose writes take 10 ms each, unless a test says otherwise.
 #[derive(Default)]
 struct FakeStore {
+    /// The time that each write takes.
+    write_time: Cell<Option<Duration>>,
     /// The event ids of each write that was made.
     writes: RefCell<Vec<Vec<String>>>,
     /// The end of a time in which it is busy.
@@ -31,7 +33,7 @@ impl WriteStore for FakeStore {
             self.refused.set(self.refused.get() + 1);
             return Err(StoreError::Busy);
         }
-        sleep(WRITE).await;
+        sleep(self.write_time.get().unwrap_or(WRITE)).await;
         let ids: Vec<_> = events.iter().map(|event| event.event_id.to_string()).collect();
         if self.poison.borrow().as_ref().is_some_and(|poison| ids.contains(poison)) {
             return Err(StoreError::Failed("poison".into()));
@@ -113,6 +115,19 @@ async fn a_leader_does_not_wait_for_the_groups_after_its_own() {
     let timed = |millis, id| later(&committer, millis, events([id])).map(move |_| start.elapsed());
     let (first, second, third) = futures::join!(timed(0, "a"), timed(5, "b"), timed(15, "c"));
     assert_eq!((first, second, third), (WRITE, WRITE * 2, WRITE * 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_behind_slow_writes_is_given_up_after_five_seconds() {
+    let (committer, store) = committer();
+    store.write_time.set(Some(Duration::from_secs(2)));
+    let start = Instant::now();
+    let requests = (0..20).map(|n| committer.commit(many(&format!("{n}-"), GROUP_EVENTS)));
+    let outcomes = join_all(requests).await;
+    // The second leader finds the others waiting after two seconds, and until seven three more writes have begun.
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 4);
+    assert!(outcomes[4..].iter().all(|outcome| *outcome == Err(StoreError::Busy)));
+    assert_eq!(start.elapsed(), Duration::from_secs(8));
 }
 
 #[tokio::test(start_paused = true)]

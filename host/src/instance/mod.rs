@@ -17,6 +17,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use wasmtime::component::{Accessor, Component, Linker};
@@ -31,7 +32,8 @@ use crate::metrics::METRICS;
 use crate::spin;
 use crate::spin::guest::{Guest, Services};
 
-/// Requests that may wait for one instance. Further ones wait in their connections.
+/// Requests that may wait for one instance, beside those that run in it. Further ones are refused, so that nobody waits
+/// without a bound.
 const QUEUE: usize = 1024;
 
 /// Requests that may run in one instance at once.
@@ -72,6 +74,15 @@ impl Program {
     }
 }
 
+/// The reason for which a request has no answer.
+#[derive(Debug)]
+pub enum Unanswered {
+    /// Too many requests wait for the instance.
+    Overloaded,
+    /// The instance trapped, or the component returned an error in place of an answer.
+    Failed(anyhow::Error),
+}
+
 /// Running instances of one component, all on the thread that started them.
 pub struct Instances {
     queues: Vec<mpsc::Sender<Job>>,
@@ -101,14 +112,28 @@ impl Instances {
     /// Answers a request in one of the instances, which take turns.
     ///
     /// # Errors
-    /// The instance trapped, or the component returned an error in place of an answer.
-    pub async fn handle(&self, request: Request) -> Result<Response> {
+    /// See [`Unanswered`].
+    pub async fn handle(&self, request: Request) -> Result<Response, Unanswered> {
         let turn = self.next.get();
         self.next.set((turn + 1) % self.queues.len());
         let (response, answered) = oneshot::channel();
         let job = Job { request, response };
-        self.queues[turn].send(job).await.map_err(|_| anyhow!("the instance has ended"))?;
-        answered.await.context("the instance trapped")?
+        match self.queues[turn].try_send(job) {
+            Ok(()) => {
+                let answer = answered.await.context("the instance trapped");
+                answer.flatten().map_err(Unanswered::Failed)
+            }
+            Err(TrySendError::Full(_)) => Err(Unanswered::Overloaded),
+            Err(TrySendError::Closed(_)) => Err(Unanswered::Failed(anyhow!("the instance has ended"))),
+        }
+    }
+
+    /// One instance whose queue is full.
+    #[cfg(test)]
+    pub fn busy() -> Self {
+        let (queue, jobs) = mpsc::channel(1);
+        std::mem::forget((queue.clone().try_reserve_owned(), jobs)); // it stays full
+        Self { queues: vec![queue], next: Cell::new(0), tasks: vec![] }
     }
 
     /// One instance that has ended, to which no request gets.

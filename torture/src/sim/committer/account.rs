@@ -180,6 +180,8 @@ impl Account {
             | (Err(StoreError::Uncertain(cause)), Attempt::Dropped(leader)) => {
                 is_gone(*leader) && cause.contains("went away")
             }
+            // It waited behind the writes of others for too long, which the check below sees to.
+            (Err(StoreError::Busy), Attempt::None | Attempt::Ended(Err(StoreError::Failed(_)), ..)) => true,
             (_, Attempt::Ended(result, ..)) => result == committed,
             _ => false,
         };
