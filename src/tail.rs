@@ -20,8 +20,8 @@ use crate::store::{Filter, Page, PageSize, ReadStore, Seq, Span, StoreError};
 /// The time between two looks at the store. An event reaches its followers within a tick and the time of two reads.
 const TICK: Duration = Duration::from_millis(150);
 
-/// Followers that read more missed events than fit a page at the same time. It is less than the followers' connections to the store, so that
-/// those who are behind do not delay the others.
+/// Followers that may read at the same time because they missed more than a page. It is less than the followers'
+/// connections to the store, so that they do not delay the others.
 const CATCHING_UP: usize = 1;
 
 /// Silence after which a follower gets a comment, which keeps the connection open.
@@ -54,16 +54,19 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
     }
 
     /// The events of the filter after `after` as server-sent events: those that are stored, and then those to come,
-    /// without an end.
+    /// without an end. Beside them, the comments that break their silence.
+    ///
+    /// A caller has to poll the events until one is ready: they may hold what other followers wait for.
     pub fn follow(
         self: Rc<Self>,
         filter: Filter,
         after: Seq,
-    ) -> impl Stream<Item = Result<Vec<u8>, StoreError>> + 'static {
+    ) -> (impl Stream<Item = Result<Vec<u8>, StoreError>> + 'static, impl Stream<Item = Vec<u8>> + 'static)
+    {
         // Sent at once, so that the client knows that it is connected.
         let hello = stream::iter([Ok(b": following\n\n".to_vec())]);
         let spoke_at = Rc::new(Cell::new(self.clock.now()));
-        // Beside the events, and not between them: a slow read must not silence them.
+        // Apart from the events, so that a slow read does not delay them.
         let heartbeats = heartbeats(Rc::clone(&self), Rc::clone(&spoke_at));
         let follower = Follower { after, waits: false };
         let events = stream::try_unfold((self, filter, follower), move |(tail, filter, mut follower)| {
@@ -74,22 +77,23 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
                 Ok(Some((format!("{}\n\n", page.text).into_bytes(), (tail, filter, follower))))
             }
         });
-        hello.chain(stream::select(events, heartbeats))
+        (hello.chain(events), heartbeats)
     }
 
     /// The next events of a follower.
     async fn next(&self, filter: &Filter, follower: &mut Follower) -> Result<Rc<Page>, StoreError> {
-        let mut is_refused = false;
+        let mut failures = 0;
         loop {
-            if follower.waits || is_refused {
+            if follower.waits || failures > 0 {
                 self.clock.sleep(self.until_next_tick()).await;
             }
             match self.look(filter, follower).await {
                 Ok(Some(page)) => return Ok(page),
-                Ok(None) => is_refused = false,
-                // It tries again at the next tick.
-                Err(StoreError::Overloaded | StoreError::Busy) => is_refused = true,
-                Err(error) => return Err(error),
+                Ok(None) => failures = 0,
+                // Others may be reading, or a connection may have broken: it tries again at the next tick.
+                Err(StoreError::Overloaded | StoreError::Busy) => failures = 1,
+                Err(error) if failures > 1 => return Err(error),
+                Err(_) => failures = 2,
             }
         }
     }
@@ -152,7 +156,7 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
 fn heartbeats<S: ReadStore, C: Clock>(
     tail: Rc<Tail<S, C>>,
     spoke_at: Rc<Cell<Duration>>,
-) -> impl Stream<Item = Result<Vec<u8>, StoreError>> {
+) -> impl Stream<Item = Vec<u8>> {
     stream::unfold((tail, spoke_at), async |(tail, spoke_at)| {
         while let Some(rest) = (spoke_at.get() + HEARTBEAT).checked_sub(tail.clock.now())
             && !rest.is_zero()
@@ -160,7 +164,7 @@ fn heartbeats<S: ReadStore, C: Clock>(
             tail.clock.sleep(rest).await;
         }
         spoke_at.set(tail.clock.now());
-        Some((Ok(b": still here\n\n".to_vec()), (tail, spoke_at)))
+        Some((b": still here\n\n".to_vec(), (tail, spoke_at)))
     })
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::io::Write;
 use std::str::FromStr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -61,11 +62,15 @@ pub fn request_error(kind: &'static str, route: &'static str, cause: impl Displa
 }
 
 fn log(kind: &'static str, route: Option<&'static str>, cause: &dyn Display) {
-    let now = Utc::now();
+    let time = Utc::now();
     let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(left_out) = recent.get_or_insert_default().admit((kind, route), now) {
-        let line = Line { time: now, kind, route, cause: cause.to_string(), left_out };
-        eprintln!("{}", line.render(FORMAT.get().copied().unwrap_or_default()));
+    let admitted = recent.get_or_insert_default().admit((kind, route), time);
+    drop(recent);
+    if let Some(left_out) = admitted {
+        let line = Line { time, kind, route, cause: cause.to_string(), left_out };
+        let line = line.render(FORMAT.get().copied().unwrap_or_default());
+        // A log on a full disk, or one that nobody reads any more, must not end the program.
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
     }
 }
 

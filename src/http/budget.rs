@@ -35,16 +35,25 @@ impl Budget {
 }
 
 impl Share {
-    /// Takes more bytes. Returns false, and takes none, if the budget has not so many left.
+    /// Takes more bytes. Returns false, and takes none, if the budget has not so many left. Who is alone may take any
+    /// number, so that nothing is refused for ever.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
-        let used = self.budget.used.get() + bytes;
-        if used > self.budget.most {
+        let held = self.budget.used.get();
+        let used = held + bytes;
+        if used > self.budget.most && held > 0 {
             return false;
         }
         self.budget.used.set(used);
         self.bytes += bytes;
         true
+    }
+
+    /// Holds so many bytes instead, whatever the budget has left.
+    pub fn replace(&mut self, bytes: usize) {
+        self.clear();
+        self.budget.used.set(self.budget.used.get() + bytes);
+        self.bytes = bytes;
     }
 
     /// Returns all bytes.
@@ -74,5 +83,11 @@ mod tests {
         assert!(one.grow(4));
         one.clear();
         assert_eq!(budget.used(), 0);
+        let mut other = budget.share();
+        assert!(one.grow(11), "larger than all, but alone");
+        assert!(!other.grow(1));
+        other.replace(5);
+        one.replace(1);
+        assert_eq!(budget.used(), 6);
     }
 }

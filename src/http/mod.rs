@@ -13,6 +13,7 @@ pub mod idempotency;
 pub mod negotiate;
 pub mod prefer;
 pub mod problem;
+pub mod pump;
 pub mod query;
 pub mod receipt;
 pub mod reply;

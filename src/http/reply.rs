@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use futures::Stream;
+use futures::stream::{self, Stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::budget::Share;
@@ -10,6 +10,9 @@ use crate::store::StoreError;
 
 /// The pieces of a body.
 pub type Pieces = Pin<Box<dyn Stream<Item = Result<Vec<u8>, StoreError>>>>;
+
+/// Comments of a live stream, for the time in which no piece is ready.
+pub type Comments = Pin<Box<dyn Stream<Item = Vec<u8>>>>;
 
 /// An answer to a request.
 pub struct Reply {
@@ -29,7 +32,7 @@ pub enum ReplyBody {
     Full(Vec<u8>),
     /// A body of any size, made while it is sent. An error breaks the connection off, so that a client cannot take a
     /// part for the whole.
-    Stream(Pieces),
+    Stream(Pieces, Comments),
 }
 
 impl Reply {
@@ -43,7 +46,17 @@ impl Reply {
         content_type: &'static str,
         pieces: impl Stream<Item = Result<Vec<u8>, StoreError>> + 'static,
     ) -> Self {
-        Self::with_body(StatusCode::OK, content_type, ReplyBody::Stream(Box::pin(pieces)))
+        Self::live(content_type, pieces, stream::pending())
+    }
+
+    /// An answer with a body that is made while it is sent, and comments for the time in which no piece is ready.
+    pub fn live(
+        content_type: &'static str,
+        pieces: impl Stream<Item = Result<Vec<u8>, StoreError>> + 'static,
+        comments: impl Stream<Item = Vec<u8>> + 'static,
+    ) -> Self {
+        let body = ReplyBody::Stream(Box::pin(pieces), Box::pin(comments));
+        Self::with_body(StatusCode::OK, content_type, body)
     }
 
     /// An answer without a body.

@@ -8,7 +8,6 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::{Either, select};
 use http::{HeaderMap, StatusCode, header};
 use spin_sdk::time::sleep;
@@ -17,7 +16,8 @@ use spin_sdk::wasip3::http_compat::BodyWriter;
 use spin_sdk::wasip3::wit_bindgen::{StreamWriter, spawn, yield_async};
 
 use crate::http::budget::Share;
-use crate::http::reply::{Pieces, Reply, ReplyBody};
+use crate::http::pump::{Broken, pump};
+use crate::http::reply::{Comments, Pieces, Reply, ReplyBody};
 use crate::limits::LARGE_ANSWER_BYTES;
 
 /// The longest time in which a client may take a piece of an answer. It must not hold the piece for ever.
@@ -63,35 +63,36 @@ async fn write(mut writer: BodyWriter, body: Option<ReplyBody>, _share: Option<S
             stream.write_all(bytes).await;
             Ok(())
         }
-        Some(ReplyBody::Full(bytes)) => match send_piece(stream, bytes).await {
-            true => Ok(()),
-            false => Err(ErrorCode::ConnectionWriteTimeout),
-        },
-        Some(ReplyBody::Stream(pieces)) => write_pieces(stream, pieces).await,
+        Some(ReplyBody::Full(bytes)) => write_large(stream, &bytes).await,
+        Some(ReplyBody::Stream(pieces, comments)) => write_pieces(stream, pieces, comments).await,
     };
     drop(writer.stream_writer);
     let _ = writer.result_writer.write(end.map(|()| None)).await;
 }
 
-/// Writes the pieces of a body. Each is made while the one before it is sent.
-async fn write_pieces(writer: &mut StreamWriter<u8>, mut pieces: Pieces) -> Result<(), ErrorCode> {
-    let mut next = pieces.next().await;
-    while let Some(piece) = next {
-        let piece = piece.map_err(|error| {
+/// Writes a body piece by piece.
+async fn write_pieces(
+    writer: &mut StreamWriter<u8>,
+    pieces: Pieces,
+    comments: Comments,
+) -> Result<(), ErrorCode> {
+    pump(pieces, comments, async |piece| send_piece(writer, piece).await).await.map_err(|broken| match broken
+    {
+        Broken::Unread => ErrorCode::ConnectionWriteTimeout,
+        Broken::Unmade(error) => {
             sekali_log::error("broken-answer", format_args!("an answer was broken off: {error}"));
             ErrorCode::InternalError(None)
-        })?;
-        let sending = pin!(send_piece(writer, piece));
-        let (is_sent, following) = match select(sending, pieces.next()).await {
-            Either::Left((false, _)) => (false, None),
-            Either::Left((true, following)) => (true, following.await),
-            Either::Right((following, sending)) => (sending.await, following),
-        };
-        if !is_sent {
-            // The client went away or does not read. It must not take a part for the whole.
+        }
+    })
+}
+
+/// Writes a large body that is whole.
+async fn write_large(writer: &mut StreamWriter<u8>, bytes: &[u8]) -> Result<(), ErrorCode> {
+    // In parts, each of which has its time: a client that reads slowly but steadily gets all of it.
+    for part in bytes.chunks(LARGE_ANSWER_BYTES) {
+        if !send_piece(writer, part.to_vec()).await {
             return Err(ErrorCode::ConnectionWriteTimeout);
         }
-        next = following;
     }
     Ok(())
 }

@@ -175,7 +175,7 @@ pub async fn read(reply: Reply) -> Answer {
     let mut bytes = Vec::new();
     match body {
         ReplyBody::Full(full) => bytes = full,
-        ReplyBody::Stream(mut pieces) => {
+        ReplyBody::Stream(mut pieces, _) => {
             while let Some(piece) = pieces.next().await {
                 bytes.extend(piece.unwrap());
             }

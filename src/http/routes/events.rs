@@ -150,8 +150,8 @@ async fn follow<P: Platform>(
     let newest = app.reader.newest(cursor).await?;
     let permit =
         Arc::clone(&app.followers).try_acquire_owned().map_err(|_| Problem::Overloaded("followers"))?;
-    let events = Rc::clone(&app.tail).follow(selection.filter, cursor.unwrap_or(newest));
-    let mut reply = Reply::stream(EVENT_STREAM, events.inspect(move |_| _ = &permit)); // held to the end of the stream
+    let (events, comments) = Rc::clone(&app.tail).follow(selection.filter, cursor.unwrap_or(newest));
+    let mut reply = Reply::live(EVENT_STREAM, events.inspect(move |_| _ = &permit), comments); // held to the end of the stream
     reply.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(reply)
 }
@@ -228,11 +228,12 @@ fn link_to_next(query: &str, after: Seq) -> HeaderValue {
 mod tests {
     use std::time::Duration;
 
-    use futures::StreamExt;
     use futures::future::join_all;
+    use futures::stream::{self, StreamExt};
     use serde_json::{Value, json};
-    use tokio::time::Instant;
+    use tokio::time::{Instant, timeout};
 
+    use crate::http::pump::pump;
     use crate::http::reply::{Pieces, ReplyBody};
     use crate::testing::service::Service;
 
@@ -337,7 +338,7 @@ mod tests {
         // The newest seq and two of the three pages.
         service.faults.statements_left.set(3);
         let reply = service.reply("GET", "/events", &[], "").await;
-        let ReplyBody::Stream(pieces) = reply.body else { panic!("not a stream") };
+        let ReplyBody::Stream(pieces, _) = reply.body else { panic!("not a stream") };
         let pieces: Vec<_> = pieces.collect().await;
         let failed = pieces.iter().position(Result::is_err);
         assert_eq!((reply.status.as_u16(), failed), (200, Some(2)), "after two pages");
@@ -362,13 +363,13 @@ mod tests {
     async fn follow(service: &Service, target: &str) -> Pieces {
         let reply = service.reply("GET", target, &[("accept", "text/event-stream")], "").await;
         match reply.body {
-            ReplyBody::Stream(pieces) => pieces,
+            ReplyBody::Stream(pieces, comments) => Box::pin(stream::select(pieces, comments.map(Ok))),
             ReplyBody::Full(_) => panic!("not a stream"),
         }
     }
 
     /// The comments of a stream before its first event.
-    async fn comments(mut pieces: Pieces) -> Vec<String> {
+    async fn comments_before_event(mut pieces: Pieces) -> Vec<String> {
         let mut comments = Vec::new();
         loop {
             let text = String::from_utf8(pieces.next().await.unwrap().unwrap()).unwrap();
@@ -388,7 +389,7 @@ mod tests {
         let follower = async {
             tokio::task::yield_now().await;
             service.faults.slow.set(None); // for the follower's own read
-            comments(pieces).await
+            comments_before_event(pieces).await
         };
         let (_, comments) = futures::join!(slow, follower);
         assert_eq!(comments, [": following\n\n"]);
@@ -410,8 +411,8 @@ mod tests {
                 assert_eq!(service.publish(&event).await.status, 200);
             };
             let began = Instant::now();
-            let other = async { (comments(other).await.len(), began.elapsed()) };
-            let (heard, (_, waited), ()) = futures::join!(comments(slow), other, publish);
+            let other = async { (comments_before_event(other).await.len(), began.elapsed()) };
+            let (heard, (_, waited), ()) = futures::join!(comments_before_event(slow), other, publish);
             assert_eq!(
                 heard.iter().filter(|text| *text == ": still here\n\n").count(),
                 heartbeats,
@@ -432,11 +433,41 @@ mod tests {
         let began = Instant::now();
         let other = async {
             tokio::time::sleep(Duration::from_secs(1)).await; // the other one reads by now
-            comments(other).await;
+            comments_before_event(other).await;
             began.elapsed()
         };
-        let (_, waited) = futures::join!(comments(slow), other);
+        let (_, waited) = futures::join!(comments_before_event(slow), other);
         assert!(waited < Duration::from_millis(1500), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_whose_client_reads_nothing_does_not_keep_others_from_their_events() {
+        let service = with_events(1).await;
+        let reply = service.reply("GET", "/events?topic=quiet", &[("accept", "text/event-stream")], "").await;
+        let ReplyBody::Stream(pieces, comments) = reply.body else { panic!("not a stream") };
+        // Its client takes the first piece only, and its second heartbeat falls into a look at the store that takes long.
+        let mut taken = 0;
+        let stuck = pump(pieces, comments, async |_| {
+            taken += 1;
+            if taken > 1 { futures::future::pending().await } else { true }
+        });
+        let others = async {
+            tokio::time::sleep(Duration::from_secs(29)).await;
+            service.faults.slow.set(Some(("max(seq)", Duration::from_secs(4))));
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            service.faults.slow.set(None); // for later looks
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            let other = follow(&service, "/events").await;
+            service.publish(&json!({"topic": "t", "event_id": "new"})).await;
+            let published = Instant::now();
+            timeout(Duration::from_secs(30), comments_before_event(other)).await.expect("an event");
+            published.elapsed()
+        };
+        let waited = tokio::select! {
+            _ = stuck => panic!("it was taken"),
+            waited = others => waited,
+        };
+        assert!(waited < Duration::from_secs(1), "{waited:?}");
     }
 
     #[tokio::test]

@@ -146,7 +146,7 @@ impl Machine {
             let mut bytes = Vec::new();
             match body {
                 ReplyBody::Full(full) => bytes = full,
-                ReplyBody::Stream(mut pieces) => {
+                ReplyBody::Stream(mut pieces, _) => {
                     while let Some(piece) = pieces.next().await {
                         bytes.extend(piece.map_err(|error| Trouble::Broken(error.to_string()))?);
                     }

@@ -102,8 +102,8 @@ fn partial(query: &str) -> Result<bool, Problem> {
     Ok(partial)
 }
 
-/// Reads the events of a body, stores them and makes the answer, which takes over the body's share of the budget: once
-/// events are stored, there has to be room for their answer.
+/// Reads the events of a body, stores them and makes the answer, whose bytes take the place of the body's in the budget:
+/// once events are stored, there has to be room for their answer.
 async fn store<P: Platform>(
     app: &App<P>,
     terms: &Terms,
@@ -116,7 +116,7 @@ async fn store<P: Platform>(
     }
     let Ingested { events, indexes, rejected } = (terms.format.parse)(headers, body.bytes(), &terms.context)?;
     // The events take about as much memory as the body, and may wait for a while.
-    let share = body.into_share();
+    let mut share = body.into_share();
     let events: Rc<[NewEvent]> = events.into();
     let outcomes = app.committer.commit(Rc::clone(&events)).await?;
     let mut receipt = Receipt::new(&events, &indexes, &outcomes, terms.preference);
@@ -127,6 +127,7 @@ async fn store<P: Platform>(
     }
     let body = serde_json::to_string(&receipt).map_err(|error| Problem::Internal(error.to_string()))?;
     let preference = terms.preference.map(|preference| preference.name().to_owned());
+    share.replace(body.len());
     Ok((Answer { status: status.as_u16(), preference, body }, share))
 }
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::stream::{self, StreamExt};
 use sekali::store::{Filter, Seq, Span, StoreError};
 use sekali::tail::Tail;
 
@@ -48,7 +48,8 @@ impl Follower {
         sim.sleep(start).await;
         loop {
             watch.connect();
-            let mut pieces = pin!(Rc::clone(tail).follow(watch.filter.clone(), watch.cursor.get()));
+            let (events, comments) = Rc::clone(tail).follow(watch.filter.clone(), watch.cursor.get());
+            let mut pieces = pin!(stream::select(events, comments.map(Ok)));
             while let Some(piece) = pieces.next().await {
                 match piece {
                     Ok(piece) => watch.take(&String::from_utf8_lossy(&piece)),
