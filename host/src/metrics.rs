@@ -10,8 +10,10 @@ use std::time::Instant;
 
 use http::StatusCode;
 use prometheus::{
-    Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, TextEncoder, register_histogram,
-    register_histogram_vec, register_int_counter, register_int_counter_vec, register_int_gauge,
+    Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
+    register_histogram_vec_with_registry, register_histogram_with_registry,
+    register_int_counter_vec_with_registry, register_int_counter_with_registry,
+    register_int_gauge_with_registry,
 };
 
 /// The variable from which a component reads the metrics.
@@ -52,6 +54,7 @@ pub struct Metrics {
     free_bytes: IntGauge,
     /// The routes that have answered with success. Those that clients invent are not among them.
     routes: RwLock<BTreeSet<String>>,
+    registry: Registry,
 }
 
 /// A count that goes down when this is dropped.
@@ -73,47 +76,65 @@ impl Drop for Counted {
 
 impl Metrics {
     fn register() -> prometheus::Result<Self> {
+        let registry = Registry::new();
         Ok(Self {
-            requests: register_int_counter_vec!(
+            requests: register_int_counter_vec_with_registry!(
                 "sekali_http_requests_total",
                 "Requests by the first part of their path and the status of their answer.",
-                &["route", "status"]
+                &["route", "status"],
+                registry
             )?,
-            latency: register_histogram_vec!(
+            latency: register_histogram_vec_with_registry!(
                 "sekali_http_request_seconds",
                 "Time from the head of a request to the head of its answer.",
                 &["route"],
-                SECONDS.to_vec()
+                SECONDS.to_vec(),
+                registry
             )?,
-            waiting: register_int_gauge!(
+            waiting: register_int_gauge_with_registry!(
                 "sekali_http_requests_in_flight",
-                "Requests that are read or carried out: their answers have not begun."
+                "Requests that are read or carried out: their answers have not begun.",
+                registry
             )?,
-            answering: register_int_gauge!(
+            answering: register_int_gauge_with_registry!(
                 "sekali_http_answers_in_flight",
-                "Answers that are being sent, live streams excepted."
+                "Answers that are being sent, live streams excepted.",
+                registry
             )?,
-            following: register_int_gauge!("sekali_followers", "Live streams.")?,
-            replaced: register_int_counter!(
+            following: register_int_gauge_with_registry!("sekali_followers", "Live streams.", registry)?,
+            replaced: register_int_counter_with_registry!(
                 "sekali_instances_replaced_total",
-                "Instances that ended by a fault and were replaced."
+                "Instances that ended by a fault and were replaced.",
+                registry
             )?,
-            written_rows: register_histogram!(
+            written_rows: register_histogram_with_registry!(
                 "sekali_write_rows",
                 "Rows that a statement wrote: the events of a group.",
-                ROWS.to_vec()
+                ROWS.to_vec(),
+                registry
             )?,
-            busy: register_int_counter!(
+            busy: register_int_counter_with_registry!(
                 "sekali_busy_total",
-                "Statements that found the database locked and were tried again later."
+                "Statements that found the database locked and were tried again later.",
+                registry
             )?,
-            database_bytes: register_int_gauge!("sekali_database_bytes", "Size of the database files.")?,
-            wal_bytes: register_int_gauge!("sekali_wal_bytes", "Size of the write-ahead logs.")?,
-            free_bytes: register_int_gauge!(
+            database_bytes: register_int_gauge_with_registry!(
+                "sekali_database_bytes",
+                "Size of the database files.",
+                registry
+            )?,
+            wal_bytes: register_int_gauge_with_registry!(
+                "sekali_wal_bytes",
+                "Size of the write-ahead logs.",
+                registry
+            )?,
+            free_bytes: register_int_gauge_with_registry!(
                 "sekali_free_disk_bytes",
-                "Space that is left for the database, the least if there are several."
+                "Space that is left for the database, the least if there are several.",
+                registry
             )?,
             routes: RwLock::default(),
+            registry,
         })
     }
 
@@ -151,7 +172,7 @@ impl Metrics {
         self.measure(databases);
         let mut text = Vec::new();
         // Writing to memory cannot fail.
-        let _ = TextEncoder::new().encode(&prometheus::gather(), &mut text);
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         String::from_utf8_lossy(&text).into_owned()
     }
 
@@ -182,15 +203,15 @@ mod tests {
 
     #[test]
     fn routes_that_clients_invent_are_not_told_apart() {
-        let since = Instant::now();
-        METRICS.answered("/publish", StatusCode::OK, since);
-        METRICS.answered("/publish", StatusCode::BAD_REQUEST, since);
-        METRICS.answered("/events/a/b", StatusCode::OK, since);
-        METRICS.answered("/invented", StatusCode::NOT_FOUND, since);
+        let (metrics, since) = (Metrics::register().unwrap(), Instant::now());
+        metrics.answered("/publish", StatusCode::OK, since);
+        metrics.answered("/publish", StatusCode::BAD_REQUEST, since);
+        metrics.answered("/events/a/b", StatusCode::OK, since);
+        metrics.answered("/invented", StatusCode::NOT_FOUND, since);
         for n in 0..100 {
-            METRICS.answered(&format!("/page{n}"), StatusCode::OK, since);
+            metrics.answered(&format!("/page{n}"), StatusCode::OK, since);
         }
-        let text = METRICS.render([]);
+        let text = metrics.render([]);
         for line in [
             r#"sekali_http_requests_total{route="publish",status="200"} 1"#,
             r#"sekali_http_requests_total{route="publish",status="400"} 1"#,

@@ -1,8 +1,12 @@
 //! The rules of every route, the routes for operators, and the bounds of an instance.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::Duration;
 
+use sekali_harness::deployment::repository;
+use sekali_harness::host::Host;
 use sekali_harness::{Server, eventually, is_skipped_on_spin};
 use serde_json::json;
 
@@ -242,11 +246,54 @@ fn a_whole_answer_that_is_not_read_for_a_minute_is_broken_off() {
         assert_eq!(server.publish(&events).status, 200);
     }
     let whole = server.get("/stats").text.len();
+    let steady = server.ask("/stats").1;
+    let steady = std::thread::spawn(move || read_steadily(steady));
     let mut unread = server.ask("/stats").1;
-    std::thread::sleep(std::time::Duration::from_secs(65));
+    std::thread::sleep(Duration::from_secs(65));
     let mut answer = Vec::new();
     let _ = unread.read_to_end(&mut answer); // a reset also ends the answer
     assert!(answer.len() < whole, "all of {whole} bytes came");
+    assert!(steady.join().unwrap() > whole, "a client that reads slowly but steadily gets all of it");
+}
+
+/// Reads to the end, at 200 kB a second, and returns the number of bytes.
+fn read_steadily(mut stream: TcpStream) -> usize {
+    let (mut bytes, mut part) = (0, vec![0; 64 << 10]);
+    loop {
+        match stream.read(&mut part) {
+            Ok(0) | Err(_) => return bytes,
+            Ok(read) => bytes += read,
+        }
+        std::thread::sleep(Duration::from_millis(320));
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_costs_no_answer() {
+    let host = Host::from_environment().unwrap();
+    if host.is_spin() {
+        return;
+    }
+    let state = tempfile::tempdir().unwrap();
+    let manifest = repository().join("spin.toml");
+    let mut command = host.command(&manifest, host.free_address().unwrap(), state.path());
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(full).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let address = lines.filter_map(|line| Some(line.strip_prefix("Serving ")?.to_owned())).next().unwrap();
+    let publish = |id: &str| {
+        let request = ureq::post(format!("{address}/publish")).content_type("application/json");
+        let request = request.config().http_status_as_error(false).build();
+        request.send(json!({"topic": "t", "event_id": id}).to_string()).unwrap().status().as_u16()
+    };
+    assert_eq!(publish("1"), 200);
+    let other = rusqlite::Connection::open(state.path().join("sqlite_db.db")).unwrap();
+    other.execute_batch("begin immediate").unwrap();
+    assert_eq!(publish("2"), 503, "which is logged");
+    other.execute_batch("rollback").unwrap();
+    assert_eq!(publish("2"), 200);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

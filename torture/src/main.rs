@@ -40,7 +40,11 @@ fn main() -> Result<ExitCode> {
         rounds += 1;
         for (experiment, (tally, time)) in experiments.iter().zip(&mut tallies) {
             let start = Instant::now();
-            let result = (experiment.run)(seed, effort)?;
+            let result = (experiment.run)(seed, effort).unwrap_or_else(|error| {
+                let mut result = Tally::default();
+                result.violated(format!("it could not be carried out: {error:#}"));
+                result
+            });
             *time += start.elapsed();
             for violation in &result.violations {
                 eprintln!("torture: {} --seed {seed}: {violation}", experiment.name);

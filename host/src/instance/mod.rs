@@ -77,7 +77,7 @@ impl Program {
 /// The reason for which a request has no answer.
 #[derive(Debug)]
 pub enum Unanswered {
-    /// Too many requests wait for the instance.
+    /// Too many requests wait for each instance.
     Overloaded,
     /// The instance trapped, or the component returned an error in place of an answer.
     Failed(anyhow::Error),
@@ -117,15 +117,21 @@ impl Instances {
         let turn = self.next.get();
         self.next.set((turn + 1) % self.queues.len());
         let (response, answered) = oneshot::channel();
-        let job = Job { request, response };
-        match self.queues[turn].try_send(job) {
-            Ok(()) => {
-                let answer = answered.await.context("the instance trapped");
-                answer.flatten().map_err(Unanswered::Failed)
-            }
-            Err(TrySendError::Full(_)) => Err(Unanswered::Overloaded),
-            Err(TrySendError::Closed(_)) => Err(Unanswered::Failed(anyhow!("the instance has ended"))),
+        let mut job = Job { request, response };
+        let (before, from_here) = self.queues.split_at(turn);
+        for queue in from_here.iter().chain(before) {
+            job = match queue.try_send(job) {
+                Ok(()) => {
+                    let answer = answered.await.context("the instance trapped");
+                    return answer.flatten().map_err(Unanswered::Failed);
+                }
+                Err(TrySendError::Full(job)) => job,
+                Err(TrySendError::Closed(_)) => {
+                    return Err(Unanswered::Failed(anyhow!("the instance has ended")));
+                }
+            };
         }
+        Err(Unanswered::Overloaded)
     }
 
     /// One instance whose queue is full.

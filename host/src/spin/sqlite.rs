@@ -10,7 +10,7 @@ use super::bindings::spin::sqlite::sqlite::{
     Error, Host, HostConnection, HostConnectionWithStore, QueryResult, RowResult, Value,
 };
 use super::guest::{Guest, Services};
-use crate::stores::sqlite::{Connection, Rows};
+use crate::stores::sqlite::{Connection, GivenUp, Rows};
 
 impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -54,8 +54,13 @@ fn connect(services: &Services, label: &str) -> Result<Connection, Error> {
 }
 
 /// Runs a statement to its end. It blocks.
-fn execute(connection: &Connection, statement: &str, parameters: &[Value]) -> Result<QueryResult, Error> {
-    Ok(connection.execute(statement, parameters)?.into())
+fn execute(
+    connection: &Connection,
+    statement: &str,
+    parameters: &[Value],
+    given_up: &GivenUp,
+) -> Result<QueryResult, Error> {
+    Ok(connection.execute(statement, parameters, given_up)?.into())
 }
 
 /// Runs `work` on a thread that may block.
@@ -90,7 +95,7 @@ impl HostConnection for Guest {
         statement: String,
         parameters: Vec<Value>,
     ) -> Result<QueryResult, Error> {
-        execute(&self.connection(&connection)?, &statement, &parameters)
+        execute(&self.connection(&connection)?, &statement, &parameters, &GivenUp::default())
     }
 
     fn last_insert_rowid(&mut self, connection: Resource<Connection>) -> i64 {
@@ -127,10 +132,10 @@ impl HostConnectionWithStore<Guest> for HasSelf<Guest> {
     ) -> Result<StreamedRows, Error> {
         let connection = accessor.with(|mut access| access.get().connection(&connection))?;
         // This future is dropped when the component gives the call up, for example because its client went away.
-        let _interest = connection.interest();
-        let running = connection.clone();
+        let interest = connection.interest();
+        let given_up = interest.given_up();
         let QueryResult { columns, rows } =
-            blocking(move || execute(&running, &statement, &parameters)).await?;
+            blocking(move || execute(&connection, &statement, &parameters, &given_up)).await?;
         accessor
             .with(|mut access| {
                 let rows = StreamReader::new(&mut access, rows)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{InterruptHandle, ToSql};
+use rusqlite::{InterruptHandle, ToSql, ffi};
 
 use super::file::DatabaseFile;
 use crate::metrics::METRICS;
@@ -83,20 +83,34 @@ type Turn = Arc<Mutex<()>>;
 pub struct Connection {
     connection: Arc<Mutex<rusqlite::Connection>>,
     interrupt: Arc<InterruptHandle>,
-    /// True while a statement runs that only reads.
+    /// True while a statement runs that only reads, outside of a transaction.
     is_reading: Arc<AtomicBool>,
     file: Option<Arc<DatabaseFile>>,
     turn: Turn,
 }
 
-/// The interest of a caller in its statement. A statement that only reads is stopped when this is dropped before the
-/// end; a write goes on, because its caller may have gone away without an answer, but not without a wish.
-pub struct Interest<'c>(&'c Connection);
+/// The interest of a caller in a statement. One that only reads does not begin once this is dropped, and is stopped if
+/// it runs; a write goes on, because its client may still want it done.
+pub struct Interest {
+    connection: Connection,
+    given_up: GivenUp,
+}
 
-impl Drop for Interest<'_> {
+/// True when the caller of a statement has given it up.
+pub type GivenUp = Arc<AtomicBool>;
+
+impl Interest {
+    /// The flag by which the statement learns that nobody waits for it.
+    pub fn given_up(&self) -> GivenUp {
+        Arc::clone(&self.given_up)
+    }
+}
+
+impl Drop for Interest {
     fn drop(&mut self) {
-        if self.0.is_reading.load(Ordering::Acquire) {
-            self.0.interrupt.interrupt();
+        self.given_up.store(true, Ordering::SeqCst);
+        if self.connection.is_reading.load(Ordering::SeqCst) {
+            self.connection.interrupt.interrupt();
         }
     }
 }
@@ -115,7 +129,12 @@ impl Connection {
     /// # Errors
     /// Those of SQLite; and when the file of the database is not in its place, before or after the statement. In the
     /// second case what it wrote may be lost.
-    pub fn execute<P, V>(&self, statement: &str, parameters: &[P]) -> rusqlite::Result<Rows<V>>
+    pub fn execute<P, V>(
+        &self,
+        statement: &str,
+        parameters: &[P],
+        given_up: &GivenUp,
+    ) -> rusqlite::Result<Rows<V>>
     where
         P: ToSql,
         V: for<'a> From<ValueRef<'a>>,
@@ -133,11 +152,16 @@ impl Connection {
         // A statement in a transaction takes no turn: the writer that has it may wait for the transaction.
         let takes_turn = connection.is_autocommit() && !statement.readonly();
         let _turn = takes_turn.then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
-        self.is_reading.store(statement.readonly(), Ordering::Release);
+        // SQLite counts a commit among those that only read.
+        self.is_reading.store(statement.readonly() && connection.is_autocommit(), Ordering::SeqCst);
+        if statement.readonly() && given_up.load(Ordering::SeqCst) {
+            self.is_reading.store(false, Ordering::SeqCst);
+            return Err(interrupted());
+        }
         let columns: Vec<String> = statement.column_names().map(Into::into).collect();
         let before = connection.total_changes();
         let rows = rows(statement.raw_query(), columns.len());
-        self.is_reading.store(false, Ordering::Release);
+        self.is_reading.store(false, Ordering::SeqCst);
         match &rows {
             // Of a statement that changed nothing, `changes` would tell those of the one before.
             Ok(_) if connection.total_changes() != before => METRICS.wrote(connection.changes()),
@@ -149,9 +173,9 @@ impl Connection {
         Ok(Rows { columns, rows })
     }
 
-    /// The interest in the next statement, until its end.
-    pub fn interest(&self) -> Interest<'_> {
-        Interest(self)
+    /// The interest in a statement, to be kept until its end.
+    pub fn interest(&self) -> Interest {
+        Interest { connection: self.clone(), given_up: GivenUp::default() }
     }
 
     /// The rowid of the last row that the connection inserted, or 0.
@@ -171,6 +195,10 @@ impl Connection {
     fn lock(&self) -> MutexGuard<'_, rusqlite::Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn interrupted() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), Some("nobody waits for it".into()))
 }
 
 fn rows<V: for<'a> From<ValueRef<'a>>>(
@@ -204,14 +232,18 @@ mod tests {
         let run = |statement: String| {
             let (of_thread, (ended, end)) = (connection.clone(), mpsc::channel());
             std::thread::spawn(move || {
-                ended.send(of_thread.execute::<i64, Integer>(&statement, &[]).map(|rows| rows.rows))
+                ended.send(
+                    of_thread
+                        .execute::<i64, Integer>(&statement, &[], &GivenUp::default())
+                        .map(|rows| rows.rows),
+                )
             });
             end
         };
         let count =
             |to: i64| format!("with recursive c(x) as (select 1 union all select x + 1 from c limit {to})");
         let end = run(format!("{} select count(*) from c", count(i64::MAX)));
-        while !connection.is_reading.load(Ordering::Acquire) {
+        while !connection.is_reading.load(Ordering::SeqCst) {
             std::thread::yield_now();
         }
         drop(connection.interest());
@@ -224,8 +256,11 @@ mod tests {
         }
         drop(connection.interest());
         end.recv().unwrap().unwrap();
-        let counted = connection.execute::<i64, Integer>("select count(*) from t", &[]).unwrap();
+        let counted =
+            connection.execute::<i64, Integer>("select count(*) from t", &[], &GivenUp::default()).unwrap();
         assert_eq!(counted.rows[0][0].0, 1_000_000);
+        let given_up = connection.interest().given_up();
+        assert!(connection.execute::<i64, Integer>("select 1", &[], &given_up).is_err(), "it did not begin");
     }
 
     #[test]
@@ -234,7 +269,8 @@ mod tests {
         let [path, elsewhere] = ["events.db", "elsewhere.db"].map(|name| directory.path().join(name));
         let database = Database::new("test", Some(path.clone())).unwrap();
         let connection = database.connect().unwrap();
-        let run = |statement| connection.execute::<i64, Integer>(statement, &[]).map(drop);
+        let run =
+            |statement| connection.execute::<i64, Integer>(statement, &[], &GivenUp::default()).map(drop);
         run("create table t(x)").unwrap();
         std::fs::rename(&path, &elsewhere).unwrap();
         let error = run("insert into t values (1)").unwrap_err().to_string();

@@ -89,7 +89,7 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
         };
         // Every timestamp lies between these two, because it begins with a digit.
         let parameters = [bound(&filter.since, ""), bound(&filter.until, ":"), NARROW_EVENTS.into()];
-        let row = self.pool.query_row(Purpose::Answer, include_str!("sql/span.sql"), &parameters).await?;
+        let row = self.pool.query_row(Purpose::Look, include_str!("sql/span.sql"), &parameters).await?;
         Ok(match (row.integer(0), row.integer(1), row.integer(2)?) {
             (.., NARROW_EVENTS) => span,
             (Ok(first), Ok(last), _) => {

@@ -30,7 +30,7 @@ pub enum Purpose {
     Answer,
     /// A small page for followers.
     Follow,
-    /// A look at the end of the store, which is always short.
+    /// A look at the end of the store or into an index, which is always short.
     Look,
 }
 
@@ -225,7 +225,7 @@ async fn configure(connection: &impl Connection) -> Result<Option<String>, Store
 fn is_passing(error: &StoreError) -> bool {
     match error {
         StoreError::Failed(cause) => {
-            ["disk I/O error", "unable to open"].iter().any(|text| cause.contains(text))
+            ["disk I/O error", "unable to open", "was moved"].iter().any(|text| cause.contains(text))
         }
         _ => true,
     }
