@@ -11,15 +11,16 @@ pub struct Limits {
     pub max_event_bytes: usize,
 }
 
-/// Bytes of request bodies that an instance holds at once. A body counts until its answer is sent. It bounds `max_body_bytes`, too.
+/// Bytes of request bodies that an instance holds at once. A body counts until its answer is sent. It bounds
+/// `max_body_bytes`, too.
 pub const BODIES_BYTES: usize = 64 << 20;
 
-/// Bytes of whole answers that an instance holds at once until their clients have read them. Small answers, such as most,
-/// are not counted.
+/// Bytes of whole answers that an instance holds at once until their clients have read them. Small answers, such as
+/// most, are not counted.
 pub const ANSWERS_BYTES: usize = 64 << 20;
 
-/// The size from which an answer is large: it is counted, and its client has to read it in time. The host takes a smaller
-/// one at once, whatever its client does.
+/// The size from which an answer is large: it is counted, and its client has to read it in time. The host takes a
+/// smaller one at once, whatever its client does.
 pub const LARGE_ANSWER_BYTES: usize = 64 << 10;
 
 /// Answers that an instance streams at once. Each holds two pages.

@@ -43,8 +43,8 @@ pub fn resolve(
     Ok(values)
 }
 
-/// Who may do what, in one line, by the tokens: a secret variable `publish_token` says who may publish. Empty if there are
-/// none.
+/// Who may do what, in one line, by the tokens: a secret variable `publish_token` says who may publish. Empty if there
+/// are none.
 pub fn access(variables: &BTreeMap<String, Variable>, values: &BTreeMap<String, String>) -> String {
     let secret =
         |(name, _): &(&String, &String)| variables.get(*name).is_some_and(|variable| variable.secret);

@@ -327,8 +327,8 @@ mod tests {
 
     use super::*;
 
-    /// A service whose routes lead to nothing, but for `/ended`, which leads to an instance that has ended, `/busy`, to one
-    /// whose queue is full, and `/gone`, whose instances do not exist.
+    /// A service whose routes lead to nothing, but for `/ended`, which leads to an instance that has ended, `/busy`, to
+    /// one whose queue is full, and `/gone`, whose instances do not exist.
     fn service() -> Rc<Service> {
         let mut routes = Routes::default();
         routes.add("/ended", 0).unwrap();

@@ -19,8 +19,8 @@ pub enum Broken {
 
 /// Sends the pieces of an answer to their end. `send` returns false when the client does not take a piece.
 ///
-/// Each piece is made while the one before it is sent. A comment is sent only while no piece is ready. The next piece is
-/// polled until it is there, also while the client reads nothing: what makes it may hold what others wait for.
+/// Each piece is made while the one before it is sent. A comment is sent only while no piece is ready. The next piece
+/// is polled until it is there, also while the client reads nothing: what makes it may hold what others wait for.
 ///
 /// # Errors
 /// When the answer was broken off. The client must not take a part for the whole.

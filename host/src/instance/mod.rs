@@ -176,8 +176,8 @@ fn compile(engine: &Engine, source: &Path) -> Result<Component> {
         .with_context(|| format!("{} is not a component", source.display()))
 }
 
-/// Runs `run` again if it panics: a fault of the host in one instance must not close its queue for ever. The requests in
-/// it end without an answer.
+/// Runs `run` again if it panics: a fault of the host in one instance must not close its queue for ever. The requests
+/// in it end without an answer.
 async fn supervise<T, R>(run: impl Fn(Queue<T>) -> R, jobs: mpsc::Receiver<T>)
 where
     R: Future<Output = ()> + 'static,

@@ -445,7 +445,8 @@ mod tests {
         let service = with_events(1).await;
         let reply = service.reply("GET", "/events?topic=quiet", &[("accept", "text/event-stream")], "").await;
         let ReplyBody::Stream(pieces, comments) = reply.body else { panic!("not a stream") };
-        // Its client takes the first piece only, and its second heartbeat falls into a look at the store that takes long.
+        // Its client takes the first piece only, and its second heartbeat falls into a look at the store that takes
+        // long.
         let mut taken = 0;
         let stuck = pump(pieces, comments, async |_| {
             taken += 1;

@@ -13,9 +13,9 @@ use crate::clock::Clock;
 use crate::store::StoreError;
 use crate::store::database::{Connection, Database, Row, Value, first};
 
-/// The settings of a connection. With a busy timeout of zero the component waits for a lock itself, and blocks no thread
-/// of the host. The last one copies changed pages from the log to the database less often. A server across the network
-/// does not know these settings, nor need them.
+/// The settings of a connection. With a busy timeout of zero the component waits for a lock itself, and blocks no
+/// thread of the host. The last one copies changed pages from the log to the database less often. A server across the
+/// network does not know these settings, nor need them.
 const PRAGMAS: [&str; 4] = [
     "pragma busy_timeout = 0",
     "pragma journal_mode = wal",
@@ -203,8 +203,8 @@ pub async fn open<D: Database>(database: &D) -> Result<D::Connection, StoreError
 }
 
 /// Applies the settings of a connection, and returns the journal mode if that one did not take: on some file systems
-/// SQLite cannot write ahead, and then readers and writers wait for each other. A database in memory has a journal of its
-/// own.
+/// SQLite cannot write ahead, and then readers and writers wait for each other. A database in memory has a journal of
+/// its own.
 async fn configure(connection: &impl Connection) -> Result<Option<String>, StoreError> {
     let mut other_mode = None;
     for pragma in PRAGMAS {
@@ -220,8 +220,8 @@ async fn configure(connection: &impl Connection) -> Result<Option<String>, Store
     Ok(other_mode)
 }
 
-/// True for an error that says nothing about the setting. The connection must not be used without it: in another journal
-/// than the write-ahead log, a commit may not survive a power cut.
+/// True for an error that says nothing about the setting. The connection must not be used without it: in another
+/// journal than the write-ahead log, a commit may not survive a power cut.
 fn is_passing(error: &StoreError) -> bool {
     match error {
         StoreError::Failed(cause) => {

@@ -1,5 +1,5 @@
-//! Everything that gives a publish its meaning, sent under one idempotency key: each request of a table as the first one,
-//! and each as the second.
+//! Everything that gives a publish its meaning, sent under one idempotency key: each request of a table as the first
+//! one, and each as the second.
 
 use std::io::Write;
 

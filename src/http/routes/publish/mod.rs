@@ -102,8 +102,8 @@ fn partial(query: &str) -> Result<bool, Problem> {
     Ok(partial)
 }
 
-/// Reads the events of a body, stores them and makes the answer, whose bytes take the place of the body's in the budget:
-/// once events are stored, there has to be room for their answer.
+/// Reads the events of a body, stores them and makes the answer, whose bytes take the place of the body's in the
+/// budget: once events are stored, there has to be room for their answer.
 async fn store<P: Platform>(
     app: &App<P>,
     terms: &Terms,
