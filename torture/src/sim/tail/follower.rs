@@ -1,11 +1,10 @@
 //! A follower, and the watch over what it gets.
 
 use std::cell::{Cell, RefCell};
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::stream::{self, StreamExt};
+use sekali::http::pump::{Broken, pump};
 use sekali::store::{Filter, Seq, Span, StoreError};
 use sekali::tail::Tail;
 
@@ -49,18 +48,13 @@ impl Follower {
         loop {
             watch.connect();
             let (events, comments) = Rc::clone(tail).follow(watch.filter.clone(), watch.cursor.get());
-            let mut pieces = pin!(stream::select(events, comments.map(Ok)));
-            while let Some(piece) = pieces.next().await {
-                match piece {
-                    Ok(piece) => watch.take(&String::from_utf8_lossy(&piece)),
-                    Err(error) => {
-                        watch.cut_off(&error);
-                        break;
-                    }
-                }
-                if sim.chance(*restlessness) {
-                    break;
-                }
+            let take = async |piece: Vec<u8>| {
+                watch.take(&String::from_utf8_lossy(&piece));
+                !sim.chance(*restlessness)
+            };
+            // The stream ends with the connection: it may hold what other followers wait for.
+            if let Err(Broken::Unmade(error)) = pump(Box::pin(events), Box::pin(comments), take).await {
+                watch.cut_off(&error);
             }
             watch.disconnect();
             sim.sleep(RECONNECT + sim.below_millis(2000)).await;
