@@ -82,18 +82,21 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
 
     /// The next events of a follower.
     async fn next(&self, filter: &Filter, follower: &mut Follower) -> Result<Rc<Page>, StoreError> {
-        let mut failures = 0;
+        let mut tries_again = false;
+        let mut has_failed = false;
         loop {
-            if follower.waits || failures > 0 {
+            if follower.waits || tries_again {
                 self.clock.sleep(self.until_next_tick()).await;
             }
-            match self.look(filter, follower).await {
+            let looked = self.look(filter, follower).await;
+            tries_again = looked.is_err();
+            match looked {
                 Ok(Some(page)) => return Ok(page),
-                Ok(None) => failures = 0,
-                // Others may be reading, or a connection may have broken: it tries again at the next tick.
-                Err(StoreError::Overloaded | StoreError::Busy) => failures = 1,
-                Err(error) if failures > 1 => return Err(error),
-                Err(_) => failures = 2,
+                Ok(None) => has_failed = false,
+                Err(StoreError::Overloaded | StoreError::Busy) => {} // others are reading or writing
+                // A connection may have broken, and then the store opens another.
+                Err(_) if !has_failed => has_failed = true,
+                Err(error) => return Err(error),
             }
         }
     }

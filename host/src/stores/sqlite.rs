@@ -153,8 +153,9 @@ impl Connection {
         let takes_turn = connection.is_autocommit() && !statement.readonly();
         let _turn = takes_turn.then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
         // SQLite counts a commit among those that only read.
-        self.is_reading.store(statement.readonly() && connection.is_autocommit(), Ordering::SeqCst);
-        if statement.readonly() && given_up.load(Ordering::SeqCst) {
+        let only_reads = statement.readonly() && connection.is_autocommit();
+        self.is_reading.store(only_reads, Ordering::SeqCst);
+        if only_reads && given_up.load(Ordering::SeqCst) {
             self.is_reading.store(false, Ordering::SeqCst);
             return Err(interrupted());
         }
@@ -266,6 +267,12 @@ mod tests {
         assert_eq!(counted.rows[0][0].0, 1_000_000);
         let given_up = connection.interest().given_up();
         assert!(connection.execute::<i64, Integer>("select 1", &[], &given_up).is_err(), "it did not begin");
+        let write = ["begin immediate", "insert into t values (0)", "commit"];
+        for statement in write {
+            // Nobody waits for the commit any more.
+            let given_up = GivenUp::new((statement == "commit").into());
+            connection.execute::<i64, Integer>(statement, &[], &given_up).unwrap();
+        }
     }
 
     #[test]
