@@ -1,13 +1,15 @@
 //! Spin: the only room that knows its SDK.
 //!
 //! The entry is below. [`request`] and [`response`] translate between the host's HTTP and ours; [`sqlite`],
-//! [`key_value`], [`variables`], [`clock`] and [`uptime`] are what Spin offers a component.
+//! [`key_value`], [`variables`], [`clock`] and [`uptime`] are what Spin offers a component; [`task`] lets requests wake
+//! each other.
 
 mod clock;
 mod key_value;
 mod request;
 mod response;
 mod sqlite;
+mod task;
 mod uptime;
 mod variables;
 
@@ -17,12 +19,12 @@ use http::Method;
 use spin_sdk::wasip3::exports::http::handler::Guest;
 use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
 use spin_sdk::wasip3::random::random::get_random_u64;
-use spin_sdk::wasip3::wit_bindgen::spawn;
 use tokio::sync::OnceCell;
 
 use self::clock::SpinClock;
 use self::key_value::DefaultKeyValue;
 use self::sqlite::DefaultDatabase;
+use self::task::Task;
 use crate::http::app::{App, Platform};
 use crate::http::problem::Problem;
 use crate::http::router;
@@ -55,24 +57,28 @@ spin_sdk::wasip3::http::service::export!(Component);
 
 impl Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        let (head, mut body) =
-            request::receive(request).map_err(|error| ErrorCode::InternalError(Some(error.to_string())))?;
-        let is_head = head.method == Method::HEAD;
-        let app = APP.with(Rc::clone);
-        let reply = match app.get_or_try_init(start).await {
-            Ok(app) => router::answer(app, http::Request::from_parts(head, &mut body)).await,
-            Err(error) => {
-                let problem = Problem::Internal(format!("the service cannot start: {error:#}"));
-                problem.log("any");
-                problem.into_reply()
-            }
-        };
-        let response = response::send(reply, is_head).await;
-        if let Some(linger) = body.linger() {
-            spawn(linger);
-        }
-        response
+        Task::new(answer(request)).await
     }
+}
+
+async fn answer(request: Request) -> Result<Response, ErrorCode> {
+    let (head, mut body) =
+        request::receive(request).map_err(|error| ErrorCode::InternalError(Some(error.to_string())))?;
+    let is_head = head.method == Method::HEAD;
+    let app = APP.with(Rc::clone);
+    let reply = match app.get_or_try_init(start).await {
+        Ok(app) => router::answer(app, http::Request::from_parts(head, &mut body)).await,
+        Err(error) => {
+            let problem = Problem::Internal(format!("the service cannot start: {error:#}"));
+            problem.log("any");
+            problem.into_reply()
+        }
+    };
+    let response = response::send(reply, is_head).await;
+    if let Some(linger) = body.linger() {
+        task::spawn(linger);
+    }
+    response
 }
 
 async fn start() -> anyhow::Result<App<Spin>> {

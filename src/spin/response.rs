@@ -13,8 +13,9 @@ use http::{HeaderMap, StatusCode, header};
 use spin_sdk::time::sleep;
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, HeaderError, Response};
 use spin_sdk::wasip3::http_compat::BodyWriter;
-use spin_sdk::wasip3::wit_bindgen::{StreamWriter, spawn, yield_async};
+use spin_sdk::wasip3::wit_bindgen::{StreamWriter, yield_async};
 
+use super::task;
 use crate::http::budget::Share;
 use crate::http::pump::{Broken, pump};
 use crate::http::reply::{Comments, Pieces, Reply, ReplyBody};
@@ -40,7 +41,7 @@ pub async fn send(reply: Reply, is_head: bool) -> Result<Response, ErrorCode> {
     }
     let mut write = Box::pin(write(writer, body, share));
     if futures::poll!(&mut write).is_pending() {
-        spawn(write);
+        task::spawn(write);
     }
     yield_async().await;
     Ok(response)
