@@ -27,7 +27,7 @@ use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio_io_timeout::TimeoutStream;
-use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::Error;
 
 use crate::ending::{Phase, Requests};
 use crate::instance::{Instances, Program, Response, SharedBody, Unanswered};
@@ -303,7 +303,7 @@ fn problem(kind: Kind, detail: &str) -> Response {
     let document = Bytes::from(kind.document(detail));
     let length = document.len();
     let body = Full::new(document).map_err(|never| match never {});
-    let mut response = Response::new(UnsyncBoxBody::new(body.map_err(|never: ErrorCode| never)));
+    let mut response = Response::new(UnsyncBoxBody::new(body.map_err(|never: Error| never)));
     *response.status_mut() = StatusCode::from_u16(kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     response.headers_mut().insert(header::CONTENT_LENGTH, length.into());

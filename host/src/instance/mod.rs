@@ -12,25 +12,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use http::header;
 use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use wasmtime::component::{Accessor, Component, Linker};
 use wasmtime::{Cache, CacheConfig, Config, Engine, Store};
-use wasmtime_wasi_http::p3;
-use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
+use wasmtime_wasi_http::{Error, FieldMap, WasiBody, p3};
 
 pub use self::body::SharedBody;
 
 use crate::metrics::METRICS;
 use crate::spin;
-use crate::spin::guest::{Guest, Services};
+use crate::spin::guest::{Guest, HttpRules, Services};
 
 /// Requests that may wait for one instance, beside those that run in it. Further ones are refused, so that nobody waits
 /// without a bound.
@@ -42,7 +40,7 @@ const CONCURRENT: usize = 1024;
 /// A request on its way to a component.
 pub type Request = http::Request<SharedBody>;
 /// An answer of a component.
-pub type Response = http::Response<UnsyncBoxBody<Bytes, ErrorCode>>;
+pub type Response = http::Response<WasiBody>;
 
 /// A component, ready to be instantiated.
 #[derive(Clone)]
@@ -233,9 +231,7 @@ async fn run_one(program: &Program, jobs: &mut mpsc::Receiver<Job>) -> wasmtime:
 async fn answer(accessor: &Accessor<Guest>, service: &Service, job: Job) -> wasmtime::Result<()> {
     #[cfg(feature = "faults")]
     crate::faults::make(accessor, job.request.headers())?;
-    let request =
-        job.request.map(|body| body.map_err(|error| ErrorCode::InternalError(Some(error.to_string()))));
-    let (request, sent) = p3::Request::from_http(request);
+    let (request, sent) = into_wasi(job.request);
     let response = match service.handle(accessor, request).await? {
         Ok(response) => {
             accessor.with(|mut store| response.into_http(&mut store, sent)).map_err(anyhow::Error::from)
@@ -245,6 +241,18 @@ async fn answer(accessor: &Accessor<Guest>, service: &Service, job: Job) -> wasm
     // The connection may have ended.
     let _ = job.response.send(response);
     Ok(())
+}
+
+/// The request as the component sees it, and what becomes of its body. The host that it names is its authority there,
+/// and no header (RFC 9110, section 7.2, and wasi:http's list of forbidden headers).
+fn into_wasi(request: Request) -> (p3::Request, impl Future<Output = Result<(), Error>> + Send) {
+    let (head, body) = request.into_parts();
+    let target = head.uri.into_parts();
+    let named = || head.headers.get(header::HOST)?.to_str().ok()?.parse().ok();
+    let authority = target.authority.or_else(named);
+    let headers = FieldMap::new_immutable(&mut HttpRules, head.headers);
+    let body = body.map_err(|error| Error::InternalError(Some(error.to_string())));
+    p3::Request::new(head.method, target.scheme, authority, target.path_and_query, headers, None, body)
 }
 
 #[cfg(test)]

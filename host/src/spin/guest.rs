@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
+use http::HeaderName;
 use wasmtime::component::ResourceTable;
 use wasmtime::{StoreLimits, StoreLimitsBuilder};
-use wasmtime_wasi::{TrappableError, WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::WasiHttpCtx;
-use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
-use wasmtime_wasi_http::p3::{RequestOptions, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
+    WasiHttpView,
+};
 
 use crate::stores::Stores;
 use crate::variables::Variables;
@@ -38,7 +38,7 @@ pub struct Guest {
     pub limits: StoreLimits,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    hooks: NoOutbound,
+    hooks: HttpRules,
 }
 
 impl Guest {
@@ -50,7 +50,7 @@ impl Guest {
             limits: StoreLimitsBuilder::new().memory_size(MEMORY_BYTES).build(),
             wasi: WasiCtx::builder().inherit_stdout().inherit_stderr().build(),
             http: WasiHttpCtx::new(),
-            hooks: NoOutbound,
+            hooks: HttpRules,
         }
     }
 }
@@ -67,14 +67,19 @@ impl WasiHttpView for Guest {
     }
 }
 
-/// Refuses every request that the component sends.
-struct NoOutbound;
+/// The rules of the requests that an instance receives, which are the standard's, and of those that it sends, all of
+/// which are refused.
+pub struct HttpRules;
 
-type Body = UnsyncBoxBody<Bytes, ErrorCode>;
-type Sending = Box<dyn Future<Output = Result<(), ErrorCode>> + Send>;
-type Sent = Result<(http::Response<Body>, Sending), TrappableError<ErrorCode>>;
+type Sending = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Sent = Result<(http::Response<WasiBody>, Sending), Error>;
 
-impl WasiHttpHooks for NoOutbound {
+impl WasiHttpHooks for HttpRules {
+    /// The standard's list. The default asks for it once more for each header, and allocates each time.
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+
     /// The most bytes of an answer that are taken from the component at once. What it keeps is under its own limits.
     fn p3_outgoing_body_chunk_size(&mut self) -> usize {
         CHUNK_BYTES
@@ -82,10 +87,10 @@ impl WasiHttpHooks for NoOutbound {
 
     fn send_request(
         &mut self,
-        _: http::Request<Body>,
+        _: http::Request<WasiBody>,
         _: Option<RequestOptions>,
         _: Sending,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        Box::new(async { Err(ErrorCode::HttpRequestDenied.into()) })
+        Box::new(async { Err(Error::HttpRequestDenied) })
     }
 }
