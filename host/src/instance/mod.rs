@@ -15,6 +15,7 @@ use anyhow::{Context, Result, anyhow};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use http::header;
+use http::uri::Scheme;
 use http_body_util::BodyExt;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -244,7 +245,7 @@ async fn answer(accessor: &Accessor<Guest>, service: &Service, job: Job) -> wasm
 }
 
 /// The request as the component sees it, and what becomes of its body. The host that it names is its authority there,
-/// and no header (RFC 9110, section 7.2, and wasi:http's list of forbidden headers).
+/// and no header (RFC 9110, section 7.2, and wasi:http's list of forbidden headers). An authority needs a scheme.
 fn into_wasi(request: Request) -> (p3::Request, impl Future<Output = Result<(), Error>> + Send) {
     let (head, body) = request.into_parts();
     let target = head.uri.into_parts();
@@ -252,7 +253,8 @@ fn into_wasi(request: Request) -> (p3::Request, impl Future<Output = Result<(), 
     let authority = target.authority.or_else(named);
     let headers = FieldMap::new_immutable(&mut HttpRules, head.headers);
     let body = body.map_err(|error| Error::InternalError(Some(error.to_string())));
-    p3::Request::new(head.method, target.scheme, authority, target.path_and_query, headers, None, body)
+    let scheme = target.scheme.or_else(|| authority.is_some().then_some(Scheme::HTTP));
+    p3::Request::new(head.method, scheme, authority, target.path_and_query, headers, None, body)
 }
 
 #[cfg(test)]

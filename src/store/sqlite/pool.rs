@@ -1,7 +1,7 @@
 //! The connections of an instance: one writes, and the others read in lanes of their own, so that a long read delays
 //! neither a write nor a follower nor the probe of a load balancer.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use crate::clock::Clock;
 use crate::store::StoreError;
 use crate::store::database::{Connection, Database, Row, Value, first};
 
-/// The settings of a connection. With a busy timeout of zero the component waits for a lock itself, and blocks no
-/// thread of the host. The last one copies changed pages from the log to the database less often. A server across the
-/// network does not know these settings, nor need them.
-const PRAGMAS: [&str; 4] = [
-    "pragma busy_timeout = 0",
-    "pragma journal_mode = wal",
-    "pragma synchronous = full",
-    "pragma wal_autocheckpoint = 4000",
-];
+/// The settings of each connection. A server across the network does not know them, nor need them.
+///
+/// SQLite tries a few times to get a lock before the component has to, whose every try is a call to the host; it does
+/// not wait longer, because it sleeps longer each time, on a thread of the host. The other one copies changed pages
+/// from the log to the database less often.
+const OF_CONNECTION: [&str; 2] = ["pragma busy_timeout = 10", "pragma wal_autocheckpoint = 4000"];
+
+/// The settings of a database, which most connections find as they should be.
+const OF_DATABASE: [&str; 2] = ["pragma journal_mode = wal", "pragma synchronous = full"];
 
 /// The purpose of a read. Reads of one purpose wait for each other, and for no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,6 @@ pub struct Pool<D: Database, C> {
     answering: Lane<D::Connection>,
     following: Lane<D::Connection>,
     looking: Lane<D::Connection>,
-    is_migrated: Cell<bool>,
 }
 
 impl<D: Database, C: Clock> Pool<D, C> {
@@ -71,7 +70,6 @@ impl<D: Database, C: Clock> Pool<D, C> {
             answering: Lane::new(Purpose::Answer),
             following: Lane::new(Purpose::Follow),
             looking: Lane::new(Purpose::Look),
-            is_migrated: Cell::new(false),
         }
     }
 
@@ -83,7 +81,7 @@ impl<D: Database, C: Clock> Pool<D, C> {
         let kept = self.writer.take();
         let connection = match kept {
             Some(connection) => connection,
-            None => self.open().await?,
+            None => open(&self.database).await?,
         };
         let result = work(&connection).await;
         if is_usable_after(&result) {
@@ -108,7 +106,7 @@ impl<D: Database, C: Clock> Pool<D, C> {
             let idle = lane.idle.borrow_mut().pop();
             let connection = match idle {
                 Some(connection) => connection,
-                None => self.open().await?,
+                None => open(&self.database).await?,
             };
             let result = connection.execute(statement, parameters.to_vec()).await;
             if is_usable_after(&result) {
@@ -156,15 +154,6 @@ impl<D: Database, C: Clock> Pool<D, C> {
             }
         }
     }
-
-    async fn open(&self) -> Result<D::Connection, StoreError> {
-        let connection = open(&self.database).await?;
-        if !self.is_migrated.get() {
-            schema::migrate(&connection).await?;
-            self.is_migrated.set(true);
-        }
-        Ok(connection)
-    }
 }
 
 /// Connections of one purpose.
@@ -190,34 +179,63 @@ impl<T> Lane<T> {
     }
 }
 
-/// Opens a connection and applies its settings. A journal mode that did not take is logged.
+/// Opens a connection to the store. The first one to a database makes its tables. Hosts that run many instances open
+/// many, so most take three statements.
+///
+/// # Errors
+/// [`StoreError::Failed`] when a newer program has made the tables.
 pub async fn open<D: Database>(database: &D) -> Result<D::Connection, StoreError> {
     let connection = database.open().await?;
-    if let Some(mode) = configure(&connection).await? {
+    apply(&connection, OF_CONNECTION).await?;
+    if !is_prepared(&connection).await? {
+        prepare(&connection).await?;
+    }
+    Ok(connection)
+}
+
+/// True if the settings of the database and its schema are as they should be.
+async fn is_prepared(connection: &impl Connection) -> Result<bool, StoreError> {
+    let parameters = vec![schema::version_known()];
+    match connection.query_row(include_str!("sql/is_prepared.sql"), parameters).await {
+        Ok(row) => Ok(row.0 == [Value::Integer(1)]),
+        Err(error) if is_passing(&error) => Err(error),
+        Err(_) => Ok(false), // a database without tables, or a server
+    }
+}
+
+/// Applies the settings of the database and makes its tables. A journal mode that did not take is logged.
+async fn prepare(connection: &impl Connection) -> Result<(), StoreError> {
+    if let Some(mode) = configure(connection).await? {
         sekali_log::error(
             "journal-mode",
             format_args!("the database stays in journal_mode={mode}: its file system may not support wal"),
         );
     }
-    Ok(connection)
+    schema::migrate(connection).await
 }
 
-/// Applies the settings of a connection, and returns the journal mode if that one did not take: on some file systems
+/// Applies the settings of the database, and returns the journal mode if that one did not take: on some file systems
 /// SQLite cannot write ahead, and then readers and writers wait for each other. A database in memory has a journal of
 /// its own.
 async fn configure(connection: &impl Connection) -> Result<Option<String>, StoreError> {
-    let mut other_mode = None;
-    for pragma in PRAGMAS {
-        match connection.execute(pragma, vec![]).await {
+    let [mode, _] = apply(connection, OF_DATABASE).await?;
+    Ok(mode.filter(|mode| !["wal", "memory"].contains(&mode.as_str())))
+}
+
+/// Applies settings, and returns the texts that they answer. A server does not know them.
+async fn apply<const N: usize>(
+    connection: &impl Connection,
+    settings: [&str; N],
+) -> Result<[Option<String>; N], StoreError> {
+    let mut answers = [const { None }; N];
+    for (setting, answer) in settings.into_iter().zip(&mut answers) {
+        match connection.execute(setting, vec![]).await {
+            Ok(rows) => *answer = rows.first().and_then(|row| Some(row.text(0).ok()?.to_owned())),
             Err(error) if is_passing(&error) => return Err(error),
-            Ok(rows) if pragma.contains("journal_mode") => {
-                let mode = rows.first().and_then(|row| row.text(0).ok());
-                other_mode = mode.filter(|mode| !["wal", "memory"].contains(mode)).map(str::to_owned);
-            }
-            Ok(_) | Err(_) => {} // a server across the network does not know them
+            Err(_) => {}
         }
     }
-    Ok(other_mode)
+    Ok(answers)
 }
 
 /// True for an error that says nothing about the setting. The connection must not be used without it: in another

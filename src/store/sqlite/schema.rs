@@ -2,7 +2,7 @@
 
 use crate::event::Timestamp;
 use crate::store::StoreError;
-use crate::store::database::Connection;
+use crate::store::database::{Connection, Value};
 
 /// The migrations, one statement each. The version of a schema is the number of migrations it has seen.
 pub const MIGRATIONS: &[&str] = &[
@@ -15,6 +15,11 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_events_by_source.sql"),
     include_str!("migrations/0008_events_by_timestamp.sql"),
 ];
+
+/// The version of the schema that this program knows.
+pub fn version_known() -> Value {
+    Value::Integer(MIGRATIONS.len() as i64)
+}
 
 /// Brings the schema up to date. The write lock makes other instances wait, and then find nothing to do.
 ///

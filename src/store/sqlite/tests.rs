@@ -297,7 +297,18 @@ async fn a_connection_writes_ahead_and_syncs_each_commit() {
     };
     assert_eq!(pragma("journal_mode").await, Value::from("wal"));
     assert_eq!(pragma("synchronous").await, Value::Integer(2), "2 is full");
-    assert_eq!(pragma("busy_timeout").await, Value::Integer(0));
+    assert_eq!(pragma("busy_timeout").await, Value::Integer(10), "milliseconds");
+    assert_eq!(pragma("wal_autocheckpoint").await, Value::Integer(4000));
+}
+
+#[tokio::test]
+async fn a_connection_to_a_store_that_is_there_takes_three_statements() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = Native::at(directory.path().join("events.db"));
+    pool::open(&database).await.unwrap();
+    database.faults.statements_left.set(3);
+    pool::open(&database).await.unwrap();
+    assert_eq!(database.faults.statements_left.get(), 0);
 }
 
 #[tokio::test]
@@ -365,10 +376,10 @@ async fn every_filter_has_an_index() {
 
 #[tokio::test]
 async fn a_setting_that_a_failing_disk_refuses_is_not_done_without() {
-    let directory = tempfile::tempdir().unwrap();
     for error in
         [StoreError::Failed("disk I/O error".into()), StoreError::Full("database or disk is full".into())]
     {
+        let directory = tempfile::tempdir().unwrap();
         let (store, faults) = open(directory.path(), 1);
         faults.refused.replace(Some(("pragma journal_mode = wal", error.clone())));
         assert_eq!(store.append(&[&event("a")]).await, Err(error));
@@ -376,6 +387,7 @@ async fn a_setting_that_a_failing_disk_refuses_is_not_done_without() {
         assert_eq!(append(&store, &[event("a")]).await.len(), 1);
     }
     // A server across the network does not know the setting, and keeps its own journal.
+    let directory = tempfile::tempdir().unwrap();
     let (store, faults) = open(directory.path(), 1);
     let unknown = StoreError::Failed("not allowed: pragma journal_mode".into());
     faults.refused.replace(Some(("pragma journal_mode = wal", unknown)));
