@@ -132,11 +132,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let Ok(request) = request.body(stream::iter([Ok(body.to_vec())])) else { return };
-    let settings = Settings::read(|name| match name {
-        "max_body_bytes" | "max_event_bytes" => "65536".into(),
-        "max_batch_events" => "100".into(),
-        _ => String::new(),
-    });
+    let settings = Settings::read("max_body_bytes=65536\nmax_event_bytes=65536\nmax_batch_events=100");
     let started_at = Timestamp::parse("2026-11-21T01:00:00Z");
     let (Ok(settings), Ok(started_at)) = (settings, started_at) else { panic!("the settings are good") };
     let app = App::<Nothing>::new(settings, started_at, Nothing, Nothing, Still, 1);

@@ -11,8 +11,8 @@ use crate::metrics;
 pub type Variables = HashMap<String, String>;
 
 /// The values of the application's variables. A value `given` on the command line wins over
-/// `SPIN_VARIABLE_NAME` in the environment, which wins over the manifest's default. The variable
-/// `started_at`, if the application has it and it is not set, is the current time.
+/// `SPIN_VARIABLE_NAME` in the environment, which wins over what the host knows itself, and that over the manifest's
+/// default.
 ///
 /// # Errors
 /// A given variable that the manifest does not have, or a variable without a value.
@@ -33,6 +33,7 @@ pub fn resolve(
         let value = match set {
             Some(value) => value,
             None if name == "started_at" => now(),
+            None if name == "instances" => "fixed".to_owned(),
             None => match &variable.default {
                 Some(default) if !variable.required => default.clone(),
                 _ => bail!("variable {name} has no value: set it with --variable {name}=..."),
@@ -107,15 +108,17 @@ fn now() -> String {
 mod tests {
     use super::*;
 
-    /// Variables of a component with the templates `x` and `s`, in an application with three variables.
+    /// Variables of a component with the templates `x` and `s`, in an application with four variables.
     fn resolved(given: &[(&str, &str)], environment: impl Fn(&str) -> Option<String>) -> Result<Variables> {
         let mut variables = BTreeMap::new();
-        for (name, default) in [("a", Some("1")), ("b", None), ("started_at", Some(""))] {
+        for (name, default) in
+            [("a", Some("1")), ("b", None), ("started_at", Some("")), ("instances", Some(""))]
+        {
             variables.entry(name.to_owned()).or_insert(Variable::default()).default = default.map(Into::into);
         }
         let mut component = Component::default();
         component.variables.insert("x".into(), "<{{ a }}{{b}}>".into());
-        component.variables.insert("s".into(), "{{ started_at }}".into());
+        component.variables.insert("s".into(), "{{ started_at }}, {{ instances }}".into());
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         of_component(&component, &resolve(&variables, &given, environment)?)
     }
@@ -136,9 +139,9 @@ mod tests {
     }
 
     #[test]
-    fn started_at_is_now_unless_it_is_set() {
-        let at = |pairs: &[(&str, &str)]| resolved(pairs, |_| None).unwrap()["s"].clone();
-        assert!(at(&[("b", "")]).ends_with('Z'));
-        assert_eq!(at(&[("b", ""), ("started_at", "then")]), "then");
+    fn started_at_is_now_and_instances_are_fixed_unless_they_are_set() {
+        let own = |pairs: &[(&str, &str)]| resolved(pairs, |_| None).unwrap()["s"].clone();
+        assert!(own(&[("b", "")]).ends_with("Z, fixed"));
+        assert_eq!(own(&[("b", ""), ("started_at", "then"), ("instances", "elastic")]), "then, elastic");
     }
 }

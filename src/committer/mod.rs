@@ -34,6 +34,13 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(3);
 const LONGER: f64 = 1.2;
 const SHORTER: f64 = 0.5;
 
+/// A write of fewer events that found the database busy is a sign of too many instances: each has few requests, and
+/// they wait for each other.
+const FEW_EVENTS: usize = 8;
+
+/// The share of such writes after which an instance thinks itself to be one too many. Not all of them must.
+const SHARE_OF_DOUBT: f64 = 0.2;
+
 /// The outcomes of a request's events, in their order.
 pub type Committed = Result<Vec<Outcome>, StoreError>;
 
@@ -47,6 +54,7 @@ struct Shared<S, C> {
     pause: Cell<Duration>,
     /// True if the last leader gathered nobody.
     was_alone: Cell<bool>,
+    is_crowded: Cell<bool>,
     queue: RefCell<Queue<S, C>>,
 }
 
@@ -94,8 +102,14 @@ impl<S: WriteStore, C: Clock> Committer<S, C> {
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             pause: Cell::new(SHORTEST_PAUSE),
             was_alone: Cell::new(false),
+            is_crowded: Cell::new(false),
             queue,
         }))
+    }
+
+    /// True once the writes of this instance have shown that others would write its few events as well, and faster.
+    pub fn is_crowded(&self) -> bool {
+        self.0.is_crowded.get()
     }
 
     /// Stores the events, at once or not at all, durably before it returns.
@@ -155,6 +169,7 @@ impl<S: WriteStore, C: Clock> Leadership<S, C> {
     async fn write(self, mut own: Request) -> Committed {
         let shared = Rc::clone(&self.0);
         let mut group = Vec::new();
+        let mut was_busy = false;
         loop {
             let now = shared.clock.now();
             shared.dismiss_impatient(&mut group, now);
@@ -168,7 +183,10 @@ impl<S: WriteStore, C: Clock> Leadership<S, C> {
             let events: Vec<_> = requests().flat_map(|request| request.events.iter()).collect();
             let result = shared.store.append(&events).await;
             match result {
-                Err(StoreError::Busy) => shared.clock.sleep(shared.pause_after_busy()).await,
+                Err(StoreError::Busy) => {
+                    was_busy = true;
+                    shared.clock.sleep(shared.pause_after_busy()).await;
+                }
                 // One request is at fault. Each is written alone, so that the others do not fail with it.
                 Err(StoreError::Failed(_)) if !group.is_empty() => {
                     own.alone = true;
@@ -177,6 +195,9 @@ impl<S: WriteStore, C: Clock> Leadership<S, C> {
                 }
                 result => {
                     shared.shorten_pause();
+                    if was_busy && events.len() < FEW_EVENTS {
+                        shared.doubt();
+                    }
                     // The next group does not wait until this one has its outcomes.
                     drop(self);
                     return distribute(result, &own, group);
@@ -256,6 +277,12 @@ impl<S: WriteStore, C: Clock> Shared<S, C> {
         let pause = self.pause.get();
         self.pause.set(pause.mul_f64(LONGER).min(LONGEST_PAUSE));
         pause.mul_f64(0.5 + self.random.borrow_mut().f64())
+    }
+
+    fn doubt(&self) {
+        if self.random.borrow_mut().f64() < SHARE_OF_DOUBT {
+            self.is_crowded.set(true);
+        }
     }
 
     fn shorten_pause(&self) {

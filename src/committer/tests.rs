@@ -81,6 +81,24 @@ async fn a_request_alone_is_written_at_once() {
     assert_eq!(*store.writes.borrow(), [["a", "b"]]);
 }
 
+/// True if an instance whose writes of so many events each find the database busy at first thinks itself one too many,
+/// after so many of them.
+async fn is_crowded_after(writes: usize, count: usize, busy: bool) -> bool {
+    let (committer, store) = committer();
+    for n in 0..writes {
+        store.busy_until.set(busy.then(|| Instant::now() + Duration::from_millis(5)));
+        committer.commit(many(&format!("{n}-"), count)).await.unwrap();
+    }
+    committer.is_crowded()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_is_crowded_when_it_waits_for_others_with_few_events() {
+    assert!(is_crowded_after(100, 1, true).await);
+    assert!(!is_crowded_after(100, 1, false).await, "nobody else writes");
+    assert!(!is_crowded_after(100, FEW_EVENTS, true).await, "its groups are worth a write");
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_events_are_no_write() {
     let (committer, store) = committer();

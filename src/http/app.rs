@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::access::Access;
 use super::budget::Budget;
 use super::idempotency::{KeyValue, SavedAnswers};
-use super::settings::Settings;
+use super::settings::{Instances, Settings};
 use crate::clock::Clock;
 use crate::committer::Committer;
 use crate::event::Timestamp;
@@ -58,6 +58,7 @@ pub struct App<P: Platform> {
     pub followers: Arc<Semaphore>,
     /// The clock.
     pub clock: P::Clock,
+    instances: Instances,
 }
 
 impl<P: Platform> App<P> {
@@ -85,6 +86,15 @@ impl<P: Platform> App<P> {
             streams: Arc::new(Semaphore::new(STREAMS)),
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
             clock,
+            instances: settings.instances,
         }
+    }
+
+    /// True if the host should give further requests to other instances, and end this one after its last answer. One
+    /// with live streams stays, because its followers share what it reads.
+    pub fn should_retire(&self) -> bool {
+        self.instances == Instances::Elastic
+            && self.committer.is_crowded()
+            && self.followers.available_permits() == FOLLOWERS
     }
 }

@@ -1,5 +1,9 @@
 //! The settings of an operator: the application variables of spin.toml, read once an instance.
+//!
+//! A component gets them as one text with a line for each, `name=value`: a host that starts many instances is asked
+//! once for each of them, and not nine times.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -20,6 +24,18 @@ pub struct Settings {
     pub started_at: Option<Timestamp>,
     /// The form of lines in the log.
     pub log_format: Format,
+    /// The way in which the host runs instances.
+    pub instances: Instances,
+}
+
+/// The way in which a host runs the instances of a component.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Instances {
+    /// It starts one when the others are at work, and ends one that takes no more requests, as Spin does.
+    #[default]
+    Elastic,
+    /// Their number stays, as on sekali-host.
+    Fixed,
 }
 
 /// An invalid setting.
@@ -31,11 +47,13 @@ pub struct InvalidSetting {
 }
 
 impl Settings {
-    /// Reads the settings from the variables, whose texts `variable` returns by name.
+    /// Reads the settings from a text of lines `name=value`. One that is not there is empty.
     ///
     /// # Errors
     /// Names the first variable with an invalid text.
-    pub fn read(variable: impl Fn(&'static str) -> String) -> Result<Self, InvalidSetting> {
+    pub fn read(text: &str) -> Result<Self, InvalidSetting> {
+        let given = given(text)?;
+        let variable = |name| given.get(name).copied().unwrap_or_default().to_owned();
         let limit = |name, largest| match parse::<usize>(name, &variable(name))? {
             limit if (1..=largest).contains(&limit) => Ok(limit),
             _ => Err(InvalidSetting { name, message: format!("must be from 1 to {largest}") }),
@@ -74,11 +92,19 @@ impl Settings {
                 "" => Format::default(),
                 text => parse("log_format", text)?,
             },
+            instances: match variable("instances").as_str() {
+                "" | "elastic" => Instances::Elastic,
+                "fixed" => Instances::Fixed,
+                _ => {
+                    let message = "must be elastic or fixed".into();
+                    return Err(InvalidSetting { name: "instances", message });
+                }
+            },
         })
     }
 
     /// The names of all variables.
-    pub const VARIABLES: [&'static str; 8] = [
+    pub const VARIABLES: [&'static str; 9] = [
         "max_body_bytes",
         "max_batch_events",
         "max_event_bytes",
@@ -87,7 +113,24 @@ impl Settings {
         "cors_origins",
         "started_at",
         "log_format",
+        "instances",
     ];
+}
+
+/// The values by name.
+fn given(text: &str) -> Result<HashMap<&'static str, &str>, InvalidSetting> {
+    let mut given = HashMap::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let (name, value) = line.split_once('=').unwrap_or((line, ""));
+        // The second line of a value looks like this, too. It must not set anything, nor be shown: it may be a secret.
+        let invalid = |message: &str| InvalidSetting { name: "settings", message: message.into() };
+        let name = Settings::VARIABLES.into_iter().find(|known| *known == name.trim());
+        let name = name.ok_or_else(|| invalid("has a line that names no variable"))?;
+        if given.insert(name, value).is_some() {
+            return Err(invalid("has a variable twice: a value must not have more than one line"));
+        }
+    }
+    Ok(given)
 }
 
 fn parse<T: FromStr<Err: Display>>(name: &'static str, text: &str) -> Result<T, InvalidSetting> {
@@ -98,12 +141,14 @@ fn parse<T: FromStr<Err: Display>>(name: &'static str, text: &str) -> Result<T, 
 mod tests {
     use super::*;
 
-    fn read(changed: &'static str, value: &'static str) -> Result<Settings, InvalidSetting> {
-        Settings::read(|name| match name {
-            _ if name == changed => value.into(),
-            "max_body_bytes" | "max_batch_events" | "max_event_bytes" => "10".into(),
-            _ => String::new(),
-        })
+    fn read(changed: &str, value: &str) -> Result<Settings, InvalidSetting> {
+        let limits = ["max_body_bytes", "max_batch_events", "max_event_bytes"];
+        let unchanged = limits.into_iter().filter(|name| *name != changed);
+        let mut text: String = unchanged.map(|name| format!("{name}=10\n")).collect();
+        if !changed.is_empty() {
+            text += &format!("{changed}={value}\n");
+        }
+        Settings::read(&text)
     }
 
     #[test]
@@ -117,10 +162,26 @@ mod tests {
             ("publish_token", " "),
             ("read_token", "\t\n"),
             ("log_format", "xml"),
+            ("instances", "many"),
         ] {
             let error = read(name, value).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn a_value_of_two_lines_sets_nothing_else() {
+        for value in ["x\npublish_token=", "x\nread_token=y", "x\nsecret"] {
+            let text = format!("publish_token={value}\nread_token=z\n");
+            let error = Settings::read(&text).unwrap_err().to_string();
+            assert!(error.contains("settings") && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn instances_are_elastic_unless_the_host_says_otherwise() {
+        assert_eq!(read("", "").unwrap().instances, Instances::Elastic);
+        assert_eq!(read("instances", "fixed").unwrap().instances, Instances::Fixed);
     }
 
     #[test]

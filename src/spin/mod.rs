@@ -13,12 +13,14 @@ mod task;
 mod uptime;
 mod variables;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use http::Method;
 use spin_sdk::wasip3::exports::http::handler::Guest;
 use spin_sdk::wasip3::http::types::{ErrorCode, Request, Response};
 use spin_sdk::wasip3::random::random::get_random_u64;
+use spin_sdk::wasip3::wit_bindgen::backpressure_inc;
 use tokio::sync::OnceCell;
 
 use self::clock::SpinClock;
@@ -46,6 +48,7 @@ impl Platform for Spin {
 thread_local! {
     /// The service of this instance, started by its first request.
     static APP: Rc<OnceCell<App<Spin>>> = Rc::default();
+    static HAS_RETIRED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The component. Its entry is `export!` and not the SDK's `#[http_service]`, whose conversion of a request asks the
@@ -57,7 +60,20 @@ spin_sdk::wasip3::http::service::export!(Component);
 
 impl Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        retire_if_crowded();
         Task::new(answer(request)).await
+    }
+}
+
+/// Lets the host give no further request to this instance, if there are too many instances. Spin starts one for each
+/// request of a burst, and keeps all of them busy with a request each: then no two requests share a commit.
+///
+/// This has to come before the request first waits: the host gives a request to an instance only when all its others
+/// wait, so at this moment none is on its way, which would have to wait for ever.
+fn retire_if_crowded() {
+    let app = APP.with(Rc::clone);
+    if app.get().is_some_and(App::should_retire) && !HAS_RETIRED.replace(true) {
+        backpressure_inc();
     }
 }
 

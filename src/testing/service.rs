@@ -140,17 +140,12 @@ impl Service {
 
 /// The settings of spin.toml, some of them changed.
 pub fn settings(variables: &[(&str, &str)]) -> Settings {
-    let settings = Settings::read(|name| {
-        let set = variables.iter().find(|(variable, _)| *variable == name);
-        let default = match name {
-            "max_body_bytes" => "8388608",
-            "max_batch_events" => "10000",
-            "max_event_bytes" => "262144",
-            _ => "",
-        };
-        set.map_or(default, |(_, value)| value).to_owned()
-    });
-    settings.unwrap()
+    let mut values =
+        vec![("max_body_bytes", "8388608"), ("max_batch_events", "10000"), ("max_event_bytes", "262144")];
+    values.retain(|(name, _)| !variables.iter().any(|(variable, _)| variable == name));
+    values.extend(variables);
+    let text: String = values.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    Settings::read(&text).unwrap()
 }
 
 /// The reply of the service on any platform, whose body is not read yet.
