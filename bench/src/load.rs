@@ -1,16 +1,36 @@
-//! The load generator: closed-loop clients on keep-alive connections, all on one thread. For each request, a client
-//! only writes prepared bytes and finds the end of the answer.
+//! The load generator: closed-loop clients on connections that stay, all on one thread, whatever the protocol. For each
+//! request, a client only writes bytes and finds the end of the answer.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
+
 use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
-/// The requests of a client.
+use crate::http;
+
+/// The requests of a client in the words of a protocol, and the ends of their answers.
+pub trait Requests: 'static {
+    /// What a client says first. Its answer is read before the first request; empty if the protocol has no greeting.
+    fn greeting(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Writes the next request.
+    fn next(&mut self, request: &mut Vec<u8>);
+
+    /// The length of the answer at the start of the buffer, or `None` while a part of it is missing.
+    ///
+    /// # Errors
+    /// An answer that is a refusal, or that does not belong to the protocol.
+    fn answer(&mut self, buffer: &[u8]) -> Result<Option<usize>>;
+}
+
+/// The HTTP requests of a client: a path, and bodies.
 pub trait Workload: 'static {
     /// The method of every request.
     const METHOD: &'static str = "POST";
@@ -24,9 +44,21 @@ pub trait Workload: 'static {
     fn next_body(&mut self, body: &mut Vec<u8>);
 }
 
+impl<W: Workload> Requests for W {
+    fn next(&mut self, request: &mut Vec<u8>) {
+        let mut body = Vec::new();
+        self.next_body(&mut body);
+        http::write(request, W::METHOD, self.path(), "", &body);
+    }
+
+    fn answer(&mut self, buffer: &[u8]) -> Result<Option<usize>> {
+        http::answer(buffer)
+    }
+}
+
 /// The result of a measurement.
 pub struct Measured {
-    /// Requests that were answered with 200.
+    /// Requests that were answered with success.
     pub requests: u64,
     /// The time from the first request to the last answer.
     pub elapsed: Duration,
@@ -55,15 +87,15 @@ pub enum Until {
     Requests(u64),
 }
 
-/// Runs one client for each workload, all at the same time.
-pub fn run<W: Workload>(address: SocketAddr, clients: Vec<W>, until: Until) -> Result<Measured> {
+/// Runs these clients, all at the same time.
+pub fn run<R: Requests>(address: SocketAddr, clients: Vec<R>, until: Until) -> Result<Measured> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         let start = Instant::now();
         let tasks: Vec<_> = clients
             .into_iter()
-            .map(|workload| tokio::task::spawn_local(client(address, workload, start, until)))
+            .map(|requests| tokio::task::spawn_local(client(address, requests, start, until)))
             .collect();
         let mut latencies = Histogram::new(3)?;
         for task in tasks {
@@ -73,15 +105,15 @@ pub fn run<W: Workload>(address: SocketAddr, clients: Vec<W>, until: Until) -> R
     })
 }
 
-async fn client<W: Workload>(
+async fn client<R: Requests>(
     address: SocketAddr,
-    mut workload: W,
+    mut requests: R,
     start: Instant,
     until: Until,
 ) -> Result<Histogram<u64>> {
-    let mut connection = Connection::open(address).await?;
+    let mut connection = Connection::open(address, &mut requests).await?;
     let mut latencies = Histogram::new(3)?;
-    let (mut request, mut body) = (Vec::new(), Vec::new());
+    let mut request = Vec::new();
     loop {
         let is_over = match until {
             Until::Elapsed(duration) => start.elapsed() >= duration,
@@ -90,52 +122,46 @@ async fn client<W: Workload>(
         if is_over {
             return Ok(latencies);
         }
-        body.clear();
-        workload.next_body(&mut body);
         request.clear();
-        request.extend_from_slice(W::METHOD.as_bytes());
-        request.push(b' ');
-        request.extend_from_slice(workload.path().as_bytes());
-        request.extend_from_slice(
-            b" HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: ",
-        );
-        request.extend_from_slice(body.len().to_string().as_bytes());
-        request.extend_from_slice(b"\r\n\r\n");
-        request.extend_from_slice(&body);
+        requests.next(&mut request);
         let sent = Instant::now();
-        connection.exchange(&request).await?;
+        connection.exchange(&request, |answer| requests.answer(answer)).await?;
         latencies.record(sent.elapsed().as_micros() as u64)?;
     }
 }
 
-/// A keep-alive connection.
+/// A connection of a client.
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    /// Opens a connection.
-    pub async fn open(address: SocketAddr) -> Result<Self> {
+    /// Opens a connection and exchanges greetings.
+    pub async fn open(address: SocketAddr, requests: &mut impl Requests) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(16 * 1024) })
+        let mut connection = Self { stream, buffer: Vec::with_capacity(16 * 1024) };
+        let greeting = requests.greeting();
+        if !greeting.is_empty() {
+            connection.exchange(&greeting, |answer| requests.answer(answer)).await?;
+        }
+        Ok(connection)
     }
 
-    /// Sends a request and reads its answer, which must be a 200 with a length.
-    pub async fn exchange(&mut self, request: &[u8]) -> Result<()> {
+    /// Sends a request and returns its answer, whose length `end` tells.
+    pub async fn exchange(
+        &mut self,
+        request: &[u8],
+        mut end: impl FnMut(&[u8]) -> Result<Option<usize>>,
+    ) -> Result<&[u8]> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         loop {
             let read = self.stream.read_buf(&mut self.buffer).await?;
             ensure!(read > 0, "the server closed the connection");
-            if let Some(head) = parse_head(&self.buffer)? {
-                let length = head.content_length.context("the answer has no length")?;
-                let missing = (head.bytes + length).saturating_sub(self.buffer.len());
-                let start = self.buffer.len();
-                self.buffer.resize(start + missing, 0);
-                self.stream.read_exact(&mut self.buffer[start..]).await?;
-                return Ok(());
+            if let Some(length) = end(&self.buffer)? {
+                return Ok(&self.buffer[..length]);
             }
         }
     }
@@ -173,23 +199,4 @@ fn count(haystack: &[u8], needle: &[u8]) -> u64 {
         rest = &rest[1..];
     }
     found
-}
-
-struct Head {
-    bytes: usize,
-    content_length: Option<usize>,
-}
-
-fn parse_head(buffer: &[u8]) -> Result<Option<Head>> {
-    let mut headers = [httparse::EMPTY_HEADER; 32];
-    let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(bytes) = response.parse(buffer)? else { return Ok(None) };
-    if response.code != Some(200) {
-        bail!("the server answered {:?}: {}", response.code, String::from_utf8_lossy(buffer));
-    }
-    let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
-    let content_length = length
-        .map(|header| std::str::from_utf8(header.value)?.parse().context("content-length"))
-        .transpose()?;
-    Ok(Some(Head { bytes, content_length }))
 }

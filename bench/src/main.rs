@@ -2,10 +2,13 @@
 //!
 //! - [`workload`] makes the events that clients publish, [`load`] is the clients;
 //! - [`native`] and [`pgbench`] write the same rows to databases without HTTP;
+//! - [`peers`] are others that store events once;
 //! - [`report`] prints and writes the results.
 
+mod http;
 mod load;
 mod native;
+mod peers;
 mod pgbench;
 mod report;
 mod workload;
@@ -42,6 +45,16 @@ struct Options {
     #[arg(long)]
     quick: bool,
 
+    /// Measures the service beside others that store events once, those that are installed
+    #[arg(long)]
+    peers: bool,
+    /// Only those whose names have one of these parts, for --peers
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
+    only: Vec<String>,
+    /// Rounds of --peers, of which the median counts
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+
     /// Only sends load to this running server, for use with a profiler.
     #[arg(long, value_name = "ADDR")]
     load: Option<SocketAddr>,
@@ -64,6 +77,10 @@ fn main() -> Result<()> {
         let measured = load::run(address, producers, Until::Elapsed(Duration::from_secs(options.seconds)))?;
         Report::default().requests("load", &measured);
         return Ok(());
+    }
+    if options.peers {
+        let Options { seconds, rounds, only, output, .. } = options;
+        return peers::run(&peers::Plan { seconds, rounds, only, output });
     }
     let setup = Setup::from_environment()?;
     let bench = Bench { setup, seconds: Duration::from_secs(options.seconds), report: Report::default() };
@@ -103,10 +120,9 @@ impl Bench {
     }
 
     fn machine(&mut self, options: &Options) -> Result<()> {
-        let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
-        let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
-        self.report.setting("cpu", model.trim_start_matches([' ', '\t', ':']));
-        self.report.setting("cores", &std::thread::available_parallelism()?.to_string());
+        for (name, value) in report::machine()? {
+            self.report.setting(name, &value);
+        }
         let host = self.setup.host.version()?;
         self.report.setting("host", &host);
         self.report.setting("seconds a measurement", &options.seconds.to_string());
@@ -235,8 +251,7 @@ impl Bench {
     }
 
     fn postgres(&mut self) -> Result<()> {
-        let Some(bin) = pgbench::installed() else { return Ok(()) };
-        let rate = pgbench::inserts_per_second(&bin, 64, self.seconds.as_secs())?;
+        let Some(rate) = peers::inserts_per_second(64, self.seconds)? else { return Ok(()) };
         self.report.row("PostgreSQL, pgbench, 64 clients", "inserts/s", rate);
         Ok(())
     }
@@ -294,7 +309,12 @@ fn fill(server: &Deployment, events: u64) -> Result<()> {
 
 fn drain(address: SocketAddr, path: &str) -> Result<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { load::Connection::open(address).await?.drain(path, b"\"deliveries\":").await })
+    runtime.block_on(async {
+        load::Connection::open(address, &mut Get(path.to_owned()))
+            .await?
+            .drain(path, b"\"deliveries\":")
+            .await
+    })
 }
 
 fn events(database: &Path) -> Result<u64> {

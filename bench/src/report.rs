@@ -82,8 +82,19 @@ impl Report {
     }
 }
 
+/// The machine of a measurement.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn machine() -> Result<[(&'static str, String); 2]> {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
+    let cores = std::thread::available_parallelism()?;
+    Ok([("cpu", model.trim_start_matches([' ', '\t', ':']).to_owned()), ("cores", cores.to_string())])
+}
+
 /// Formats a figure: with two decimals below 100, and above as a whole number with separated thousands.
-fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     if value < 100.0 {
         return format!("{value:.2}");
     }

@@ -80,6 +80,29 @@ impl Repeating {
     }
 }
 
+/// Writes an event as a client publishes it.
+pub fn write_event(id: &str, body: &mut Vec<u8>) {
+    body.extend_from_slice(br#"{"topic":"bench","event_id":""#);
+    body.extend_from_slice(id.as_bytes());
+    body.extend_from_slice(br#"","timestamp":"2026-11-21T01:00:00.123Z","source":"bench","payload":"#);
+    body.extend_from_slice(PAYLOAD.as_bytes());
+    body.push(b'}');
+}
+
+/// Writes events as one body: a single event as it is, several as an array.
+pub fn write_events<'a>(ids: impl ExactSizeIterator<Item = &'a String>, body: &mut Vec<u8>) {
+    let is_array = ids.len() > 1;
+    for (n, id) in ids.enumerate() {
+        if is_array {
+            body.push(if n == 0 { b'[' } else { b',' });
+        }
+        write_event(id, body);
+    }
+    if is_array {
+        body.push(b']');
+    }
+}
+
 /// A producer that publishes batches of events.
 #[derive(Clone)]
 pub struct Producer {
@@ -93,25 +116,11 @@ impl Producer {
     pub fn new(ids: Ids, batch: usize, duplicates: f64) -> Self {
         Self { ids: Repeating::new(ids, duplicates), batch }
     }
-
-    fn event(&mut self, body: &mut Vec<u8>) {
-        body.extend_from_slice(br#"{"topic":"bench","event_id":""#);
-        body.extend_from_slice(self.ids.next().as_bytes());
-        body.extend_from_slice(br#"","timestamp":"2026-11-21T01:00:00.123Z","source":"bench","payload":"#);
-        body.extend_from_slice(PAYLOAD.as_bytes());
-        body.push(b'}');
-    }
 }
 
 impl Workload for Producer {
     fn next_body(&mut self, body: &mut Vec<u8>) {
-        if self.batch == 1 {
-            return self.event(body);
-        }
-        for n in 0..self.batch {
-            body.push(if n == 0 { b'[' } else { b',' });
-            self.event(body);
-        }
-        body.push(b']');
+        let ids: Vec<_> = (0..self.batch).map(|_| self.ids.next()).collect();
+        write_events(ids.iter(), body);
     }
 }

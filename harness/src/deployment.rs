@@ -47,14 +47,12 @@ impl Setup {
     /// # Errors
     /// See [`Host::from_environment`].
     pub fn from_environment() -> Result<Self> {
-        let host = Host::from_environment()?;
-        Ok(Self {
-            host,
-            manifest: "spin.toml".into(),
-            variables: Vec::new(),
-            arguments: Vec::new(),
-            cache: None,
-        })
+        Ok(Self::on(Host::from_environment()?))
+    }
+
+    /// Sekali with the settings of spin.toml, on a host.
+    pub fn on(host: Host) -> Self {
+        Self { host, manifest: "spin.toml".into(), variables: Vec::new(), arguments: Vec::new(), cache: None }
     }
 
     /// Serves the application with fresh state, on a free port.
@@ -62,13 +60,28 @@ impl Setup {
     /// # Errors
     /// When an artifact is missing or older than its sources, or the host does not serve.
     pub fn start(self) -> Result<Deployment> {
-        if let Host::Sekali(path) = &self.host {
-            artifacts::check(path)?;
-        }
-        artifacts::check_components(&repository().join(&self.manifest))?;
+        self.check()?;
         let state = tempfile::tempdir()?;
         let (process, address, startup) = self.serve(self.host.free_address()?, state.path())?;
         Ok(Deployment { setup: self, state, process, address, startup })
+    }
+
+    /// Serves the application with its state in a directory of the caller's, on a free port.
+    ///
+    /// # Errors
+    /// See [`Setup::start`].
+    pub fn serve_at(&self, state: &Path) -> Result<(Process, SocketAddr)> {
+        self.check()?;
+        let (process, address, _) = self.serve(self.host.free_address()?, state)?;
+        Ok((process, address))
+    }
+
+    /// Refuses artifacts that are missing or older than their sources.
+    fn check(&self) -> Result<()> {
+        if let Host::Sekali(path) = &self.host {
+            artifacts::check(path)?;
+        }
+        artifacts::check_components(&repository().join(&self.manifest))
     }
 
     /// Starts the host and waits until it serves.

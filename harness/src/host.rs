@@ -21,9 +21,19 @@ impl Host {
     /// # Errors
     /// When sekali-host is not built.
     pub fn from_environment() -> Result<Self> {
-        if let Some(spin) = std::env::var_os("SPIN") {
-            return Ok(Self::Spin(spin.into()));
-        }
+        Self::spin().map_or_else(Self::own, Ok)
+    }
+
+    /// The Spin that the variable `SPIN` names, if it is set.
+    pub fn spin() -> Option<Self> {
+        std::env::var_os("SPIN").map(|spin| Self::Spin(spin.into()))
+    }
+
+    /// The sekali-host that was built beside this program.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn own() -> Result<Self> {
         // Programs are in target/debug, tests in target/debug/deps.
         let program = std::env::current_exe()?;
         let host = program.ancestors().skip(1).take(2).map(|directory| directory.join("sekali-host"));

@@ -1,0 +1,72 @@
+//! HTTP/1.1 (RFC 9112), as much of it as the clients speak.
+
+use anyhow::{Context, Result, bail};
+
+/// Writes a request. `headers` are whole lines, each with its line end.
+pub fn write(request: &mut Vec<u8>, method: &str, path: &str, headers: &str, body: &[u8]) {
+    let length = body.len().to_string();
+    let head = [
+        method,
+        " ",
+        path,
+        " HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n",
+        headers,
+        "content-length: ",
+        &length,
+        "\r\n\r\n",
+    ];
+    for part in head {
+        request.extend_from_slice(part.as_bytes());
+    }
+    request.extend_from_slice(body);
+}
+
+/// The length of the answer at the start of the buffer, or `None` while a part of it is missing.
+///
+/// # Errors
+/// A status other than success, or an answer without a length.
+pub fn answer(buffer: &[u8]) -> Result<Option<usize>> {
+    let Some(head) = head(buffer)? else { return Ok(None) };
+    let length = head.bytes + head.content_length.context("the answer has no length")?;
+    Ok((buffer.len() >= length).then_some(length))
+}
+
+/// The body of a whole answer.
+pub fn body(answer: &[u8]) -> Result<&[u8]> {
+    let head = head(answer)?.context("the answer is not whole")?;
+    Ok(&answer[head.bytes..])
+}
+
+struct Head {
+    bytes: usize,
+    content_length: Option<usize>,
+}
+
+fn head(buffer: &[u8]) -> Result<Option<Head>> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(bytes) = response.parse(buffer)? else { return Ok(None) };
+    if !matches!(response.code, Some(200..300)) {
+        bail!("the server answered {:?}: {}", response.code, String::from_utf8_lossy(buffer));
+    }
+    let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+    let content_length = length
+        .map(|header| std::str::from_utf8(header.value)?.parse().context("content-length"))
+        .transpose()?;
+    Ok(Some(Head { bytes, content_length }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_ends_where_its_length_says() {
+        let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        assert_eq!(answer(whole).unwrap(), Some(whole.len()));
+        assert_eq!(answer(&whole[..whole.len() - 1]).unwrap(), None);
+        assert_eq!(answer(&whole[..20]).unwrap(), None);
+        assert_eq!(body(whole).unwrap(), b"ok");
+        assert!(answer(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").is_err());
+    }
+}

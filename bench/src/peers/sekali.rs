@@ -1,0 +1,111 @@
+//! Sekali on a host, and an echo on the same host.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use sekali_harness::deployment::{Setup, repository};
+use sekali_harness::host::Host;
+use serde_json::Value;
+
+use super::{Client, Load, Peer, Rates, Running, Wire, ids, publish};
+use crate::{http, workload};
+
+/// A component on a host.
+pub struct Sekali {
+    setup: Setup,
+    name: String,
+    is_echo: bool,
+}
+
+/// What is passed to Spin, as `scripts/up --spin` does.
+pub const SPIN_OPTIONS: [&str; 4] =
+    ["--max-instance-reuse-count", "1000000", "--idle-instance-timeout", "60s"];
+
+impl Sekali {
+    /// The service on a host.
+    pub fn on(host: Host) -> Result<Self> {
+        let name =
+            if host.is_spin() { format!("Sekali on Spin ({})", host.version()?) } else { "Sekali".into() };
+        let arguments = if host.is_spin() { SPIN_OPTIONS.map(str::to_owned).into() } else { vec![] };
+        Ok(Self { setup: Setup { arguments, ..Setup::on(host) }, name, is_echo: false })
+    }
+
+    /// A component that answers each request with its body.
+    pub fn echo(host: Host) -> Self {
+        let setup = Setup { manifest: crate::ECHO.into(), ..Setup::on(host) };
+        Self { setup, name: "an echo on Sekali's host".into(), is_echo: true }
+    }
+}
+
+impl Peer for Sekali {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn configuration(&self) -> &'static str {
+        "defaults: SQLite in WAL mode, synchronous=FULL; on Spin with the options of scripts/up --spin"
+    }
+
+    fn memory_of_ids(&self) -> &'static str {
+        "for ever, on disk"
+    }
+
+    fn start(&self, state: &Path) -> Result<Running> {
+        let (process, address) = self.setup.serve_at(state)?;
+        Ok(Running { process, address, state: state.to_owned(), _helper: None })
+    }
+
+    fn publish(&self, running: &Running, load: Load) -> Result<Rates> {
+        publish(running.address, || Http, load)
+    }
+
+    fn stored(&self, running: &Running) -> Result<u64> {
+        let stats: Value =
+            ureq::get(format!("http://{}/stats", running.address)).call()?.body_mut().read_json()?;
+        stats["unique_processed"].as_u64().context("/stats has no number")
+    }
+
+    fn publish_until_crash(&self, running: &Running, producer: &str) -> Result<Vec<String>> {
+        Client::new(Http, ids(producer, false), 1).publish_until_crash(running.address)
+    }
+
+    fn resend(&self, running: &Running, ids: &[String]) -> Result<u64> {
+        Client::new(Http, super::ids("", false), 100).resend(running.address, ids)
+    }
+
+    fn bytes(&self, running: &Running) -> Result<u64> {
+        let file = running.state.join("sqlite_db.db");
+        let database = rusqlite::Connection::open(&file)?;
+        database.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(()))?;
+        Ok(std::fs::metadata(file)?.len())
+    }
+
+    fn is_echo(&self) -> bool {
+        self.is_echo
+    }
+}
+
+struct Http;
+
+impl Wire for Http {
+    fn write(&self, ids: &[String], request: &mut Vec<u8>) {
+        let mut body = Vec::new();
+        workload::write_events(ids.iter(), &mut body);
+        http::write(request, "POST", "/publish", "", &body);
+    }
+
+    fn answer(&self, _: usize, buffer: &[u8]) -> Result<Option<usize>> {
+        http::answer(buffer)
+    }
+
+    fn duplicates(&self, answer: &[u8]) -> Result<u64> {
+        let receipt: Value = serde_json::from_slice(http::body(answer)?)?;
+        receipt["duplicates"].as_u64().context("the receipt has no number of duplicates")
+    }
+}
+
+/// The bytes of the component.
+pub fn component_bytes() -> Result<u64> {
+    let file = repository().join("target/wasm32-wasip2/release/sekali.wasm");
+    Ok(std::fs::metadata(&file).with_context(|| format!("{}", file.display()))?.len())
+}

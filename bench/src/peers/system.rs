@@ -1,0 +1,122 @@
+//! What the system tells of a peer: its memory, its files and its share of the processor.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use sekali_harness::process::{LOOK, Process};
+
+/// Time to serve after the start.
+const STARTUP: Duration = Duration::from_secs(60);
+
+/// The processes that a process has started, and itself.
+fn family(process: u32) -> Result<Vec<u32>> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        if let Some(parent) = stat(id).and_then(|fields| fields.get(1)?.parse().ok()) {
+            children.entry(parent).or_default().push(id);
+        }
+    }
+    let mut family = vec![process];
+    let mut at = 0;
+    while let Some(id) = family.get(at).copied() {
+        family.extend(children.remove(&id).unwrap_or_default());
+        at += 1;
+    }
+    Ok(family)
+}
+
+/// The fields of `/proc/<pid>/stat` behind the name, the state first (`man 5 proc`).
+fn stat(process: u32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    Some(text.rsplit_once(") ")?.1.split(' ').map(ToOwned::to_owned).collect())
+}
+
+/// Resident bytes of a process and those that it has started. What they share counts once (PSS).
+pub fn memory(process: u32) -> Result<u64> {
+    let share = |id: &u32| {
+        // A process may end while we look.
+        let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
+    };
+    Ok(family(process)?.iter().filter_map(share).sum())
+}
+
+/// Kills a process and those that it has started, as a crash would.
+pub fn kill(process: u32) -> Result<()> {
+    for id in family(process)? {
+        let id = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw).context("a process id")?;
+        let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL); // it may have ended
+    }
+    Ok(())
+}
+
+/// Seconds of processor time that this program has used, and those that it started and that have ended.
+pub fn own_seconds() -> f64 {
+    let ticks = stat(std::process::id()).map(|fields| {
+        let ticks = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0);
+        (11..=14).map(ticks).sum::<f64>()
+    });
+    ticks.unwrap_or(0.0) / rustix::param::clock_ticks_per_second() as f64
+}
+
+/// The bytes that the files below a directory occupy.
+pub fn bytes_below(path: &Path) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return Ok(metadata.blocks() * 512);
+    }
+    fs::read_dir(path)?.map(|entry| bytes_below(&entry?.path())).sum()
+}
+
+/// Waits until a peer serves.
+///
+/// # Errors
+/// When it ends before, or takes more than a minute.
+pub fn wait_until(process: &Process, mut serves: impl FnMut() -> bool) -> Result<()> {
+    let began = Instant::now();
+    while !serves() {
+        ensure!(began.elapsed() < STARTUP, "a peer does not serve{}", process.last_words());
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// A program, where it is installed: on PATH, or in a directory of the bench's own.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let own = sekali_harness::deployment::repository().join("target/bench/peers");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&path).chain([own.join("bin"), own.join("node_modules/.bin")]);
+    places.map(|place| place.join(name)).find(|program| program.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_memory_and_used_time_and_files_have_a_size() {
+        assert!(memory(std::process::id()).unwrap() > 100_000);
+        assert!(own_seconds() >= 0.0);
+        let directory = tempfile::tempdir().unwrap();
+        let empty = bytes_below(directory.path()).unwrap();
+        fs::write(directory.path().join("file"), [1; 10_000]).unwrap();
+        assert!(bytes_below(directory.path()).unwrap() >= empty + 10_000);
+    }
+
+    #[test]
+    fn a_family_has_children_of_children() {
+        let mut shell = std::process::Command::new("sh").args(["-c", "sleep 60 & wait"]).spawn().unwrap();
+        let found = || family(shell.id()).unwrap().len();
+        while found() < 2 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        kill(shell.id()).unwrap();
+        assert!(!shell.wait().unwrap().success());
+    }
+}
