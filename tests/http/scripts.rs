@@ -43,7 +43,7 @@ fn state_dir_moves_both_stores() {
 }
 
 /// The end of `scripts/up --spin` where the Spin on PATH has this version, and only prints its arguments.
-fn up_on_spin(version: &str) -> Output {
+fn up_on_spin(version: &str, options: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let spin = directory.path().join("spin");
     let program =
@@ -52,14 +52,18 @@ fn up_on_spin(version: &str) -> Output {
     fs::set_permissions(&spin, fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
     let mut command = Command::new(repository().join("scripts/up"));
-    command.args(["--spin", "--state-dir", "state"]).current_dir(directory.path()).env("PATH", path);
+    command
+        .args(["--spin", "--state-dir", "state"])
+        .args(options)
+        .current_dir(directory.path())
+        .env("PATH", path);
     command.output().unwrap()
 }
 
 #[test]
 fn a_spin_that_cannot_run_the_component_is_refused_before_anything_is_done() {
     for version in ["spin 4.0.2 (1234567 2026-05-01)", "spin 4.0.0", "spin 3.10.1 (1234567 2025-05-01)"] {
-        let ended = up_on_spin(version);
+        let ended = up_on_spin(version, &[]);
         let errors = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(1), "{version}: {errors}");
         assert!(
@@ -74,10 +78,16 @@ fn a_spin_that_cannot_run_the_component_is_refused_before_anything_is_done() {
 #[test]
 fn a_newer_spin_is_started_with_the_stores_in_the_state_directory() {
     for version in ["spin 4.1.0 (1234567 2026-07-01)", "spin 4.10.0", "spin 10.0.0"] {
-        let ended = up_on_spin(version);
+        let ended = up_on_spin(version, &[]);
         let output = String::from_utf8_lossy(&ended.stdout);
         assert!(ended.status.success(), "{version}: {}", String::from_utf8_lossy(&ended.stderr));
-        assert!(output.starts_with("ran: up --runtime-config-file /"), "{version}: {output}");
+        let options = "--max-instance-reuse-count 1000000 --idle-instance-timeout 60s";
+        let begins = format!("ran: up {options} --runtime-config-file /");
+        assert!(output.starts_with(&begins), "{version}: {output}");
         assert!(output.contains("/state/runtime-config.toml --state-dir /"), "{version}: {output}");
     }
+    let given = ["--idle-instance-timeout=5s", "--max-instance-reuse-count", "9"];
+    let output = String::from_utf8(up_on_spin("spin 4.1.0", &given).stdout).unwrap();
+    assert!(output.starts_with("ran: up --runtime-config-file /"), "{output}");
+    assert!(output.trim_end().ends_with(&given.join(" ")), "{output}");
 }
