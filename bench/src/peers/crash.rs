@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Peer, Running, system};
+use super::peer::{Peer, Running};
+use super::system;
 
 /// Clients that publish until the kill, and the time that they have.
 const CLIENTS: usize = 16;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Load, Peer, Rates, Running, system};
+use super::peer::{Load, Peer, Rates, Running};
+use super::system;
 use crate::pgbench::{Cluster, Insert, Installed};
 
 /// PostgreSQL, as installed.

@@ -9,7 +9,9 @@ use anyhow::{Context, Result, bail, ensure};
 use sekali_harness::host::free_port;
 use sekali_harness::process::Process;
 
-use super::{Client, Load, Peer, Rates, Running, Wire, ids, publish, system};
+use super::peer::{Load, Peer, Rates, Running};
+use super::system;
+use super::wire::{self, Client, Wire, publish};
 use crate::workload;
 
 /// Stores an event unless its id is known. Returns 1 if it was stored.
@@ -68,11 +70,12 @@ impl Peer for Redis {
     }
 
     fn publish_until_crash(&self, running: &Running, producer: &str) -> Result<Vec<String>> {
-        Client::new(Resp::new(running.address), ids(producer, false), 1).publish_until_crash(running.address)
+        Client::new(Resp::new(running.address), wire::ids(producer, false), 1)
+            .publish_until_crash(running.address)
     }
 
     fn resend(&self, running: &Running, ids: &[String]) -> Result<u64> {
-        Client::new(Resp::new(running.address), super::ids("", false), 100).resend(running.address, ids)
+        Client::new(Resp::new(running.address), wire::ids("", false), 100).resend(running.address, ids)
     }
 
     fn bytes(&self, running: &Running) -> Result<u64> {

@@ -9,7 +9,9 @@ use sekali_harness::host::free_port;
 use sekali_harness::process::Process;
 use serde_json::{Value, json};
 
-use super::{Client, Load, Peer, Rates, Running, Wire, ids, publish, system};
+use super::peer::{Load, Peer, Rates, Running};
+use super::system;
+use super::wire::{self, Client, Wire, publish};
 use crate::{http, workload};
 
 /// A service whose handler has nothing to do: the call itself is the event.
@@ -96,7 +98,7 @@ impl Peer for Restate {
         system::wait_until(&process, || call(admin, "/deployments", &deployment).is_ok())?;
         let event = vec!["warm-up".to_owned()];
         system::wait_until(&process, || {
-            Client::new(Ingress, ids("", false), 1).resend(address, &event).is_ok()
+            Client::new(Ingress, wire::ids("", false), 1).resend(address, &event).is_ok()
         })?;
         Ok(Running { process, address, state: state.to_owned(), _helper: Some(helper) })
     }
@@ -113,11 +115,11 @@ impl Peer for Restate {
     }
 
     fn publish_until_crash(&self, running: &Running, producer: &str) -> Result<Vec<String>> {
-        Client::new(Ingress, ids(producer, false), 1).publish_until_crash(running.address)
+        Client::new(Ingress, wire::ids(producer, false), 1).publish_until_crash(running.address)
     }
 
     fn resend(&self, running: &Running, ids: &[String]) -> Result<u64> {
-        Client::new(Ingress, super::ids("", false), 1).resend(running.address, ids)
+        Client::new(Ingress, wire::ids("", false), 1).resend(running.address, ids)
     }
 
     fn has_batches(&self) -> bool {

@@ -7,7 +7,8 @@ use sekali_harness::deployment::{Setup, repository};
 use sekali_harness::host::Host;
 use serde_json::Value;
 
-use super::{Client, Load, Peer, Rates, Running, Wire, ids, publish};
+use super::peer::{Load, Peer, Rates, Running};
+use super::wire::{self, Client, Wire, publish};
 use crate::{http, workload};
 
 /// A component on a host.
@@ -66,11 +67,11 @@ impl Peer for Sekali {
     }
 
     fn publish_until_crash(&self, running: &Running, producer: &str) -> Result<Vec<String>> {
-        Client::new(Http, ids(producer, false), 1).publish_until_crash(running.address)
+        Client::new(Http, wire::ids(producer, false), 1).publish_until_crash(running.address)
     }
 
     fn resend(&self, running: &Running, ids: &[String]) -> Result<u64> {
-        Client::new(Http, super::ids("", false), 100).resend(running.address, ids)
+        Client::new(Http, wire::ids("", false), 100).resend(running.address, ids)
     }
 
     fn bytes(&self, running: &Running) -> Result<u64> {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::chart::{self, Bar};
-use super::run::{BATCH, BATCH_CLIENTS, CLIENTS, Plan, RANDOM_CLIENTS, Results};
-use super::{Load, Rates, sekali};
+use super::peer::{Load, Rates};
+use super::results::{BATCH, BATCH_CLIENTS, CLIENTS, Plan, RANDOM_CLIENTS, Results};
+use super::sekali;
 use crate::report::{figure, machine};
 
 /// Prints the tables and writes peers.md and peers.svg.
