@@ -63,6 +63,18 @@ fn execute(
     Ok(connection.execute(statement, parameters, given_up)?.into())
 }
 
+/// The most parameters, and bytes of texts in them, of a statement that is small.
+const SMALL: (usize, usize) = (512, 64 << 10);
+
+fn is_small(parameters: &[Value]) -> bool {
+    let bytes = |parameter: &Value| match parameter {
+        Value::Text(text) => text.len(),
+        Value::Blob(bytes) => bytes.len(),
+        _ => 0,
+    };
+    parameters.len() <= SMALL.0 && parameters.iter().map(bytes).sum::<usize>() <= SMALL.1
+}
+
 /// Runs `work` on a thread that may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
@@ -134,8 +146,9 @@ impl HostConnectionWithStore<Guest> for HasSelf<Guest> {
         // This future is dropped when the component gives the call up, for example because its client went away.
         let interest = connection.interest();
         let given_up = interest.given_up();
-        let QueryResult { columns, rows } =
-            blocking(move || execute(&connection, &statement, &parameters, &given_up)).await?;
+        let is_brief = is_small(&parameters) && connection.is_brief();
+        let run = move || execute(&connection, &statement, &parameters, &given_up);
+        let QueryResult { columns, rows } = if is_brief { run()? } else { blocking(run).await? };
         accessor
             .with(|mut access| {
                 let rows = StreamReader::new(&mut access, rows)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rusqlite::limits::Limit;
@@ -19,12 +19,17 @@ const CACHED_STATEMENTS: usize = 64;
 /// Spin's default, which a component may change with a pragma.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A statement that takes longer is not brief.
+const BRIEF: Duration = Duration::from_millis(2);
+
 /// A database in a file or in memory.
 pub struct Database {
     uri: String,
     /// None in memory.
     file: Option<Arc<DatabaseFile>>,
     turn: Turn,
+    /// True if the last statement of any connection that writes was brief.
+    was_brief: Arc<AtomicBool>,
     /// A database in memory lives as long as a connection to it.
     _keep: Option<Mutex<rusqlite::Connection>>,
 }
@@ -38,14 +43,15 @@ impl Database {
         let Some(path) = path else {
             let uri = format!("file:/{label}?vfs=memdb");
             let keep = rusqlite::Connection::open(&uri).context("cannot open a database in memory")?;
-            return Ok(Self { uri, file: None, turn: Turn::default(), _keep: Some(Mutex::new(keep)) });
+            let (file, turn, was_brief) = Default::default();
+            return Ok(Self { uri, file, turn, was_brief, _keep: Some(Mutex::new(keep)) });
         };
         let uri = path
             .to_str()
             .with_context(|| format!("the path of a database must be UTF-8: {} is not", path.display()))?;
         let uri = uri.to_owned();
         let file = Some(Arc::new(DatabaseFile::new(path)));
-        Ok(Self { uri, file, turn: Turn::default(), _keep: None })
+        Ok(Self { uri, file, turn: Turn::default(), was_brief: Arc::default(), _keep: None })
     }
 
     /// Its file, unless it is in memory.
@@ -69,6 +75,8 @@ impl Database {
             file: self.file.clone(),
             connection: Arc::new(Mutex::new(connection)),
             turn: Arc::clone(&self.turn),
+            has_written: Arc::default(),
+            was_brief: Arc::clone(&self.was_brief),
         })
     }
 }
@@ -87,6 +95,8 @@ pub struct Connection {
     is_reading: Arc<AtomicBool>,
     file: Option<Arc<DatabaseFile>>,
     turn: Turn,
+    has_written: Arc<AtomicBool>,
+    was_brief: Arc<AtomicBool>,
 }
 
 /// The interest of a caller in a statement. One that only reads does not begin once this is dropped, and is stopped if
@@ -160,9 +170,14 @@ impl Connection {
             return Err(interrupted());
         }
         let columns: Vec<String> = statement.column_names().map(Into::into).collect();
+        let began = Instant::now();
         let before = connection.total_changes();
         let rows = rows(statement.raw_query(), columns.len());
         self.is_reading.store(false, Ordering::SeqCst);
+        self.has_written.fetch_or(takes_turn, Ordering::Relaxed);
+        if self.has_written.load(Ordering::Relaxed) {
+            self.was_brief.store(began.elapsed() < BRIEF, Ordering::Relaxed);
+        }
         match &rows {
             // Of a statement that changed nothing, `changes` would tell those of the one before.
             Ok(_) if connection.total_changes() != before => METRICS.wrote(connection.changes()),
@@ -172,6 +187,14 @@ impl Connection {
         let rows = rows?;
         self.check_file()?;
         Ok(Rows { columns, rows })
+    }
+
+    /// True if a small statement is expected to be done within a moment: then it costs less than the way to another
+    /// thread and back. Those of a connection that writes are, unless the last one was not or another writes now.
+    pub fn is_brief(&self) -> bool {
+        self.has_written.load(Ordering::Relaxed)
+            && self.was_brief.load(Ordering::Relaxed)
+            && self.turn.try_lock().is_ok()
     }
 
     /// The interest in a statement, to be kept until its end.
@@ -225,6 +248,30 @@ mod tests {
         fn from(value: ValueRef<'_>) -> Self {
             Self(value.as_i64().unwrap())
         }
+    }
+
+    #[test]
+    fn a_statement_is_brief_unless_the_last_one_was_not_or_another_writes() {
+        let database = Database::new("brief", None).unwrap();
+        let (writer, reader) = (database.connect().unwrap(), database.connect().unwrap());
+        let run = |statement: &str| {
+            writer.execute::<i64, Integer>(statement, &[], &GivenUp::default()).unwrap();
+            writer.is_brief()
+        };
+        // Also a short one takes long when the machine is busy.
+        let runs_briefly = |statement: &str| (0..100).any(|_| run(statement));
+        assert!(!writer.is_brief(), "nothing is known of it");
+        run("create table t(x)");
+        assert!(runs_briefly("insert into t values (1)"));
+        assert!(!reader.is_brief(), "it only reads, and that may be long");
+        let many =
+            "with recursive c(x) as (select 1 union all select x + 1 from c limit 100000) select x from c";
+        assert!(!run(&format!("insert into t {many}")));
+        assert!(runs_briefly("insert into t values (1)"));
+        assert!(!run(many));
+        assert!(runs_briefly("select 1"));
+        let _turn = database.turn.lock().unwrap();
+        assert!(!writer.is_brief(), "it would wait for its turn");
     }
 
     #[test]
