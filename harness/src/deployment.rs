@@ -26,6 +26,8 @@ pub struct Setup {
     pub manifest: PathBuf,
     /// Variables of the application, by name.
     pub variables: Vec<(String, String)>,
+    /// More of the host's environment, by name.
+    pub environment: Vec<(String, String)>,
     /// More arguments for the host.
     pub arguments: Vec<String>,
     /// The directory where sekali-host keeps compiled components, if not the usual one.
@@ -52,7 +54,14 @@ impl Setup {
 
     /// Sekali with the settings of spin.toml, on a host.
     pub fn on(host: Host) -> Self {
-        Self { host, manifest: "spin.toml".into(), variables: Vec::new(), arguments: Vec::new(), cache: None }
+        Self {
+            host,
+            manifest: "spin.toml".into(),
+            variables: Vec::new(),
+            environment: Vec::new(),
+            arguments: Vec::new(),
+            cache: None,
+        }
     }
 
     /// Serves the application with fresh state, on a free port.
@@ -88,6 +97,7 @@ impl Setup {
     fn serve(&self, address: SocketAddr, state: &Path) -> Result<(Process, SocketAddr, Duration)> {
         let mut command = self.host.command(&repository().join(&self.manifest), address, state);
         command.args(&self.arguments).current_dir(state);
+        command.envs(self.environment.iter().cloned());
         for (name, value) in &self.variables {
             command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
         }

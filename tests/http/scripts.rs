@@ -42,12 +42,16 @@ fn state_dir_moves_both_stores() {
     assert!(directory.path().join("state/key-value.db").exists());
 }
 
-/// The end of `scripts/up --spin` where the Spin on PATH has this version, and only prints its arguments.
+/// The bytes of an instance's memory that Spin keeps when it has ended.
+const KEPT: &str = "SPIN_WASMTIME_LINEAR_MEMORY_KEEP_RESIDENT";
+
+/// The end of `scripts/up --spin` where the Spin on PATH has this version, and only prints how it was called.
 fn up_on_spin(version: &str, options: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let spin = directory.path().join("spin");
-    let program =
-        format!("#!/bin/sh\ncase $1 in --version) echo '{version}' ;; *) echo \"ran: $*\" ;; esac\n");
+    let program = format!(
+        "#!/bin/sh\ncase $1 in --version) echo '{version}' ;; *) echo \"ran: $*\"; echo kept ${KEPT} ;; esac\n"
+    );
     fs::write(&spin, program).unwrap();
     fs::set_permissions(&spin, fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
@@ -56,7 +60,8 @@ fn up_on_spin(version: &str, options: &[&str]) -> Output {
         .args(["--spin", "--state-dir", "state"])
         .args(options)
         .current_dir(directory.path())
-        .env("PATH", path);
+        .env("PATH", path)
+        .env_remove(KEPT);
     command.output().unwrap()
 }
 
@@ -85,9 +90,10 @@ fn a_newer_spin_is_started_with_the_stores_in_the_state_directory() {
         let begins = format!("ran: up {options} --runtime-config-file /");
         assert!(output.starts_with(&begins), "{version}: {output}");
         assert!(output.contains("/state/runtime-config.toml --state-dir /"), "{version}: {output}");
+        assert!(output.ends_with("kept 0\n"), "{version}: {output}");
     }
     let given = ["--idle-instance-timeout=5s", "--max-instance-reuse-count", "9"];
     let output = String::from_utf8(up_on_spin("spin 4.1.0", &given).stdout).unwrap();
     assert!(output.starts_with("ran: up --runtime-config-file /"), "{output}");
-    assert!(output.trim_end().ends_with(&given.join(" ")), "{output}");
+    assert!(output.contains(&format!("{}\n", given.join(" "))), "{output}");
 }

@@ -19,16 +19,20 @@ pub struct Sekali {
 }
 
 /// What is passed to Spin, as `scripts/up --spin` does.
-pub const SPIN_OPTIONS: [&str; 4] =
-    ["--max-instance-reuse-count", "1000000", "--idle-instance-timeout", "60s"];
+const SPIN_OPTIONS: [&str; 4] = ["--max-instance-reuse-count", "1000000", "--idle-instance-timeout", "60s"];
+/// The same in its environment.
+const SPIN_ENVIRONMENT: [(&str, &str); 1] = [("SPIN_WASMTIME_LINEAR_MEMORY_KEEP_RESIDENT", "0")];
 
 impl Sekali {
     /// The service on a host.
     pub fn on(host: Host) -> Result<Self> {
-        let name =
-            if host.is_spin() { format!("Sekali on Spin ({})", host.version()?) } else { "Sekali".into() };
-        let arguments = if host.is_spin() { SPIN_OPTIONS.map(str::to_owned).into() } else { vec![] };
-        Ok(Self { setup: Setup { arguments, ..Setup::on(host) }, name, is_echo: false })
+        let name = if host.is_spin() { on_spin(&host.version()?) } else { "Sekali".into() };
+        let mut setup = Setup::on(host);
+        if setup.host.is_spin() {
+            setup.arguments = SPIN_OPTIONS.map(str::to_owned).into();
+            setup.environment = SPIN_ENVIRONMENT.map(|(name, value)| (name.into(), value.into())).into();
+        }
+        Ok(Self { setup, name, is_echo: false })
     }
 
     /// A component that answers each request with its body.
@@ -36,6 +40,11 @@ impl Sekali {
         let setup = Setup { manifest: crate::ECHO.into(), ..Setup::on(host) };
         Self { setup, name: "an echo on Sekali's host".into(), is_echo: true }
     }
+}
+
+/// The name beside a version as Spin says it: `spin 4.1.0 (a revision and a date)`.
+fn on_spin(version: &str) -> String {
+    format!("Sekali on Spin {}", version.split_whitespace().nth(1).unwrap_or_default())
 }
 
 impl Peer for Sekali {
