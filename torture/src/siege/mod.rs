@@ -50,14 +50,17 @@ pub fn all_is_well(address: SocketAddr, account: &mut Account, name: &str) -> Re
     let name = slug(name);
     let began = Instant::now();
     let mut attempts = 0;
-    while let Err(error) = serves(address, account, &format!("{name}-{attempts}")) {
-        attempts += 1;
-        if began.elapsed() > RECOVERY {
-            return Err(error.context(format!("not as before within {RECOVERY:?}")));
+    loop {
+        let served = serves(address, account, &format!("{name}-{attempts}"));
+        match served.and_then(|()| audit(address, account)) {
+            Ok(broken) => return Ok(broken),
+            Err(error) if began.elapsed() > RECOVERY => {
+                return Err(error.context(format!("not as before within {RECOVERY:?}")));
+            }
+            Err(_) => attempts += 1,
         }
         sleep(Duration::from_millis(100));
     }
-    audit(address, account)
 }
 
 /// Publishes and reads on many connections at once.
