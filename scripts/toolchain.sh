@@ -43,6 +43,10 @@ ensure_native() {
     command -v cargo >/dev/null || install "Rust" rustc-web cargo-web
 }
 
+ensure_sqlite() {
+    command -v sqlite3 >/dev/null || install "sqlite3" sqlite3
+}
+
 ensure_lints() {
     cargo fmt --version >/dev/null 2>&1 || install "rustfmt" rustfmt-web
     cargo clippy --version >/dev/null 2>&1 || install "clippy" rust-web-clippy

@@ -1,15 +1,17 @@
-//! `scripts/up`, as a user calls it.
+//! `scripts/up` and `scripts/backup`, as a user calls them.
 
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use sekali_harness::deployment::repository;
-use sekali_harness::eventually;
+use sekali_harness::deployment::{Setup, repository};
 use sekali_harness::host::free_port;
 use sekali_harness::process::Process;
+use sekali_harness::{Server, eventually};
+use serde_json::json;
 
 /// `scripts/up` on the host under test, called in `directory`.
 fn up(directory: &Path) -> Command {
@@ -36,9 +38,7 @@ fn state_dir_moves_both_stores() {
     let request = ureq::post(format!("http://{address}/publish")).header("idempotency-key", "k");
     let answer = request.content_type("application/json").send(r#"{"topic":"t","event_id":"1"}"#).unwrap();
     assert_eq!(answer.status(), 200);
-    let database = rusqlite::Connection::open(directory.path().join("state/events.db")).unwrap();
-    let events: i64 = database.query_row("select count(*) from events", [], |row| row.get(0)).unwrap();
-    assert_eq!(events, 1);
+    assert_eq!(stored_in(&directory.path().join("state/events.db")), 1);
     assert!(directory.path().join("state/key-value.db").exists());
 }
 
@@ -96,4 +96,97 @@ fn a_newer_spin_is_started_with_the_stores_in_the_state_directory() {
     let output = String::from_utf8(up_on_spin("spin 4.1.0", &given).stdout).unwrap();
     assert!(output.starts_with("ran: up --runtime-config-file /"), "{output}");
     assert!(output.contains(&format!("{}\n", given.join(" "))), "{output}");
+}
+
+/// The end of `scripts/backup`, called in `directory`.
+fn back_up(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(repository().join("scripts/backup"));
+    command.args(arguments).current_dir(directory).output().unwrap()
+}
+
+fn stored_in(database: &Path) -> i64 {
+    let database = rusqlite::Connection::open(database).unwrap();
+    database.query_row("select count(*) from events", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_backup_under_load_has_every_event_that_was_acknowledged_before_and_serves() {
+    let server = Server::start();
+    let acknowledged = AtomicU64::new(0);
+    let publish = |server: &Server| {
+        let n = acknowledged.load(Relaxed);
+        let events: Vec<_> =
+            (0..100).map(|i| json!({"topic": "t", "event_id": format!("{n}-{i}")})).collect();
+        assert_eq!(server.publish(&json!(events)).status, 200);
+        acknowledged.fetch_add(100, Relaxed);
+    };
+    publish(&server);
+    let directory = tempfile::tempdir().unwrap();
+    let state = server.database().parent().unwrap().to_str().unwrap().to_owned();
+    let is_over = AtomicBool::new(false);
+    let (before, after) = std::thread::scope(|scope| {
+        let (is_over, publish, server) = (&is_over, &publish, &server);
+        let writer = scope.spawn(move || {
+            while !is_over.load(Relaxed) {
+                publish(server)
+            }
+        });
+        let before = acknowledged.load(Relaxed) as i64;
+        let ended = back_up(directory.path(), &["--state-dir", &state, "it's a copy.db"]);
+        is_over.store(true, Relaxed);
+        writer.join().unwrap();
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success(), "{errors}");
+        assert!(errors.contains("events up to seq"), "{errors}");
+        (before, acknowledged.load(Relaxed) as i64)
+    });
+    let copy = directory.path().join("it's a copy.db");
+    let events = stored_in(&copy);
+    assert!((before..=after).contains(&events) && events % 100 == 0, "{events} of {before} to {after}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "the copy is all that is left");
+
+    let restored = tempfile::tempdir().unwrap();
+    fs::copy(&copy, restored.path().join("sqlite_db.db")).unwrap();
+    let (_process, address) = Setup::from_environment().unwrap().serve_at(restored.path()).unwrap();
+    let mut answer = ureq::get(format!("http://{address}/stats")).call().unwrap();
+    let stats: serde_json::Value =
+        serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+    assert_eq!(stats["unique_processed"], events);
+    assert_eq!(stats["last_seq"], events);
+}
+
+#[test]
+fn a_backup_replaces_nothing_and_keeps_nothing_that_is_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let refused = |arguments: &[&str], reason: &str| {
+        let ended = back_up(directory.path(), arguments);
+        let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(1), "{arguments:?}: {errors}");
+        assert!(errors.contains(reason), "{arguments:?}: {errors}");
+    };
+    refused(&[], "say where the copy goes");
+    refused(&["--state-dir", "state", "copy.db"], "there is no");
+
+    let state = directory.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let database = rusqlite::Connection::open(state.join("events.db")).unwrap();
+    for migration in sekali::store::sqlite::MIGRATIONS {
+        database.execute(migration, []).unwrap();
+    }
+    // An event that no topic has counted.
+    database
+        .execute_batch(
+            "insert into events (topic, event_id, timestamp, payload, digest, received_at, commit_id)
+             values ('t', '1', '', '{}', 0, '', 0); delete from topics",
+        )
+        .unwrap();
+    refused(&["--state-dir", "state", "copy.db"], "holds 1 events, and 0 were counted");
+    fs::write(directory.path().join("old.db"), "an older copy").unwrap();
+    refused(&["--state-dir", "state", "old.db"], "a backup replaces nothing");
+    assert_eq!(fs::read(directory.path().join("old.db")).unwrap(), b"an older copy");
+    refused(&["--state-dir", "state", "nowhere/copy.db"], "make it first");
+    let mut left: Vec<_> =
+        fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["old.db", "state"]);
 }
