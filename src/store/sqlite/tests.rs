@@ -333,6 +333,55 @@ async fn a_store_is_migrated_once_however_many_open_it_at_the_same_moment() {
     assert_eq!(versions, MIGRATIONS.len() as i64);
 }
 
+/// Databases by the version of their schema: one of each that a program has ever left behind.
+const FIXTURES: [(usize, &str); 2] =
+    [(5, include_str!("fixtures/schema_5.sql")), (8, include_str!("fixtures/schema_8.sql"))];
+
+#[tokio::test]
+async fn a_database_of_every_earlier_schema_is_brought_up_to_date_with_its_events_and_its_books() {
+    for (version, fixture) in FIXTURES {
+        let directory = tempfile::tempdir().unwrap();
+        let database = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
+        database.execute_batch(fixture).unwrap();
+        let (store, _) = open(directory.path(), 1);
+
+        let ledger = store.ledger().await.unwrap();
+        let totals = [ledger.unique_processed, ledger.duplicate_dropped, ledger.conflicts, ledger.last_seq];
+        assert_eq!(totals, [4, 3, 1, 4], "schema {version}");
+        assert_eq!(ledger.topics, r#"["orders","payments"]"#);
+
+        let events = read(&store, &[]).await;
+        let deliveries: Vec<_> = events.iter().map(|event| event["deliveries"].as_i64().unwrap()).collect();
+        assert_eq!(deliveries, [3, 1, 2, 1], "schema {version}");
+        assert_eq!(events[1]["payload"], json!({"n": 2, "text": "Grüße"}));
+        assert_eq!(events[2]["attributes"].is_object(), version >= 6, "schema {version}");
+        let of_shop = Filter { sources: vec![Source::parse("shop").unwrap()], ..Filter::default() };
+        assert_eq!(seqs(&read_in(&store, &of_shop, Order::Descending).await), [4, 1], "schema {version}");
+        let since = Some(Timestamp::parse("2026-11-21T01:00:01Z").unwrap());
+        let recent = Filter { since, ..Filter::default() };
+        let all = Span { after: 0, through: 4 };
+        let extent = store.extent(&recent, all, Order::Ascending, None).await.unwrap();
+        assert_eq!(extent.span, Span { after: 1, through: 4 }, "schema {version}");
+
+        // What it knows stays known, and seq goes on.
+        let again = [
+            event_with("orders", "a-1", r#"{ "n": 1 }"#),
+            event_with("orders", "a-2", "2"),
+            event_with("orders", "a-4", "1"),
+        ];
+        let expected = [(1, Duplicate), (2, Conflict), (5, Stored)];
+        assert_eq!(append(&store, &again).await, expected, "schema {version}");
+        let found: String = database.query_row("pragma integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(found, "ok", "schema {version}");
+    }
+}
+
+#[test]
+fn the_latest_schema_has_a_fixture_for_those_that_follow() {
+    let [.., (newest, _)] = FIXTURES;
+    assert_eq!(newest, MIGRATIONS.len(), "keep a database of the new schema as a fixture");
+}
+
 #[tokio::test]
 async fn every_filter_has_an_index() {
     let (store, directory) = fresh();
