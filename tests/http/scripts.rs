@@ -142,6 +142,7 @@ fn a_backup_under_load_has_every_event_that_was_acknowledged_before_and_serves()
     });
     let copy = directory.path().join("it's a copy.db");
     let events = stored_in(&copy);
+    assert!(after > before, "nothing was written meanwhile");
     assert!((before..=after).contains(&events) && events % 100 == 0, "{events} of {before} to {after}");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "the copy is all that is left");
 
@@ -185,6 +186,16 @@ fn a_backup_replaces_nothing_and_keeps_nothing_that_is_damaged() {
     refused(&["--state-dir", "state", "old.db"], "a backup replaces nothing");
     assert_eq!(fs::read(directory.path().join("old.db")).unwrap(), b"an older copy");
     refused(&["--state-dir", "state", "nowhere/copy.db"], "make it first");
+
+    // A page whose content is lost, and a file of somebody else's.
+    drop(database);
+    let mut bytes = fs::read(state.join("events.db")).unwrap();
+    bytes[4096..8192].fill(0xff);
+    fs::write(state.join("events.db"), bytes).unwrap();
+    refused(&["--state-dir", "state", "copy.db"], "the copy failed");
+    fs::write(state.join("events.db"), "").unwrap();
+    refused(&["--state-dir", "state", "copy.db"], "is no database of Sekali's");
+
     let mut left: Vec<_> =
         fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
