@@ -2,10 +2,12 @@
 //!
 //! - [`workload`] makes the events that clients publish, [`load`] is the clients;
 //! - [`native`] and [`pgbench`] write the same rows to databases without HTTP;
+//! - [`large`] measures what depends on the number of events that are stored;
 //! - [`peers`] are others that store events once;
 //! - [`report`] prints and writes the results.
 
 mod http;
+mod large;
 mod load;
 mod native;
 mod peers;
@@ -37,6 +39,10 @@ struct Options {
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,
 
+    /// Only fills stores with so many events, a multiple of 10,000, and measures what depends on their size
+    #[arg(long, value_name = "N")]
+    rows: Option<u64>,
+
     /// Directory for the results, bench.json and bench.md.
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     output: PathBuf,
@@ -48,7 +54,8 @@ struct Options {
     /// Measures the service beside others that store events once, those that are installed
     #[arg(long)]
     peers: bool,
-    /// Only those whose names have one of these parts, for --peers
+    /// Only those whose names have one of these parts: of --peers, or of the parts of --rows, which are filters,
+    /// readers, writes and retention
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     only: Vec<String>,
     /// Rounds of --peers, of which the median counts
@@ -101,6 +108,10 @@ const ECHO: &str = "bench/echo/spin.toml";
 impl Bench {
     fn run(mut self, options: &Options) -> Result<Report> {
         self.machine(options)?;
+        if let Some(rows) = options.rows {
+            large::run(&self.setup, rows, self.seconds, &options.only, &mut self.report)?;
+            return Ok(self.report);
+        }
         let native_commits = native::rows_per_second(1, 0.0, self.seconds / 2)?;
         let native_rows = native::rows_per_second(1000, 0.0, self.seconds)?;
         let native_mixed = native::rows_per_second(1000, 0.3, self.seconds)?;

@@ -1,0 +1,339 @@
+//! A store of many events beside a small one: writing, every filter, full reads beside writers, and retention.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use sekali::event::Timestamp;
+use sekali_harness::deployment::Setup;
+use sekali_harness::process::Process;
+use tempfile::TempDir;
+
+use crate::load::{self, Measured, Until, Workload};
+use crate::report::Report;
+use crate::workload::{Ids, PAYLOAD};
+use crate::{Get, producers};
+
+/// Events of the small store.
+const FEW: u64 = 10_000;
+
+/// Matches of the rare topic and of the rare source, however many events there are.
+const RARE: u64 = 100;
+
+/// Events of a request that fills a store.
+const BATCH: u64 = 5000;
+
+/// Full reads beside the writers.
+const READERS: usize = 4;
+
+/// Fills the stores, and measures what depends on their size: `filters`, `readers`, `writes` and `retention`, or those
+/// of them that are named.
+pub fn run(setup: &Setup, rows: u64, seconds: Duration, parts: &[String], report: &mut Report) -> Result<()> {
+    ensure!(rows.is_multiple_of(FEW) && rows > FEW, "--rows must be a multiple of {FEW}, and more than that");
+    report.setting("events in the large store", &rows.to_string());
+    let large = Large { setup, rows, seconds };
+    let is_wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| part.contains(wanted));
+    let few = Store::fill(setup, FEW, Ids::ordered("fill"))?;
+    let many = large.fill("ordered", Ids::ordered("fill"), report)?;
+    if is_wanted("filters") {
+        large.filters(&few, &many, report)?;
+    }
+    if is_wanted("readers") {
+        large.readers_beside_writers(&many, report)?;
+    }
+    let ordered = match is_wanted("writes") {
+        true => Some(large.writes(&few, &many, report)?),
+        false => None,
+    };
+    if is_wanted("retention") {
+        large.retention(many, report)?;
+    }
+    if let Some(ordered) = ordered {
+        let random = large.fill("random", random(1), report)?;
+        large.random_writes(&random, ordered, report)?;
+    }
+    Ok(())
+}
+
+struct Large<'s> {
+    setup: &'s Setup,
+    rows: u64,
+    seconds: Duration,
+}
+
+/// A running service, and the place of its state.
+struct Store {
+    address: SocketAddr,
+    /// The events that it was filled with.
+    events: u64,
+    process: Process,
+    state: TempDir,
+}
+
+impl Store {
+    fn fill(setup: &Setup, events: u64, ids: Ids) -> Result<Self> {
+        let state = tempfile::tempdir()?;
+        let (process, address) = setup.serve_at(state.path())?;
+        let filler = Filler { ids, n: 0, step: events / RARE, start: start() };
+        load::run(address, vec![filler], Until::Requests(events / BATCH))?;
+        Ok(Self { address, events, process, state })
+    }
+
+    /// The same store, served with other variables.
+    fn restart(mut self, setup: &Setup) -> Result<Self> {
+        self.process.kill();
+        let (process, address) = setup.serve_at(self.state.path())?;
+        Ok(Self { address, process, ..self })
+    }
+
+    fn bytes(&self, name: &str) -> u64 {
+        std::fs::metadata(self.state.path().join(name)).map_or(0, |file| file.len())
+    }
+}
+
+/// Publishes events of many topics and sources, a millisecond after each other.
+#[derive(Clone)]
+struct Filler {
+    ids: Ids,
+    n: u64,
+    /// The distance of rare events.
+    step: u64,
+    start: Timestamp,
+}
+
+/// The timestamp of the event `n`.
+fn moment(start: &Timestamp, n: u64) -> String {
+    start.after(Duration::from_millis(n)).to_string()
+}
+
+/// The timestamp of the first event.
+fn start() -> Timestamp {
+    Timestamp::parse("2026-01-01T00:00:00Z").unwrap_or_else(|_| Timestamp::now())
+}
+
+impl Workload for Filler {
+    fn next_body(&mut self, body: &mut Vec<u8>) {
+        for _ in 0..BATCH {
+            let n = self.n;
+            self.n += 1;
+            let mixed = n * 7 + n / 97;
+            let topic = if n % self.step == 1 { "rare".into() } else { format!("topic-{}", mixed % 4) };
+            let source = if n % self.step == 2 { "rare".into() } else { format!("source-{}", mixed / 4 % 5) };
+            let (id, moment) = (self.ids.next(), moment(&self.start, n));
+            body.push(if body.is_empty() { b'[' } else { b',' });
+            body.extend_from_slice(
+                format!(
+                    r#"{{"topic":"{topic}","event_id":"{id}","timestamp":"{moment}","source":"{source}","payload":{PAYLOAD}}}"#
+                )
+                .as_bytes(),
+            );
+        }
+        body.push(b']');
+    }
+}
+
+fn random(seed: u64) -> Ids {
+    Ids::Random(fastrand::Rng::with_seed(seed))
+}
+
+impl Large<'_> {
+    fn fill(&self, kind: &str, ids: Ids, report: &mut Report) -> Result<Store> {
+        let began = Instant::now();
+        let store = Store::fill(self.setup, self.rows, ids)?;
+        let rate = self.rows as f64 / began.elapsed().as_secs_f64();
+        report.row(&format!("filling with {kind} ids"), "events/s", rate);
+        let bytes = store.bytes("sqlite_db.db") as f64 / self.rows as f64;
+        report.row(&format!("the database with {kind} ids"), "bytes an event", bytes);
+        Ok(store)
+    }
+
+    /// The median time of a page of 100 by each combination of filters, in both stores.
+    fn filters(&self, few: &Store, many: &Store, report: &mut Report) -> Result<()> {
+        for filter in FILTERS {
+            let mut medians = [Vec::new(), Vec::new()];
+            for _ in 0..5 {
+                for (store, medians) in [few, many].into_iter().zip(&mut medians) {
+                    let get = Get(format!("/events?limit=100{}", query(filter, store.events)));
+                    let measured = load::run(store.address, vec![get], Until::Requests(60))?;
+                    medians.push(measured.millis(50.0));
+                }
+            }
+            let [few, many] = medians.map(|mut medians| {
+                medians.sort_by(f64::total_cmp);
+                medians[medians.len() / 2]
+            });
+            let name = if filter.is_empty() { "none" } else { filter };
+            report.row(&format!("a page of 100, filter {name}, few"), "p50 ms", few);
+            report.row(&format!("a page of 100, filter {name}, many"), "p50 ms", many);
+            report.ratio(&format!("filter {name}: many / few"), many / few);
+        }
+        Ok(())
+    }
+
+    fn readers_beside_writers(&self, many: &Store, report: &mut Report) -> Result<()> {
+        let alone = self.singles(many, "alone")?;
+        let read_alone = self.beside_readers(many, || {
+            std::thread::sleep(self.seconds);
+            Ok(())
+        })?;
+        let read = self.beside_readers(many, || self.singles(many, "beside"))?;
+        let beside = &read.meanwhile;
+        report.requests("single events, 64 clients, many stored", &alone);
+        report.requests(&format!("the same beside {READERS} full reads"), beside);
+        report.row(&format!("{READERS} full reads alone"), "bytes/s", read_alone.rate);
+        report.row(&format!("{READERS} full reads beside the writers"), "bytes/s", read.rate);
+        report.row("largest write-ahead log", "MiB", read.largest_log as f64 / (1 << 20) as f64);
+        report.ratio("publishing beside full reads / alone", beside.rate() / alone.rate());
+        report.ratio("p99 beside full reads / alone", beside.millis(99.0) / alone.millis(99.0));
+        report.ratio("full reads beside writers / alone", read.rate / read_alone.rate);
+        Ok(())
+    }
+
+    /// Runs `work` while clients read everything, again and again.
+    fn beside_readers<T>(&self, store: &Store, work: impl FnOnce() -> Result<T>) -> Result<BesideReaders<T>> {
+        let (is_over, read) = (AtomicBool::new(false), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..READERS {
+                scope.spawn(|| read_until(store.address, &is_over, &read));
+            }
+            let largest_log = scope.spawn(|| largest_log(store.state.path(), &is_over));
+            let (began, before) = (Instant::now(), read.load(Ordering::Relaxed));
+            let meanwhile = work();
+            let bytes = read.load(Ordering::Relaxed) - before;
+            let rate = bytes as f64 / began.elapsed().as_secs_f64();
+            is_over.store(true, Ordering::Relaxed);
+            let largest_log = largest_log.join().unwrap_or_default();
+            Ok(BesideReaders { meanwhile: meanwhile?, rate, largest_log })
+        })
+    }
+
+    /// Single events and batches, in both stores. Returns the rate of batches in the large one.
+    fn writes(&self, few: &Store, many: &Store, report: &mut Report) -> Result<f64> {
+        let (few_singles, many_singles) = (self.singles(few, "few")?, self.singles(many, "many")?);
+        let few_batches = self.batches(few, |client| Ids::ordered(format!("batches-{client}")))?;
+        let many_batches = self.batches(many, |client| Ids::ordered(format!("batches-{client}")))?;
+        report.requests("single events, 64 clients, few stored", &few_singles);
+        report.requests("single events, 64 clients, many stored", &many_singles);
+        report.row("batches of 1,000, few stored", "events/s", few_batches);
+        report.row("batches of 1,000, many stored", "events/s", many_batches);
+        report.ratio("single events: many / few stored", many_singles.rate() / few_singles.rate());
+        report.ratio("batches of 1,000: many / few stored", many_batches / few_batches);
+        Ok(many_batches)
+    }
+
+    fn random_writes(&self, many: &Store, ordered: f64, report: &mut Report) -> Result<()> {
+        let seed = |client: String| random(client.bytes().map(u64::from).sum());
+        let rate = self.batches(many, seed)?;
+        report.row("batches of 1,000, random ids, many stored", "events/s", rate);
+        report.ratio("batches of 1,000 at many: random / ordered ids", rate / ordered);
+        Ok(())
+    }
+
+    /// Publishing while retention takes away more than half of the store.
+    fn retention(&self, many: Store, report: &mut Report) -> Result<()> {
+        let without = self.singles(&many, "without-retention")?;
+        let kept = ("retention_events".to_owned(), (self.rows / 2).to_string());
+        let many = many.restart(&Setup { variables: vec![kept], ..self.setup.clone() })?;
+        let began = Instant::now();
+        let with = self.singles(&many, "with-retention")?;
+        let expired = expired(many.state.path())? as f64 / began.elapsed().as_secs_f64();
+        report.requests("single events, 64 clients, retention at work", &with);
+        report.row("retention beside them", "events/s", expired);
+        report.ratio("publishing with retention at work / without", with.rate() / without.rate());
+        report.ratio("p99 with retention at work / without", with.millis(99.0) / without.millis(99.0));
+        Ok(())
+    }
+
+    fn singles(&self, store: &Store, name: &str) -> Result<Measured> {
+        let producers = producers(64, 1, 0.0, |client| Ids::ordered(format!("{name}-{client}")));
+        load::run(store.address, producers, Until::Elapsed(self.seconds))
+    }
+
+    fn batches(&self, store: &Store, ids: impl Fn(String) -> Ids) -> Result<f64> {
+        let producers = producers(8, 1000, 0.0, ids);
+        Ok(load::run(store.address, producers, Until::Elapsed(self.seconds))?.rate() * 1000.0)
+    }
+}
+
+struct BesideReaders<T> {
+    meanwhile: T,
+    /// Bytes that all readers read in a second.
+    rate: f64,
+    /// Bytes of the write-ahead log at its largest.
+    largest_log: u64,
+}
+
+/// Reads everything, again and again, and counts the bytes.
+fn read_until(address: SocketAddr, is_over: &AtomicBool, read: &AtomicU64) -> Result<()> {
+    use std::io::{Read, Write};
+    let mut buffer = vec![0; 256 * 1024];
+    while !is_over.load(Ordering::Relaxed) {
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.write_all(b"GET /events HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
+        while !is_over.load(Ordering::Relaxed) {
+            match stream.read(&mut buffer)? {
+                0 => break,
+                bytes => _ = read.fetch_add(bytes as u64, Ordering::Relaxed),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn largest_log(state: &Path, is_over: &AtomicBool) -> u64 {
+    let log = state.join("sqlite_db.db-wal");
+    let mut largest = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        largest = largest.max(std::fs::metadata(&log).map_or(0, |file| file.len()));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    largest
+}
+
+fn expired(state: &Path) -> Result<i64> {
+    let database = rusqlite::Connection::open(state.join("sqlite_db.db"))?;
+    Ok(database.query_row("select sum(expired) from topics", [], |row| row.get(0))?)
+}
+
+/// The combinations of filters. A moment is given in hundredths of the store, and so is a seq.
+const FILTERS: [&str; 24] = [
+    "",
+    "topic=topic-3",
+    "topic=topic-3&topic=topic-4",
+    "topic=rare",
+    "source=source-3",
+    "source=rare",
+    "topic=topic-3&source=source-3",
+    "topic=topic-3&source=rare",
+    "topic=rare&source=source-3",
+    "since=80",
+    "since=99",
+    "until=20",
+    "since=40&until=60",
+    "since=50&until=50.1",
+    "topic=topic-3&since=80",
+    "topic=topic-3&since=40&until=60",
+    "topic=rare&since=80",
+    "source=source-3&since=80",
+    "source=rare&since=80",
+    "topic=topic-3&source=source-3&since=80",
+    "topic=topic-3&since=80&after=90",
+    "order=desc",
+    "since=80&order=desc",
+    "topic=topic-3&until=20&order=desc",
+];
+
+/// The query of a filter in a store of so many events.
+fn query(filter: &str, events: u64) -> String {
+    let part =
+        |hundredths: &str| (hundredths.parse::<f64>().unwrap_or_default() / 100.0 * events as f64) as u64;
+    let pairs = filter.split('&').filter_map(|pair| pair.split_once('='));
+    let pairs = pairs.map(|(name, value)| match name {
+        "since" | "until" => format!("&{name}={}", moment(&start(), part(value))),
+        "after" => format!("&after={}", part(value)),
+        _ => format!("&{name}={value}"),
+    });
+    pairs.collect()
+}
