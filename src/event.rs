@@ -1,8 +1,9 @@
 //! An event: parsed at the edge, and valid by construction. Deeper functions accept nothing rawer.
 
 use std::fmt;
+use std::time::Duration;
 
-use chrono::{DateTime, Datelike, NaiveDateTime, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta, Timelike, Utc};
 
 use crate::payload::Payload;
 
@@ -157,6 +158,17 @@ impl Timestamp {
     pub fn whole_seconds_until(&self, later: &Timestamp) -> u64 {
         let seconds = (later.to_utc() - self.to_utc()).num_seconds();
         u64::try_from(seconds).unwrap_or(0)
+    }
+
+    /// The moment so many days before it; the first moment of all if there is none.
+    pub fn days_before(&self, days: u32) -> Self {
+        let earlier = self.to_utc().checked_sub_signed(TimeDelta::days(days.into()));
+        Self::from_utc(earlier.filter(|moment| moment.year() >= 0).unwrap_or_default())
+    }
+
+    /// The moment so much later.
+    pub fn after(&self, duration: Duration) -> Self {
+        Self::from_utc(self.to_utc() + duration)
     }
 
     fn to_utc(&self) -> NaiveDateTime {

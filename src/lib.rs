@@ -5,7 +5,9 @@
 //! 1. `spin`: the entry, and everything else that touches Spin's SDK;
 //! 2. [`http`]: the routes, and all of HTTP that is not Spin's;
 //! 3. [`committer`] joins the events of concurrent requests into one write, [`reader`] reads pages of events, and
-//!    [`tail`] follows the newest ones; beside them, [`ingest`] turns the bytes of a request into valid events;
+//!    [`tail`] follows the newest ones; [`eraser`] takes away what it is told to, and [`retention`] what is too old;
+//!    [`topics`] bounds what producers invent;
+//!    beside them, [`ingest`] turns the bytes of a request into valid events;
 //! 4. [`store`] writes each event once, counts every delivery, and reads events back;
 //! 5. [`event`] and [`payload`] define an event; [`clock`] and [`limits`] are the ground.
 //!
@@ -24,14 +26,17 @@
 
 pub mod clock;
 pub mod committer;
+pub mod eraser;
 pub mod event;
 pub mod http;
 pub mod ingest;
 pub mod limits;
 pub mod payload;
 pub mod reader;
+pub mod retention;
 pub mod store;
 pub mod tail;
+pub mod topics;
 
 // Compiled everywhere, so that it is linted; entered only on Spin.
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]

@@ -1,9 +1,15 @@
 //! Reading: the events of a selection, page by page, in the order of seq. Routes and followers share it.
+//!
+//! The store is read in windows of bounded cost. An answer that finds nothing in many of them goes on in pieces: an
+//! empty page of a stream, which shows whether the client is still there, or a limited answer with fewer events than
+//! its limit, whose link leads on.
 
 use std::rc::Rc;
 
 use crate::event::{EventId, Topic};
-use crate::store::{Extent, Filter, Layout, Ledger, Order, Page, PageSize, ReadStore, Seq, Span, StoreError};
+use crate::store::{
+    Filter, Found, Index, Layout, Ledger, Order, Page, PageSize, ReadStore, Seq, Span, StoreError, Window,
+};
 
 /// The events that a client asks for.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +42,12 @@ impl From<StoreError> for ReadError {
     }
 }
 
+/// Windows without a match that one page looks at.
+const WINDOWS_OF_PAGE: usize = 64;
+
+/// Windows that a limited answer looks at.
+const WINDOWS_OF_ANSWER: usize = 512;
+
 /// Reads the events of a store.
 pub struct Reader<S>(Rc<S>);
 
@@ -61,66 +73,102 @@ impl<S: ReadStore> Reader<S> {
         Self(store)
     }
 
-    /// The newest seq; 0 before the first event.
+    /// The seqs that can be read.
     ///
     /// # Errors
     /// When the store cannot be read, here and below.
-    pub async fn last_seq(&self) -> Result<Seq, StoreError> {
-        self.0.last_seq().await
+    pub async fn readable(&self) -> Result<Span, StoreError> {
+        self.0.readable().await
     }
 
-    /// The newest seq, which a cursor must not be beyond.
+    /// The seqs that can be read, whose end a cursor must not be beyond.
     ///
     /// # Errors
     /// [`ReadError::CursorAhead`] when it is.
-    pub async fn newest(&self, cursor: Option<Seq>) -> Result<Seq, ReadError> {
-        let last_seq = self.last_seq().await?;
-        if cursor > Some(last_seq) {
-            return Err(ReadError::CursorAhead { last_seq });
+    pub async fn readable_from(&self, cursor: Option<Seq>) -> Result<Span, ReadError> {
+        let readable = self.readable().await?;
+        if cursor > Some(readable.through) {
+            return Err(ReadError::CursorAhead { last_seq: readable.through });
         }
-        Ok(last_seq)
+        Ok(readable)
     }
 
-    /// One event as a JSON object; `None` if it is not stored.
-    pub async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<String>, StoreError> {
+    /// One identity; `None` if it is not stored.
+    pub async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<Found>, StoreError> {
         self.0.event(topic, event_id).await
     }
 
-    /// The account of all deliveries.
-    pub async fn ledger(&self) -> Result<Ledger, StoreError> {
-        self.0.ledger().await
+    /// The account of all deliveries: of the topics that are named, or without a name of the latest active ones.
+    pub async fn ledger(&self, topics: &[Topic]) -> Result<Ledger, StoreError> {
+        self.0.ledger(topics).await
     }
 
     /// The events of a selection that are stored at this moment: events that come later are not part of the listing.
     pub async fn list(&self, selection: Selection, layout: Layout) -> Result<Listing<S>, ReadError> {
         let Selection { filter, after, limit, order } = selection;
-        let newest = self.newest(after).await?;
+        let readable = self.readable_from(after).await?;
         let span = match order {
-            Order::Ascending => Span { after: after.unwrap_or(0), through: newest },
-            Order::Descending => Span { after: 0, through: after.map_or(newest, |seq| seq - 1) },
+            Order::Ascending => Span { after: readable.after.max(after.unwrap_or(0)), ..readable },
+            Order::Descending => Span { through: after.map_or(readable.through, |seq| seq - 1), ..readable },
         };
-        let Extent { span, has_more } = self.0.extent(&filter, span, order, limit).await?;
-        let mut pages = Pages { reader: self.clone(), filter, span, order, layout, size: PageSize::LARGE };
+        let (span, next_after) = match limit {
+            Some(limit) => self.limited(&filter, span, order, limit).await?,
+            None => (span, None),
+        };
+        let (reader, size) = (self.clone(), PageSize::LARGE);
+        let mut pages = Pages { reader, filter, span, window: None, order, layout, size };
         let first = pages.next().await?;
-        Ok(Listing {
-            rest: Some(pages).filter(|pages| !pages.is_finished()),
-            next_after: has_more.then(|| span.last(order)),
-            first,
-        })
+        Ok(Listing { rest: Some(pages).filter(|pages| !pages.is_finished()), next_after, first })
     }
 
-    /// The first events behind `span.after` as server-sent events, for a follower that has all the others.
-    pub async fn newest_page(&self, filter: &Filter, span: Span) -> Result<Option<Page>, StoreError> {
-        self.0.page(filter, span, Order::Ascending, Layout::ServerSent, PageSize::SMALL).await
-    }
-
-    /// The same for a follower that may be far behind: the span is narrowed first, where the store can do so.
-    pub async fn missed_page(&self, filter: &Filter, span: Span) -> Result<Option<Page>, StoreError> {
-        let extent = self.0.extent(filter, span, Order::Ascending, None).await?;
-        if extent.span.is_empty() {
-            return Ok(None);
+    /// The part of a span that has its first `limit` matches, and its last seq if more may follow.
+    async fn limited(
+        &self,
+        filter: &Filter,
+        span: Span,
+        order: Order,
+        limit: u32,
+    ) -> Result<(Span, Option<Seq>), StoreError> {
+        let (mut left, mut found) = (limit, None);
+        let mut rest = span;
+        for _ in 0..WINDOWS_OF_ANSWER {
+            if rest.is_empty() {
+                break;
+            }
+            let window = self.0.window(filter, rest, order).await?;
+            let matches = self.0.matches(filter, window, order, left).await?;
+            found = matches.last.or(found);
+            if matches.has_more {
+                // Without a match, the limit was reached before, at the end of a window.
+                let last = found.unwrap_or_else(|| span.last(order));
+                return Ok((span.up_to(last, order), Some(last)));
+            }
+            left -= matches.count;
+            rest = rest.behind(window.span, order);
         }
-        self.newest_page(filter, extent.span).await
+        let searched = span.before(rest, order);
+        let next_after = (!rest.is_empty()).then(|| searched.last(order));
+        Ok((searched, next_after))
+    }
+
+    /// The first events behind `span.after` as server-sent events, for followers, and the seq up to which they have
+    /// every event then.
+    pub async fn next_page(&self, filter: &Filter, span: Span) -> Result<(Option<Page>, Seq), StoreError> {
+        // So few events are read as fast with any filter.
+        let is_short = span.through - span.after <= Seq::from(PageSize::SMALL.events);
+        let window = match is_short {
+            true => Window { span, index: Index::Seq },
+            false => self.0.window(filter, span, Order::Ascending).await?,
+        };
+        if window.span.is_empty() {
+            return Ok((None, span.through));
+        }
+        let page = self.0.page(filter, window, Order::Ascending, Layout::ServerSent, PageSize::SMALL).await?;
+        let through = match &page {
+            Some(page) if !page.is_last => page.last,
+            _ => window.span.through,
+        };
+        Ok((page, through))
     }
 }
 
@@ -130,23 +178,48 @@ pub struct Pages<S> {
     filter: Filter,
     /// The part that was not read yet.
     span: Span,
+    /// The beginning of that part, if it lies in a window that was begun.
+    window: Option<Window>,
     order: Order,
     layout: Layout,
     size: PageSize,
 }
 
 impl<S: ReadStore> Pages<S> {
-    /// The next page; `None` behind the last.
+    /// The next page; `None` behind the last. It is empty if many events were looked at and none matched.
     pub async fn next(&mut self) -> Result<Option<Page>, StoreError> {
-        if self.is_finished() {
+        for _ in 0..WINDOWS_OF_PAGE {
+            if self.is_finished() {
+                return Ok(None);
+            }
+            if let Some(page) = self.step().await? {
+                return Ok(Some(page));
+            }
+        }
+        let nothing_yet = Page { text: String::new(), last: self.span.after, is_last: false };
+        Ok(Some(nothing_yet).filter(|_| !self.is_finished()))
+    }
+
+    /// Reads a page of the present window; `None` if it has no more matches.
+    async fn step(&mut self) -> Result<Option<Page>, StoreError> {
+        let Self { reader, filter, order, layout, size, .. } = self;
+        let (store, order) = (&reader.0, *order);
+        let window = match self.window.take() {
+            Some(window) => window,
+            None => store.window(filter, self.span, order).await?,
+        };
+        if window.span.is_empty() {
+            self.span = window.span;
             return Ok(None);
         }
-        let Self { reader, filter, span, order, layout, size } = self;
-        let page = reader.0.page(filter, *span, *order, *layout, *size).await?;
-        self.span = match &page {
-            Some(page) if !page.is_last => span.beyond(page.last, *order),
-            _ => Span { through: span.after, ..*span },
-        };
+        let page = store.page(filter, window, order, *layout, *size).await?;
+        match &page {
+            Some(page) if !page.is_last => {
+                self.span = self.span.beyond(page.last, order);
+                self.window = Some(Window { span: window.span.beyond(page.last, order), ..window });
+            }
+            _ => self.span = self.span.behind(window.span, order),
+        }
         Ok(page)
     }
 

@@ -1,8 +1,8 @@
 //! Following: the end of the store, which all followers of an instance share.
 //!
 //! Time is divided into ticks. The first follower that wakes in a tick asks the store for its newest seq, and the first
-//! that needs a page reads it; the others find both here. Events become visible in the order of seq, so a follower
-//! that goes from seq to seq misses nothing.
+//! that needs a page reads it; the others find both here, also the second page of a tick and those after it. Events
+//! become visible in the order of seq, so a follower that goes from seq to seq misses nothing.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -15,14 +15,20 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::clock::Clock;
 use crate::reader::Reader;
-use crate::store::{Filter, Page, PageSize, ReadStore, Seq, Span, StoreError};
+use crate::store::{Filter, ReadStore, Seq, Span, StoreError};
 
 /// The time between two looks at the store. An event reaches its followers within a tick and the time of two reads.
 const TICK: Duration = Duration::from_millis(150);
 
-/// Followers that may read at the same time because they missed more than a page. It is less than the followers'
-/// connections to the store, so that they do not delay the others.
+/// The distance from the newest event beyond which a follower is behind: a second at full rate.
+const BEHIND: Seq = 20_000;
+
+/// Pages that are read at the same time for followers that are behind. It is less than the followers' connections to
+/// the store, so that they do not delay the others.
 const CATCHING_UP: usize = 1;
+
+/// Pages that a tick keeps for followers who come to them later. Each has 64 KiB, or one larger event.
+const SHARED_PAGES: usize = 64;
 
 /// Silence after which a follower gets a comment, which keeps the connection open.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -31,7 +37,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub struct Tail<S, C> {
     reader: Reader<S>,
     clock: C,
-    /// Held while a follower that is behind reads for itself.
+    /// Held while a page is read for followers that are behind.
     catching_up: Semaphore,
     tick: RefCell<Rc<Tick>>,
 }
@@ -41,11 +47,21 @@ pub struct Tail<S, C> {
 #[derive(Default)]
 struct Tick {
     number: u128,
-    newest: OnceCell<Result<Seq, StoreError>>,
-    pages: RefCell<HashMap<(Filter, Span), SharedPage>>,
+    readable: OnceCell<Result<Span, StoreError>>,
+    /// By filter and the seq before it.
+    pages: RefCell<HashMap<(Filter, Seq), SharedPage>>,
 }
 
-type SharedPage = Rc<OnceCell<Result<Option<Rc<Page>>, StoreError>>>;
+type SharedPage = Rc<OnceCell<Result<Progress, StoreError>>>;
+
+/// A step of a follower.
+#[derive(Clone, Default)]
+struct Progress {
+    /// The events, if there are any: the bytes that each follower sends.
+    events: Option<Rc<[u8]>>,
+    /// The seq up to which the follower has every event then.
+    through: Seq,
+}
 
 impl<S: ReadStore, C: Clock> Tail<S, C> {
     /// The end of the store of `reader`.
@@ -72,16 +88,16 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
         let events = stream::try_unfold((self, filter, follower), move |(tail, filter, mut follower)| {
             let spoke_at = Rc::clone(&spoke_at);
             async move {
-                let page = tail.next(&filter, &mut follower).await?;
+                let events = tail.next(&filter, &mut follower).await?;
                 spoke_at.set(tail.clock.now());
-                Ok(Some((format!("{}\n\n", page.text).into_bytes(), (tail, filter, follower))))
+                Ok(Some((events.to_vec(), (tail, filter, follower))))
             }
         });
         (hello.chain(events), heartbeats)
     }
 
     /// The next events of a follower.
-    async fn next(&self, filter: &Filter, follower: &mut Follower) -> Result<Rc<Page>, StoreError> {
+    async fn next(&self, filter: &Filter, follower: &mut Follower) -> Result<Rc<[u8]>, StoreError> {
         let mut tries_again = false;
         let mut has_failed = false;
         loop {
@@ -91,7 +107,7 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
             let looked = self.look(filter, follower).await;
             tries_again = looked.is_err();
             match looked {
-                Ok(Some(page)) => return Ok(page),
+                Ok(Some(events)) => return Ok(events),
                 Ok(None) => has_failed = false,
                 Err(StoreError::Overloaded | StoreError::Busy) => {} // others are reading or writing
                 // A connection may have broken, and then the store opens another.
@@ -102,23 +118,16 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
     }
 
     /// Moves a follower on by a page.
-    async fn look(&self, filter: &Filter, follower: &mut Follower) -> Result<Option<Rc<Page>>, StoreError> {
+    async fn look(&self, filter: &Filter, follower: &mut Follower) -> Result<Option<Rc<[u8]>>, StoreError> {
         let tick = self.current_tick();
-        let through = tick.newest.get_or_init(|| self.reader.last_seq()).await.clone()?;
-        let span = Span { after: follower.after, through };
-        // A span of a page is read as fast with any filter. Reading it must not wait for those who missed more.
-        let is_short = through - follower.after <= Seq::from(PageSize::SMALL.events);
-        let page = match follower.waits || is_short {
-            _ if span.is_empty() => None,
-            true => self.shared_page(&tick, filter, span).await?,
-            false => self.missed_page(filter, span).await?,
+        let readable = tick.readable.get_or_init(|| self.reader.readable()).await.clone()?;
+        let span = Span { after: follower.after.max(readable.after), ..readable };
+        let Progress { events, through } = match span.is_empty() {
+            true => Progress { events: None, through: span.after },
+            false => self.shared_page(&tick, filter, span).await?,
         };
-        follower.waits = page.as_ref().is_none_or(|page| page.is_last);
-        follower.after = match &page {
-            Some(page) if !page.is_last => page.last,
-            _ => through.max(follower.after),
-        };
-        Ok(page)
+        *follower = Follower { after: through, waits: through >= readable.through };
+        Ok(events)
     }
 
     /// The tick of this moment. It begins only when the look of the one before it has ended: a slow store gets no more
@@ -126,26 +135,31 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
     fn current_tick(&self) -> Rc<Tick> {
         let number = self.clock.now().as_millis() / TICK.as_millis();
         let mut tick = self.tick.borrow_mut();
-        if tick.number != number && tick.newest.initialized() {
+        if tick.number != number && tick.readable.initialized() {
             *tick = Rc::new(Tick { number, ..Tick::default() });
         }
         Rc::clone(&tick)
     }
 
-    async fn missed_page(&self, filter: &Filter, span: Span) -> Result<Option<Rc<Page>>, StoreError> {
-        let _permit = self.catching_up.acquire().await;
-        Ok(self.reader.missed_page(filter, span).await?.map(Rc::new))
+    async fn shared_page(&self, tick: &Tick, filter: &Filter, span: Span) -> Result<Progress, StoreError> {
+        let shared = {
+            let mut pages = tick.pages.borrow_mut();
+            if pages.len() >= SHARED_PAGES {
+                pages.clear(); // those who wait for one keep it
+            }
+            Rc::clone(pages.entry((filter.clone(), span.after)).or_default())
+        };
+        shared.get_or_init(|| self.read(filter, span)).await.clone()
     }
 
-    async fn shared_page(
-        &self,
-        tick: &Tick,
-        filter: &Filter,
-        span: Span,
-    ) -> Result<Option<Rc<Page>>, StoreError> {
-        let shared = Rc::clone(tick.pages.borrow_mut().entry((filter.clone(), span)).or_default());
-        let read = async || Ok(self.reader.newest_page(filter, span).await?.map(Rc::new));
-        shared.get_or_init(read).await.clone()
+    async fn read(&self, filter: &Filter, span: Span) -> Result<Progress, StoreError> {
+        let _permit = match span.through - span.after > BEHIND {
+            true => Some(self.catching_up.acquire().await),
+            false => None,
+        };
+        let (page, through) = self.reader.next_page(filter, span).await?;
+        let events = page.map(|page| [page.text.as_bytes(), b"\n\n"].concat().into());
+        Ok(Progress { events, through })
     }
 
     fn until_next_tick(&self) -> Duration {

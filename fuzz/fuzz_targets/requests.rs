@@ -3,6 +3,7 @@
 
 #![no_main]
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::{FutureExt, stream};
@@ -15,7 +16,8 @@ use sekali::http::idempotency::KeyValue;
 use sekali::http::router;
 use sekali::http::settings::Settings;
 use sekali::store::{
-    Extent, Filter, Layout, Ledger, Order, Outcome, Page, PageSize, ReadStore, Seq, Span, Status, StoreError, WriteStore,
+    Expired, Filter, Found, Index, Layout, Ledger, Matches, Order, Outcome, Page, PageSize, ReadStore, RemoveStore, Span,
+    Status, StoreError, Window, WriteStore,
 };
 
 struct Nothing;
@@ -38,23 +40,65 @@ impl WriteStore for Nothing {
 }
 
 impl ReadStore for Nothing {
-    async fn last_seq(&self) -> Result<Seq, StoreError> {
-        Ok(9)
+    async fn readable(&self) -> Result<Span, StoreError> {
+        Ok(Span { after: 0, through: 9 })
     }
 
-    async fn extent(&self, _: &Filter, span: Span, _: Order, _: Option<u32>) -> Result<Extent, StoreError> {
-        Ok(Extent { span, has_more: true })
+    async fn window(&self, _: &Filter, span: Span, _: Order) -> Result<Window, StoreError> {
+        Ok(Window { span, index: Index::Seq })
     }
 
-    async fn page(&self, _: &Filter, _: Span, _: Order, _: Layout, _: PageSize) -> Result<Option<Page>, StoreError> {
+    async fn matches(&self, _: &Filter, _: Window, _: Order, limit: u32) -> Result<Matches, StoreError> {
+        Ok(Matches { count: limit, last: Some(5), has_more: true })
+    }
+
+    async fn page(&self, _: &Filter, _: Window, _: Order, _: Layout, _: PageSize) -> Result<Option<Page>, StoreError> {
         Ok(None)
     }
 
-    async fn event(&self, _: &Topic, _: &EventId) -> Result<Option<String>, StoreError> {
-        Ok(Some("{}".into()))
+    async fn event(&self, _: &Topic, _: &EventId) -> Result<Option<Found>, StoreError> {
+        Ok(Some(Found::Event("{}".into())))
     }
 
-    async fn ledger(&self) -> Result<Ledger, StoreError> {
+    async fn ledger(&self, _: &[Topic]) -> Result<Ledger, StoreError> {
+        Err(StoreError::Busy)
+    }
+
+    async fn find_topics(&self, topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError> {
+        Ok((HashSet::new(), topics.len()))
+    }
+}
+
+impl RemoveStore for Nothing {
+    async fn erase_event(&self, _: &Topic, _: &EventId) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn erase(&self, _: &Filter, _: Window, limit: u32) -> Result<Matches, StoreError> {
+        Ok(Matches { count: limit, last: Some(5), has_more: true })
+    }
+
+    async fn scrub(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn claim(&self, _: &Timestamp, _: &Timestamp) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn release(&self, _: &Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn readable_events(&self) -> Result<i64, StoreError> {
+        Ok(0)
+    }
+
+    async fn expire(&self, _: Option<&Timestamp>, _: u32) -> Result<Expired, StoreError> {
+        Err(StoreError::Busy)
+    }
+
+    async fn forget(&self, _: &Timestamp, _: u32) -> Result<u32, StoreError> {
         Err(StoreError::Busy)
     }
 }
@@ -115,13 +159,17 @@ fuzz_target!(|data: &[u8]| {
         None => (&b""[..], rest),
     };
     let text = String::from_utf8_lossy(text);
+    let read_or_erase = if *kind < 128 { "GET" } else { "DELETE" };
     let (method, path) = match kind % 4 {
         0 => ("POST", "/publish".to_owned()),
         1 => ("POST", format!("/publish?{text}")),
-        2 => ("GET", format!("/events?{text}")),
-        _ => ("GET", format!("/events/{text}")),
+        2 => (read_or_erase, format!("/events?{text}")),
+        _ => (read_or_erase, format!("/events/{text}")),
     };
     let mut request = Request::builder().method(method).uri(path);
+    if method == "DELETE" {
+        request = request.header("authorization", "Bearer boss");
+    }
     let content_type = CONTENT_TYPES[usize::from(kind / 4) % CONTENT_TYPES.len()];
     if !content_type.is_empty() {
         request = request.header("content-type", content_type);
@@ -132,7 +180,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let Ok(request) = request.body(stream::iter([Ok(body.to_vec())])) else { return };
-    let settings = Settings::read("max_body_bytes=65536\nmax_event_bytes=65536\nmax_batch_events=100");
+    let settings = Settings::read("max_body_bytes=65536\nmax_event_bytes=65536\nmax_batch_events=100\nmax_topics=9\nadmin_token=boss");
     let started_at = Timestamp::parse("2026-11-21T01:00:00Z");
     let (Ok(settings), Ok(started_at)) = (settings, started_at) else { panic!("the settings are good") };
     let app = App::<Nothing>::new(settings, started_at, Nothing, Nothing, Still, 1);

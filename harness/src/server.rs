@@ -253,22 +253,26 @@ impl Server {
     }
 
     /// Asserts that every delivery is accounted for, in total and by topic, and that the account
-    /// agrees with the events that can be read back.
+    /// agrees with the events that can be read back, which are fewer when some have expired or were erased.
     #[track_caller]
     pub fn assert_books_balance(&self) {
         let (stats, events) = (self.stats(), self.events());
         let number = |value: &Value| value.as_i64().unwrap();
         let check = |account: &Value, events: &[&Value]| {
             let sum = |field: &str| events.iter().map(|event| number(&event[field])).sum::<i64>();
-            assert_eq!(number(&account["unique_processed"]), events.len() as i64, "{account}");
-            assert_eq!(number(&account["received"]), sum("deliveries"), "{account}");
-            assert_eq!(number(&account["conflicts"]), sum("conflicts"), "{account}");
+            let gone = number(&account["expired"]) + number(&account["erased"]);
+            assert_eq!(number(&account["unique_processed"]) - gone, events.len() as i64, "{account}");
+            if gone == 0 {
+                assert_eq!(number(&account["received"]), sum("deliveries"), "{account}");
+                assert_eq!(number(&account["conflicts"]), sum("conflicts"), "{account}");
+            }
             assert_eq!(
                 number(&account["received"]),
                 number(&account["unique_processed"]) + number(&account["duplicate_dropped"]),
                 "{account}"
             );
-            assert_eq!(number(&account["last_seq"]), events.last().map_or(0, |event| number(&event["seq"])));
+            let last_seq = events.last().map_or(0, |event| number(&event["seq"]));
+            assert!(number(&account["last_seq"]) == last_seq || gone > 0, "{account}");
         };
         check(&stats, &events.iter().collect::<Vec<_>>());
         for account in stats["by_topic"].as_array().unwrap() {

@@ -45,14 +45,15 @@ pub fn resolve(
 }
 
 /// Who may do what, in one line, by the tokens: a secret variable `publish_token` says who may publish. Empty if there
-/// are none.
+/// are none. Without `admin_token`, nobody may erase.
 pub fn access(variables: &BTreeMap<String, Variable>, values: &BTreeMap<String, String>) -> String {
     let secret =
         |(name, _): &(&String, &String)| variables.get(*name).is_some_and(|variable| variable.secret);
     let access = values.iter().filter(secret).filter_map(|(name, value)| {
         let action = name.strip_suffix("_token")?;
+        let (who, action) = if action == "admin" { ("nobody", "erase") } else { ("anyone", action) };
         Some(match value.is_empty() {
-            true => format!("anyone may {action}"),
+            true => format!("{who} may {action}"),
             false => format!("{name} is needed to {action}"),
         })
     });

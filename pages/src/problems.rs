@@ -48,7 +48,7 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
     },
     Explanation {
         kind: kinds::FORBIDDEN,
-        meaning: "The token is valid, but it does not allow this request: a token to read does not allow publishing, nor the other way round.",
+        meaning: "The token is valid, but it does not allow this request: tokens to publish, to read and to remove events are different ones.",
         stored: NOTHING,
         remedy: "Use the token for what you want to do.",
     },
@@ -57,6 +57,12 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         meaning: "The request comes from a web page of another origin, which this service does not list. Without this check, any page that a browser opens could publish to an inbox on the same machine.",
         stored: NOTHING,
         remedy: "If the page is meant to call the service, ask its operator to add the origin to the variable cors_origins.",
+    },
+    Explanation {
+        kind: kinds::ADMINISTRATION_DISABLED,
+        meaning: "The request would remove events, and this service has no token of administration, so nobody may.",
+        stored: "Nothing, and nothing was removed.",
+        remedy: "Ask the operator to set the variable admin_token, and send it as a bearer token.",
     },
     Explanation {
         kind: kinds::NOT_FOUND,
@@ -93,6 +99,12 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         meaning: "A request with the same Idempotency-Key is still running.",
         stored: "Nothing of this request; the other one has an outcome of its own.",
         remedy: "Wait a moment and send it again: it gets the answer of the other one.",
+    },
+    Explanation {
+        kind: kinds::GONE,
+        meaning: "An event with this topic and id was stored, and has expired or was erased. Only its identity is left.",
+        stored: NO_WRITE,
+        remedy: "None: its content is gone. A later delivery of it is dropped as a duplicate until the identity is forgotten.",
     },
     Explanation {
         kind: kinds::TOO_LARGE,

@@ -43,12 +43,14 @@ kinds! {
     UNAUTHORIZED = 401 "unauthorized" "A token is required";
     FORBIDDEN = 403 "forbidden" "The token does not allow this";
     FOREIGN_ORIGIN = 403 "foreign-origin" "The page has a foreign origin";
+    ADMINISTRATION_DISABLED = 403 "administration-disabled" "Administration is disabled";
     NOT_FOUND = 404 "not-found" "Not found";
     METHOD_NOT_ALLOWED = 405 "method-not-allowed" "The method is not allowed";
     NOT_ACCEPTABLE = 406 "not-acceptable" "No acceptable representation";
     SLOW_BODY = 408 "slow-body" "The body is too slow";
     CURSOR_AHEAD = 409 "cursor-ahead" "The cursor is ahead of the store";
     IDEMPOTENCY_KEY_IN_USE = 409 "idempotency-key-in-use" "The idempotency key is in use";
+    GONE = 410 "gone" "The event is gone";
     TOO_LARGE = 413 "too-large" "The request is too large";
     UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type" "The media type is not supported";
     INVALID_EVENT = 422 "invalid-event" "Invalid events";

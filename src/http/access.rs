@@ -12,17 +12,21 @@ pub enum Scope {
     Publish,
     /// Read events, accounts and metrics.
     Read,
+    /// Remove events.
+    Administer,
     /// None.
     Anyone,
 }
 
-/// The access rules. An empty token opens its scope to everybody.
+/// The access rules. An empty token opens its scope to everybody, but for administration, which it closes.
 #[derive(Clone, Default)]
 pub struct Access {
     /// The token of producers.
     pub publish_token: String,
     /// The token of readers.
     pub read_token: String,
+    /// The token of those who may remove events.
+    pub admin_token: String,
     /// Origins whose pages may call; `*` stands for all.
     pub origins: Vec<String>,
 }
@@ -33,6 +37,7 @@ impl std::fmt::Debug for Access {
         f.debug_struct("Access")
             .field("publish_token", &!self.publish_token.is_empty())
             .field("read_token", &!self.read_token.is_empty())
+            .field("admin_token", &!self.admin_token.is_empty())
             .field("origins", &self.origins)
             .finish()
     }
@@ -42,11 +47,14 @@ impl Access {
     /// Checks that a request with these headers has a permission.
     ///
     /// # Errors
-    /// [`Problem::Unauthorized`] without a known token, [`Problem::Forbidden`] with the token of another scope.
+    /// [`Problem::Unauthorized`] without a known token, [`Problem::Forbidden`] with the token of another scope,
+    /// [`Problem::AdministrationDisabled`] where nobody may administer.
     pub fn check(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Problem> {
-        let (wanted, other) = match scope {
-            Scope::Publish => (&self.publish_token, &self.read_token),
-            Scope::Read => (&self.read_token, &self.publish_token),
+        let (wanted, others) = match scope {
+            Scope::Publish => (&self.publish_token, [&self.read_token, &self.admin_token]),
+            Scope::Read => (&self.read_token, [&self.publish_token, &self.admin_token]),
+            Scope::Administer if self.admin_token.is_empty() => return Err(Problem::AdministrationDisabled),
+            Scope::Administer => (&self.admin_token, [&self.publish_token, &self.read_token]),
             Scope::Anyone => return Ok(()),
         };
         if wanted.is_empty() {
@@ -55,9 +63,10 @@ impl Access {
         let Some(given) = bearer_token(headers) else {
             return Err(Problem::Unauthorized { presented: false });
         };
-        if is_same(given, wanted.as_bytes()) {
+        let is_given = |token: &String| !token.is_empty() && is_same(given, token.as_bytes());
+        if is_given(wanted) {
             Ok(())
-        } else if !other.is_empty() && is_same(given, other.as_bytes()) {
+        } else if others.into_iter().any(is_given) {
             Err(Problem::Forbidden)
         } else {
             Err(Problem::Unauthorized { presented: true })
@@ -154,7 +163,12 @@ mod tests {
     use super::*;
 
     fn access() -> Access {
-        Access { publish_token: "write".into(), read_token: "read".into(), origins: vec!["https://a".into()] }
+        Access {
+            publish_token: "write".into(),
+            read_token: "read".into(),
+            admin_token: String::new(),
+            origins: vec!["https://a".into()],
+        }
     }
 
     fn with(authorization: &'static str) -> HeaderMap {

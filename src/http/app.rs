@@ -11,16 +11,19 @@ use super::idempotency::{KeyValue, SavedAnswers};
 use super::settings::{Instances, Settings};
 use crate::clock::Clock;
 use crate::committer::Committer;
+use crate::eraser::Eraser;
 use crate::event::Timestamp;
 use crate::limits::{ANSWERS_BYTES, BODIES_BYTES, FOLLOWERS, Limits, STREAMS};
 use crate::reader::Reader;
-use crate::store::{ReadStore, WriteStore};
+use crate::retention::Retention;
+use crate::store::{ReadStore, RemoveStore, WriteStore};
 use crate::tail::Tail;
+use crate::topics::Topics;
 
 /// The platform of the service: Spin, or a test.
 pub trait Platform: 'static {
     /// The store of events.
-    type Store: WriteStore + ReadStore;
+    type Store: WriteStore + ReadStore + RemoveStore;
     /// The store of saved answers.
     type KeyValue: KeyValue;
     /// The clock.
@@ -44,6 +47,12 @@ pub struct App<P: Platform> {
     pub reader: Reader<P::Store>,
     /// Writes events.
     pub committer: Committer<P::Store, P::Clock>,
+    /// Knows which topics an event may have.
+    pub topics: Topics<P::Store>,
+    /// Erases events.
+    pub eraser: Eraser<P::Store>,
+    /// Takes old events away. Whoever runs the service has to call it.
+    pub retention: Retention<P::Store, P::Clock>,
     /// The answers to requests with an Idempotency-Key.
     pub saved_answers: SavedAnswers<P::KeyValue>,
     /// Follows the end of the store.
@@ -77,6 +86,9 @@ impl<P: Platform> App<P> {
             limits: settings.limits,
             access: settings.access,
             started_at,
+            topics: Topics::new(Rc::clone(&store), settings.max_topics),
+            eraser: Eraser::new(Rc::clone(&store)),
+            retention: Retention::new(Rc::clone(&store), clock.clone(), settings.retention),
             committer: Committer::new(store, clock.clone(), seed),
             saved_answers: SavedAnswers::new(key_value),
             tail: Rc::new(Tail::new(reader.clone(), clock.clone())),

@@ -50,6 +50,9 @@ pub enum Problem {
     /// 403: the request comes from a page of an origin that is neither the service's own nor listed.
     #[error("pages of this origin may not call the service; cors_origins lists the origins that may")]
     ForeignOrigin,
+    /// 403: the service has no administration token, so nobody may remove events.
+    #[error("nobody may remove events: the variable admin_token is empty")]
+    AdministrationDisabled,
     /// 404: no such resource.
     #[error("{NOT_FOUND_DETAIL}")]
     NotFound,
@@ -76,6 +79,9 @@ pub enum Problem {
     /// 409: a request with the same key is running.
     #[error("a request with this idempotency-key is running; try again when it has ended")]
     IdempotencyKeyInUse,
+    /// 410: the event has expired or was erased. Its identity is still known.
+    #[error("the event is gone: it has expired, or was erased")]
+    Gone,
     /// 413: the request exceeds a limit.
     #[error("{what} exceeds the limit {limit} of {maximum}")]
     TooLarge {
@@ -138,12 +144,14 @@ impl Problem {
             Self::Unauthorized { .. } => kinds::UNAUTHORIZED,
             Self::Forbidden => kinds::FORBIDDEN,
             Self::ForeignOrigin => kinds::FOREIGN_ORIGIN,
+            Self::AdministrationDisabled => kinds::ADMINISTRATION_DISABLED,
             Self::NotFound => kinds::NOT_FOUND,
             Self::MethodNotAllowed { .. } => kinds::METHOD_NOT_ALLOWED,
             Self::NotAcceptable(_) => kinds::NOT_ACCEPTABLE,
             Self::SlowBody => kinds::SLOW_BODY,
             Self::CursorAhead { .. } => kinds::CURSOR_AHEAD,
             Self::IdempotencyKeyInUse => kinds::IDEMPOTENCY_KEY_IN_USE,
+            Self::Gone => kinds::GONE,
             Self::TooLarge { .. } => kinds::TOO_LARGE,
             Self::UnsupportedMediaType(_) => kinds::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidEvents(_) => kinds::INVALID_EVENT,

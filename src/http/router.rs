@@ -65,20 +65,41 @@ where
     if request.method() == Method::OPTIONS {
         return Ok(options(app, request.headers(), allow));
     }
-    // A HEAD is answered like a GET. Its body is left out when the answer is sent.
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    if is_read == matches!(route, Route::Publish) || !(is_read || request.method() == Method::POST) {
+    let method = Verb::of(request.method()).filter(|verb| route.takes(*verb));
+    let Some(verb) = method else {
         return Err(Problem::MethodNotAllowed { method: request.method().to_string(), allow });
+    };
+    app.access.check(request.headers(), route.scope(verb))?;
+    match (route, verb) {
+        (Route::Events, Verb::Delete) => events::erase(app, request.uri()).await,
+        (Route::Event { topic, event_id }, Verb::Delete) => events::erase_one(app, topic, event_id).await,
+        (Route::Publish, _) => publish::post(app, request).await,
+        (Route::Events, _) => events::list(app, request.uri(), request.headers()).await,
+        (Route::Event { topic, event_id }, _) => events::one(app, topic, event_id, request.headers()).await,
+        (Route::Stats, _) => stats::get(app, request.uri()).await,
+        (Route::Metrics, _) => metrics::get(app).await,
+        (Route::Healthz, _) => Ok(health::alive()),
+        (Route::Readyz, _) => health::ready(app).await,
     }
-    app.access.check(request.headers(), route.scope())?;
-    match route {
-        Route::Publish => publish::post(app, request).await,
-        Route::Events => events::list(app, request.uri(), request.headers()).await,
-        Route::Event { topic, event_id } => events::one(app, topic, event_id, request.headers()).await,
-        Route::Stats => stats::get(app).await,
-        Route::Metrics => metrics::get(app).await,
-        Route::Healthz => Ok(health::alive()),
-        Route::Readyz => health::ready(app).await,
+}
+
+/// A method that some route takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    /// GET; or HEAD, which is answered like it, but for the body, which is left out when the answer is sent.
+    Read,
+    Post,
+    Delete,
+}
+
+impl Verb {
+    fn of(method: &Method) -> Option<Self> {
+        match *method {
+            Method::GET | Method::HEAD => Some(Self::Read),
+            Method::POST => Some(Self::Post),
+            Method::DELETE => Some(Self::Delete),
+            _ => None,
+        }
     }
 }
 
@@ -128,17 +149,27 @@ impl<'p> Route<'p> {
         }
     }
 
+    fn takes(&self, verb: Verb) -> bool {
+        match self {
+            Self::Publish => verb == Verb::Post,
+            Self::Events | Self::Event { .. } => verb != Verb::Post,
+            _ => verb == Verb::Read,
+        }
+    }
+
     fn allow(&self) -> &'static str {
         match self {
             Self::Publish => "POST, OPTIONS",
+            Self::Events | Self::Event { .. } => "GET, HEAD, DELETE, OPTIONS",
             _ => "GET, HEAD, OPTIONS",
         }
     }
 
-    fn scope(&self) -> Scope {
-        match self {
-            Self::Publish => Scope::Publish,
-            Self::Healthz | Self::Readyz => Scope::Anyone,
+    fn scope(&self, verb: Verb) -> Scope {
+        match (self, verb) {
+            (_, Verb::Delete) => Scope::Administer,
+            (Self::Publish, _) => Scope::Publish,
+            (Self::Healthz | Self::Readyz, _) => Scope::Anyone,
             _ => Scope::Read,
         }
     }
@@ -214,8 +245,9 @@ mod tests {
             ("GET", "/publish", "POST, OPTIONS"),
             ("HEAD", "/publish", "POST, OPTIONS"),
             ("DELETE", "/publish", "POST, OPTIONS"),
-            ("POST", "/events", "GET, HEAD, OPTIONS"),
-            ("PUT", "/events/t/e", "GET, HEAD, OPTIONS"),
+            ("POST", "/events", "GET, HEAD, DELETE, OPTIONS"),
+            ("PUT", "/events/t/e", "GET, HEAD, DELETE, OPTIONS"),
+            ("DELETE", "/stats", "GET, HEAD, OPTIONS"),
             ("PATCH", "/readyz", "GET, HEAD, OPTIONS"),
         ] {
             let answer = service.send(method, path, &[], "").await;

@@ -1,7 +1,7 @@
 //! The settings of an operator: the application variables of spin.toml, read once an instance.
 //!
 //! A component gets them as one text with a line for each, `name=value`: a host that starts many instances is asked
-//! once for each of them, and not nine times.
+//! once by each of them.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -12,14 +12,19 @@ use sekali_log::Format;
 use super::access::Access;
 use crate::event::Timestamp;
 use crate::limits::{BODIES_BYTES, Limits};
+use crate::retention::Policy;
 
 /// The settings of this instance.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The largest requests that are accepted.
     pub limits: Limits,
+    /// Topics of the store, at most.
+    pub max_topics: usize,
     /// The tokens and origins that are let in.
     pub access: Access,
+    /// The events that are kept.
+    pub retention: Policy,
     /// The start of the process, if the host told it.
     pub started_at: Option<Timestamp>,
     /// The form of lines in the log.
@@ -58,9 +63,13 @@ impl Settings {
             limit if (1..=largest).contains(&limit) => Ok(limit),
             _ => Err(InvalidSetting { name, message: format!("must be from 1 to {largest}") }),
         };
+        let kept = |name| match variable(name).as_str() {
+            "" => Ok(0),
+            text => parse::<u32>(name, text),
+        };
         let token = |name| match variable(name) {
             token if !token.is_empty() && token.trim().is_empty() => {
-                let message = "must not be white space alone: leave it empty to let everybody in".into();
+                let message = "must not be white space alone: leave it empty, or set it".into();
                 Err(InvalidSetting { name, message })
             }
             token => Ok(token.trim().to_owned()),
@@ -78,14 +87,21 @@ impl Settings {
                 max_batch_events: limit("max_batch_events", usize::MAX)?,
                 max_event_bytes: limit("max_event_bytes", usize::MAX)?,
             },
+            max_topics: limit("max_topics", usize::MAX)?,
             access: Access {
                 publish_token: token("publish_token")?,
                 read_token: token("read_token")?,
+                admin_token: token("admin_token")?,
                 origins: variable("cors_origins")
                     .split([',', ' '])
                     .filter(|origin| !origin.is_empty())
                     .map(Into::into)
                     .collect(),
+            },
+            retention: Policy {
+                days: kept("retention_days")?,
+                events: kept("retention_events")?,
+                forget_days: kept("forget_days")?,
             },
             started_at,
             log_format: match variable("log_format").as_str() {
@@ -104,13 +120,18 @@ impl Settings {
     }
 
     /// The names of all variables.
-    pub const VARIABLES: [&'static str; 9] = [
+    pub const VARIABLES: [&'static str; 14] = [
         "max_body_bytes",
         "max_batch_events",
         "max_event_bytes",
+        "max_topics",
         "publish_token",
         "read_token",
+        "admin_token",
         "cors_origins",
+        "retention_days",
+        "retention_events",
+        "forget_days",
         "started_at",
         "log_format",
         "instances",
@@ -142,7 +163,7 @@ mod tests {
     use super::*;
 
     fn read(changed: &str, value: &str) -> Result<Settings, InvalidSetting> {
-        let limits = ["max_body_bytes", "max_batch_events", "max_event_bytes"];
+        let limits = ["max_body_bytes", "max_batch_events", "max_event_bytes", "max_topics"];
         let unchanged = limits.into_iter().filter(|name| *name != changed);
         let mut text: String = unchanged.map(|name| format!("{name}=10\n")).collect();
         if !changed.is_empty() {
@@ -158,9 +179,14 @@ mod tests {
             ("max_body_bytes", "67108865"),
             ("max_batch_events", "0"),
             ("max_event_bytes", "-1"),
+            ("max_topics", "0"),
             ("started_at", "yesterday"),
             ("publish_token", " "),
             ("read_token", "\t\n"),
+            ("admin_token", " "),
+            ("retention_days", "-1"),
+            ("retention_events", "many"),
+            ("forget_days", "0.5"),
             ("log_format", "xml"),
             ("instances", "many"),
         ] {

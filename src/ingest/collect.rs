@@ -29,6 +29,38 @@ pub struct Ingested {
     pub rejected: Invalid,
 }
 
+impl Ingested {
+    /// The same without the events that break one more rule, which only the store knows. `message` is a phrase that
+    /// follows the name of the field.
+    ///
+    /// # Errors
+    /// [`IngestError::Invalid`] with those events, unless the request may be taken in part.
+    pub fn refuse(
+        self,
+        context: &Context,
+        is_refused: impl Fn(&NewEvent) -> bool,
+        field: &'static str,
+        message: &str,
+    ) -> Result<Self, IngestError> {
+        let judged = self.events.into_iter().zip(self.indexes);
+        let (refused, taken): (Vec<_>, Vec<_>) = judged.partition(|(event, _)| is_refused(event));
+        let (events, indexes) = taken.into_iter().unzip();
+        let mut rejected = self.rejected;
+        rejected.errors += refused.len();
+        rejected.events += refused.len();
+        let errors =
+            refused.iter().map(|(_, index)| EventError { index: *index, field, message: message.into() });
+        rejected.listed.extend(errors.take(MAX_LISTED_ERRORS));
+        rejected.listed.sort_by_key(|error| error.index);
+        rejected.listed.truncate(MAX_LISTED_ERRORS);
+        if context.partial {
+            Ok(Self { events, indexes, rejected })
+        } else {
+            Err(IngestError::Invalid(rejected))
+        }
+    }
+}
+
 /// The reason for which nothing of a request is stored.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IngestError {

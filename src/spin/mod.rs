@@ -94,6 +94,13 @@ async fn answer(request: Request) -> Result<Response, ErrorCode> {
     if let Some(linger) = body.linger() {
         task::spawn(linger);
     }
+    if app.get().is_some_and(|app| app.retention.is_due()) {
+        task::spawn(async move {
+            if let Some(app) = app.get() {
+                app.retention.work().await;
+            }
+        });
+    }
     response
 }
 

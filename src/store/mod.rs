@@ -6,9 +6,12 @@
 pub mod database;
 pub mod sqlite;
 
+use std::collections::HashSet;
+
 use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
 
-/// The position of an event in the order in which the store took them, from 1 without gaps.
+/// The position of an event in the order in which the store took them, from 1. A restore leaves a gap, and so does an
+/// identity that was forgotten.
 pub type Seq = i64;
 
 /// The outcome of one delivery of an event.
@@ -96,6 +99,23 @@ impl Span {
         }
     }
 
+    /// The rest of it behind a part of it, in the order of reading; nothing if the part is empty.
+    pub fn behind(self, part: Self, order: Order) -> Self {
+        match part.is_empty() {
+            true => Self { through: self.after, ..self },
+            false => self.beyond(part.last(order), order),
+        }
+    }
+
+    /// The part of it before the rest of it, in the order of reading.
+    pub fn before(self, rest: Self, order: Order) -> Self {
+        match order {
+            _ if rest.is_empty() => self,
+            Order::Ascending => Self { through: rest.after, ..self },
+            Order::Descending => Self { after: rest.through, ..self },
+        }
+    }
+
     /// The part of it up to `last`, in the order of reading.
     pub fn up_to(self, last: Seq, order: Order) -> Self {
         match order {
@@ -103,6 +123,28 @@ impl Span {
             Order::Descending => Self { after: last - 1, ..self },
         }
     }
+}
+
+/// A run of seq that is read in one step, of bounded cost, by one index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The run.
+    pub span: Span,
+    /// The index.
+    pub index: Index,
+}
+
+/// A way to the events of a filter. What the index does not serve of the filter is checked in each event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// All events, in the order of seq.
+    Seq,
+    /// The events of each topic, in the order of seq.
+    Topics,
+    /// The events of each source, in the order of seq.
+    Sources,
+    /// The events of a short span of time, sorted by seq at each read.
+    Timestamp,
 }
 
 /// The most that a page holds.
@@ -128,17 +170,28 @@ pub struct Page {
     pub text: String,
     /// The last of them; the next page begins behind it.
     pub last: Seq,
-    /// True if no event follows for certain.
+    /// True if no event of the window follows for certain.
     pub is_last: bool,
 }
 
-/// The part of a span that an answer comes from.
+/// The first matches of a window, up to a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// It has every event of the answer. It may be larger than that, unless the answer was limited.
-    pub span: Span,
-    /// True if more events match behind a limited answer.
+pub struct Matches {
+    /// Their number.
+    pub count: u32,
+    /// The last of them; `None` if there are none.
+    pub last: Option<Seq>,
+    /// True if more events of the window match.
     pub has_more: bool,
+}
+
+/// An identity that is in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Its event, as a JSON object.
+    Event(String),
+    /// Its event has expired, or was erased.
+    Gone,
 }
 
 /// The account of all deliveries: one consistent snapshot.
@@ -150,13 +203,26 @@ pub struct Ledger {
     pub duplicate_dropped: i64,
     /// Dropped deliveries whose payload differed.
     pub conflicts: i64,
+    /// Events that retention has taken away.
+    pub expired: i64,
+    /// Events that were erased on demand.
+    pub erased: i64,
+    /// Identities of such events that were forgotten.
+    pub forgotten: i64,
+    /// No event before this seq can be read.
+    pub first_seq: Seq,
     /// The newest seq; 0 before the first event.
     pub last_seq: Seq,
-    /// A JSON array of topics, sorted.
+    /// The number of topics. All of them are in the totals above.
+    pub topics_total: i64,
+    /// A JSON array of those topics that are listed, sorted.
     pub topics: String,
-    /// A JSON array of accounts, one a topic, in the same order.
+    /// A JSON array of their accounts, in the same order.
     pub by_topic: String,
 }
+
+/// Topics that a ledger lists if none is named: those to which a delivery came last.
+pub const LISTED_TOPICS: u32 = 1000;
 
 /// The reason of a failed call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -187,36 +253,83 @@ pub trait WriteStore: 'static {
 }
 
 /// The reading side of the store. Events become visible in the order of seq.
+///
+/// A reader goes from window to window, and reads pages in each. Between two steps it holds nothing of the store.
 #[allow(async_fn_in_trait)]
 pub trait ReadStore: 'static {
-    /// The newest seq; 0 before the first event.
-    async fn last_seq(&self) -> Result<Seq, StoreError>;
+    /// The seqs that can be read: up to the newest, from behind those that have expired.
+    async fn readable(&self) -> Result<Span, StoreError>;
 
-    /// The part of `span` that holds the first `limit` events of the filter, or all of them without a limit.
-    ///
-    /// With a limit the store has to find it exactly. Without one it may return `span` as it is: a smaller part
-    /// only saves reading, where an index tells it cheaply.
-    async fn extent(
+    /// The next run of a span, in the order of reading, that may have events of the filter. No event of the span
+    /// before it matches. It is empty if none matches at all.
+    async fn window(&self, filter: &Filter, span: Span, order: Order) -> Result<Window, StoreError>;
+
+    /// The first `limit` events of a window that match.
+    async fn matches(
         &self,
         filter: &Filter,
-        span: Span,
+        window: Window,
         order: Order,
-        limit: Option<u32>,
-    ) -> Result<Extent, StoreError>;
+        limit: u32,
+    ) -> Result<Matches, StoreError>;
 
-    /// The first events of a span, as many as fit a page; `None` if none match.
+    /// The first events of a window, as many as fit a page; `None` if none match.
     async fn page(
         &self,
         filter: &Filter,
-        span: Span,
+        window: Window,
         order: Order,
         layout: Layout,
         size: PageSize,
     ) -> Result<Option<Page>, StoreError>;
 
-    /// One event as a JSON object; `None` if it is not stored.
-    async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<String>, StoreError>;
+    /// One identity; `None` if it is not stored.
+    async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<Found>, StoreError>;
 
-    /// The account of all deliveries.
-    async fn ledger(&self) -> Result<Ledger, StoreError>;
+    /// The account of all deliveries: of the topics that are named, or without a name of the latest active ones.
+    async fn ledger(&self, topics: &[Topic]) -> Result<Ledger, StoreError>;
+
+    /// Those of some topics that are in the store, and the number of all topics that are.
+    async fn find_topics(&self, topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError>;
+}
+
+/// Taking events away. What goes leaves its identity, so that a late duplicate stays a duplicate.
+#[allow(async_fn_in_trait)]
+pub trait RemoveStore: 'static {
+    /// Erases one event; false if its identity is not stored. It may be gone already.
+    async fn erase_event(&self, topic: &Topic, event_id: &EventId) -> Result<bool, StoreError>;
+
+    /// Erases the first `limit` events of a window that match.
+    async fn erase(&self, filter: &Filter, window: Window, limit: u32) -> Result<Matches, StoreError>;
+
+    /// Makes sure that nothing of what was erased is left in the files of the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while somebody reads an old state of the store: what is left is still needed.
+    async fn scrub(&self) -> Result<(), StoreError>;
+
+    /// Takes the work of retention for this instance until `until`, if it is due at `now` and no other has it.
+    async fn claim(&self, now: &Timestamp, until: &Timestamp) -> Result<bool, StoreError>;
+
+    /// Gives the work back until `due_at`.
+    async fn release(&self, due_at: &Timestamp) -> Result<(), StoreError>;
+
+    /// The number of events that can be read.
+    async fn readable_events(&self) -> Result<i64, StoreError>;
+
+    /// Takes away the oldest events that were received before a moment, or whatever their age. It goes through `rows`
+    /// rows at most.
+    async fn expire(&self, received_before: Option<&Timestamp>, rows: u32) -> Result<Expired, StoreError>;
+
+    /// Forgets identities whose events are gone and were received before a moment, up to `rows`; returns how many.
+    async fn forget(&self, received_before: &Timestamp, rows: u32) -> Result<u32, StoreError>;
+}
+
+/// One step of retention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// Rows that it went through. If there are fewer than it might, no more are due.
+    pub rows: u32,
+    /// Events of them that it took away. The others were gone already.
+    pub events: u32,
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use futures::{StreamExt, stream};
@@ -78,6 +79,8 @@ pub struct Service {
     pub app: App<NativePlatform>,
     /// The faults of its database.
     pub faults: Rc<Faults>,
+    /// The file of its database.
+    path: PathBuf,
     /// The place of a database that nobody else has.
     _directory: Option<TempDir>,
 }
@@ -97,12 +100,17 @@ impl Service {
 
     /// The service on a database of the caller. `seed` must differ from service to service on it.
     pub fn on(database: Native, variables: &[(&str, &str)], seed: u64) -> Self {
-        let faults = Rc::clone(&database.faults);
+        let (faults, path) = (Rc::clone(&database.faults), database.path.clone());
         let clock = TokioClock::start();
         let store = SqliteStore::new(database, clock, seed);
         let started_at = Timestamp::parse("2026-11-21T01:00:00Z").unwrap();
         let app = App::new(settings(variables), started_at, store, Memory::default(), clock, seed);
-        Self { app, faults, _directory: None }
+        Self { app, faults, path, _directory: None }
+    }
+
+    /// Another connection to its database.
+    pub fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(&self.path).unwrap()
     }
 
     /// The reply to a request, whose body is not read yet.
@@ -140,8 +148,12 @@ impl Service {
 
 /// The settings of spin.toml, some of them changed.
 pub fn settings(variables: &[(&str, &str)]) -> Settings {
-    let mut values =
-        vec![("max_body_bytes", "8388608"), ("max_batch_events", "10000"), ("max_event_bytes", "262144")];
+    let mut values = vec![
+        ("max_body_bytes", "8388608"),
+        ("max_batch_events", "10000"),
+        ("max_event_bytes", "262144"),
+        ("max_topics", "100000"),
+    ];
     values.retain(|(name, _)| !variables.iter().any(|(variable, _)| variable == name));
     values.extend(variables);
     let text: String = values.iter().map(|(name, value)| format!("{name}={value}\n")).collect();

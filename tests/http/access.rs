@@ -112,7 +112,11 @@ fn by_default_no_page_may_call_and_options_lists_the_allowed_methods() {
     let server = Server::start();
     let answer = server.send("GET", "/stats", &[("origin", "https://a.example")], b"");
     assert_eq!(answer.header("access-control-allow-origin"), None);
-    for (path, allow) in [("/publish", "POST, OPTIONS"), ("/events", "GET, HEAD, OPTIONS")] {
+    for (path, allow) in [
+        ("/publish", "POST, OPTIONS"),
+        ("/events", "GET, HEAD, DELETE, OPTIONS"),
+        ("/stats", "GET, HEAD, OPTIONS"),
+    ] {
         let answer = server.send("OPTIONS", path, &[], b"");
         assert_eq!((answer.status, answer.header("allow")), (204, Some(allow)));
     }

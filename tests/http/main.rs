@@ -14,5 +14,6 @@ mod idempotency;
 mod operations;
 mod pages;
 mod publish;
+mod removal;
 mod scripts;
 mod stats;

@@ -21,8 +21,8 @@ fn every_delivery_is_accounted_for_in_total_and_by_topic() {
     assert_eq!(
         stats["by_topic"],
         json!([
-            {"topic": "orders", "received": 3, "unique_processed": 1, "duplicate_dropped": 2, "conflicts": 1, "last_seq": 2, "last_received_at": null},
-            {"topic": "payments", "received": 1, "unique_processed": 1, "duplicate_dropped": 0, "conflicts": 0, "last_seq": 1, "last_received_at": null},
+            {"topic": "orders", "received": 3, "unique_processed": 1, "duplicate_dropped": 2, "conflicts": 1, "expired": 0, "erased": 0, "forgotten": 0, "last_seq": 2, "last_received_at": null},
+            {"topic": "payments", "received": 1, "unique_processed": 1, "duplicate_dropped": 0, "conflicts": 0, "expired": 0, "erased": 0, "forgotten": 0, "last_seq": 1, "last_received_at": null},
         ])
     );
     assert_eq!(stats["topics"], json!(["orders", "payments"]));

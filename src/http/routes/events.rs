@@ -1,4 +1,5 @@
 //! `GET /events`: stored events in the order of seq, or a live stream; `GET /events/{topic}/{event_id}`: one event.
+//! DELETE erases what GET reads.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use futures::stream::{self, StreamExt};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
 
+use crate::eraser::Erased;
 use crate::event::{EventId, Source, Timestamp, Topic};
 use crate::http::app::{App, Platform};
 use crate::http::negotiate::{JSON, negotiate};
@@ -14,7 +16,7 @@ use crate::http::problem::Problem;
 use crate::http::query::{Known, parameters};
 use crate::http::reply::Reply;
 use crate::reader::{Listing, Pages, Selection};
-use crate::store::{Layout, Order, Page, ReadStore, Seq, StoreError};
+use crate::store::{Found, Layout, Order, Page, ReadStore, Seq, StoreError};
 
 const NDJSON: &str = "application/x-ndjson";
 const EVENT_STREAM: &str = "text/event-stream";
@@ -22,7 +24,7 @@ const EVENT_STREAM: &str = "text/event-stream";
 /// The largest `limit`.
 const MAX_LIMIT: u32 = 10_000;
 
-/// The parameters of a query. A topic or source may repeat, up to a hundred times.
+/// The parameters of a query; the first four are its filter. A topic or source may repeat, up to a hundred times.
 const PARAMETERS: [Known; 7] = [
     Known { name: "topic", most: 100 },
     Known { name: "source", most: 100 },
@@ -35,13 +37,14 @@ const PARAMETERS: [Known; 7] = [
 
 /// The events that match: all of them, or the first `limit` and a link to the next; or a live stream.
 ///
-/// Events that are stored while the answer is sent are not part of it, unless it is live.
+/// Events that are stored while the answer is sent are not part of it, unless it is live. Where a search for the first
+/// `limit` passes over very many events, the answer has those found so far, maybe none, and a link that goes on.
 ///
 /// # Errors
 /// When a parameter is invalid, no representation is acceptable, or the store cannot be read.
 pub async fn list<P: Platform>(app: &App<P>, uri: &Uri, headers: &HeaderMap) -> Result<Reply, Problem> {
     let query = uri.query().unwrap_or_default();
-    let selection = selection(query)?;
+    let selection = selection(query, &PARAMETERS)?;
     let last_event_id = last_event_id(headers)?;
     match negotiate(headers, &[JSON, NDJSON, EVENT_STREAM])? {
         EVENT_STREAM => follow(app, selection, last_event_id).await,
@@ -50,10 +53,10 @@ pub async fn list<P: Platform>(app: &App<P>, uri: &Uri, headers: &HeaderMap) -> 
     }
 }
 
-/// One event, or 404.
+/// One event, 404, or 410 if it is gone.
 ///
 /// # Errors
-/// [`Problem::NotFound`] also for names that no event can have.
+/// [`Problem::NotFound`] also for names that no event can have; [`Problem::Gone`].
 pub async fn one<P: Platform>(
     app: &App<P>,
     topic: &str,
@@ -61,11 +64,48 @@ pub async fn one<P: Platform>(
     headers: &HeaderMap,
 ) -> Result<Reply, Problem> {
     negotiate(headers, &[JSON])?;
+    let (topic, event_id) = identity(topic, event_id)?;
+    match app.reader.event(&topic, &event_id).await?.ok_or(Problem::NotFound)? {
+        Found::Event(event) => Ok(Reply::new(StatusCode::OK, JSON, event)),
+        Found::Gone => Err(Problem::Gone),
+    }
+}
+
+/// The identity that two percent-encoded names mean.
+fn identity(topic: &str, event_id: &str) -> Result<(Topic, EventId), Problem> {
     let name = |encoded: &str| percent_decode_str(encoded).decode_utf8().ok().map(|name| name.into_owned());
     let topic = name(topic).and_then(|name| Topic::parse(name).ok()).ok_or(Problem::NotFound)?;
     let event_id = name(event_id).and_then(|name| EventId::parse(name).ok()).ok_or(Problem::NotFound)?;
-    let event = app.reader.event(&topic, &event_id).await?.ok_or(Problem::NotFound)?;
-    Ok(Reply::new(StatusCode::OK, JSON, event))
+    Ok((topic, event_id))
+}
+
+/// Erases one event: 204, also if it was gone before.
+///
+/// # Errors
+/// [`Problem::NotFound`] when it was never stored; [`Problem::Busy`] when its bytes are still in the files of the store,
+/// because somebody reads an old state of it.
+pub async fn erase_one<P: Platform>(app: &App<P>, topic: &str, event_id: &str) -> Result<Reply, Problem> {
+    let (topic, event_id) = identity(topic, event_id)?;
+    match app.eraser.erase_event(&topic, &event_id).await? {
+        true => Ok(Reply::empty(StatusCode::NO_CONTENT)),
+        false => Err(Problem::NotFound),
+    }
+}
+
+/// Erases the oldest events that match, up to a thousand.
+///
+/// # Errors
+/// When a parameter is invalid, or neither a topic nor a source is given; otherwise as [`erase_one`].
+pub async fn erase<P: Platform>(app: &App<P>, uri: &Uri) -> Result<Reply, Problem> {
+    let of_filter = &PARAMETERS[..4];
+    let filter = selection(uri.query().unwrap_or_default(), of_filter)?.filter;
+    if filter.topics.is_empty() && filter.sources.is_empty() {
+        let message = "or 'source' must be given: all events cannot be erased at once".into();
+        return Err(Problem::InvalidParameter { name: "topic".into(), message });
+    }
+    let Erased { erased, has_more } = app.eraser.erase(&filter).await?;
+    let body = format!(r#"{{"erased":{erased},"has_more":{has_more}}}"#);
+    Ok(Reply::new(StatusCode::OK, JSON, body))
 }
 
 /// A representation of a list: the layout of its pages, and the text before, between and behind them.
@@ -122,9 +162,15 @@ fn stream_pages<P: Platform>(
 ) -> Result<Reply, Problem> {
     let Representation { content_type, open, between, close, .. } = *representation;
     let permit = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| Problem::Overloaded("answers"))?;
+    let mut before = if first.text.is_empty() { "" } else { between };
     let start = stream::iter([Ok([open, &first.text].concat().into_bytes())]);
-    let rest =
-        page_stream(rest).map(move |page| page.map(|page| [between, &page.text].concat().into_bytes()));
+    let rest = page_stream(rest).map(move |page| {
+        page.map(|page| match page.text.as_str() {
+            // White space between two values changes nothing, and shows whether the client is still there.
+            "" => " ".into(),
+            text => [std::mem::replace(&mut before, between), text].concat().into_bytes(),
+        })
+    });
     let end = stream::iter([Ok(close.into())]);
     let pieces = start.chain(rest).chain(end).inspect(move |_| _ = &permit); // held to the end of the stream
     Ok(Reply::stream(content_type, pieces))
@@ -147,7 +193,7 @@ async fn follow<P: Platform>(
     }
     // A client that reconnects sends the same address, and where it stopped as Last-Event-ID.
     let cursor = last_event_id.or(selection.after);
-    let newest = app.reader.newest(cursor).await?;
+    let newest = app.reader.readable_from(cursor).await?.through;
     let permit =
         Arc::clone(&app.followers).try_acquire_owned().map_err(|_| Problem::Overloaded("followers"))?;
     let (events, comments) = Rc::clone(&app.tail).follow(selection.filter, cursor.unwrap_or(newest));
@@ -168,9 +214,9 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
 }
 
 /// The events that a query asks for.
-fn selection(query: &str) -> Result<Selection, Problem> {
+fn selection(query: &str, known: &[Known]) -> Result<Selection, Problem> {
     let mut selection = Selection::default();
-    for (name, value) in parameters(query, &PARAMETERS)? {
+    for (name, value) in parameters(query, known)? {
         add(&mut selection, &name, &value)
             .map_err(|message| Problem::InvalidParameter { name: name.into_owned(), message })?;
     }
@@ -335,8 +381,8 @@ mod tests {
     async fn an_answer_that_fails_midway_is_broken_off() {
         let service = with_events(2500).await;
         service.get("/events?limit=1").await; // opens a connection
-        // The newest seq and two of the three pages.
-        service.faults.statements_left.set(3);
+        // The seqs that can be read, a window, and two of the three pages.
+        service.faults.statements_left.set(4);
         let reply = service.reply("GET", "/events", &[], "").await;
         let ReplyBody::Stream(pieces, _) = reply.body else { panic!("not a stream") };
         let pieces: Vec<_> = pieces.collect().await;
@@ -479,5 +525,122 @@ mod tests {
         for path in ["/events/a%2Fb/none", "/events/%ff/x", "/events/%20/x"] {
             service.get(path).await.problem(404, "not-found");
         }
+    }
+
+    const ADMIN: [(&str, &str); 1] = [("authorization", "Bearer boss")];
+
+    /// A service whose administration is open to a token.
+    fn administered() -> Service {
+        Service::with_variables(&[("admin_token", "boss"), ("read_token", "read")])
+    }
+
+    #[tokio::test]
+    async fn nobody_may_erase_without_a_token_of_administration() {
+        let service = Service::start();
+        for path in ["/events/t/1", "/events?topic=t"] {
+            service.send("DELETE", path, &ADMIN, "").await.problem(403, "administration-disabled");
+            let service = administered();
+            service.send("DELETE", path, &[], "").await.problem(401, "unauthorized");
+            let reader = [("authorization", "Bearer read")];
+            service.send("DELETE", path, &reader, "").await.problem(403, "forbidden");
+            service.send("GET", "/stats", &ADMIN, "").await.problem(403, "forbidden");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_event_is_erased_and_its_identity_stays() {
+        let service = administered();
+        let event =
+            |payload: i64| json!({"topic": "a/b", "event_id": "é", "source": "s", "payload": payload});
+        service.publish(&event(1)).await;
+        for _ in 0..2 {
+            let erased = service.send("DELETE", "/events/a%2Fb/%C3%A9", &ADMIN, "").await;
+            assert_eq!((erased.status, erased.text.as_str()), (204, ""));
+        }
+        service.send("DELETE", "/events/a%2Fb/other", &ADMIN, "").await.problem(404, "not-found");
+        let reader = [("authorization", "Bearer read")];
+        service.send("GET", "/events/a%2Fb/%C3%A9", &reader, "").await.problem(410, "gone");
+        assert_eq!(service.send("GET", "/events", &reader, "").await.text, "[]");
+        let receipt = service.publish(&event(2)).await.json();
+        assert_eq!((&receipt["duplicates"], &receipt["conflicts"]), (&json!(1), &json!(0)));
+        let stats = service.send("GET", "/stats", &reader, "").await.json();
+        let counts = ["received", "unique_processed", "duplicate_dropped", "conflicts", "erased", "expired"];
+        assert_eq!(counts.map(|name| stats[name].as_i64().unwrap()), [2, 1, 1, 0, 1, 0]);
+        assert_eq!(stats["by_topic"][0]["erased"], 1);
+    }
+
+    #[tokio::test]
+    async fn events_of_a_filter_are_erased_a_thousand_at_a_time() {
+        let service = Service::with_variables(&[("admin_token", "boss")]);
+        let events: Vec<_> = (0..3000)
+            .map(|n| json!({"topic": (["t", "u"][n % 2]), "event_id": n.to_string(), "source": "s"}))
+            .collect();
+        service.publish(&json!(events)).await;
+        let erase = async |query: &str| {
+            let answer = service.send("DELETE", &format!("/events?{query}"), &ADMIN, "").await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            answer.text
+        };
+        assert_eq!(erase("topic=t").await, r#"{"erased":1000,"has_more":true}"#);
+        assert_eq!(erase("topic=t").await, r#"{"erased":500,"has_more":false}"#);
+        assert_eq!(erase("topic=t&source=s").await, r#"{"erased":0,"has_more":false}"#);
+        assert_eq!(erase("source=s&until=2000-01-01T00:00Z").await, r#"{"erased":0,"has_more":false}"#);
+        let left = service.get("/events").await.json();
+        assert!(left.as_array().unwrap().iter().all(|event| event["topic"] == "u"));
+        assert_eq!(left.as_array().unwrap().len(), 1500);
+    }
+
+    #[tokio::test]
+    async fn erasing_needs_a_topic_or_a_source_and_takes_nothing_but_a_filter() {
+        let service = Service::with_variables(&[("admin_token", "boss")]);
+        for query in ["", "?since=2000-01-01T00:00Z", "?topic=t&limit=1", "?topic=t&after=1"] {
+            let answer = service.send("DELETE", &format!("/events{query}"), &ADMIN, "").await;
+            answer.problem(400, "invalid-parameter");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_erasure_is_not_confirmed_while_somebody_reads_the_old_state() {
+        let service = Service::with_variables(&[("admin_token", "boss")]);
+        service.publish(&json!({"topic": "t", "event_id": "1"})).await;
+        let reader = service.database();
+        reader.execute_batch("begin; select * from events").unwrap();
+        let busy = service.send("DELETE", "/events/t/1", &ADMIN, "").await;
+        busy.problem(503, "busy");
+        reader.execute_batch("rollback").unwrap();
+        assert_eq!(service.send("DELETE", "/events/t/1", &ADMIN, "").await.status, 204);
+    }
+
+    #[tokio::test]
+    async fn a_search_that_finds_nothing_for_long_goes_on_in_pieces() {
+        let service = Service::start();
+        // Far apart in seq, and at times that no block excludes.
+        let events: Vec<_> = (0..50_000)
+            .map(|n| {
+                let source = if n % 20_000 == 100 { "rare" } else { "common" };
+                let minute = n % 60;
+                json!({"topic": (["t", "u"][usize::from(n % 3 == 0)]), "event_id": n.to_string(), "source": source,
+                       "timestamp": format!("2026-11-21T01:{minute:02}:00Z")})
+            })
+            .collect();
+        for batch in events.chunks(10_000) {
+            assert_eq!(service.publish(&json!(batch)).await.status, 200);
+        }
+        let query = "topic=t&source=common&source=rare&since=2026-11-21T01:41:00Z&until=2026-11-21T01:42:00Z";
+        let expected: Vec<i64> = (0..50_000).filter(|n| n % 60 == 41 && n % 3 != 0).map(|n| n + 1).collect();
+        assert_eq!(seqs(&service.get(&format!("/events?{query}")).await.json()), expected);
+        // Nothing at all.
+        let none = "topic=t&topic=u&source=common&since=2026-11-21T01:30:30Z&until=2026-11-21T01:30:31Z";
+        assert_eq!(service.get(&format!("/events?{none}")).await.json(), json!([]));
+        // A limited answer whose search ends early says where to go on.
+        let (mut next, mut seen, mut pages) = (Some(format!("/events?{query}&limit=3")), vec![], 0);
+        while let Some(path) = next {
+            let answer = service.get(&path).await;
+            seen.extend(seqs(&answer.json()));
+            next = answer.header("link").map(|link| link[1..].split('>').next().unwrap().to_owned());
+            pages += 1;
+        }
+        assert_eq!(seen, expected);
+        assert!(pages >= expected.len() / 3);
     }
 }

@@ -17,7 +17,7 @@ pub fn alive() -> Reply {
 /// # Errors
 /// [`Problem::NotReady`] when it does not.
 pub async fn ready<P: Platform>(app: &App<P>) -> Result<Reply, Problem> {
-    match app.reader.last_seq().await {
+    match app.reader.readable().await {
         Ok(_) => Ok(Reply::new(StatusCode::OK, JSON, r#"{"status":"ready"}"#)),
         Err(error) => Err(Problem::NotReady(error.to_string())),
     }

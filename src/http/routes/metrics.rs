@@ -11,7 +11,7 @@ use crate::event::Timestamp;
 use crate::http::app::{App, Platform};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-use crate::store::Seq;
+use crate::store::Ledger;
 
 #[derive(Deserialize)]
 struct Account<'a> {
@@ -28,15 +28,15 @@ struct Account<'a> {
 /// # Errors
 /// When the store cannot be read.
 pub async fn get<P: Platform>(app: &App<P>) -> Result<Reply, Problem> {
-    let ledger = app.reader.ledger().await?;
+    let ledger = app.reader.ledger(&[]).await?;
     let accounts: Vec<Account<'_>> =
         serde_json::from_str(&ledger.by_topic).map_err(|error| Problem::Internal(error.to_string()))?;
     let uptime = app.started_at.whole_seconds_until(&Timestamp::now());
-    let text = render(&accounts, ledger.last_seq, uptime) + &P::host_metrics().await;
+    let text = render(&accounts, &ledger, uptime) + &P::host_metrics().await;
     Ok(Reply::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }
 
-fn render(accounts: &[Account<'_>], last_seq: Seq, uptime: u64) -> String {
+fn render(accounts: &[Account<'_>], ledger: &Ledger, uptime: u64) -> String {
     type Counter<'a> = (&'static str, &'static str, fn(&Account<'a>) -> i64);
     let counters: [Counter<'_>; 4] = [
         ("sekali_events_received_total", "Deliveries of events.", |account| account.received),
@@ -56,10 +56,24 @@ fn render(accounts: &[Account<'_>], last_seq: Seq, uptime: u64) -> String {
             let _ = writeln!(text, "{name}{{topic=\"{}\"}} {}", label(&account.topic), value(account));
         }
     }
-    head(&mut text, "sekali_last_seq", "The seq of the newest event.", "gauge");
-    let _ = writeln!(text, "sekali_last_seq {last_seq}");
-    head(&mut text, "sekali_uptime_seconds", "Seconds since the service started.", "gauge");
-    let _ = writeln!(text, "sekali_uptime_seconds {uptime}");
+    let uptime = i64::try_from(uptime).unwrap_or(i64::MAX);
+    for (name, help, kind, value) in [
+        ("sekali_events_expired_total", "Events that retention took away.", "counter", ledger.expired),
+        ("sekali_events_erased_total", "Events that were erased on demand.", "counter", ledger.erased),
+        ("sekali_events_forgotten_total", "Identities that were forgotten.", "counter", ledger.forgotten),
+        (
+            "sekali_topics",
+            "Topics, of which the latest active have counters here.",
+            "gauge",
+            ledger.topics_total,
+        ),
+        ("sekali_first_seq", "No event before this seq can be read.", "gauge", ledger.first_seq),
+        ("sekali_last_seq", "The seq of the newest event.", "gauge", ledger.last_seq),
+        ("sekali_uptime_seconds", "Seconds since the service started.", "gauge", uptime),
+    ] {
+        head(&mut text, name, help, kind);
+        let _ = writeln!(text, "{name} {value}");
+    }
     head(&mut text, "sekali_build_info", "What is running.", "gauge");
     let _ = writeln!(text, "sekali_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     text
@@ -90,12 +104,30 @@ mod tests {
             duplicate_dropped: 2,
             conflicts: 1,
         }];
-        let text = render(&accounts, 3, 7);
+        let ledger = Ledger {
+            unique_processed: 3,
+            duplicate_dropped: 2,
+            conflicts: 1,
+            expired: 4,
+            erased: 5,
+            forgotten: 6,
+            first_seq: 2,
+            last_seq: 3,
+            topics_total: 8,
+            topics: String::new(),
+            by_topic: String::new(),
+        };
+        let text = render(&accounts, &ledger, 7);
         for line in [
             r#"sekali_events_received_total{topic="a\"b\\c"} 5"#,
             r#"sekali_events_stored_total{topic="a\"b\\c"} 3"#,
             r#"sekali_events_duplicate_total{topic="a\"b\\c"} 2"#,
             r#"sekali_events_conflict_total{topic="a\"b\\c"} 1"#,
+            "sekali_events_expired_total 4",
+            "sekali_events_erased_total 5",
+            "sekali_events_forgotten_total 6",
+            "sekali_topics 8",
+            "sekali_first_seq 2",
             "sekali_last_seq 3",
             "sekali_uptime_seconds 7",
         ] {

@@ -1,13 +1,14 @@
 //! `GET /stats`: the account of all deliveries.
 
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::event::Timestamp;
+use crate::event::{InvalidField, Timestamp, Topic};
 use crate::http::app::{App, Platform};
 use crate::http::negotiate::JSON;
 use crate::http::problem::Problem;
+use crate::http::query::{Known, parameters};
 use crate::http::reply::Reply;
 use crate::store::Seq;
 
@@ -17,20 +18,34 @@ struct Stats {
     unique_processed: i64,
     duplicate_dropped: i64,
     conflicts: i64,
+    expired: i64,
+    erased: i64,
+    forgotten: i64,
     topics: Box<RawValue>,
+    topics_total: i64,
     uptime: u64,
     started_at: String,
     version: &'static str,
+    first_seq: Seq,
     last_seq: Seq,
     by_topic: Box<RawValue>,
 }
 
-/// One consistent snapshot of the counters.
+/// One consistent snapshot of the counters. The accounts are those of the topics that the query names, or of the
+/// latest active ones; the totals are of all topics.
 ///
 /// # Errors
-/// When the store cannot be read.
-pub async fn get<P: Platform>(app: &App<P>) -> Result<Reply, Problem> {
-    let ledger = app.reader.ledger().await?;
+/// When a parameter is invalid, or the store cannot be read.
+pub async fn get<P: Platform>(app: &App<P>, uri: &Uri) -> Result<Reply, Problem> {
+    let named = parameters(uri.query().unwrap_or_default(), &[Known { name: "topic", most: 100 }])?;
+    let topics = named.into_iter().map(|(name, value)| {
+        let invalid = |error: InvalidField| Problem::InvalidParameter {
+            name: name.into_owned(),
+            message: error.to_string(),
+        };
+        Topic::parse(value).map_err(invalid)
+    });
+    let ledger = app.reader.ledger(&topics.collect::<Result<Vec<_>, _>>()?).await?;
     let raw =
         |json: String| RawValue::from_string(json).map_err(|error| Problem::Internal(error.to_string()));
     let stats = Stats {
@@ -38,10 +53,15 @@ pub async fn get<P: Platform>(app: &App<P>) -> Result<Reply, Problem> {
         unique_processed: ledger.unique_processed,
         duplicate_dropped: ledger.duplicate_dropped,
         conflicts: ledger.conflicts,
+        expired: ledger.expired,
+        erased: ledger.erased,
+        forgotten: ledger.forgotten,
         topics: raw(ledger.topics)?,
+        topics_total: ledger.topics_total,
         uptime: app.started_at.whole_seconds_until(&Timestamp::now()),
         started_at: app.started_at.to_string(),
         version: env!("CARGO_PKG_VERSION"),
+        first_seq: ledger.first_seq,
         last_seq: ledger.last_seq,
         by_topic: raw(ledger.by_topic)?,
     };
@@ -67,5 +87,56 @@ mod tests {
         assert_eq!(stats["topics"], json!(["a", "b"]));
         assert_eq!(stats["by_topic"][1]["received"], 3);
         assert_eq!(stats["started_at"], "2026-11-21T01:00:00Z");
+    }
+
+    #[tokio::test]
+    async fn beyond_a_thousand_topics_the_latest_active_are_listed_and_any_can_be_asked_for() {
+        let service = Service::start();
+        let events: Vec<_> =
+            (0..1500).map(|n| json!({"topic": format!("t{n:04}"), "event_id": "1"})).collect();
+        service.publish(&json!(events[..1200])).await;
+        let age = "update topics set last_received_at = '2020-01-01T00:00:00.' || substr(name, 2)";
+        service.database().execute(age, []).unwrap();
+        service.publish(&json!(events[1200..])).await;
+        service.publish(&json!([events[7]])).await;
+
+        let stats = service.get("/stats").await.json();
+        let totals = ["received", "unique_processed", "duplicate_dropped", "topics_total", "last_seq"];
+        assert_eq!(totals.map(|name| stats[name].as_i64().unwrap()), [1501, 1500, 1, 1500, 1500]);
+        let mut expected: Vec<_> = (501..1500).map(|n| format!("t{n:04}")).collect();
+        expected.insert(0, "t0007".into());
+        assert_eq!(stats["topics"], json!(expected));
+        assert_eq!(stats["by_topic"].as_array().unwrap().len(), 1000);
+        let metrics = service.get("/metrics").await.text;
+        assert!(metrics.contains("sekali_topics 1500\n") && metrics.contains("{topic=\"t0501\"} 1\n"));
+        assert!(!metrics.contains("t0500"));
+
+        let asked = service.get("/stats?topic=t0500&topic=t0003&topic=none").await.json();
+        assert_eq!(asked["topics"], json!(["t0003", "t0500"]));
+        assert_eq!(asked["received"], 1501);
+        for query in ["topic=", "topics=t"] {
+            service.get(&format!("/stats?{query}")).await.problem(400, "invalid-parameter");
+        }
+    }
+
+    #[tokio::test]
+    async fn topics_are_bounded() {
+        let service = Service::with_variables(&[("max_topics", "2")]);
+        let event = |topic: &str, id: &str| json!({"topic": topic, "event_id": id});
+        service.publish(&event("a", "1")).await;
+        let batch =
+            json!([event("b", "1"), event("c", "1"), event("a", "2"), event("d", "1"), event("c", "2")]);
+        let problem = service.publish(&batch).await.problem(422, "invalid-event");
+        let at_fault: Vec<_> =
+            problem["errors"].as_array().unwrap().iter().map(|e| e["index"].clone()).collect();
+        assert_eq!(at_fault, [1, 3, 4], "there is room for one more topic: {problem}");
+        assert!(problem["errors"][0]["message"].as_str().unwrap().contains("max_topics"));
+        assert_eq!(service.get("/stats").await.json()["unique_processed"], 1, "nothing of it is stored");
+
+        let partly = service.send("POST", "/publish?partial=true", &[], batch.to_string()).await;
+        assert_eq!((partly.status, partly.json()["stored"].as_i64()), (207, Some(2)));
+        assert_eq!(partly.json()["rejected"], 3);
+        assert_eq!(service.publish(&json!([event("a", "3"), event("b", "2")])).await.status, 200);
+        service.publish(&event("c", "1")).await.problem(422, "invalid-event");
     }
 }

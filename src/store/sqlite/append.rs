@@ -112,7 +112,7 @@ impl Written {
 
 /// The outcome of an event that was written alone, from the row that its statement returned.
 fn outcome_of_one(event: &NewEvent, row: &Row) -> Result<Outcome, StoreError> {
-    let (seq, deliveries, digest) = (row.integer(0)?, row.integer(1)?, row.integer(2)?);
+    let (seq, deliveries, digest) = (row.integer(0)?, row.integer(1)?, row.integer(2).ok());
     let status = if deliveries == 1 { Status::Stored } else { status_of_duplicate(event, digest) };
     Ok(Outcome { seq, status })
 }
@@ -126,16 +126,20 @@ async fn find(connection: &impl Connection, events: &[&NewEvent]) -> Result<Vec<
         events.iter().map(|event| (event.topic.as_str(), event.event_id.as_str())).collect();
     let wanted = serde_json::to_string(&identities).map_err(|error| StoreError::Failed(error.to_string()))?;
     let row = connection.query_row(include_str!("sql/known.sql"), vec![Value::Text(wanted)]).await?;
-    let known: Vec<(Seq, i64)> = row.json(0)?;
-    let outcome = |((seq, digest), event): ((Seq, i64), &&NewEvent)| Outcome {
+    let known: Vec<(Seq, Option<i64>)> = row.json(0)?;
+    let outcome = |((seq, digest), event): ((Seq, Option<i64>), &&NewEvent)| Outcome {
         seq,
         status: status_of_duplicate(event, digest),
     };
     Ok(known.into_iter().zip(events).map(outcome).collect())
 }
 
-fn status_of_duplicate(event: &NewEvent, stored_digest: i64) -> Status {
-    if stored_digest == event.payload.digest() { Status::Duplicate } else { Status::Conflict }
+/// The status of an event whose identity is known. There is no digest if what was stored is gone.
+fn status_of_duplicate(event: &NewEvent, stored_digest: Option<i64>) -> Status {
+    match stored_digest {
+        Some(digest) if digest != event.payload.digest() => Status::Conflict,
+        _ => Status::Duplicate,
+    }
 }
 
 /// The parameters of a statement of so many rows. Rows without an event are nulls.

@@ -1,29 +1,29 @@
 //! The store on SQLite or libSQL: every statement of the service, over whatever database executes them.
 //!
-//! `schema` is the tables, `append` a write, `select` the texts of reads, and `pool` the connections that all of them
-//! use.
+//! `schema` is the tables, `append` a write, `remove` erasure and retention, `window` the steps of a read, `select` the
+//! texts of reads, and `pool` the connections that all of them use.
 
 mod append;
 mod pool;
+mod remove;
 mod schema;
 mod select;
+mod window;
+
+use std::collections::HashSet;
 
 pub use self::schema::MIGRATIONS;
 
 use self::append::{Appender, MAX_ROWS};
 use self::pool::{Pool, Purpose};
 use self::select::Statement;
-use super::database::{Connection, Database, Value};
+use super::database::{Connection, Database, Row, Value};
 use super::{
-    Extent, Filter, Layout, Ledger, Order, Outcome, Page, PageSize, ReadStore, Seq, Span, StoreError,
-    WriteStore,
+    Filter, Found, LISTED_TOPICS, Layout, Ledger, Matches, Order, Outcome, Page, PageSize, ReadStore, Span,
+    StoreError, Window, WriteStore,
 };
 use crate::clock::Clock;
-use crate::event::{EventId, NewEvent, Timestamp, Topic};
-
-/// Events of a span of time that are looked at to find its run of seq. If there are more, reading in the order of seq
-/// comes upon them soon.
-const NARROW_EVENTS: i64 = 100_000;
+use crate::event::{EventId, NewEvent, Topic};
 
 /// The store.
 pub struct SqliteStore<D: Database, C> {
@@ -76,47 +76,6 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
             Err(error) => Err(error.after_write()),
         }
     }
-
-    /// The part of a span that can have events of a filter by time alone, where the index of timestamps tells it
-    /// cheaply.
-    async fn narrow(&self, filter: &Filter, span: Span) -> Result<Span, StoreError> {
-        let is_by_time = filter.since.is_some() || filter.until.is_some();
-        if !is_by_time || !filter.topics.is_empty() || !filter.sources.is_empty() {
-            return Ok(span);
-        }
-        let bound = |moment: &Option<Timestamp>, otherwise: &'static str| {
-            Value::from(moment.as_ref().map_or(otherwise, Timestamp::as_stored))
-        };
-        // Every timestamp lies between these two, because it begins with a digit.
-        let parameters = [bound(&filter.since, ""), bound(&filter.until, ":"), NARROW_EVENTS.into()];
-        let row = self.pool.query_row(Purpose::Look, include_str!("sql/span.sql"), &parameters).await?;
-        Ok(match (row.integer(0), row.integer(1), row.integer(2)?) {
-            (.., NARROW_EVENTS) => span,
-            (Ok(first), Ok(last), _) => {
-                Span { after: span.after.max(first - 1), through: span.through.min(last) }
-            }
-            _ => Span { through: span.after, ..span },
-        })
-    }
-
-    /// The part of a span up to the last of the first `limit` events.
-    async fn limited(
-        &self,
-        filter: &Filter,
-        span: Span,
-        order: Order,
-        limit: u32,
-    ) -> Result<Extent, StoreError> {
-        let Statement { text, parameters } = select::boundary(filter, order);
-        let own = [span.after, span.through, i64::from(limit) + 1].map(Value::Integer);
-        let row = self.pool.query_row(Purpose::Answer, &text, &[&own[..], &parameters].concat()).await?;
-        let has_more = row.integer(1)? > limit.into();
-        let span = match row.integer(0) {
-            Ok(last) => span.up_to(last, order),
-            Err(_) => Span { through: span.after, ..span },
-        };
-        Ok(Extent { span, has_more })
-    }
 }
 
 impl<D: Database, C: Clock> WriteStore for SqliteStore<D, C> {
@@ -137,33 +96,37 @@ impl<D: Database, C: Clock> WriteStore for SqliteStore<D, C> {
 }
 
 impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
-    async fn last_seq(&self) -> Result<Seq, StoreError> {
-        self.pool.query_row(Purpose::Look, include_str!("sql/last_seq.sql"), &[]).await?.integer(0)
+    async fn readable(&self) -> Result<Span, StoreError> {
+        let row = self.pool.query_row(Purpose::Look, include_str!("sql/readable.sql"), &[]).await?;
+        Ok(Span { after: row.integer(0)?, through: row.integer(1)? })
     }
 
-    async fn extent(
+    async fn window(&self, filter: &Filter, span: Span, order: Order) -> Result<Window, StoreError> {
+        window::next(&self.pool, filter, span, order).await
+    }
+
+    async fn matches(
         &self,
         filter: &Filter,
-        span: Span,
+        Window { span, index }: Window,
         order: Order,
-        limit: Option<u32>,
-    ) -> Result<Extent, StoreError> {
-        let span = self.narrow(filter, span).await?;
-        match limit {
-            Some(limit) => self.limited(filter, span, order, limit).await,
-            None => Ok(Extent { span, has_more: false }),
-        }
+        limit: u32,
+    ) -> Result<Matches, StoreError> {
+        let Statement { text, parameters } = select::matches(filter, index, order);
+        let own = [span.after, span.through, i64::from(limit) + 1].map(Value::Integer);
+        let row = self.pool.query_row(Purpose::Answer, &text, &[&own[..], &parameters].concat()).await?;
+        Matches::of(&row, limit)
     }
 
     async fn page(
         &self,
         filter: &Filter,
-        span: Span,
+        Window { span, index }: Window,
         order: Order,
         layout: Layout,
         size: PageSize,
     ) -> Result<Option<Page>, StoreError> {
-        let Statement { text, parameters } = select::page(filter, order, layout);
+        let Statement { text, parameters } = select::page(filter, index, order, layout);
         let own = [span.after, span.through, size.events.into(), size.bytes.into()].map(Value::Integer);
         let purpose = if size == PageSize::SMALL { Purpose::Follow } else { Purpose::Answer };
         let mut row = self.pool.query_row(purpose, &text, &[&own[..], &parameters].concat()).await?;
@@ -177,22 +140,58 @@ impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
         }
     }
 
-    async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<String>, StoreError> {
+    async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<Found>, StoreError> {
         let parameters = [topic.as_str(), event_id.as_str()].map(Value::from);
-        let rows = self.pool.query(Purpose::Answer, &select::event_by_id(), &parameters).await?;
-        rows.first().map(|row| row.text(0).map(ToOwned::to_owned)).transpose()
+        let mut rows = self.pool.query(Purpose::Answer, &select::event_by_id(), &parameters).await?;
+        Ok(rows.pop().map(|mut row| match row.0.pop() {
+            Some(Value::Text(event)) => Found::Event(event),
+            _ => Found::Gone,
+        }))
     }
 
-    async fn ledger(&self) -> Result<Ledger, StoreError> {
-        let row = self.pool.query_row(Purpose::Answer, include_str!("sql/ledger.sql"), &[]).await?;
+    async fn ledger(&self, topics: &[Topic]) -> Result<Ledger, StoreError> {
+        let named = if topics.is_empty() { Value::Null } else { names(topics)? };
+        let parameters = [named, i64::from(LISTED_TOPICS).into()];
+        let row = self.pool.query_row(Purpose::Answer, include_str!("sql/ledger.sql"), &parameters).await?;
         Ok(Ledger {
             unique_processed: row.integer(0)?,
             duplicate_dropped: row.integer(1)?,
             conflicts: row.integer(2)?,
-            last_seq: row.integer(3)?,
-            topics: row.text(4)?.to_owned(),
-            by_topic: row.text(5)?.to_owned(),
+            expired: row.integer(3)?,
+            erased: row.integer(4)?,
+            forgotten: row.integer(5)?,
+            first_seq: row.integer(6)?,
+            last_seq: row.integer(7)?,
+            topics_total: row.integer(8)?,
+            topics: row.text(9)?.to_owned(),
+            by_topic: row.text(10)?.to_owned(),
         })
+    }
+
+    async fn find_topics(&self, topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError> {
+        let parameters = vec![names(topics.iter().copied())?];
+        let find = async |connection: &D::Connection| {
+            connection.query_row(include_str!("sql/find_topics.sql"), parameters.clone()).await
+        };
+        // As a write, which waits for no reader: a producer asks.
+        let row = self.pool.retry_while_busy(async || self.pool.write(find).await).await?;
+        let found: Vec<String> = row.json(1)?;
+        let found = found.into_iter().filter_map(|name| Topic::parse(name).ok()).collect();
+        Ok((found, usize::try_from(row.integer(0)?).unwrap_or_default()))
+    }
+}
+
+/// A JSON array of the names of topics.
+fn names<'t>(topics: impl IntoIterator<Item = &'t Topic>) -> Result<Value, StoreError> {
+    let names: Vec<_> = topics.into_iter().map(Topic::as_str).collect();
+    serde_json::to_string(&names).map(Value::Text).map_err(|error| StoreError::Failed(error.to_string()))
+}
+
+impl Matches {
+    /// The matches from a row of their last seq and their number, which is more than `limit` if there are more.
+    fn of(row: &Row, limit: u32) -> Result<Self, StoreError> {
+        let counted = u32::try_from(row.integer(1)?).unwrap_or(u32::MAX);
+        Ok(Self { count: counted.min(limit), last: row.integer(0).ok(), has_more: counted > limit })
     }
 }
 

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
 use super::schema;
 use crate::clock::Clock;
@@ -17,8 +17,10 @@ use crate::store::database::{Connection, Database, Row, Value, first};
 ///
 /// SQLite tries a few times to get a lock before the component has to, whose every try is a call to the host; it does
 /// not wait longer, because it sleeps longer each time, on a thread of the host. The other one copies changed pages
-/// from the log to the database less often.
-const OF_CONNECTION: [&str; 2] = ["pragma busy_timeout = 10", "pragma wal_autocheckpoint = 4000"];
+/// from the log to the database less often. The last one overwrites what is deleted, moved copies of it included, so
+/// that a later erasure leaves none.
+const OF_CONNECTION: [&str; 3] =
+    ["pragma busy_timeout = 10", "pragma wal_autocheckpoint = 4000", "pragma secure_delete = on"];
 
 /// The settings of a database, which most connections find as they should be.
 const OF_DATABASE: [&str; 2] = ["pragma journal_mode = wal", "pragma synchronous = full"];
@@ -53,8 +55,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct Pool<D: Database, C> {
     database: D,
     clock: C,
-    /// The idle writing connection. A write that finds none opens another.
-    writer: RefCell<Option<D::Connection>>,
+    /// The writing connection, which is opened by the first write and by the one after a failure.
+    writer: Mutex<Option<D::Connection>>,
     answering: Lane<D::Connection>,
     following: Lane<D::Connection>,
     looking: Lane<D::Connection>,
@@ -66,26 +68,27 @@ impl<D: Database, C: Clock> Pool<D, C> {
         Self {
             database,
             clock,
-            writer: RefCell::default(),
+            writer: Mutex::default(),
             answering: Lane::new(Purpose::Answer),
             following: Lane::new(Purpose::Follow),
             looking: Lane::new(Purpose::Look),
         }
     }
 
-    /// Lends `work` the writing connection. A connection that failed is not kept: its server may be gone.
+    /// Lends `work` the writing connection. Writes wait for each other here, in their order: in the database, one would
+    /// have to try again and again. A connection that failed is not kept: its server may be gone.
     pub async fn write<T>(
         &self,
         work: impl AsyncFnOnce(&D::Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let kept = self.writer.take();
-        let connection = match kept {
+        let mut writer = self.writer.lock().await;
+        let connection = match writer.take() {
             Some(connection) => connection,
             None => open(&self.database).await?,
         };
         let result = work(&connection).await;
         if is_usable_after(&result) {
-            self.writer.replace(Some(connection));
+            *writer = Some(connection);
         }
         result
     }
@@ -240,7 +243,7 @@ async fn apply<const N: usize>(
 
 /// True for an error that says nothing about the setting. The connection must not be used without it: in another
 /// journal than the write-ahead log, a commit may not survive a power cut.
-fn is_passing(error: &StoreError) -> bool {
+pub fn is_passing(error: &StoreError) -> bool {
     match error {
         StoreError::Failed(cause) => {
             ["disk I/O error", "unable to open", "was moved"].iter().any(|text| cause.contains(text))

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::event::Source;
-use crate::store::Status;
+use crate::event::{Source, Timestamp};
+use crate::store::{Expired, Index, RemoveStore, Seq, Status};
 use crate::testing::database::{Native, NativeStore, fresh, open};
 use crate::testing::{event, event_with};
 
@@ -18,22 +18,36 @@ fn topics(names: &[&str]) -> Filter {
     Filter { topics, ..Filter::default() }
 }
 
-/// All events of a filter, page by page.
+/// All events of a filter, window by window and page by page.
 async fn read_in(store: &NativeStore, filter: &Filter, order: Order) -> Vec<serde_json::Value> {
-    let mut span = Span { after: 0, through: store.last_seq().await.unwrap() };
+    let mut rest = store.readable().await.unwrap();
     let mut all = Vec::new();
-    let page = async |span| store.page(filter, span, order, Layout::Array, PageSize::LARGE).await;
-    while let Some(found) = page(span).await.unwrap() {
-        let events: Vec<serde_json::Value> = serde_json::from_str(&format!("[{}]", found.text)).unwrap();
-        assert_eq!(events.last().unwrap()["seq"], found.last);
-        span = span.beyond(found.last, order);
-        all.extend(events);
-        if found.is_last {
-            assert_eq!(page(span).await, Ok(None));
-            break;
+    while !rest.is_empty() {
+        let whole = store.window(filter, rest, order).await.unwrap();
+        let mut window = whole;
+        let page = async |window| store.page(filter, window, order, Layout::Array, PageSize::LARGE).await;
+        while let Some(found) = page(window).await.unwrap() {
+            let events: Vec<serde_json::Value> = serde_json::from_str(&format!("[{}]", found.text)).unwrap();
+            assert_eq!(events.last().unwrap()["seq"], found.last);
+            window.span = window.span.beyond(found.last, order);
+            all.extend(events);
+            if found.is_last {
+                assert_eq!(page(window).await, Ok(None));
+                break;
+            }
         }
+        rest = rest.behind(whole.span, order);
     }
     all
+}
+
+/// The window of all of a small store.
+fn whole(through: Seq) -> Window {
+    Window { span: Span { after: 0, through }, index: Index::Seq }
+}
+
+async fn last_seq(store: &NativeStore) -> Result<Seq, StoreError> {
+    store.readable().await.map(|readable| readable.through)
 }
 
 async fn read(store: &NativeStore, names: &[&str]) -> Vec<serde_json::Value> {
@@ -75,9 +89,9 @@ async fn two_instances_on_one_file_agree() {
         let store = if n % 3 == 0 { &one } else { &other };
         append(store, &events).await;
     }
-    let ledger = one.ledger().await.unwrap();
+    let ledger = one.ledger(&[]).await.unwrap();
     assert_eq!((ledger.unique_processed, ledger.duplicate_dropped, ledger.last_seq), (100, 100, 100));
-    assert_eq!(ledger, other.ledger().await.unwrap());
+    assert_eq!(ledger, other.ledger(&[]).await.unwrap());
     let deliveries: i64 =
         read(&other, &[]).await.iter().map(|event| event["deliveries"].as_i64().unwrap()).sum();
     assert_eq!(deliveries, 200);
@@ -88,7 +102,7 @@ async fn the_counters_follow_every_delivery() {
     let (store, _directory) = fresh();
     append(&store, &[event_with("b", "1", "1"), event_with("a", "1", "1"), event_with("b", "1", "2")]).await;
     append(&store, &[event_with("b", "1", "1"), event_with("b", "2", "1")]).await;
-    let ledger = store.ledger().await.unwrap();
+    let ledger = store.ledger(&[]).await.unwrap();
     assert_eq!((ledger.unique_processed, ledger.duplicate_dropped, ledger.conflicts), (3, 2, 1));
     assert_eq!(ledger.topics, r#"["a","b"]"#);
     let by_topic: serde_json::Value = serde_json::from_str(&ledger.by_topic).unwrap();
@@ -108,7 +122,7 @@ async fn a_write_of_several_statements_is_all_or_nothing() {
         faults.statements_left.set(works);
         assert!(store.append(&all).await.is_err(), "after {works} statements");
         faults.statements_left.set(u32::MAX);
-        assert_eq!(store.last_seq().await, Ok(1), "after {works} statements");
+        assert_eq!(last_seq(&store).await, Ok(1), "after {works} statements");
     }
     let outcomes = append(&store, &events).await;
     assert_eq!(outcomes[0], (1, Duplicate));
@@ -126,7 +140,7 @@ async fn a_disk_that_is_full_at_the_commit_of_several_statements_is_full_and_not
         faults.refused.replace(Some(("commit", error.clone())));
         assert_eq!(store.append(&all).await, Err(error));
         faults.refused.take();
-        assert_eq!(store.last_seq().await, Ok(1));
+        assert_eq!(last_seq(&store).await, Ok(1));
     }
     assert_eq!(append(&store, &events).await.len(), 5_000);
 }
@@ -151,7 +165,7 @@ async fn a_write_that_finds_the_database_busy_does_nothing() {
     let other = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
     other.execute_batch("begin immediate").unwrap();
     assert_eq!(store.append(&[&event("a"), &event("b")]).await, Err(StoreError::Busy));
-    assert_eq!(store.last_seq().await, Ok(1), "reading goes on");
+    assert_eq!(last_seq(&store).await, Ok(1), "reading goes on");
     other.execute_batch("rollback").unwrap();
     assert_eq!(append(&store, &[event("a"), event("b")]).await, [(1, Duplicate), (2, Stored)]);
 }
@@ -172,13 +186,14 @@ async fn a_page_ends_by_rows_and_by_bytes() {
     append(&store, &events).await;
     for order in [Order::Ascending, Order::Descending] {
         let mut sizes = Vec::new();
-        let mut span = Span { after: 0, through: 1500 };
+        let mut window = whole(1500);
         while let Some(page) =
-            store.page(&Filter::default(), span, order, Layout::Array, PageSize::LARGE).await.unwrap()
+            store.page(&Filter::default(), window, order, Layout::Array, PageSize::LARGE).await.unwrap()
         {
-            let rest = span.beyond(page.last, order);
-            sizes.push(((span.through - span.after) - (rest.through - rest.after), page.text.len()));
-            span = rest;
+            let rest = window.span.beyond(page.last, order);
+            let rows = (window.span.through - window.span.after) - (rest.through - rest.after);
+            sizes.push((rows, page.text.len()));
+            window.span = rest;
         }
         assert_eq!(sizes.iter().map(|(rows, _)| rows).sum::<i64>(), 1500);
         assert!(sizes.iter().all(|(rows, bytes)| *rows <= 1000 && *bytes < 1_600_000), "{sizes:?}");
@@ -195,23 +210,39 @@ async fn a_page_ends_by_rows_and_by_bytes() {
 }
 
 #[tokio::test]
-async fn a_filter_finds_what_all_of_its_parts_allow() {
+async fn a_filter_finds_what_all_of_its_parts_allow_however_many_windows_that_takes() {
+    const EVENTS: usize = 5000; // two blocks and a half
     let (store, _directory) = fresh();
     let moment = |minute: usize| Timestamp::parse(&format!("2026-11-21T01:{minute:02}:00Z")).unwrap();
-    let events: Vec<_> = (0..240)
+    let events: Vec<_> = (0..EVENTS)
         .map(|n| NewEvent {
-            timestamp: Some(moment(n * 7 % 60)),
+            // Some come late.
+            timestamp: Some(moment(if n % 500 == 0 { 0 } else { n / 90 + n * 7 % 3 })),
             source: [None, Some("a"), Some("b")][n % 3].map(|source| Source::parse(source).unwrap()),
-            ..event_with(["x", "y", "z", "w"][n % 4], n.to_string(), "1")
+            ..event_with(
+                match n % 1000 {
+                    77 => "rare",
+                    _ => ["x", "y", "z", "w"][n % 4],
+                },
+                n.to_string(),
+                "1",
+            )
         })
         .collect();
     append(&store, &events).await;
+    store.expire(None, 50).await.unwrap();
     let sources = |names: &[&str]| names.iter().map(|name| Source::parse(*name).unwrap()).collect::<Vec<_>>();
-    for names in [&[][..], &["x"], &["x", "z"]] {
+    let spans = [
+        (None, None),
+        (Some(50), None),
+        (None, Some(2)),
+        (Some(20), Some(22)),
+        (Some(54), Some(55)),
+        (Some(20), Some(10)),
+    ];
+    for names in [&[][..], &["x"], &["rare"], &["x", "rare"], &["none"]] {
         for from in [&[][..], &["a"], &["a", "b"], &["none"]] {
-            for (since, until) in
-                [(None, None), (Some(10), None), (None, Some(10)), (Some(10), Some(20)), (Some(20), Some(10))]
-            {
+            for (since, until) in spans {
                 let filter = Filter {
                     sources: sources(from),
                     since: since.map(moment),
@@ -225,24 +256,51 @@ async fn a_filter_finds_what_all_of_its_parts_allow() {
                         && since.is_none_or(|since| event.timestamp >= Some(moment(since)))
                         && until.is_none_or(|until| event.timestamp < Some(moment(until)))
                 };
-                let mut expected: Vec<i64> =
-                    (1..).zip(&events).filter(|(_, event)| wanted(event)).map(|(seq, _)| seq).collect();
+                let mut expected: Vec<i64> = (1..)
+                    .zip(&events)
+                    .filter(|(seq, event)| *seq > 50 && wanted(event))
+                    .map(|(seq, _)| seq)
+                    .collect();
                 assert_eq!(seqs(&read_in(&store, &filter, Order::Ascending).await), expected, "{filter:?}");
-                let whole = Span { after: 0, through: 240 };
-                let extent = store.extent(&filter, whole, Order::Ascending, None).await.unwrap();
-                assert!(
-                    expected.iter().all(|seq| extent.span.after < *seq && *seq <= extent.span.through),
-                    "{filter:?}"
-                );
-                let limited = store.extent(&filter, whole, Order::Ascending, Some(5)).await.unwrap();
-                assert_eq!(limited.has_more, expected.len() > 5, "{filter:?}");
-                match expected.iter().take(5).next_back() {
-                    Some(last) => assert_eq!(limited.span.through, *last, "{filter:?}"),
-                    None => assert!(limited.span.is_empty(), "{filter:?}"),
-                }
                 expected.reverse();
                 assert_eq!(seqs(&read_in(&store, &filter, Order::Descending).await), expected, "{filter:?}");
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_matches_of_a_window_are_counted_up_to_a_limit() {
+    let (store, _directory) = fresh();
+    append(&store, &(0..10).map(|n| event(n.to_string())).collect::<Vec<_>>()).await;
+    let matches = async |order, limit| {
+        let found = store.matches(&Filter::default(), whole(10), order, limit).await.unwrap();
+        (found.count, found.last, found.has_more)
+    };
+    assert_eq!(matches(Order::Ascending, 4).await, (4, Some(4), true));
+    assert_eq!(matches(Order::Descending, 4).await, (4, Some(7), true));
+    assert_eq!(matches(Order::Ascending, 10).await, (10, Some(10), false));
+    assert_eq!(matches(Order::Ascending, 0).await, (0, None, true));
+}
+
+#[tokio::test]
+async fn a_window_passes_over_the_gap_that_a_restore_leaves() {
+    let (store, directory) = fresh();
+    append(&store, &[event("a"), event("b")]).await;
+    let database = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
+    let reserve =
+        "insert into events (seq, topic, event_id, timestamp, payload, digest, received_at, commit_id, gone)
+                   values (4294967298, '', 'reserved', '', '', 0, '', -1, 'reserved')";
+    database.execute(reserve, []).unwrap();
+    assert_eq!(append(&store, &[event("c")]).await, [(4_294_967_299, Stored)]);
+    let since = Some(Timestamp::parse("2026-11-21T00:00:00Z").unwrap());
+    for filter in [Filter::default(), topics(&["t"]), Filter { since, ..topics(&["t"]) }] {
+        for order in [Order::Ascending, Order::Descending] {
+            let mut expected = vec![1, 2, 4_294_967_299];
+            if order == Order::Descending {
+                expected.reverse();
+            }
+            assert_eq!(seqs(&read_in(&store, &filter, order).await), expected, "{filter:?}");
         }
     }
 }
@@ -255,7 +313,11 @@ async fn an_event_is_found_by_its_identity_and_keeps_its_attributes() {
         .await;
     let find = async |topic: &str, id: &str| {
         let found = store.event(&Topic::parse(topic).unwrap(), &EventId::parse(id).unwrap()).await.unwrap();
-        found.map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap())
+        match found {
+            Some(Found::Event(text)) => Some(serde_json::from_str::<serde_json::Value>(&text).unwrap()),
+            Some(Found::Gone) => panic!("{id} is gone"),
+            None => None,
+        }
     };
     let found = find("u", "a").await.unwrap();
     assert_eq!((found["seq"].as_i64(), &found["attributes"]["specversion"]), (Some(2), &json!("1.0")));
@@ -268,9 +330,8 @@ async fn an_event_is_found_by_its_identity_and_keeps_its_attributes() {
 async fn pages_come_in_each_format() {
     let (store, _directory) = fresh();
     append(&store, &[event("a"), event("b")]).await;
-    let whole = Span { after: 0, through: 2 };
     let text = async |format| {
-        let page = store.page(&Filter::default(), whole, Order::Ascending, format, PageSize::SMALL).await;
+        let page = store.page(&Filter::default(), whole(2), Order::Ascending, format, PageSize::SMALL).await;
         page.unwrap().unwrap().text
     };
     let lines = text(Layout::Lines).await;
@@ -302,11 +363,11 @@ async fn a_connection_writes_ahead_and_syncs_each_commit() {
 }
 
 #[tokio::test]
-async fn a_connection_to_a_store_that_is_there_takes_three_statements() {
+async fn a_connection_to_a_store_that_is_there_takes_four_statements() {
     let directory = tempfile::tempdir().unwrap();
     let database = Native::at(directory.path().join("events.db"));
     pool::open(&database).await.unwrap();
-    database.faults.statements_left.set(3);
+    database.faults.statements_left.set(4);
     pool::open(&database).await.unwrap();
     assert_eq!(database.faults.statements_left.get(), 0);
 }
@@ -320,7 +381,7 @@ async fn a_store_is_migrated_once_however_many_open_it_at_the_same_moment() {
             let path = path.clone();
             std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(async move { open(&path, n).0.last_seq().await })
+                runtime.block_on(async move { last_seq(&open(&path, n).0).await })
             })
         })
         .collect();
@@ -334,8 +395,11 @@ async fn a_store_is_migrated_once_however_many_open_it_at_the_same_moment() {
 }
 
 /// Databases by the version of their schema: one of each that a program has ever left behind.
-const FIXTURES: [(usize, &str); 2] =
-    [(5, include_str!("fixtures/schema_5.sql")), (8, include_str!("fixtures/schema_8.sql"))];
+const FIXTURES: [(usize, &str); 3] = [
+    (5, include_str!("fixtures/schema_5.sql")),
+    (8, include_str!("fixtures/schema_8.sql")),
+    (27, include_str!("fixtures/schema_27.sql")),
+];
 
 #[tokio::test]
 async fn a_database_of_every_earlier_schema_is_brought_up_to_date_with_its_events_and_its_books() {
@@ -345,7 +409,7 @@ async fn a_database_of_every_earlier_schema_is_brought_up_to_date_with_its_event
         database.execute_batch(fixture).unwrap();
         let (store, _) = open(directory.path(), 1);
 
-        let ledger = store.ledger().await.unwrap();
+        let ledger = store.ledger(&[]).await.unwrap();
         let totals = [ledger.unique_processed, ledger.duplicate_dropped, ledger.conflicts, ledger.last_seq];
         assert_eq!(totals, [4, 3, 1, 4], "schema {version}");
         assert_eq!(ledger.topics, r#"["orders","payments"]"#);
@@ -359,9 +423,7 @@ async fn a_database_of_every_earlier_schema_is_brought_up_to_date_with_its_event
         assert_eq!(seqs(&read_in(&store, &of_shop, Order::Descending).await), [4, 1], "schema {version}");
         let since = Some(Timestamp::parse("2026-11-21T01:00:01Z").unwrap());
         let recent = Filter { since, ..Filter::default() };
-        let all = Span { after: 0, through: 4 };
-        let extent = store.extent(&recent, all, Order::Ascending, None).await.unwrap();
-        assert_eq!(extent.span, Span { after: 1, through: 4 }, "schema {version}");
+        assert_eq!(seqs(&read_in(&store, &recent, Order::Ascending).await), [2, 4], "schema {version}");
 
         // What it knows stays known, and seq goes on.
         let again = [
@@ -395,32 +457,39 @@ async fn every_filter_has_an_index() {
             .unwrap();
         steps.collect::<Result<Vec<_>, _>>().unwrap().join("; ")
     };
-    let page = |filter: &Filter| plan(&select::page(filter, Order::Ascending, Layout::Array).text);
+    let page =
+        |filter: &Filter, index| plan(&select::page(filter, index, Order::Ascending, Layout::Array).text);
     let moment = Some(Timestamp::parse("2026-11-21T01:00:00Z").unwrap());
-    let of_all = page(&Filter::default());
-    let of_one = page(&topics(&["t"]));
-    let of_source = page(&Filter { sources: vec![Source::parse("s").unwrap()], ..Filter::default() });
-    let of_several = page(&topics(&["t", "u"]));
-    let of_time = page(&Filter { since: moment, ..Filter::default() });
-    let of_span = plan(include_str!("sql/span.sql"));
+    let by_time = Filter { since: moment.clone(), ..Filter::default() };
+    let by_source = Filter { sources: vec![Source::parse("s").unwrap()], ..Filter::default() };
+    let of_all = page(&Filter::default(), Index::Seq);
+    let of_one = page(&topics(&["t"]), Index::Topics);
+    let of_source = page(&by_source, Index::Sources);
+    let of_several = page(&topics(&["t", "u"]), Index::Topics);
+    let of_time = page(&by_time, Index::Seq);
+    let of_short_time = page(&by_time, Index::Timestamp);
+    let of_start = plan(&select::overlapping(&by_time, Order::Ascending).text);
+    let of_reach = plan(&select::reach(&topics(&["t"]), Index::Topics, Order::Ascending).text);
     let of_stored = plan(include_str!("sql/stored.sql"));
     let of_event = plan(&select::event_by_id());
+    let of_forgotten = plan(include_str!("sql/forget.sql"));
     assert!(
         of_stored.contains("rowid>? AND rowid<?"),
         "a write of duplicates only must not scan: {of_stored}"
     );
-    assert!(!of_all.contains("SCAN events") && !of_all.contains("TEMP B-TREE"), "{of_all}");
-    assert!(of_one.contains("events_by_topic (topic=? AND rowid>? AND rowid<?)"), "{of_one}");
+    for plan in [&of_one, &of_reach] {
+        assert!(plan.contains("events_by_topic (topic=? AND rowid>? AND rowid<?)"), "{plan}");
+    }
     assert!(of_source.contains("events_by_source (source=? AND rowid>? AND rowid<?)"), "{of_source}");
-    for plan in [&of_one, &of_source, &of_time] {
+    for plan in [&of_all, &of_one, &of_source, &of_time, &of_start, &of_reach] {
         assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN events"), "{plan}");
     }
     assert!(of_several.contains("MERGE (UNION ALL)"), "{of_several}");
-    assert!(
-        of_span.contains("COVERING INDEX events_by_timestamp (timestamp>? AND timestamp<?)"),
-        "{of_span}"
-    );
+    for plan in [&of_short_time, &of_start] {
+        assert!(plan.contains("INDEX events_by_timestamp (timestamp>?)"), "{plan}");
+    }
     assert!(of_event.contains("(topic=? AND event_id=?)"), "{of_event}");
+    assert!(of_forgotten.contains("INDEX events_gone (received_at<?)"), "{of_forgotten}");
 }
 
 #[tokio::test]
@@ -441,4 +510,155 @@ async fn a_setting_that_a_failing_disk_refuses_is_not_done_without() {
     let unknown = StoreError::Failed("not allowed: pragma journal_mode".into());
     faults.refused.replace(Some(("pragma journal_mode = wal", unknown)));
     assert_eq!(append(&store, &[event("b")]).await.len(), 1);
+}
+
+/// The counters of removal, which must be the same by topic.
+async fn removed(store: &NativeStore) -> (i64, i64, i64) {
+    let ledger = store.ledger(&[]).await.unwrap();
+    let by_topic: Vec<serde_json::Value> = serde_json::from_str(&ledger.by_topic).unwrap();
+    let sum = |name: &str| by_topic.iter().map(|account| account[name].as_i64().unwrap()).sum::<i64>();
+    let removed = (ledger.expired, ledger.erased, ledger.forgotten);
+    assert_eq!((sum("expired"), sum("erased"), sum("forgotten")), removed);
+    removed
+}
+
+#[tokio::test]
+async fn what_has_expired_cannot_be_read_and_its_identity_stays_a_duplicate() {
+    let (store, _directory) = fresh();
+    append(&store, &[event("a"), event("b"), event("c"), event("d")]).await;
+    assert_eq!(store.readable_events().await, Ok(4));
+    assert_eq!(store.expire(None, 2).await, Ok(Expired { rows: 2, events: 2 }));
+    assert_eq!(seqs(&read(&store, &[]).await), [3, 4]);
+    assert_eq!(seqs(&read(&store, &["t"]).await), [3, 4]);
+    assert_eq!(store.readable().await, Ok(Span { after: 2, through: 4 }));
+    let find = async |id: &str| {
+        store.event(&Topic::parse("t").unwrap(), &EventId::parse(id).unwrap()).await.unwrap()
+    };
+    assert_eq!((find("a").await, find("none").await), (Some(Found::Gone), None));
+    // Alone, and in a group; and never a conflict, whatever it brings.
+    assert_eq!(append(&store, &[event_with("t", "a", "9")]).await, [(1, Duplicate)]);
+    let group = [event_with("t", "b", "9"), event("e"), event_with("t", "d", "9")];
+    assert_eq!(append(&store, &group).await, [(2, Duplicate), (5, Stored), (4, Conflict)]);
+    let ledger = store.ledger(&[]).await.unwrap();
+    assert_eq!((ledger.unique_processed, ledger.duplicate_dropped, ledger.conflicts), (5, 3, 1));
+    assert_eq!((removed(&store).await, ledger.first_seq), ((2, 0, 0), 3));
+    assert_eq!(store.readable_events().await, Ok(3));
+}
+
+#[tokio::test]
+async fn events_expire_in_the_order_in_which_they_were_received_up_to_a_moment() {
+    let (store, directory) = fresh();
+    append(&store, &(0..10).map(|n| event(n.to_string())).collect::<Vec<_>>()).await;
+    let database = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
+    database.execute("update events set received_at = '2020-01-0' || seq where seq < 8", []).unwrap();
+    let before = Timestamp::parse("2020-01-07T00:00:00Z").unwrap();
+    assert_eq!(store.expire(Some(&before), 4).await, Ok(Expired { rows: 4, events: 4 }));
+    assert_eq!(store.expire(Some(&before), 4).await, Ok(Expired { rows: 3, events: 3 }));
+    assert_eq!(store.expire(Some(&before), 4).await, Ok(Expired { rows: 0, events: 0 }));
+    assert_eq!(seqs(&read(&store, &[]).await), [8, 9, 10]);
+
+    let before = Timestamp::parse("2020-01-03T00:00:00Z").unwrap();
+    assert_eq!(store.forget(&before, 2).await, Ok(2));
+    assert_eq!(
+        store.forget(&before, 2).await,
+        Ok(1),
+        "the third was received on the third, as a date without a time"
+    );
+    assert_eq!(append(&store, &[event("0"), event("3")]).await, [(11, Stored), (4, Duplicate)]);
+    assert_eq!(removed(&store).await, (7, 0, 3));
+}
+
+#[tokio::test]
+async fn seq_goes_on_when_everything_is_gone_and_forgotten() {
+    let (store, _directory) = fresh();
+    append(&store, &[event("a"), event("b")]).await;
+    store.expire(None, 10).await.unwrap();
+    let future = Timestamp::now().after(std::time::Duration::from_secs(60));
+    assert_eq!(store.forget(&future, 10).await, Ok(1), "the newest row stays");
+    assert_eq!(append(&store, &[event("a")]).await, [(3, Stored)]);
+    assert_eq!(store.forget(&future, 10).await, Ok(1));
+    assert_eq!(removed(&store).await, (2, 0, 2));
+}
+
+fn is_in_a_file(directory: &std::path::Path, text: &str) -> bool {
+    std::fs::read_dir(directory).unwrap().any(|file| {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        String::from_utf8_lossy(&bytes).contains(text)
+    })
+}
+
+#[tokio::test]
+async fn an_erased_event_leaves_no_byte_of_itself_in_the_files() {
+    let (store, directory) = fresh();
+    let secret = |n: usize| NewEvent {
+        source: Some(Source::parse(format!("source-of-{n:04}-secret")).unwrap()),
+        attributes: Some(format!(r#"{{"attribute":"{n:04}-secret"}}"#)),
+        timestamp: Some(Timestamp::parse(&format!("2031-07-0{}T01:02:03.{n:04}5Z", n % 9 + 1)).unwrap()),
+        // Some are larger than a page of the database.
+        ..event_with("t", n.to_string(), &format!("\"{n:04}-secret{}\"", "x".repeat(n % 7 * 1000)))
+    };
+    // Two blocks and a half, so that timestamps are their bounds; in random order, so that pages of indexes are split.
+    let mut numbers: Vec<_> = (0..5000).collect();
+    fastrand::Rng::with_seed(1).shuffle(&mut numbers);
+    append(&store, &numbers.iter().map(|n| secret(*n)).collect::<Vec<_>>()).await;
+    let is_in_a_file = |text: &str| is_in_a_file(directory.path(), text);
+    assert!(is_in_a_file("0017-secret") && is_in_a_file("2031-07-09T01:02:03.00175"));
+
+    let identity = (Topic::parse("t").unwrap(), EventId::parse("17").unwrap());
+    assert_eq!(store.erase_event(&identity.0, &identity.1).await, Ok(true));
+    assert_eq!(store.erase_event(&identity.0, &EventId::parse("none").unwrap()).await, Ok(false));
+    store.scrub().await.unwrap();
+    assert!(!is_in_a_file("0017-secret") && !is_in_a_file("2031-07-09T01:02:03.00175"));
+    assert_eq!(store.event(&identity.0, &identity.1).await, Ok(Some(Found::Gone)));
+    assert_eq!(append(&store, &[event_with("t", "17", "9")]).await[0].1, Duplicate);
+
+    // All the rest, in steps of a window.
+    let mut rest = store.readable().await.unwrap();
+    while !rest.is_empty() {
+        let window = store.window(&topics(&["t"]), rest, Order::Ascending).await.unwrap();
+        while store.erase(&topics(&["t"]), window, 700).await.unwrap().has_more {}
+        rest = rest.behind(window.span, Order::Ascending);
+    }
+    store.scrub().await.unwrap();
+    assert!(!is_in_a_file("secret") && !is_in_a_file("2031-07"));
+    assert_eq!(removed(&store).await, (0, 5000, 0));
+    assert_eq!(read(&store, &[]).await, [] as [serde_json::Value; 0]);
+    assert_eq!(append(&store, &[event("4999")]).await[0].1, Duplicate);
+}
+
+#[tokio::test]
+async fn an_expired_event_leaves_no_byte_of_itself_in_the_files() {
+    let (store, directory) = fresh();
+    let events: Vec<_> = (0..3000).map(|n| event_with("t", n.to_string(), "\"secret\"")).collect();
+    append(&store, &events).await;
+    while store.expire(None, 500).await.unwrap().events > 0 {}
+    store.scrub().await.unwrap();
+    assert!(!is_in_a_file(directory.path(), "secret"));
+}
+
+#[tokio::test]
+async fn what_somebody_still_reads_is_not_said_to_be_erased_from_the_files() {
+    let (store, directory) = fresh();
+    append(&store, &[event("a")]).await;
+    let reader = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
+    reader.execute_batch("begin; select * from events").unwrap();
+    store.erase_event(&Topic::parse("t").unwrap(), &EventId::parse("a").unwrap()).await.unwrap();
+    assert_eq!(store.scrub().await, Err(StoreError::Busy));
+    reader.execute_batch("rollback").unwrap();
+    assert_eq!(store.scrub().await, Ok(()));
+}
+
+#[tokio::test]
+async fn one_instance_at_a_time_has_the_work_of_retention() {
+    let directory = tempfile::tempdir().unwrap();
+    let ((one, _), (other, _)) = (open(directory.path(), 1), open(directory.path(), 2));
+    let at = |second: u64| {
+        Timestamp::parse("2026-11-21T01:00:00Z").unwrap().after(std::time::Duration::from_secs(second))
+    };
+    assert_eq!(one.claim(&at(0), &at(60)).await, Ok(true));
+    assert_eq!(other.claim(&at(59), &at(119)).await, Ok(false));
+    assert_eq!(other.claim(&at(60), &at(120)).await, Ok(true), "the first one is gone");
+    other.release(&at(70)).await.unwrap();
+    assert_eq!(one.claim(&at(69), &at(129)).await, Ok(false), "nothing is due");
+    assert_eq!(one.claim(&at(70), &at(130)).await, Ok(true));
 }

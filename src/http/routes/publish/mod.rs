@@ -114,7 +114,15 @@ async fn store<P: Platform>(
         let inflated = inflate::gunzip(body.bytes(), terms.context.limits.max_body_bytes)?;
         body.replace(inflated)?;
     }
-    let Ingested { events, indexes, rejected } = (terms.format.parse)(headers, body.bytes(), &terms.context)?;
+    let mut ingested = (terms.format.parse)(headers, body.bytes(), &terms.context)?;
+    let refused = app.topics.refused(&ingested.events).await?;
+    if !refused.is_empty() {
+        let message =
+            format!("is new, and the store has the {} topics that max_topics allows", app.topics.most());
+        ingested =
+            ingested.refuse(&terms.context, |event| refused.contains(&event.topic), "topic", &message)?;
+    }
+    let Ingested { events, indexes, rejected } = ingested;
     // The events take about as much memory as the body, and may wait for a while.
     let mut share = body.into_share();
     let events: Rc<[NewEvent]> = events.into();

@@ -1,5 +1,5 @@
 create table events (
-    seq integer primary key,               -- the order of storage; nothing is ever deleted, so it has no gaps
+    seq integer primary key,               -- the order of storage
     topic text not null,
     event_id text not null,
     timestamp text not null,               -- UTC without the 'Z', so that text order is time order

@@ -1,17 +1,46 @@
--- One statement, so that it is a consistent snapshot. It reads counters only, never events.
+-- One statement, so that it is a consistent snapshot. It reads counters only, never events. Totals are of all topics;
+-- those that are listed are named by the JSON array ?1, or are the ?2 latest active ones if it is null.
+with total as (
+    select
+        coalesce(sum(unique_processed), 0) as unique_processed,
+        coalesce(sum(duplicate_dropped), 0) as duplicate_dropped,
+        coalesce(sum(conflicts), 0) as conflicts,
+        coalesce(sum(expired), 0) as expired,
+        coalesce(sum(erased), 0) as erased,
+        coalesce(sum(forgotten), 0) as forgotten,
+        coalesce(max(last_seq), 0) as last_seq,
+        count(*) as topics
+    from topics
+),
+listed as (
+    select * from topics
+    where case when ?1 is null
+        then name in (select name from topics order by last_received_at desc, name limit ?2)
+        else name in (select value from json_each(?1))
+    end
+    order by name
+)
 select
-    coalesce(sum(unique_processed), 0),
-    coalesce(sum(duplicate_dropped), 0),
-    coalesce(sum(conflicts), 0),
-    coalesce(max(last_seq), 0),
-    json_group_array(name),
-    json_group_array(json_object(
+    unique_processed,
+    duplicate_dropped,
+    conflicts,
+    expired,
+    erased,
+    forgotten,
+    (select expired_through + 1 from upkeep),
+    last_seq,
+    topics,
+    (select json_group_array(name) from listed),
+    (select json_group_array(json_object(
         'topic', name,
         'received', unique_processed + duplicate_dropped,
         'unique_processed', unique_processed,
         'duplicate_dropped', duplicate_dropped,
         'conflicts', conflicts,
+        'expired', expired,
+        'erased', erased,
+        'forgotten', forgotten,
         'last_seq', last_seq,
         'last_received_at', last_received_at || 'Z'
-    ))
-from (select * from topics order by name)
+    )) from listed)
+from total

@@ -1,11 +1,13 @@
 //! A store whose events only grow in number, and that is fast, slow or failing.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sekali::event::{EventId, Topic};
 use sekali::store::{
-    Extent, Filter, Layout, Ledger, Order, Page, PageSize, ReadStore, Seq, Span, StoreError,
+    Filter, Found, Index, Layout, Ledger, Matches, Order, Page, PageSize, ReadStore, Seq, Span, StoreError,
+    Window,
 };
 
 use crate::sim::executor::Handle;
@@ -143,39 +145,37 @@ impl SimStore {
 }
 
 impl ReadStore for SimStore {
-    async fn last_seq(&self) -> Result<Seq, StoreError> {
+    async fn readable(&self) -> Result<Span, StoreError> {
         let (looks, pages) = self.reads.get();
         self.reads.set((looks + 1, pages));
         self.pause(false).await;
         self.fail()?;
         let newest = self.newest();
         self.pause(false).await;
-        Ok(newest)
+        Ok(Span { after: 0, through: newest })
     }
 
-    /// The span, or a smaller part of it that still has every match.
-    async fn extent(
-        &self,
-        filter: &Filter,
-        span: Span,
-        _order: Order,
-        _limit: Option<u32>,
-    ) -> Result<Extent, StoreError> {
+    /// A run of the span before which nothing matches.
+    async fn window(&self, filter: &Filter, span: Span, _order: Order) -> Result<Window, StoreError> {
         self.pause(false).await;
         self.fail()?;
-        let narrow = match &self.matching(filter, span)[..] {
-            [] => Span { through: span.after, ..span },
-            [first, .., last] => Span { after: first - 1, through: *last },
-            [only] => Span { after: only - 1, through: *only },
+        let index = Index::Seq;
+        let Some(first) = self.matching(filter, span).first().copied() else {
+            return Ok(Window { span: Span { through: span.after, ..span }, index });
         };
-        let span = if self.sim.draw(fastrand::Rng::bool) { span } else { narrow };
-        Ok(Extent { span, has_more: false })
+        let after = if self.sim.draw(fastrand::Rng::bool) { span.after } else { first - 1 };
+        let through = self.sim.draw(|random| random.i64(after + 1..=span.through));
+        Ok(Window { span: Span { after, through }, index })
+    }
+
+    async fn matches(&self, _: &Filter, _: Window, _: Order, _: u32) -> Result<Matches, StoreError> {
+        Err(StoreError::Failed("followers have no limit".into()))
     }
 
     async fn page(
         &self,
         filter: &Filter,
-        span: Span,
+        Window { span, .. }: Window,
         _order: Order,
         _layout: Layout,
         size: PageSize,
@@ -197,11 +197,15 @@ impl ReadStore for SimStore {
         Ok(Some(Page { text: texts.join("\n\n"), last, is_last }))
     }
 
-    async fn event(&self, _topic: &Topic, _event_id: &EventId) -> Result<Option<String>, StoreError> {
+    async fn event(&self, _topic: &Topic, _event_id: &EventId) -> Result<Option<Found>, StoreError> {
         Err(StoreError::Failed("followers read no single event".into()))
     }
 
-    async fn ledger(&self) -> Result<Ledger, StoreError> {
+    async fn ledger(&self, _topics: &[Topic]) -> Result<Ledger, StoreError> {
         Err(StoreError::Failed("followers read no account".into()))
+    }
+
+    async fn find_topics(&self, _topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError> {
+        Err(StoreError::Failed("followers ask for no topics".into()))
     }
 }

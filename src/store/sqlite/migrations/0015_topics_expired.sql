@@ -1,0 +1,1 @@
+alter table topics add column expired integer not null default 0

@@ -1,0 +1,1 @@
+alter table topics add column forgotten integer not null default 0

@@ -1,0 +1,1 @@
+update upkeep set expired_through = ?1

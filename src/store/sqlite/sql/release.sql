@@ -1,0 +1,1 @@
+update upkeep set due_at = ?1
