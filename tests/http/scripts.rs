@@ -1,4 +1,4 @@
-//! `scripts/up` and `scripts/backup`, as a user calls them.
+//! `scripts/up`, `scripts/backup` and `scripts/restore`, as a user calls them.
 
 use std::fs;
 use std::net::TcpStream;
@@ -100,7 +100,12 @@ fn a_newer_spin_is_started_with_the_stores_in_the_state_directory() {
 
 /// The end of `scripts/backup`, called in `directory`.
 fn back_up(directory: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(repository().join("scripts/backup"));
+    run("backup", directory, arguments)
+}
+
+/// The end of a script, called in `directory`.
+fn run(script: &str, directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(repository().join("scripts").join(script));
     command.args(arguments).current_dir(directory).output().unwrap()
 }
 
@@ -200,4 +205,103 @@ fn a_backup_replaces_nothing_and_keeps_nothing_that_is_damaged() {
         fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["old.db", "state"]);
+}
+
+/// A server whose state was backed up to `copy.db` in a directory after its first three events, and that has stored two
+/// more since.
+fn with_a_lost_time() -> (Server, tempfile::TempDir) {
+    let server = Server::start();
+    let publish = |ids: &[&str]| {
+        let events: Vec<_> = ids.iter().map(|id| json!({"topic": "t", "event_id": id})).collect();
+        assert_eq!(server.publish(&json!(events)).json()["stored"], ids.len());
+    };
+    publish(&["1", "2", "3"]);
+    let directory = tempfile::tempdir().unwrap();
+    let state = server.database().parent().unwrap().to_str().unwrap().to_owned();
+    let ended = back_up(directory.path(), &["--state-dir", &state, "copy.db"]);
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    publish(&["lost", "4"]);
+    (server, directory)
+}
+
+#[test]
+fn a_restored_store_hides_no_new_event_from_a_cursor_of_the_lost_time() {
+    let (mut server, directory) = with_a_lost_time();
+    let key = [("content-type", "application/json"), ("idempotency-key", "k")];
+    let lost = json!({"topic": "t", "event_id": "with a key"}).to_string();
+    assert_eq!(server.send("POST", "/publish", &key, lost.as_bytes()).status, 200);
+    server.crash_while(|state| {
+        let ended = run("restore", directory.path(), &["--state-dir", state.to_str().unwrap(), "copy.db"]);
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success() && errors.contains("has 3 events"), "{errors}");
+        let left = |name: &str| state.join(name).exists();
+        assert!(!left("sqlite_db.db-wal") && !left("sqlite_key_value.db"), "old state is in its place");
+    });
+    server.assert_books_balance();
+    assert_eq!(server.stats()["unique_processed"], 3);
+    // Producers deliver again what was lost, also under a key whose answer was saved.
+    assert_eq!(server.publish(&json!({"topic": "t", "event_id": "lost"})).json()["stored"], 1);
+    let again = server.send("POST", "/publish", &key, lost.as_bytes());
+    assert_eq!((again.json()["stored"].as_i64(), again.header("idempotent-replayed")), (Some(1), None));
+
+    // A reader that had all six events gets the new ones, and none twice.
+    let first = (1_i64 << 32) + 4;
+    let new: Vec<_> =
+        server.get("/events?after=6").json().as_array().unwrap().iter().map(|e| e["seq"].clone()).collect();
+    assert_eq!(new, [first, first + 1]);
+    let page = server.get("/events?after=2&limit=2");
+    let seqs: Vec<_> = page.json().as_array().unwrap().iter().map(|event| event["seq"].clone()).collect();
+    assert_eq!(seqs, [3, first]);
+    assert!(page.header("link").is_some_and(|link| link.contains(&format!("after={first}"))));
+    let ahead = server.get(&format!("/events?after={}", first + 2)).problem(409, "cursor-ahead");
+    assert_eq!(ahead["last_seq"], first + 1);
+    server.assert_books_balance();
+}
+
+#[test]
+fn a_restore_refuses_a_running_service_and_a_damaged_copy_and_changes_nothing() {
+    let (server, directory) = with_a_lost_time();
+    let state = server.database().parent().unwrap().to_str().unwrap().to_owned();
+    let refused = |arguments: &[&str], reason: &str| {
+        let ended = run("restore", directory.path(), arguments);
+        let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(1), "{arguments:?}: {errors}");
+        assert!(errors.contains(reason), "{arguments:?}: {errors}");
+    };
+    refused(&[], "say what to restore");
+    refused(&["--state-dir", &state, "none.db"], "there is no");
+    refused(&["--state-dir", &state, "copy.db"], "stop the service first");
+    assert_eq!(server.stats()["unique_processed"], 5);
+
+    let elsewhere = directory.path().join("state");
+    refused(&["--state-dir", "state", "copy.db"], "there is no directory");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::write(elsewhere.join("events.db"), "what was there").unwrap();
+    let mut bytes = fs::read(directory.path().join("copy.db")).unwrap();
+    bytes[4096..8192].fill(0xff);
+    fs::write(directory.path().join("damaged.db"), bytes).unwrap();
+    refused(&["--state-dir", "state", "damaged.db"], "damaged");
+    fs::write(directory.path().join("other.db"), "").unwrap();
+    refused(&["--state-dir", "state", "other.db"], "is no database of Sekali's");
+    assert_eq!(fs::read(elsewhere.join("events.db")).unwrap(), b"what was there");
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1, "nothing is left of the attempts");
+}
+
+#[test]
+fn a_backup_of_an_earlier_schema_is_brought_up_to_date_as_it_is_restored() {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = rusqlite::Connection::open(directory.path().join("copy.db")).unwrap();
+    let fixture = repository().join("src/store/sqlite/fixtures/schema_8.sql");
+    copy.execute_batch(&fs::read_to_string(fixture).unwrap()).unwrap();
+    drop(copy);
+    let state = directory.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let ended = run("restore", directory.path(), &["--state-dir", "state", "copy.db"]);
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    fs::rename(state.join("events.db"), state.join("sqlite_db.db")).unwrap();
+    let (_process, address) = Setup::from_environment().unwrap().serve_at(&state).unwrap();
+    let mut answer = ureq::get(format!("http://{address}/stats")).call().unwrap();
+    let stats: serde_json::Value =
+        serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+    assert_eq!((&stats["unique_processed"], &stats["received"]), (&json!(4), &json!(7)));
 }
