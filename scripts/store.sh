@@ -16,7 +16,7 @@ query() { sqlite3 -readonly -bail -batch -cmd ".timeout 10000" "$@"; }
 # verify COPY: its integrity and its books. Prints the number of its events and its last seq.
 verify() {
     local found readable books
-    found=$(query "$1" "pragma integrity_check(3)") || fail "the copy cannot be read: try again"
+    found=$(query "$1" "pragma integrity_check(3)") || fail "the copy cannot be read, so the database may be damaged"
     [ "$found" = ok ] || fail "the copy is damaged, so the database may be: $found"
     readable="select count(*) from events" counted="unique_processed"
     # Since schema 27, rows stay of events that are gone.

@@ -137,7 +137,7 @@ fn a_backup_under_load_has_every_event_that_was_acknowledged_before_and_serves()
             }
         });
         let before = acknowledged.load(Relaxed) as i64;
-        let ended = back_up(directory.path(), &["--state-dir", &state, "it's a copy.db"]);
+        let ended = back_up(directory.path(), &["--state-dir", &state, "it's \\ \"a copy\".db"]);
         is_over.store(true, Relaxed);
         writer.join().unwrap();
         let errors = String::from_utf8_lossy(&ended.stderr);
@@ -145,7 +145,7 @@ fn a_backup_under_load_has_every_event_that_was_acknowledged_before_and_serves()
         assert!(errors.contains("events up to seq"), "{errors}");
         (before, acknowledged.load(Relaxed) as i64)
     });
-    let copy = directory.path().join("it's a copy.db");
+    let copy = directory.path().join("it's \\ \"a copy\".db");
     let events = stored_in(&copy);
     assert!(after > before, "nothing was written meanwhile");
     assert!((before..=after).contains(&events) && events % 100 == 0, "{events} of {before} to {after}");
@@ -197,7 +197,7 @@ fn a_backup_replaces_nothing_and_keeps_nothing_that_is_damaged() {
     let mut bytes = fs::read(state.join("events.db")).unwrap();
     bytes[4096..8192].fill(0xff);
     fs::write(state.join("events.db"), bytes).unwrap();
-    refused(&["--state-dir", "state", "copy.db"], "the copy failed");
+    refused(&["--state-dir", "state", "copy.db"], "damaged");
     fs::write(state.join("events.db"), "").unwrap();
     refused(&["--state-dir", "state", "copy.db"], "is no database of Sekali's");
 
