@@ -11,10 +11,11 @@ use sekali_harness::deployment::Setup;
 use sekali_harness::process::Process;
 use tempfile::TempDir;
 
+use crate::followers;
 use crate::load::{self, Measured, Until, Workload};
 use crate::report::Report;
 use crate::workload::{Ids, PAYLOAD};
-use crate::{Get, producers};
+use crate::{Get, median, producers};
 
 /// Events of the small store.
 const FEW: u64 = 10_000;
@@ -28,20 +29,26 @@ const BATCH: u64 = 5000;
 /// Full reads beside the writers.
 const READERS: usize = 4;
 
-/// Fills the stores, and measures what depends on their size: `filters`, `readers`, `writes` and `retention`, or those
+/// Rounds in which both stores are written to.
+const ROUNDS: usize = 3;
+
+/// Fills the stores, and measures what depends on their size: `filters`, `readers`, `followers`, `writes` and `retention`, or those
 /// of them that are named.
 pub fn run(setup: &Setup, rows: u64, seconds: Duration, parts: &[String], report: &mut Report) -> Result<()> {
     ensure!(rows.is_multiple_of(FEW) && rows > FEW, "--rows must be a multiple of {FEW}, and more than that");
     report.setting("events in the large store", &rows.to_string());
     let large = Large { setup, rows, seconds };
     let is_wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| part.contains(wanted));
-    let few = Store::fill(setup, FEW, Ids::ordered("fill"))?;
-    let many = large.fill("ordered", Ids::ordered("fill"), report)?;
+    let few = Store::fill(setup, FEW, Ids::ordered("fill".into()))?;
+    let many = large.fill("ordered", Ids::ordered("fill".into()), report)?;
     if is_wanted("filters") {
         large.filters(&few, &many, report)?;
     }
     if is_wanted("readers") {
         large.readers_beside_writers(&many, report)?;
+    }
+    if is_wanted("followers") {
+        large.followers(&many, report)?;
     }
     let ordered = match is_wanted("writes") {
         true => Some(large.writes(&few, &many, report)?),
@@ -51,7 +58,7 @@ pub fn run(setup: &Setup, rows: u64, seconds: Duration, parts: &[String], report
         large.retention(many, report)?;
     }
     if let Some(ordered) = ordered {
-        let random = large.fill("random", random(1), report)?;
+        let random = large.fill("random", Ids::random(String::new()), report)?;
         large.random_writes(&random, ordered, report)?;
     }
     Ok(())
@@ -134,10 +141,6 @@ impl Workload for Filler {
     }
 }
 
-fn random(seed: u64) -> Ids {
-    Ids::Random(fastrand::Rng::with_seed(seed))
-}
-
 impl Large<'_> {
     fn fill(&self, kind: &str, ids: Ids, report: &mut Report) -> Result<Store> {
         let began = Instant::now();
@@ -160,10 +163,7 @@ impl Large<'_> {
                     medians.push(measured.millis(50.0));
                 }
             }
-            let [few, many] = medians.map(|mut medians| {
-                medians.sort_by(f64::total_cmp);
-                medians[medians.len() / 2]
-            });
+            let [few, many] = medians.map(median);
             let name = if filter.is_empty() { "none" } else { filter };
             report.row(&format!("a page of 100, filter {name}, few"), "p50 ms", few);
             report.row(&format!("a page of 100, filter {name}, many"), "p50 ms", many);
@@ -209,23 +209,52 @@ impl Large<'_> {
         })
     }
 
-    /// Single events and batches, in both stores. Returns the rate of batches in the large one.
+    /// Live streams at a steady rate: one, two hundred, and the same while twenty more are far behind.
+    fn followers(&self, many: &Store, report: &mut Report) -> Result<()> {
+        for (now, behind) in [(1, 0), (200, 0), (200, 20)] {
+            let before = processor_time(many.process.id())?;
+            let seen = followers::run(many.address, now, behind, self.seconds)?;
+            let used =
+                (processor_time(many.process.id())? - before).as_secs_f64() / self.seconds.as_secs_f64();
+            let name = format!("{now} followers, {behind} behind, {} events/s", followers::RATE);
+            let expected = self.seconds.as_secs() * followers::RATE * now as u64;
+            let millis = |percentile| seen.lag.value_at_percentile(percentile) as f64 / 1000.0;
+            report.row(&name, "p50 ms", millis(50.0));
+            report.row(&name, "p99 ms", millis(99.0));
+            report.row(&name, "max ms", millis(100.0));
+            report.row(&name, "cores", used);
+            report.ratio(&format!("{name}: received / published"), seen.received as f64 / expected as f64);
+            if behind > 0 {
+                report.row(&name, "events caught up", seen.caught_up as f64);
+            }
+        }
+        Ok(())
+    }
+
+    /// Single events and batches, in both stores by turns, because the speed of a machine changes. Returns the rate of
+    /// batches in the large one.
     fn writes(&self, few: &Store, many: &Store, report: &mut Report) -> Result<f64> {
-        let (few_singles, many_singles) = (self.singles(few, "few")?, self.singles(many, "many")?);
-        let few_batches = self.batches(few, |client| Ids::ordered(format!("batches-{client}")))?;
-        let many_batches = self.batches(many, |client| Ids::ordered(format!("batches-{client}")))?;
-        report.requests("single events, 64 clients, few stored", &few_singles);
-        report.requests("single events, 64 clients, many stored", &many_singles);
+        let (mut singles, mut batches) = (<[Vec<f64>; 2]>::default(), <[Vec<f64>; 2]>::default());
+        for round in 0..ROUNDS {
+            for (place, store) in [few, many].into_iter().enumerate() {
+                singles[place].push(self.singles(store, &format!("singles-{round}"))?.rate());
+                let ids = |client| Ids::ordered(format!("batches-{round}-{client}"));
+                batches[place].push(self.batches(store, ids)?);
+            }
+        }
+        let [few_singles, many_singles] = singles.map(median);
+        let [few_batches, many_batches] = batches.map(median);
+        report.row("single events, 64 clients, few stored", "events/s", few_singles);
+        report.row("single events, 64 clients, many stored", "events/s", many_singles);
         report.row("batches of 1,000, few stored", "events/s", few_batches);
         report.row("batches of 1,000, many stored", "events/s", many_batches);
-        report.ratio("single events: many / few stored", many_singles.rate() / few_singles.rate());
+        report.ratio("single events: many / few stored", many_singles / few_singles);
         report.ratio("batches of 1,000: many / few stored", many_batches / few_batches);
         Ok(many_batches)
     }
 
     fn random_writes(&self, many: &Store, ordered: f64, report: &mut Report) -> Result<()> {
-        let seed = |client: String| random(client.bytes().map(u64::from).sum());
-        let rate = self.batches(many, seed)?;
+        let rate = self.batches(many, Ids::random)?;
         report.row("batches of 1,000, random ids, many stored", "events/s", rate);
         report.ratio("batches of 1,000 at many: random / ordered ids", rate / ordered);
         Ok(())
@@ -290,6 +319,15 @@ fn largest_log(state: &Path, is_over: &AtomicBool) -> u64 {
         std::thread::sleep(Duration::from_millis(20));
     }
     largest
+}
+
+/// The time that a process has used of the processors.
+fn processor_time(process: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The 14th and 15th field (proc(5)), counted behind the name, in ticks.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
+    let ticks: f64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+    Ok(Duration::from_secs_f64(ticks / rustix::param::clock_ticks_per_second() as f64))
 }
 
 fn expired(state: &Path) -> Result<i64> {

@@ -3,9 +3,11 @@
 //! - [`workload`] makes the events that clients publish, [`load`] is the clients;
 //! - [`native`] and [`pgbench`] write the same rows to databases without HTTP;
 //! - [`large`] measures what depends on the number of events that are stored;
+//! - [`followers`] are live streams at a steady rate;
 //! - [`peers`] are others that store events once;
 //! - [`report`] prints and writes the results.
 
+mod followers;
 mod http;
 mod large;
 mod load;
@@ -55,7 +57,7 @@ struct Options {
     #[arg(long)]
     peers: bool,
     /// Only those whose names have one of these parts: of --peers, or of the parts of --rows, which are filters,
-    /// readers, writes and retention
+    /// readers, followers, writes and retention
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     only: Vec<String>,
     /// Rounds of --peers, of which the median counts
@@ -72,6 +74,9 @@ struct Options {
     /// Events in each request of --load.
     #[arg(long, default_value_t = 1)]
     batch: usize,
+    /// Ids in random order, for --load.
+    #[arg(long)]
+    random: bool,
     /// Share of duplicates in the events of --load, from 0 to 1.
     #[arg(long, default_value_t = 0.0)]
     duplicates: f64,
@@ -80,7 +85,8 @@ struct Options {
 fn main() -> Result<()> {
     let options = Options::parse();
     if let Some(address) = options.load {
-        let producers = producers(options.clients, options.batch, options.duplicates, Ids::ordered);
+        let ids = if options.random { Ids::random } else { Ids::ordered };
+        let producers = producers(options.clients, options.batch, options.duplicates, ids);
         let measured = load::run(address, producers, Until::Elapsed(Duration::from_secs(options.seconds)))?;
         Report::default().requests("load", &measured);
         return Ok(());
@@ -167,9 +173,7 @@ impl Bench {
 
     fn random_ids(&mut self, ordered: &Measured) -> Result<()> {
         let server = self.setup.clone().start()?;
-        let seeded =
-            |client: String| Ids::Random(fastrand::Rng::with_seed(client.bytes().map(u64::from).sum()));
-        let random = self.publish(&server, 64, seeded)?;
+        let random = self.publish(&server, 64, Ids::random)?;
         self.report.requests("single events with UUIDv4 ids, 64 clients", &random);
         self.report.ratio("UUIDv4 / ordered ids", random.rate() / ordered.rate());
         Ok(())
@@ -269,7 +273,11 @@ impl Bench {
 
     fn publish(&self, server: &Deployment, clients: usize, ids: impl Fn(String) -> Ids) -> Result<Measured> {
         // The warm-up does the work that is done only once.
-        load::run(server.address(), producers(1, 1, 0.0, |_| Ids::ordered("warm-up")), Until::Requests(100))?;
+        load::run(
+            server.address(),
+            producers(1, 1, 0.0, |_| Ids::ordered("warm-up".into())),
+            Until::Requests(100),
+        )?;
         load::run(server.address(), producers(clients, 1, 0.0, ids), Until::Elapsed(self.seconds))
     }
 }
@@ -284,11 +292,13 @@ fn side_by_side(few: &Deployment, many: &Deployment, path: &str) -> Result<(f64,
             medians.push(measured.millis(50.0));
         }
     }
-    let [few, many] = medians.map(|mut medians| {
-        medians.sort_by(f64::total_cmp);
-        medians[medians.len() / 2]
-    });
+    let [few, many] = medians.map(median);
     Ok((few, many))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Reads one path repeatedly.

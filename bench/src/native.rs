@@ -27,7 +27,7 @@ pub fn rows_per_second(rows: usize, duplicates: f64, duration: Duration) -> Resu
          conflicts = conflicts + (digest <> excluded.digest), redelivered_at = excluded.received_at"
     ))?;
     let text = |text: &str| Value::Text(text.to_owned());
-    let mut ids = Repeating::new(Ids::ordered("native"), duplicates);
+    let mut ids = Repeating::new(Ids::ordered("native".into()), duplicates);
     let mut stored = 0;
     let mut busy = Duration::ZERO;
     while busy < duration {

@@ -22,8 +22,13 @@ pub enum Ids {
 
 impl Ids {
     /// Ordered ids of a producer.
-    pub fn ordered(prefix: impl Into<String>) -> Self {
-        Self::Ordered { prefix: prefix.into(), next: 0 }
+    pub fn ordered(prefix: String) -> Self {
+        Self::Ordered { prefix, next: 0 }
+    }
+
+    /// Random ids of a producer, different in each run.
+    pub fn random(_: String) -> Self {
+        Self::Random(fastrand::Rng::new())
     }
 
     /// The next id.

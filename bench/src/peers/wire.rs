@@ -108,7 +108,7 @@ pub fn ids(producer: &str, random: bool) -> Ids {
                 .fold(7, |seed, byte| u64::from(byte).wrapping_add(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         ));
     }
-    Ids::ordered(producer)
+    Ids::ordered(producer.into())
 }
 
 /// Publishes over a wire, from clients of their own names for each run.
