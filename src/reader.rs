@@ -46,7 +46,7 @@ impl From<StoreError> for ReadError {
 const WINDOWS_OF_PAGE: usize = 64;
 
 /// Windows that a limited answer looks at.
-const WINDOWS_OF_ANSWER: usize = 512;
+const WINDOWS_OF_ANSWER: usize = 1000;
 
 /// Reads the events of a store.
 pub struct Reader<S>(Rc<S>);
@@ -186,18 +186,28 @@ pub struct Pages<S> {
 }
 
 impl<S: ReadStore> Pages<S> {
-    /// The next page; `None` behind the last. It is empty if many events were looked at and none matched.
+    /// The next page; `None` behind the last. What several windows have is gathered in one, so that a short answer is
+    /// whole. It is empty if many events were looked at and none matched.
     pub async fn next(&mut self) -> Result<Option<Page>, StoreError> {
+        let mut text = String::new();
+        let mut last = self.span.after;
         for _ in 0..WINDOWS_OF_PAGE {
-            if self.is_finished() {
-                return Ok(None);
+            if self.is_finished() || text.len() >= self.size.bytes as usize / 2 {
+                break;
             }
             if let Some(page) = self.step().await? {
-                return Ok(Some(page));
+                if !text.is_empty() {
+                    text.push_str(self.layout.separator());
+                }
+                text.push_str(&page.text);
+                last = page.last;
+                if !page.is_last {
+                    break;
+                }
             }
         }
-        let nothing_yet = Page { text: String::new(), last: self.span.after, is_last: false };
-        Ok(Some(nothing_yet).filter(|_| !self.is_finished()))
+        let page = Page { text, last, is_last: self.is_finished() };
+        Ok(Some(page).filter(|page| !page.text.is_empty() || !page.is_last))
     }
 
     /// Reads a page of the present window; `None` if it has no more matches.

@@ -15,7 +15,7 @@ use crate::store::{RemoveStore, StoreError};
 const STEP: u32 = 256;
 
 /// The pause after a step, as a multiple of its time.
-const REST: u32 = 9;
+const REST: u32 = 8;
 
 /// The longest time at work without looking whether requests still come.
 const SHIFT: Duration = Duration::from_secs(5);

@@ -23,8 +23,8 @@ const TICK: Duration = Duration::from_millis(150);
 /// The distance from the newest event beyond which a follower is behind: a second at full rate.
 const BEHIND: Seq = 20_000;
 
-/// Pages that are read at the same time for followers that are behind. It is less than the followers' connections to
-/// the store, so that they do not delay the others.
+/// Followers that are behind and read at the same time. They are fewer than the followers' connections to the store, so
+/// that they do not delay the others.
 const CATCHING_UP: usize = 1;
 
 /// Pages that a tick keeps for followers who come to them later. Each has 64 KiB, or one larger event.
@@ -37,7 +37,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub struct Tail<S, C> {
     reader: Reader<S>,
     clock: C,
-    /// Held while a page is read for followers that are behind.
+    /// Held while a follower that is behind takes a page.
     catching_up: Semaphore,
     tick: RefCell<Rc<Tick>>,
 }
@@ -122,10 +122,16 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
         let tick = self.current_tick();
         let readable = tick.readable.get_or_init(|| self.reader.readable()).await.clone()?;
         let span = Span { after: follower.after.max(readable.after), ..readable };
+        let is_behind = span.through - span.after > BEHIND;
+        let turn = if is_behind { Some(self.catching_up.acquire().await) } else { None };
         let Progress { events, through } = match span.is_empty() {
             true => Progress { events: None, through: span.after },
             false => self.shared_page(&tick, filter, span).await?,
         };
+        if is_behind {
+            self.clock.yield_now().await; // those who are not behind send first
+        }
+        drop(turn);
         *follower = Follower { after: through, waits: through >= readable.through };
         Ok(events)
     }
@@ -153,10 +159,6 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
     }
 
     async fn read(&self, filter: &Filter, span: Span) -> Result<Progress, StoreError> {
-        let _permit = match span.through - span.after > BEHIND {
-            true => Some(self.catching_up.acquire().await),
-            false => None,
-        };
         let (page, through) = self.reader.next_page(filter, span).await?;
         let events = page.map(|page| [page.text.as_bytes(), b"\n\n"].concat().into());
         Ok(Progress { events, through })

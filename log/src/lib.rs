@@ -1,4 +1,5 @@
-//! The log: one line an incident on standard error, for the component and for its host.
+//! The log: one line an incident on standard error, for the component and for its host; and a line for each of the few
+//! steps that an operator waits for.
 //!
 //! A line has the time, the route of the request if there is one, the kind of the incident and its cause. A kind that
 //! comes often, such as a busy database under load, is logged every ten seconds, with the number of those left out.
@@ -53,21 +54,26 @@ pub fn set_format(format: Format) {
 
 /// Logs an incident that concerns no request in particular.
 pub fn error(kind: &'static str, cause: impl Display) {
-    log(kind, None, &cause);
+    log("error", kind, None, &cause);
+}
+
+/// Logs a step of the service that an operator waits for.
+pub fn info(kind: &'static str, step: impl Display) {
+    log("info", kind, None, &step);
 }
 
 /// Logs an incident of a request. `route` is the pattern of its path: there are few of them.
 pub fn request_error(kind: &'static str, route: &'static str, cause: impl Display) {
-    log(kind, Some(route), &cause);
+    log("error", kind, Some(route), &cause);
 }
 
-fn log(kind: &'static str, route: Option<&'static str>, cause: &dyn Display) {
+fn log(level: &'static str, kind: &'static str, route: Option<&'static str>, cause: &dyn Display) {
     let time = Utc::now();
     let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
     let admitted = recent.get_or_insert_default().admit((kind, route), time);
     drop(recent);
     if let Some(left_out) = admitted {
-        let line = Line { time, kind, route, cause: cause.to_string(), left_out };
+        let line = Line { time, level, kind, route, cause: cause.to_string(), left_out };
         let line = line.render(FORMAT.get().copied().unwrap_or_default());
         // A log on a full disk, or one that nobody reads any more, must not end the program.
         let _ = writeln!(std::io::stderr().lock(), "{line}");
@@ -96,6 +102,7 @@ impl Recent {
 
 struct Line {
     time: DateTime<Utc>,
+    level: &'static str,
     kind: &'static str,
     route: Option<&'static str>,
     cause: String,
@@ -115,13 +122,13 @@ struct JsonLine<'l> {
 
 impl Line {
     fn render(&self, format: Format) -> String {
-        let Self { kind, route, cause, left_out, .. } = self;
+        let Self { level, kind, route, cause, left_out, .. } = self;
         let time = self.time.to_rfc3339_opts(SecondsFormat::Millis, true);
         match format {
             // Strings and numbers cannot fail to become JSON.
             Format::Json => serde_json::to_string(&JsonLine {
                 time: &time,
-                level: "error",
+                level,
                 kind,
                 route: *route,
                 cause,
@@ -136,7 +143,7 @@ impl Line {
                     0 => String::new(),
                     count => format!(" ({count} more since the last line)"),
                 };
-                format!("{time} error{route} {kind}: {cause}{left_out}")
+                format!("{time} {level}{route} {kind}: {cause}{left_out}")
             }
         }
     }
@@ -164,6 +171,7 @@ mod tests {
     #[test]
     fn a_line_has_time_route_kind_and_cause_in_both_formats() {
         let line = Line {
+            level: "error",
             time: at(0),
             kind: "busy",
             route: Some("/publish"),

@@ -55,6 +55,7 @@ struct Shared<S, C> {
     /// True if the last leader gathered nobody.
     was_alone: Cell<bool>,
     is_crowded: Cell<bool>,
+    writes: Rc<Cell<u64>>,
     queue: RefCell<Queue<S, C>>,
 }
 
@@ -103,6 +104,7 @@ impl<S: WriteStore, C: Clock> Committer<S, C> {
             pause: Cell::new(SHORTEST_PAUSE),
             was_alone: Cell::new(false),
             is_crowded: Cell::new(false),
+            writes: Rc::default(),
             queue,
         }))
     }
@@ -110,6 +112,11 @@ impl<S: WriteStore, C: Clock> Committer<S, C> {
     /// True once the writes of this instance have shown that others would write its few events as well, and faster.
     pub fn is_crowded(&self) -> bool {
         self.0.is_crowded.get()
+    }
+
+    /// The number of writes so far. It grows with each.
+    pub fn writes(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.0.writes)
     }
 
     /// Stores the events, at once or not at all, durably before it returns.
@@ -182,6 +189,7 @@ impl<S: WriteStore, C: Clock> Leadership<S, C> {
             let requests = || std::iter::once(&own).chain(group.iter().map(|waiter| &waiter.request));
             let events: Vec<_> = requests().flat_map(|request| request.events.iter()).collect();
             let result = shared.store.append(&events).await;
+            shared.writes.update(|writes| writes + 1);
             match result {
                 Err(StoreError::Busy) => {
                     was_busy = true;

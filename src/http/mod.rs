@@ -11,6 +11,7 @@ pub mod body;
 pub mod budget;
 pub mod idempotency;
 pub mod negotiate;
+pub mod pace;
 pub mod prefer;
 pub mod problem;
 pub mod pump;

@@ -68,6 +68,17 @@ pub enum Layout {
     ServerSent,
 }
 
+impl Layout {
+    /// The text between two events.
+    pub fn separator(self) -> &'static str {
+        match self {
+            Self::Array => ",",
+            Self::Lines => "\n",
+            Self::ServerSent => "\n\n",
+        }
+    }
+}
+
 /// A run of seq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Span {

@@ -4,6 +4,7 @@
 //! texts of reads, and `pool` the connections that all of them use.
 
 mod append;
+mod log;
 mod pool;
 mod remove;
 mod schema;

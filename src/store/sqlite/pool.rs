@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
+use super::log::Log;
 use super::schema;
 use crate::clock::Clock;
 use crate::store::StoreError;
@@ -57,6 +58,7 @@ pub struct Pool<D: Database, C> {
     clock: C,
     /// The writing connection, which is opened by the first write and by the one after a failure.
     writer: Mutex<Option<D::Connection>>,
+    log: Log,
     answering: Lane<D::Connection>,
     following: Lane<D::Connection>,
     looking: Lane<D::Connection>,
@@ -69,6 +71,7 @@ impl<D: Database, C: Clock> Pool<D, C> {
             database,
             clock,
             writer: Mutex::default(),
+            log: Log::default(),
             answering: Lane::new(Purpose::Answer),
             following: Lane::new(Purpose::Follow),
             looking: Lane::new(Purpose::Look),
@@ -86,7 +89,13 @@ impl<D: Database, C: Clock> Pool<D, C> {
             Some(connection) => connection,
             None => open(&self.database).await?,
         };
-        let result = work(&connection).await;
+        let result = match self.log.make_room(&connection).await {
+            Ok(()) => work(&connection).await,
+            Err(error) => Err(error),
+        };
+        if result.is_ok() {
+            self.log.look(&connection, || self.clock.now()).await;
+        }
         if is_usable_after(&result) {
             *writer = Some(connection);
         }

@@ -1,6 +1,7 @@
 //! Taking events away: erasure on demand, and the steps of retention.
 
-use super::pool::{Pool, is_passing};
+use super::log::checkpoint;
+use super::pool::Pool;
 use super::{Purpose, SqliteStore, Statement, select};
 use crate::clock::Clock;
 use crate::event::{EventId, Timestamp, Topic};
@@ -26,13 +27,9 @@ impl<D: Database, C: Clock> RemoveStore for SqliteStore<D, C> {
     }
 
     async fn scrub(&self) -> Result<(), StoreError> {
-        let truncate = async |connection: &D::Connection| {
-            match connection.execute("pragma wal_checkpoint(truncate)", vec![]).await {
-                Ok(rows) if rows.first().is_some_and(|row| row.integer(0) == Ok(1)) => Err(StoreError::Busy),
-                // A server keeps its log by itself, and does not know the pragma.
-                Err(error) if !is_passing(&error) => Ok(()),
-                result => result.map(drop),
-            }
+        let truncate = async |connection: &D::Connection| match checkpoint(connection, "truncate").await? {
+            Some((true, _)) => Err(StoreError::Busy),
+            _ => Ok(()),
         };
         self.pool.retry_while_busy(async || self.pool.write(truncate).await).await
     }
@@ -93,6 +90,7 @@ async fn expire_through(connection: &impl Connection, last: i64) -> Result<(), S
     let steps = [
         include_str!("sql/expire.sql"),
         include_str!("sql/drop_blocks.sql"),
+        include_str!("sql/drop_sections.sql"),
         include_str!("sql/expired_through.sql"),
     ];
     let result = async {

@@ -1,5 +1,6 @@
 //! The schema and its migrations: forward only, run once, by the first connection to a database.
 
+use super::log::checkpoint;
 use crate::event::Timestamp;
 use crate::store::StoreError;
 use crate::store::database::{Connection, Value};
@@ -33,6 +34,10 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0025_count_erased.sql"),
     include_str!("migrations/0026_upkeep.sql"),
     include_str!("migrations/0027_upkeep_row.sql"),
+    include_str!("migrations/0028_sections.sql"),
+    include_str!("migrations/0029_fill_sections.sql"),
+    include_str!("migrations/0030_close_section.sql"),
+    include_str!("migrations/0031_narrow_section.sql"),
 ];
 
 /// The version of the schema that this program knows.
@@ -60,7 +65,18 @@ async fn run_missing_migrations(connection: &impl Connection) -> Result<(), Stor
     let create = "create table if not exists schema_migrations (version integer primary key, applied_at text not null)";
     connection.execute(create, vec![]).await?;
     let seen = version(connection).await?;
-    is_current(seen)?;
+    if is_current(seen)? {
+        connection.execute("rollback", vec![]).await?;
+        return Ok(());
+    }
+    let known = MIGRATIONS.len();
+    if seen > 0 {
+        let wait = "requests wait meanwhile, about two seconds for a million events";
+        sekali_log::info(
+            "upgrade",
+            format_args!("bringing the database from schema {seen} to {known}: {wait}"),
+        );
+    }
     for (version, migration) in (1i64..).zip(MIGRATIONS.iter().copied()).skip(seen) {
         connection.execute(migration, vec![]).await?;
         let insert = "insert into schema_migrations (version, applied_at) values (?1, ?2)";
@@ -68,6 +84,11 @@ async fn run_missing_migrations(connection: &impl Connection) -> Result<(), Stor
         connection.execute(insert, vec![version.into(), applied_at.as_str().into()]).await?;
     }
     connection.execute("commit", vec![]).await?;
+    if seen > 0 {
+        // New indexes are as large as the log has ever been. It matters to nobody if a reader keeps it for now.
+        let _ = checkpoint(connection, "truncate").await;
+        sekali_log::info("upgraded", format_args!("the database has schema {known} now"));
+    }
     Ok(())
 }
 

@@ -211,7 +211,7 @@ async fn a_page_ends_by_rows_and_by_bytes() {
 
 #[tokio::test]
 async fn a_filter_finds_what_all_of_its_parts_allow_however_many_windows_that_takes() {
-    const EVENTS: usize = 5000; // two blocks and a half
+    const EVENTS: usize = 5000; // nine blocks, and a part of one
     let (store, _directory) = fresh();
     let moment = |minute: usize| Timestamp::parse(&format!("2026-11-21T01:{minute:02}:00Z")).unwrap();
     let events: Vec<_> = (0..EVENTS)
@@ -398,7 +398,7 @@ async fn a_store_is_migrated_once_however_many_open_it_at_the_same_moment() {
 const FIXTURES: [(usize, &str); 3] = [
     (5, include_str!("fixtures/schema_5.sql")),
     (8, include_str!("fixtures/schema_8.sql")),
-    (27, include_str!("fixtures/schema_27.sql")),
+    (31, include_str!("fixtures/schema_31.sql")),
 ];
 
 #[tokio::test]
@@ -597,7 +597,7 @@ async fn an_erased_event_leaves_no_byte_of_itself_in_the_files() {
         // Some are larger than a page of the database.
         ..event_with("t", n.to_string(), &format!("\"{n:04}-secret{}\"", "x".repeat(n % 7 * 1000)))
     };
-    // Two blocks and a half, so that timestamps are their bounds; in random order, so that pages of indexes are split.
+    // Many blocks, so that timestamps are their bounds; in random order, so that pages of indexes are split.
     let mut numbers: Vec<_> = (0..5000).collect();
     fastrand::Rng::with_seed(1).shuffle(&mut numbers);
     append(&store, &numbers.iter().map(|n| secret(*n)).collect::<Vec<_>>()).await;
@@ -661,4 +661,110 @@ async fn one_instance_at_a_time_has_the_work_of_retention() {
     other.release(&at(70)).await.unwrap();
     assert_eq!(one.claim(&at(69), &at(129)).await, Ok(false), "nothing is due");
     assert_eq!(one.claim(&at(70), &at(130)).await, Ok(true));
+}
+
+/// Fills a database with events, one a second, of which each tenth is of the topic `tenth`.
+fn fill(database: &rusqlite::Connection, count: u32) {
+    let insert = "
+        insert into events (topic, event_id, timestamp, payload, digest, received_at, commit_id)
+        with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < ?1)
+        select case when n % 10 = 0 then 'tenth' else 'other' end, n,
+            strftime('%Y-%m-%dT%H:%M:%S', 1790000000 + n, 'unixepoch'), '{}', 0, '2026-11-21T01:00:00', n
+        from numbers";
+    database.execute(insert, [count]).unwrap();
+}
+
+#[tokio::test]
+async fn sections_of_blocks_are_passed_over_whether_they_are_of_this_schema_or_of_an_earlier_one() {
+    const EVENTS: u32 = 3 * 65_536 + 700;
+    let (directory, upgraded) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let [new, old] = [&directory, &upgraded]
+        .map(|place| rusqlite::Connection::open(place.path().join("events.db")).unwrap());
+    let (store, _) = open(directory.path(), 1);
+    store.readable().await.unwrap(); // makes the tables
+    fill(&new, EVENTS);
+    for migration in &MIGRATIONS[..8] {
+        old.execute(migration, []).unwrap();
+    }
+    let seen = "create table schema_migrations (version integer primary key, applied_at text not null);
+                insert into schema_migrations values (8, '')";
+    old.execute_batch(seen).unwrap();
+    fill(&old, EVENTS);
+    let (upgraded_store, _) = open(upgraded.path(), 2);
+    upgraded_store.readable().await.unwrap();
+    for table in ["blocks", "sections"] {
+        let sum = format!("select count(*), sum(through), min(earliest), max(latest) from {table}");
+        let read = |database: &rusqlite::Connection| {
+            let row = |row: &rusqlite::Row<'_>| <(i64, i64, String, String)>::try_from(row);
+            database.query_row(&sum, [], row).unwrap()
+        };
+        assert_eq!(read(&new), read(&old), "{table}");
+    }
+
+    let second = |n: i64| {
+        Some(
+            Timestamp::parse("2026-09-21T14:13:20Z").unwrap().after(std::time::Duration::from_secs(n as u64)),
+        )
+    };
+    for (since, until) in [
+        (Some(190_000), None),
+        (None, Some(9_000)),
+        (Some(66_000), Some(70_000)),
+        (Some(131_000), Some(131_500)),
+        (Some(197_200), None),
+        (Some(300_000), None),
+    ] {
+        for order in [Order::Ascending, Order::Descending] {
+            let filter =
+                Filter { since: since.and_then(second), until: until.and_then(second), ..topics(&["tenth"]) };
+            let mut expected: Vec<i64> = (1..=i64::from(EVENTS))
+                .filter(|n| {
+                    n % 10 == 0
+                        && since.is_none_or(|since| *n >= since)
+                        && until.is_none_or(|until| *n < until)
+                })
+                .collect();
+            if order == Order::Descending {
+                expected.reverse();
+            }
+            assert_eq!(seqs(&read_in(&store, &filter, order).await), expected, "{since:?} {until:?}");
+            let first = store.window(&filter, store.readable().await.unwrap(), order).await.unwrap();
+            let is_near = expected.first().is_none_or(|first_match| {
+                match order {
+                    Order::Ascending => first_match - first.span.after <= 512 + 10,
+                    // Behind the last block, events may always match.
+                    Order::Descending => first.span.through - first_match <= 700,
+                }
+            });
+            assert!(is_near || first.span.after >= 3 * 65_536, "{first:?} of {since:?} {until:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_stays_bounded_while_somebody_reads_an_old_state() {
+    let (store, directory) = fresh();
+    append(&store, &[event("first")]).await;
+    let log = || std::fs::metadata(directory.path().join("events.db-wal")).unwrap().len();
+    let reader = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
+    reader.execute_batch("begin; select * from events").unwrap();
+    let mut written = 0;
+    let refused = loop {
+        let events: Vec<_> = (0..100).map(|n| event(format!("{written}-{n}"))).collect();
+        match store.append(&events.iter().collect::<Vec<_>>()).await {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(written < 1000, "the log has {} bytes", log());
+    };
+    assert_eq!(refused, StoreError::Busy);
+    assert!((1000 * 4096..3000 * 4096).contains(&log()), "{}", log());
+    assert_eq!(store.ledger(&[]).await.unwrap().unique_processed, 1 + written * 100, "reading goes on");
+    reader.execute_batch("rollback").unwrap();
+    let longest = log();
+    for n in 0..100 {
+        append(&store, &[event(format!("after-{n}"))]).await;
+    }
+    assert_eq!(log(), longest, "it has begun anew");
 }

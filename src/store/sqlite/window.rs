@@ -12,10 +12,10 @@ use crate::store::database::{Database, Row, Value};
 use crate::store::{Filter, Index, Order, Seq, Span, StoreError, Window};
 
 /// Entries of an index in one window. Each may mean a look at an event. Tests see many windows in a small store.
-const ENTRIES: i64 = if cfg!(test) { 64 } else { 2048 };
+const ENTRIES: i64 = if cfg!(test) { 64 } else { 1024 };
 
 /// Rows of a window without a filter: only those whose events are gone cost a look without a match.
-const ROWS: i64 = 32 * ENTRIES;
+const ROWS: i64 = 64 * ENTRIES;
 
 /// The next window of a span.
 pub async fn next<D: Database, C: Clock>(

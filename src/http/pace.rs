@@ -1,0 +1,33 @@
+//! The pace of long answers: they read when producers have had their turn.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::clock::Clock;
+
+/// The rest after a page while producers write, as a multiple of the time that the page took.
+const REST: u32 = 2;
+
+/// The pace of an answer of many pages.
+pub struct Pace<C> {
+    clock: C,
+    /// The writes of this instance so far.
+    writes: Rc<Cell<u64>>,
+}
+
+impl<C: Clock> Pace<C> {
+    /// A pace that gives way to the writes that are counted here.
+    pub fn new(clock: C, writes: Rc<Cell<u64>>) -> Self {
+        Self { clock, writes }
+    }
+
+    /// Reads a page, and then rests if something was written meanwhile.
+    pub async fn keep<T>(&self, page: impl Future<Output = T>) -> T {
+        let (began, writes) = (self.clock.now(), self.writes.get());
+        let page = page.await;
+        if self.writes.get() != writes {
+            self.clock.sleep((self.clock.now() - began) * REST).await;
+        }
+        page
+    }
+}

@@ -1,0 +1,73 @@
+//! The bound of the write-ahead log. SQLite begins it anew when no reader needs it any more, so one that holds a read
+//! transaction for long, such as a backup, would let it grow without end. Beyond the bound, writes wait for it.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use crate::store::StoreError;
+use crate::store::database::Connection;
+
+/// Pages at which nothing more is written until the log has begun anew: 128 MiB of the usual 4 KiB. Between two looks,
+/// it does not grow by as much again.
+const LONGEST: i64 = if cfg!(test) { 1000 } else { 32_768 };
+
+/// The writes after which a look is taken, and the time between two looks. A look copies pages to the database, which
+/// SQLite itself does about as often.
+const WRITES: u32 = 16;
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// The length of the log, as far as it is known.
+#[derive(Default)]
+pub struct Log {
+    /// Writes since the last look.
+    writes: Cell<u32>,
+    looked_at: Cell<Duration>,
+    is_too_long: Cell<bool>,
+}
+
+impl Log {
+    /// Begins the log anew if it is too long.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while a reader needs it.
+    pub async fn make_room(&self, connection: &impl Connection) -> Result<(), StoreError> {
+        if !self.is_too_long.get() {
+            return Ok(());
+        }
+        if checkpoint(connection, "restart").await?.is_none_or(|(is_kept, _)| !is_kept) {
+            self.is_too_long.set(false);
+            return Ok(());
+        }
+        sekali_log::error(
+            "long-log",
+            "a reader keeps the write-ahead log from beginning anew, so nothing is written",
+        );
+        Err(StoreError::Busy)
+    }
+
+    /// Looks at the length of the log now and then. It is called after each write.
+    pub async fn look(&self, connection: &impl Connection, now: impl FnOnce() -> Duration) {
+        self.writes.update(|writes| writes + 1);
+        if self.writes.get() < WRITES {
+            return;
+        }
+        let now = now();
+        if now.saturating_sub(self.looked_at.get()) < INTERVAL {
+            return;
+        }
+        self.writes.set(0);
+        self.looked_at.set(now);
+        if let Ok(Some((_, pages))) = checkpoint(connection, "passive").await {
+            self.is_too_long.set(pages >= LONGEST);
+        }
+    }
+}
+
+/// Makes a checkpoint: whether the log is kept, and its pages. `None` from a server, which keeps a log of its own.
+pub async fn checkpoint(connection: &impl Connection, mode: &str) -> Result<Option<(bool, i64)>, StoreError> {
+    match connection.execute(&format!("pragma wal_checkpoint({mode})"), vec![]).await {
+        Ok(rows) => Ok(rows.first().and_then(|row| Some((row.integer(0).ok()? == 1, row.integer(1).ok()?)))),
+        Err(error) if super::pool::is_passing(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}

@@ -1,0 +1,1 @@
+delete from sections where through <= ?1
