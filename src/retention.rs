@@ -14,8 +14,9 @@ use crate::store::{RemoveStore, StoreError};
 /// Rows of one step.
 const STEP: u32 = 256;
 
-/// The pause after a step, as a multiple of its time.
+/// The pause after a step, as a multiple of its time: while producers write, and while they do not.
 const REST: u32 = 8;
+const SHORT_REST: u32 = 1;
 
 /// The longest time at work without looking whether requests still come.
 const SHIFT: Duration = Duration::from_secs(5);
@@ -42,14 +43,16 @@ pub struct Retention<S, C> {
     store: Rc<S>,
     clock: C,
     policy: Policy,
+    /// The writes of this instance so far.
+    writes: Rc<Cell<u64>>,
     /// The time of this instance's next look; `None` while it is at work.
     next: Cell<Option<Duration>>,
 }
 
 impl<S: RemoveStore, C: Clock> Retention<S, C> {
-    /// The retention of a store.
-    pub fn new(store: Rc<S>, clock: C, policy: Policy) -> Self {
-        Self { store, clock, policy, next: Cell::new(Some(Duration::ZERO)) }
+    /// The retention of a store. It gives way to the writes that are counted.
+    pub fn new(store: Rc<S>, clock: C, policy: Policy, writes: Rc<Cell<u64>>) -> Self {
+        Self { store, clock, policy, writes, next: Cell::new(Some(Duration::ZERO)) }
     }
 
     /// True if [`work`](Self::work) should be called. It costs nothing if everything is kept.
@@ -90,7 +93,7 @@ impl<S: RemoveStore, C: Clock> Retention<S, C> {
         let mut tasks = [surplus > 0, days > 0, forget_days > 0];
         let now = Timestamp::now();
         while let Some(task) = tasks.iter().position(|is_due| *is_due) {
-            let began = self.clock.now();
+            let (began, writes) = (self.clock.now(), self.writes.get());
             if began >= ends {
                 return Ok(false);
             }
@@ -104,7 +107,8 @@ impl<S: RemoveStore, C: Clock> Retention<S, C> {
                 1 => self.store.expire(Some(&now.days_before(days)), STEP).await?.rows == STEP,
                 _ => self.store.forget(&now.days_before(forget_days), STEP).await? == STEP,
             };
-            self.clock.sleep((self.clock.now() - began) * REST).await;
+            let rest = if self.writes.get() == writes { SHORT_REST } else { REST };
+            self.clock.sleep((self.clock.now() - began) * rest).await;
         }
         Ok(true)
     }
@@ -184,7 +188,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_shift_ends_and_the_next_look_goes_on_with_what_is_left() {
         let service = with_events(&[("retention_events", "1")], 5000, 0).await;
-        service.faults.slow.set(Some(("delete from events", Duration::from_millis(100))));
+        service.faults.slow.set(Some(("delete from events", Duration::from_millis(500))));
         let mut shifts = 0;
         while account(&service).await[0] > 1 {
             assert!(service.app.retention.is_due() && shifts < 100);

@@ -82,14 +82,17 @@ impl<P: Platform> App<P> {
     ) -> Self {
         let store = Rc::new(store);
         let reader = Reader::new(Rc::clone(&store));
+        let committer = Committer::new(Rc::clone(&store), clock.clone(), seed);
+        let retention =
+            Retention::new(Rc::clone(&store), clock.clone(), settings.retention, committer.writes());
         Self {
             limits: settings.limits,
             access: settings.access,
             started_at,
             topics: Topics::new(Rc::clone(&store), settings.max_topics),
-            eraser: Eraser::new(Rc::clone(&store)),
-            retention: Retention::new(Rc::clone(&store), clock.clone(), settings.retention),
-            committer: Committer::new(store, clock.clone(), seed),
+            eraser: Eraser::new(store),
+            retention,
+            committer,
             saved_answers: SavedAnswers::new(key_value),
             tail: Rc::new(Tail::new(reader.clone(), clock.clone())),
             reader,

@@ -7,14 +7,14 @@ use std::time::Duration;
 use crate::store::StoreError;
 use crate::store::database::Connection;
 
-/// Pages at which nothing more is written until the log has begun anew: 128 MiB of the usual 4 KiB. Between two looks,
-/// it does not grow by as much again.
-const LONGEST: i64 = if cfg!(test) { 1000 } else { 32_768 };
+/// Pages at which nothing more is written until the log has begun anew: 192 MiB of the usual 4 KiB. Between two looks,
+/// it grows by 64 more at the most that a disk was seen to take.
+const LONGEST: i64 = if cfg!(test) { 1000 } else { 49_152 };
 
 /// The writes after which a look is taken, and the time between two looks. A look copies pages to the database, which
 /// SQLite itself does about as often.
 const WRITES: u32 = 16;
-const INTERVAL: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(250);
 
 /// The length of the log, as far as it is known.
 #[derive(Default)]
