@@ -9,12 +9,31 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of the component and the rooms that each may use, beside itself.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     (
         "spin",
         &["http", "committer", "reader", "tail", "ingest", "store", "event", "payload", "clock", "limits"],
     ),
-    ("http", &["committer", "reader", "tail", "ingest", "store", "event", "payload", "clock", "limits"]),
+    (
+        "http",
+        &[
+            "committer",
+            "reader",
+            "tail",
+            "eraser",
+            "retention",
+            "topics",
+            "ingest",
+            "store",
+            "event",
+            "payload",
+            "clock",
+            "limits",
+        ],
+    ),
+    ("eraser", &["store", "event"]),
+    ("retention", &["store", "event", "clock"]),
+    ("topics", &["store", "event"]),
     ("tail", &["reader", "store", "event", "clock"]),
     ("committer", &["store", "event", "clock"]),
     ("reader", &["store", "event"]),

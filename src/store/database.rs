@@ -83,6 +83,16 @@ impl StoreError {
             message => Self::Failed(message),
         }
     }
+
+    /// True for an error that says nothing about the statement: the same one may succeed another time.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Failed(cause) => {
+                ["disk I/O error", "unable to open", "was moved"].iter().any(|text| cause.contains(text))
+            }
+            _ => true,
+        }
+    }
 }
 
 /// A source of connections.

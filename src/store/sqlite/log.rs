@@ -67,7 +67,7 @@ impl Log {
 pub async fn checkpoint(connection: &impl Connection, mode: &str) -> Result<Option<(bool, i64)>, StoreError> {
     match connection.execute(&format!("pragma wal_checkpoint({mode})"), vec![]).await {
         Ok(rows) => Ok(rows.first().and_then(|row| Some((row.integer(0).ok()? == 1, row.integer(1).ok()?)))),
-        Err(error) if super::pool::is_passing(&error) => Err(error),
+        Err(error) if error.is_passing() => Err(error),
         Err(_) => Ok(None),
     }
 }

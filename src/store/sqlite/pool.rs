@@ -210,7 +210,7 @@ async fn is_prepared(connection: &impl Connection) -> Result<bool, StoreError> {
     let parameters = vec![schema::version_known()];
     match connection.query_row(include_str!("sql/is_prepared.sql"), parameters).await {
         Ok(row) => Ok(row.0 == [Value::Integer(1)]),
-        Err(error) if is_passing(&error) => Err(error),
+        Err(error) if error.is_passing() => Err(error),
         Err(_) => Ok(false), // a database without tables, or a server
     }
 }
@@ -243,22 +243,13 @@ async fn apply<const N: usize>(
     for (setting, answer) in settings.into_iter().zip(&mut answers) {
         match connection.execute(setting, vec![]).await {
             Ok(rows) => *answer = rows.first().and_then(|row| Some(row.text(0).ok()?.to_owned())),
-            Err(error) if is_passing(&error) => return Err(error),
+            // Without the setting, it must not be used: in another journal than the write-ahead log, a commit may not
+            // survive a power cut.
+            Err(error) if error.is_passing() => return Err(error),
             Err(_) => {}
         }
     }
     Ok(answers)
-}
-
-/// True for an error that says nothing about the setting. The connection must not be used without it: in another
-/// journal than the write-ahead log, a commit may not survive a power cut.
-pub fn is_passing(error: &StoreError) -> bool {
-    match error {
-        StoreError::Failed(cause) => {
-            ["disk I/O error", "unable to open", "was moved"].iter().any(|text| cause.contains(text))
-        }
-        _ => true,
-    }
 }
 
 fn is_usable_after<T>(result: &Result<T, StoreError>) -> bool {
