@@ -26,6 +26,10 @@ impl Platform for Nothing {
     type Store = Nothing;
     type KeyValue = Nothing;
     type Clock = Still;
+
+    async fn host_metrics() -> String {
+        String::new()
+    }
 }
 
 impl WriteStore for Nothing {
