@@ -11,9 +11,6 @@ pub const LIMIT: u32 = 1000;
 /// Events that are erased at once, while producers wait.
 const STEP: u32 = 100;
 
-/// Windows that one request looks at. It has ended before its client gives up, and the next one goes on.
-const WINDOWS: usize = 512;
-
 /// Erases events of a store.
 pub struct Eraser<S>(Rc<S>);
 
@@ -53,10 +50,11 @@ impl<S: ReadStore + RemoveStore> Eraser<S> {
         Ok(erased)
     }
 
+    /// However many windows that takes: a request that gave up would begin anew at the next try, and never end.
     async fn erase_oldest(&self, filter: &Filter) -> Result<Erased, StoreError> {
         let mut rest = self.0.readable().await?;
         let mut erased = 0;
-        for _ in 0..WINDOWS {
+        while !rest.is_empty() {
             let window = self.0.window(filter, rest, Order::Ascending).await?;
             let Matches { count, has_more, .. } = self.erase_in(filter, window, LIMIT - erased).await?;
             erased += count;
@@ -64,11 +62,8 @@ impl<S: ReadStore + RemoveStore> Eraser<S> {
                 return Ok(Erased { erased, has_more });
             }
             rest = rest.behind(window.span, Order::Ascending);
-            if rest.is_empty() {
-                return Ok(Erased { erased, has_more: false });
-            }
         }
-        Ok(Erased { erased, has_more: true })
+        Ok(Erased { erased, has_more: false })
     }
 
     /// Erases up to `limit` events of a window.

@@ -31,3 +31,27 @@ impl<C: Clock> Pace<C> {
         page
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::TokioClock;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_is_followed_by_a_rest_only_if_something_was_written_meanwhile() {
+        let (clock, writes) = (TokioClock::start(), Rc::new(Cell::new(7)));
+        let pace = Pace::new(clock, Rc::clone(&writes));
+        for (written, seconds) in [(0, 1), (1, 3), (0, 1)] {
+            let began = clock.now();
+            let page = async {
+                clock.sleep(Duration::from_secs(1)).await;
+                writes.update(|writes| writes + written);
+                "page"
+            };
+            assert_eq!(pace.keep(page).await, "page");
+            assert_eq!((clock.now() - began).as_secs(), seconds, "{written}");
+        }
+    }
+}

@@ -619,39 +619,95 @@ mod tests {
         assert_eq!(service.send("DELETE", "/events/t/1", &ADMIN, "").await.status, 204);
     }
 
-    #[tokio::test]
-    async fn a_search_that_finds_nothing_for_long_goes_on_in_pieces() {
-        let service = Service::start();
-        // Far apart in seq, and at times that no block excludes.
-        let events: Vec<_> = (0..50_000)
+    /// A service in which a topic and a source are common and meet only once, far behind.
+    async fn with_a_rare_meeting() -> Service {
+        let service = Service::with_variables(&[("admin_token", "boss")]);
+        let events: Vec<_> = (1..=20_000)
             .map(|n| {
-                let source = if n % 20_000 == 100 { "rare" } else { "common" };
-                let minute = n % 60;
-                json!({"topic": (["t", "u"][usize::from(n % 3 == 0)]), "event_id": n.to_string(), "source": source,
-                       "timestamp": format!("2026-11-21T01:{minute:02}:00Z")})
+                let (topic, source) = if n % 2 == 0 { ("t", "a") } else { ("u", "b") };
+                let source = if n == 19_000 { "b" } else { source };
+                json!({"topic": topic, "event_id": n.to_string(), "source": source})
             })
             .collect();
         for batch in events.chunks(10_000) {
             assert_eq!(service.publish(&json!(batch)).await.status, 200);
         }
-        let query = "topic=t&source=common&source=rare&since=2026-11-21T01:41:00Z&until=2026-11-21T01:42:00Z";
-        let expected: Vec<i64> = (0..50_000).filter(|n| n % 60 == 41 && n % 3 != 0).map(|n| n + 1).collect();
-        assert_eq!(seqs(&service.get(&format!("/events?{query}")).await.json()), expected);
-        // Nothing at all.
-        let none = "topic=t&topic=u&source=common&since=2026-11-21T01:30:30Z&until=2026-11-21T01:30:31Z";
-        assert_eq!(service.get(&format!("/events?{none}")).await.json(), json!([]));
-        // A limited answer whose search ends early says where to go on.
-        let (mut next, mut seen, mut pages) = (Some(format!("/events?{query}&limit=3")), vec![], 0);
-        while let Some(path) = next {
-            let answer = service.get(&path).await;
-            seen.extend(seqs(&answer.json()));
-            next = answer.header("link").map(|link| link[1..].split('>').next().unwrap().to_owned());
-            pages += 1;
+        service
+    }
+
+    #[tokio::test]
+    async fn an_answer_whose_search_finds_nothing_for_long_shows_whether_its_client_is_there() {
+        let service = with_a_rare_meeting().await;
+        for (accept, found) in [("application/json", "[19000]"), ("application/x-ndjson", "19000")] {
+            let reply = service.reply("GET", "/events?topic=t&source=b", &[("accept", accept)], "").await;
+            let ReplyBody::Stream(pieces, _) = reply.body else { panic!("not a stream") };
+            let pieces: Vec<_> =
+                pieces.map(|piece| String::from_utf8(piece.unwrap()).unwrap()).collect().await;
+            assert!(pieces.iter().filter(|piece| *piece == " ").count() > 5, "{pieces:?}");
+            let body: Value = serde_json::from_str(&pieces.concat()).unwrap();
+            let seq = if body.is_array() { json!(seqs(&body)) } else { body["seq"].clone() };
+            assert_eq!(seq.to_string(), found);
         }
-        assert_eq!(seen, expected);
-        assert!(pages >= expected.len() / 3);
-        // What lies in many windows is one answer with a length, if it is short.
-        let reply = service.reply("GET", &format!("/events?{query}&limit=30"), &[], "").await;
-        assert!(matches!(reply.body, ReplyBody::Full(_)));
+    }
+
+    #[tokio::test]
+    async fn a_limited_answer_whose_search_ends_early_has_a_link_that_goes_on() {
+        let service = with_a_rare_meeting().await;
+        for order in ["asc", "desc"] {
+            let mut next = Some(format!("/events?topic=t&source=b&limit=2&order={order}"));
+            let mut answers = Vec::new();
+            while let Some(path) = next {
+                let answer = service.get(&path).await;
+                answers.push(seqs(&answer.json()));
+                next = answer.header("link").map(|link| link[1..].split('>').next().unwrap().to_owned());
+            }
+            assert!(answers.len() > 1, "one search went through everything: {answers:?}");
+            assert_eq!(answers.concat(), [19_000]);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_erasure_finds_the_only_match_however_far_behind_it_is() {
+        let service = with_a_rare_meeting().await;
+        let erased = service.send("DELETE", "/events?topic=t&source=b", &ADMIN, "").await;
+        assert_eq!(erased.text, r#"{"erased":1,"has_more":false}"#);
+    }
+
+    #[tokio::test]
+    async fn a_short_answer_from_many_windows_is_whole() {
+        let service = Service::start();
+        let events: Vec<_> = (0..3000)
+            .map(|n| {
+                let topic = if n % 100 == 0 { "t" } else { "u" };
+                json!({"topic": topic, "event_id": n.to_string(), "source": if n % 2 == 0 { "a" } else { "b" }})
+            })
+            .collect();
+        service.publish(&json!(events)).await;
+        let reply = service.reply("GET", "/events?topic=u&source=a&limit=500", &[], "").await;
+        assert!(matches!(reply.body, ReplyBody::Full(_)), "it has a length");
+        let answer = service.get("/events?topic=u&source=a&limit=500").await.json();
+        assert_eq!(answer.as_array().unwrap().len(), 500);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn followers_share_every_page_of_a_tick() {
+        let service = with_events(2000).await;
+        service.get("/events?limit=1").await; // opens connections
+        let mut followers = Vec::new();
+        for _ in 0..50 {
+            followers.push(follow(&service, "/events?after=0").await);
+        }
+        let before = service.faults.statements_left.get();
+        let read = followers.into_iter().map(|mut pieces| async move {
+            let mut events = 0;
+            while events < 2000 {
+                let text = String::from_utf8(pieces.next().await.unwrap().unwrap()).unwrap();
+                events += text.matches("id: ").count();
+            }
+        });
+        join_all(read).await;
+        let statements = before - service.faults.statements_left.get();
+        // Eight pages, the windows they lie in, the end of the store, and the opening of connections.
+        assert!(statements < 60, "{statements} statements for 50 followers");
     }
 }

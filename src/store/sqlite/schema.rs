@@ -65,12 +65,10 @@ async fn run_missing_migrations(connection: &impl Connection) -> Result<(), Stor
     let create = "create table if not exists schema_migrations (version integer primary key, applied_at text not null)";
     connection.execute(create, vec![]).await?;
     let seen = version(connection).await?;
-    if is_current(seen)? {
-        connection.execute("rollback", vec![]).await?;
-        return Ok(());
-    }
+    is_current(seen)?;
     let known = MIGRATIONS.len();
-    if seen > 0 {
+    let is_upgrade = (1..known).contains(&seen); // another instance may have been faster
+    if is_upgrade {
         let wait = "requests wait meanwhile, about two seconds for a million events";
         sekali_log::info(
             "upgrade",
@@ -84,7 +82,7 @@ async fn run_missing_migrations(connection: &impl Connection) -> Result<(), Stor
         connection.execute(insert, vec![version.into(), applied_at.as_str().into()]).await?;
     }
     connection.execute("commit", vec![]).await?;
-    if seen > 0 {
+    if is_upgrade {
         // New indexes are as large as the log has ever been. It matters to nobody if a reader keeps it for now.
         let _ = checkpoint(connection, "truncate").await;
         sekali_log::info("upgraded", format_args!("the database has schema {known} now"));

@@ -1,1 +1,2 @@
-update upkeep set expired_through = ?1
+-- Never back: an instance that lost its lease may come late.
+update upkeep set expired_through = max(expired_through, ?1)
