@@ -73,3 +73,26 @@ fn erased_events_are_gone_from_the_files_of_a_running_service() {
     assert_eq!((&stats["erased"], &stats["topics_total"]), (&json!(1510), &json!(2)));
     server.assert_books_balance();
 }
+
+#[test]
+fn events_expire_by_their_age_and_are_forgotten_later() {
+    let server = Server::with_variables(&[("retention_days", "30"), ("forget_days", "60")]);
+    publish(&server, "t", 1, 30);
+    let database = rusqlite::Connection::open(server.database()).unwrap();
+    let age = |days: u32, through: u32| {
+        let statement =
+            "update events set received_at = strftime('%Y-%m-%dT%H:%M:%S', 'now', ?1) where seq <= ?2";
+        database.execute(statement, rusqlite::params![format!("-{days} days"), through]).unwrap();
+    };
+    age(40, 20);
+    age(70, 10);
+    eventually("the oldest are forgotten", || {
+        server.get("/healthz"); // retention works behind requests
+        (server.stats()["forgotten"] == 10).then_some(())
+    });
+    assert_eq!(seqs(&server.events()), (21..=30).collect::<Vec<_>>());
+    let again = json!([{"topic": "t", "event_id": "10"}, {"topic": "t", "event_id": "11"}]);
+    let receipt = server.publish(&again).json();
+    assert_eq!((&receipt["processed"], &receipt["duplicate_ids"]), (&json!(["10"]), &json!(["11"])));
+    server.assert_books_balance();
+}

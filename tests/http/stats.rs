@@ -66,3 +66,14 @@ fn without_started_at_the_first_request_ever_is_the_start_also_after_a_restart()
     server.crash_and_restart();
     assert_eq!(server.stats()["started_at"], first);
 }
+
+#[test]
+fn an_event_of_one_topic_too_many_is_refused_and_changes_nothing() {
+    let server = Server::with_variables(&[("max_topics", "1")]);
+    assert_eq!(server.publish(&json!({"topic": "a", "event_id": "1"})).status, 200);
+    let problem = server.publish(&json!({"topic": "b", "event_id": "1"})).problem(422, "invalid-event");
+    assert_eq!((&problem["errors"][0]["field"], &problem["error_count"]), (&json!("topic"), &json!(1)));
+    assert_eq!(server.publish(&json!({"topic": "a", "event_id": "2"})).json()["stored"], 1);
+    assert_eq!(server.stats()["topics"], json!(["a"]));
+    server.assert_books_balance();
+}

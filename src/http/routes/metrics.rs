@@ -13,6 +13,15 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::store::Ledger;
 
+/// Counters of each topic.
+const COUNTERS: usize = 4;
+
+/// Bytes of a line of them, its label and the largest number aside from the name of the topic.
+const LINE_BYTES: usize = 64;
+
+/// Bytes of all of them. A thousand usual topics take less; names of quotes alone are twice as long in a label.
+const MAX_BYTES: usize = 2_000_000;
+
 #[derive(Deserialize)]
 struct Account<'a> {
     #[serde(borrow)]
@@ -29,8 +38,13 @@ struct Account<'a> {
 /// When the store cannot be read.
 pub async fn get<P: Platform>(app: &App<P>) -> Result<Reply, Problem> {
     let ledger = app.reader.ledger(&[]).await?;
-    let accounts: Vec<Account<'_>> =
+    let mut accounts: Vec<Account<'_>> =
         serde_json::from_str(&ledger.by_topic).map_err(|error| Problem::Internal(error.to_string()))?;
+    let mut room = MAX_BYTES;
+    accounts.retain(|account| {
+        room = room.saturating_sub(COUNTERS * (label(&account.topic).len() + LINE_BYTES));
+        room > 0
+    });
     let uptime = app.started_at.whole_seconds_until(&Timestamp::now());
     let text = render(&accounts, &ledger, uptime) + &P::host_metrics().await;
     Ok(Reply::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
@@ -38,7 +52,7 @@ pub async fn get<P: Platform>(app: &App<P>) -> Result<Reply, Problem> {
 
 fn render(accounts: &[Account<'_>], ledger: &Ledger, uptime: u64) -> String {
     type Counter<'a> = (&'static str, &'static str, fn(&Account<'a>) -> i64);
-    let counters: [Counter<'_>; 4] = [
+    let counters: [Counter<'_>; COUNTERS] = [
         ("sekali_events_received_total", "Deliveries of events.", |account| account.received),
         ("sekali_events_stored_total", "Deliveries that were stored.", |account| account.unique_processed),
         ("sekali_events_duplicate_total", "Deliveries that were dropped as duplicates.", |account| {
@@ -148,5 +162,19 @@ mod tests {
             let line = format!("sekali_events_{name}_total{{topic=\"t\"}} {value}");
             assert!(answer.text.lines().any(|found| found == line), "{line} is missing:\n{}", answer.text);
         }
+    }
+
+    #[tokio::test]
+    async fn names_that_are_long_in_a_label_leave_others_out() {
+        let service = Service::start();
+        let events: Vec<_> = (0..1000)
+            .map(|n| json!({"topic": format!("{n:04}{}", "\"".repeat(251)), "event_id": "1"}))
+            .collect();
+        service.publish(&json!(events)).await;
+        let text = service.get("/metrics").await.text;
+        assert!((1_800_000..2 << 20).contains(&text.len()), "{}", text.len());
+        assert!(text.contains("sekali_topics 1000\n"));
+        let lines = |name: &str| text.lines().filter(|line| line.starts_with(&format!("{name}{{"))).count();
+        assert_eq!(lines("sekali_events_received_total"), lines("sekali_events_conflict_total"));
     }
 }
