@@ -7,20 +7,21 @@ use std::time::Duration;
 use crate::store::StoreError;
 use crate::store::database::Connection;
 
-/// Pages at which nothing more is written until the log has begun anew: 192 MiB of the usual 4 KiB. Between two looks,
-/// it grows by 64 more at the most that a disk was seen to take.
-const LONGEST: i64 = if cfg!(test) { 1000 } else { 49_152 };
+/// Pages at which nothing more is written until the log has begun anew: 128 MiB of the usual 4 KiB. What two
+/// instances write between two looks, as fast as a disk was seen to take it, and a large transaction of each leave it
+/// below 256.
+const LONGEST: i64 = if cfg!(test) { 1000 } else { 32_768 };
 
-/// The writes after which a look is taken, and the time between two looks. A look copies pages to the database, which
+/// The pages after which a look is taken, and the time between two looks. A look copies pages to the database, which
 /// SQLite itself does about as often.
-const WRITES: u32 = 16;
+const PAGES: usize = 2000;
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// The length of the log, as far as it is known.
 #[derive(Default)]
 pub struct Log {
-    /// Writes since the last look.
-    writes: Cell<u32>,
+    /// Pages that were written since the last look, at least.
+    pages: Cell<usize>,
     looked_at: Cell<Duration>,
     is_too_long: Cell<bool>,
 }
@@ -45,17 +46,18 @@ impl Log {
         Err(StoreError::Busy)
     }
 
-    /// Looks at the length of the log now and then. It is called after each write.
-    pub async fn look(&self, connection: &impl Connection, now: impl FnOnce() -> Duration) {
-        self.writes.update(|writes| writes + 1);
-        if self.writes.get() < WRITES {
+    /// Looks at the length of the log now and then. It is called after each write, with the least of its
+    /// pages.
+    pub async fn look(&self, connection: &impl Connection, pages: usize, now: impl FnOnce() -> Duration) {
+        self.pages.update(|before| before + pages);
+        if self.pages.get() < PAGES {
             return;
         }
         let now = now();
         if now.saturating_sub(self.looked_at.get()) < INTERVAL {
             return;
         }
-        self.writes.set(0);
+        self.pages.set(0);
         self.looked_at.set(now);
         if let Ok(Some((_, pages))) = checkpoint(connection, "passive").await {
             self.is_too_long.set(pages >= LONGEST);

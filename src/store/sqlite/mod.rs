@@ -84,8 +84,10 @@ impl<D: Database, C: Clock> WriteStore for SqliteStore<D, C> {
         if events.is_empty() {
             return Ok(vec![]);
         }
+        // A row is on a page with others, or on several; an entry of an index in random order is on a page of its own.
+        let pages = events.iter().map(|event| 1 + event.stored_bytes() / 4096).sum();
         self.pool
-            .write(async |connection| {
+            .write(pages, async |connection| {
                 if events.len() <= MAX_ROWS {
                     self.append_statement(connection, events).await
                 } else {
@@ -175,7 +177,7 @@ impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
             connection.query_row(include_str!("sql/find_topics.sql"), parameters.clone()).await
         };
         // As a write, which waits for no reader: a producer asks.
-        let row = self.pool.retry_while_busy(async || self.pool.write(find).await).await?;
+        let row = self.pool.retry_while_busy(async || self.pool.write(0, find).await).await?;
         let found: Vec<String> = row.json(1)?;
         let found = found.into_iter().filter_map(|name| Topic::parse(name).ok()).collect();
         Ok((found, usize::try_from(row.integer(0)?).unwrap_or_default()))

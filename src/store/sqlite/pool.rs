@@ -80,8 +80,10 @@ impl<D: Database, C: Clock> Pool<D, C> {
 
     /// Lends `work` the writing connection. Writes wait for each other here, in their order: in the database, one would
     /// have to try again and again. A connection that failed is not kept: its server may be gone.
+    /// `pages` are the least that it changes in the database.
     pub async fn write<T>(
         &self,
+        pages: usize,
         work: impl AsyncFnOnce(&D::Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut writer = self.writer.lock().await;
@@ -94,7 +96,7 @@ impl<D: Database, C: Clock> Pool<D, C> {
             Err(error) => Err(error),
         };
         if result.is_ok() {
-            self.log.look(&connection, || self.clock.now()).await;
+            self.log.look(&connection, pages, || self.clock.now()).await;
         }
         if is_usable_after(&result) {
             *writer = Some(connection);

@@ -31,7 +31,7 @@ impl<D: Database, C: Clock> RemoveStore for SqliteStore<D, C> {
             Some((true, _)) => Err(StoreError::Busy),
             _ => Ok(()),
         };
-        self.pool.retry_while_busy(async || self.pool.write(truncate).await).await
+        self.pool.retry_while_busy(async || self.pool.write(0, truncate).await).await
     }
 
     async fn claim(&self, now: &Timestamp, until: &Timestamp) -> Result<bool, StoreError> {
@@ -56,7 +56,7 @@ impl<D: Database, C: Clock> RemoveStore for SqliteStore<D, C> {
             .query_row(Purpose::Look, include_str!("sql/due.sql"), &[before.into(), i64::from(rows).into()])
             .await?;
         let Ok(last) = due.integer(0) else { return Ok(Expired { rows: 0, events: 0 }) };
-        self.pool.write(async |connection| expire_through(connection, last).await).await?;
+        self.pool.write(rows as usize, async |connection| expire_through(connection, last).await).await?;
         let count = |column| due.integer(column).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         Ok(Expired { rows: count(1)?, events: count(2)? })
     }
@@ -64,7 +64,7 @@ impl<D: Database, C: Clock> RemoveStore for SqliteStore<D, C> {
     async fn forget(&self, received_before: &Timestamp, rows: u32) -> Result<u32, StoreError> {
         let parameters = vec![received_before.as_stored().into(), i64::from(rows).into()];
         self.pool
-            .write(async |connection| {
+            .write(rows as usize, async |connection| {
                 connection.execute(include_str!("sql/forget.sql"), parameters).await?;
                 let forgotten = connection.query_row("select changes()", vec![]).await?.integer(0)?;
                 Ok(u32::try_from(forgotten).unwrap_or(u32::MAX))
@@ -79,7 +79,7 @@ async fn write<D: Database, C: Clock>(
     parameters: &[Value],
 ) -> Result<Vec<Row>, StoreError> {
     let write = async || {
-        pool.write(async |connection| connection.execute(statement, parameters.to_vec()).await).await
+        pool.write(1, async |connection| connection.execute(statement, parameters.to_vec()).await).await
     };
     pool.retry_while_busy(write).await
 }
