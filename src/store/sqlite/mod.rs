@@ -84,8 +84,8 @@ impl<D: Database, C: Clock> WriteStore for SqliteStore<D, C> {
         if events.is_empty() {
             return Ok(vec![]);
         }
-        // A row is on a page with others, or on several; an entry of an index in random order is on a page of its own.
-        let pages = events.iter().map(|event| 1 + event.stored_bytes() / 4096).sum();
+        // Each write changes the end of the table and of four indexes; each event, one in random order or its own pages.
+        let pages = 5 + events.iter().map(|event| 1 + event.stored_bytes() / 4096).sum::<usize>();
         self.pool
             .write(pages, async |connection| {
                 if events.len() <= MAX_ROWS {
