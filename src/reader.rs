@@ -81,6 +81,11 @@ impl<S: ReadStore> Reader<S> {
         self.0.readable().await
     }
 
+    /// What endangers the events in the store, a phrase each.
+    pub async fn risks(&self) -> Result<Vec<String>, StoreError> {
+        self.0.risks().await
+    }
+
     /// The seqs that can be read, whose end a cursor must not be beyond.
     ///
     /// # Errors

@@ -1,14 +1,14 @@
 //! `sekali-host`: serves a Spin application on one machine.
 //!
-//! It reads the same `spin.toml` and runtime config as Spin, for the HTTP trigger, variables, SQLite and
-//! key-value. It refuses by name what it does not support. The modules, each above those that it uses:
+//! It reads the same `spin.toml` and runtime config as Spin, for the HTTP trigger, variables, SQLite,
+//! key-value and PostgreSQL. It refuses by name what it does not support. The modules, each above those that it uses:
 //!
 //! - [`server`] accepts connections and deals them out to the workers;
 //! - [`ending`] has the phases in which a server ends;
 //! - [`worker`] is a thread that speaks HTTP/1.1 on its connections, with instances of its own;
 //! - [`instance`] compiles components and runs requests in a few long-lived instances of each;
 //! - [`spin`] implements the interfaces that a component imports;
-//! - [`stores`] opens the SQLite databases and key-value stores of the application;
+//! - [`stores`] opens the SQLite databases and key-value stores of the application, and connects to PostgreSQL;
 //! - [`metrics`] counts what all instances do;
 //! - [`variables`] resolves the values of variables and the templates over them;
 //! - [`manifest`] with its [`routes`], and [`runtime_config`], are the files as plain data.
@@ -42,7 +42,7 @@ use crate::spin::guest::Services;
 use crate::stores::Stores;
 use crate::worker::{Application, Worker};
 
-/// Serves a Spin application: the HTTP trigger, variables, SQLite and key-value of spin.toml.
+/// Serves a Spin application: the HTTP trigger, variables, SQLite, key-value and PostgreSQL of spin.toml.
 #[derive(Parser)]
 #[command(version, args_override_self = true)] // scripts/up passes defaults that its caller may override
 struct Options {
@@ -103,7 +103,8 @@ async fn main() -> Result<()> {
     let engine = instance::engine()?;
     let load = |component: &Component| {
         let variables = variables::of_component(component, &values)?;
-        let services = Services { variables, stores: stores.of_component(component) };
+        let servers = variables::servers_of_component(component, &values)?;
+        let services = Services { variables, stores: stores.of_component(component), servers };
         Program::load(&engine, &component.source, services)
     };
     let programs = app.components.iter().map(load).collect::<Result<_>>()?;

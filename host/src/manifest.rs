@@ -85,8 +85,9 @@ pub struct Component {
     pub source: PathBuf,
     #[serde(rename = "description")]
     _description: Option<String>,
+    /// Hosts that it may connect to: templates over the application's variables.
     #[serde(default)]
-    allowed_outbound_hosts: Vec<String>,
+    pub allowed_outbound_hosts: Vec<String>,
     /// Its variables by name: templates over the application's.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
@@ -131,12 +132,7 @@ impl App {
             routes.add(path, index.with_context(unknown)?)?;
         }
         let mut components = Vec::new();
-        for (name, mut component) in manifest.component {
-            ensure!(
-                component.allowed_outbound_hosts.is_empty(),
-                "component.{name}.allowed_outbound_hosts is not supported: components cannot send requests here, so \
-                remove the hosts"
-            );
+        for mut component in manifest.component.into_values() {
             component.source = directory.join(component.source);
             components.push(component);
         }
@@ -193,7 +189,6 @@ mod tests {
             ("\"/...\"", "{ private = true }", "private"),
             ("sqlite_databases", "ai_models", "ai_models"),
             ("sqlite_databases = [\"default\"]", "files = [\"a\"]", "files"),
-            ("sqlite_databases", "allowed_outbound_hosts", "allowed_outbound_hosts"),
             ("[[trigger.http]]", "[trigger.redis]", "redis"),
             ("component = \"app\"", "component = \"other\"", "other"),
         ] {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::manifest::{Component, Variable};
 use crate::metrics;
+use crate::stores::postgres::AllowedServers;
 
 /// A component's variables by name.
 pub type Variables = HashMap<String, String>;
@@ -84,6 +85,18 @@ pub fn of_component(component: &Component, values: &BTreeMap<String, String>) ->
         Ok((name.clone(), value))
     };
     component.variables.iter().map(expand).collect()
+}
+
+/// The servers that a component may connect to.
+///
+/// # Errors
+/// A template as above, or an entry that this host does not support.
+pub fn servers_of_component(
+    component: &Component,
+    values: &BTreeMap<String, String>,
+) -> Result<AllowedServers> {
+    let hosts = component.allowed_outbound_hosts.iter().map(|template| expand(template, values));
+    AllowedServers::parse(&hosts.collect::<Result<Vec<_>>>()?)
 }
 
 /// Replaces each `{{ name }}` with the value of that variable.

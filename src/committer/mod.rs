@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::event::NewEvent;
-use crate::store::{Outcome, StoreError, WriteStore};
+use crate::store::{Keyed, Outcome, RequestKey, StoreError, WriteStore};
 
 /// A group of so many events takes no further request.
 const GROUP_EVENTS: usize = 1024;
@@ -74,6 +74,7 @@ struct Waiter<S, C> {
 /// The events of a request.
 struct Request {
     events: Rc<[NewEvent]>,
+    key: Option<RequestKey>,
     /// The start of its wait. A leader sets it: reading the clock for each request would be a call to the host.
     since: Option<Duration>,
     /// True if it is written alone, because a group with it has failed.
@@ -124,10 +125,18 @@ impl<S: WriteStore, C: Clock> Committer<S, C> {
     /// # Errors
     /// [`StoreError::Busy`] after five seconds in which it could not be written, and what the store says otherwise.
     pub async fn commit(&self, events: Rc<[NewEvent]>) -> Committed {
-        if events.is_empty() {
+        self.commit_request(events, None).await
+    }
+
+    /// The same for the events of a request that may have a key.
+    ///
+    /// # Errors
+    /// Also [`StoreError::Repeated`], when the store has an answer to the key already.
+    pub async fn commit_request(&self, events: Rc<[NewEvent]>, key: Option<RequestKey>) -> Committed {
+        if events.is_empty() && key.is_none() {
             return Ok(vec![]);
         }
-        let request = Request { events, since: None, alone: false };
+        let request = Request { events, key, since: None, alone: false };
         let waiting = {
             let mut queue = self.0.queue.borrow_mut();
             if queue.is_led {
@@ -188,15 +197,15 @@ impl<S: WriteStore, C: Clock> Leadership<S, C> {
             shared.fill(&mut group, &own);
             let requests = || std::iter::once(&own).chain(group.iter().map(|waiter| &waiter.request));
             let events: Vec<_> = requests().flat_map(|request| request.events.iter()).collect();
-            let result = shared.store.append(&events).await;
+            let result = shared.store.append(&events, &keys(requests())).await;
             shared.writes.update(|writes| writes + 1);
             match result {
                 Err(StoreError::Busy) => {
                     was_busy = true;
                     shared.clock.sleep(shared.pause_after_busy()).await;
                 }
-                // One request is at fault. Each is written alone, so that the others do not fail with it.
-                Err(StoreError::Failed(_)) if !group.is_empty() => {
+                // One request is at fault, or needs no write. Each is written alone, so that it concerns no other.
+                Err(StoreError::Failed(_) | StoreError::Repeated) if !group.is_empty() => {
                     own.alone = true;
                     group.iter_mut().for_each(|waiter| waiter.request.alone = true);
                     shared.put_back(std::mem::take(&mut group));
@@ -296,6 +305,17 @@ impl<S: WriteStore, C: Clock> Shared<S, C> {
     fn shorten_pause(&self) {
         self.pause.set(self.pause.get().mul_f64(SHORTER).max(SHORTEST_PAUSE));
     }
+}
+
+/// The keys of requests, each with the place of its events among those of all.
+fn keys<'r>(requests: impl Iterator<Item = &'r Request>) -> Vec<Keyed<'r>> {
+    let mut end = 0;
+    let keyed = |request: &'r Request| {
+        let begin = end;
+        end += request.events.len();
+        request.key.as_ref().map(|key| Keyed { key, events: begin..end })
+    };
+    requests.filter_map(keyed).collect()
 }
 
 /// Gives each waiter its share of the outcomes, and returns the share of the leader.

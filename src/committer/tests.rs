@@ -28,7 +28,7 @@ struct FakeStore {
 const WRITE: Duration = Duration::from_millis(10);
 
 impl WriteStore for FakeStore {
-    async fn append(&self, events: &[&NewEvent]) -> Committed {
+    async fn append(&self, events: &[&NewEvent], _: &[Keyed<'_>]) -> Committed {
         if self.busy_until.get() > Some(Instant::now()) {
             self.refused.set(self.refused.get() + 1);
             return Err(StoreError::Busy);

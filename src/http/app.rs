@@ -54,7 +54,7 @@ pub struct App<P: Platform> {
     /// Takes old events away. Whoever runs the service has to call it.
     pub retention: Retention<P::Store, P::Clock>,
     /// The answers to requests with an Idempotency-Key.
-    pub saved_answers: SavedAnswers<P::KeyValue>,
+    pub saved_answers: SavedAnswers<P::KeyValue, P::Store>,
     /// Follows the end of the store.
     pub tail: Rc<Tail<P::Store, P::Clock>>,
     /// The memory of request bodies, and of the answers to them.
@@ -90,10 +90,10 @@ impl<P: Platform> App<P> {
             access: settings.access,
             started_at,
             topics: Topics::new(Rc::clone(&store), settings.max_topics),
+            saved_answers: SavedAnswers::new(key_value, Rc::clone(&store)),
             eraser: Eraser::new(store),
             retention,
             committer,
-            saved_answers: SavedAnswers::new(key_value),
             tail: Rc::new(Tail::new(reader.clone(), clock.clone())),
             reader,
             bodies: Budget::new(BODIES_BYTES),

@@ -1,15 +1,17 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07): a repeated request gets the answer of the first.
 //!
-//! Saved answers are in key-value, which is not transactional and may be lost. Then the events table still makes the
-//! repetition safe: its answer only says that all events were duplicates.
+//! A store that many hosts share keeps the outcomes of a request in the transaction that stores its events, so that each
+//! of them can make the same answer again. Otherwise answers are in key-value, which is not transactional and may be
+//! lost. Then the events table still makes the repetition safe: its answer only says that all events were duplicates.
 //!
-//! Each answer is an entry of its own, so that two that are saved at the same moment cannot overwrite each other. An
+//! There, each answer is an entry of its own, so that two that are saved at the same moment cannot overwrite each other. An
 //! index finds the expired ones: entries fall into a fixed number of slots, and noting an entry in its slot removes the
 //! expired entries of the slot. If two instances note in one slot at the same moment, one note is lost; that costs a
 //! forgotten entry, and never an answer.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
@@ -21,6 +23,7 @@ use super::negotiate::JSON;
 use super::prefer::PREFERENCE_APPLIED;
 use super::problem::Problem;
 use super::reply::Reply;
+use crate::store::{Outcome, RequestKey, WriteStore};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -129,15 +132,14 @@ pub enum Lookup<'r> {
     New(Running<'r>),
     /// Known from the same request, with its answer.
     Answered(Answer),
-    /// Known from another request.
-    Mismatch,
-    /// In use by a request that is running in this instance.
-    InUse,
+    /// Known from the same request, with the outcomes of its events.
+    Committed(Vec<Outcome>),
 }
 
 /// The saved answers of the service, and the keys of the requests that are running in this instance.
-pub struct SavedAnswers<K> {
+pub struct SavedAnswers<K, S> {
     store: K,
+    events: Rc<S>,
     running: RefCell<HashSet<String>>,
     /// Held while a slot is read, changed and written again.
     indexing: Mutex<()>,
@@ -147,7 +149,17 @@ pub struct SavedAnswers<K> {
 pub struct Running<'r> {
     key: String,
     fingerprint: Fingerprint,
+    /// True if the store of events keeps its answer.
+    is_kept: bool,
     running: &'r RefCell<HashSet<String>>,
+}
+
+impl Running<'_> {
+    /// The key for the store of events, if that keeps the answer.
+    pub fn request_key(&self) -> Option<RequestKey> {
+        self.is_kept
+            .then(|| RequestKey { key: self.key.clone(), fingerprint: self.fingerprint.0.clone() })
+    }
 }
 
 impl Drop for Running<'_> {
@@ -181,28 +193,61 @@ struct Note {
     bytes: usize,
 }
 
-impl<K: KeyValue> SavedAnswers<K> {
-    /// The answers in a key-value store.
-    pub fn new(store: K) -> Self {
-        Self { store, running: RefCell::default(), indexing: Mutex::default() }
+impl<K: KeyValue, S: WriteStore> SavedAnswers<K, S> {
+    /// The answers in a key-value store, or beside the events if their store keeps answers.
+    pub fn new(store: K, events: Rc<S>) -> Self {
+        Self { store, events, running: RefCell::default(), indexing: Mutex::default() }
     }
 
     /// The state of a key of the request with this fingerprint, `now` in milliseconds since 1970.
-    pub async fn find(&self, key: &str, fingerprint: Fingerprint, now: i64) -> Lookup<'_> {
+    ///
+    /// # Errors
+    /// [`Problem::IdempotencyKeyMismatch`] when it belongs to another request, [`Problem::IdempotencyKeyInUse`] while the
+    /// request runs in this instance, and when the store of events keeps the answers and cannot be read.
+    pub async fn find(
+        &self,
+        key: &str,
+        fingerprint: Fingerprint,
+        now: i64,
+    ) -> Result<Lookup<'_>, Problem> {
         if !self.running.borrow_mut().insert(key.to_owned()) {
-            return Lookup::InUse;
+            return Err(Problem::IdempotencyKeyInUse);
         }
-        let running = Running { key: key.to_owned(), fingerprint, running: &self.running };
+        let is_kept = self.events.keeps_answers();
+        let running = Running { key: key.to_owned(), fingerprint, is_kept, running: &self.running };
+        if is_kept {
+            return self.find_kept(running, now).await;
+        }
         let saved: Option<Saved> = self.read(&entry_of(key)).await;
         match saved.filter(|saved| saved.key == key && saved.is_valid(now)) {
-            None => Lookup::New(running),
-            Some(saved) if saved.fingerprint == running.fingerprint => Lookup::Answered(saved.answer),
-            Some(_) => Lookup::Mismatch,
+            None => Ok(Lookup::New(running)),
+            Some(saved) if saved.fingerprint == running.fingerprint => Ok(Lookup::Answered(saved.answer)),
+            Some(_) => Err(Problem::IdempotencyKeyMismatch),
         }
     }
 
-    /// Saves the answer to a request. A failure is logged, and costs the client nothing.
+    async fn find_kept<'r>(&self, mut running: Running<'r>, now: i64) -> Result<Lookup<'r>, Problem> {
+        match self.events.answered(&running.key, now).await? {
+            None => Ok(Lookup::New(running)),
+            Some(answered) if answered.fingerprint == running.fingerprint.0 => {
+                Ok(Lookup::Committed(answered.outcomes))
+            }
+            Some(answered) if answered.fingerprint.starts_with(FINGERPRINT_FORM) => {
+                Err(Problem::IdempotencyKeyMismatch)
+            }
+            Some(_) => {
+                running.is_kept = false;
+                Ok(Lookup::New(running))
+            }
+        }
+    }
+
+    /// Saves the answer to a request, unless the store of events has kept it already. A failure is logged, and costs the
+    /// client nothing.
     pub async fn save(&self, running: Running<'_>, answer: &Answer, now: i64) {
+        if self.events.keeps_answers() {
+            return;
+        }
         let entry = entry_of(&running.key);
         let (key, fingerprint) = (running.key.clone(), running.fingerprint.clone());
         let bytes = answer.body.len();
@@ -276,7 +321,13 @@ fn slot_of(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::database::{NativeStore, open};
     use crate::testing::service::Memory;
+
+    fn saved(store: Memory) -> SavedAnswers<Memory, NativeStore> {
+        // The database is not opened: it keeps no answers.
+        SavedAnswers::new(store, Rc::new(open(std::path::Path::new("."), 1).0))
+    }
 
     fn answer(body: &str) -> Answer {
         Answer { status: 200, preference: None, body: body.into() }
@@ -286,39 +337,39 @@ mod tests {
         Fingerprint::of([("partial", &b"false"[..])], body)
     }
 
-    async fn carry_out(answers: &SavedAnswers<Memory>, key: &str, body: &[u8], now: i64) {
-        let Lookup::New(running) = answers.find(key, of(body), now).await else { panic!("{key} is known") };
+    async fn carry_out(answers: &SavedAnswers<Memory, NativeStore>, key: &str, body: &[u8], now: i64) {
+        let Lookup::New(running) = answers.find(key, of(body), now).await.unwrap() else { panic!("{key} is known") };
         answers.save(running, &answer(&format!("\"{key}\"")), now).await;
     }
 
     #[tokio::test]
     async fn an_answer_is_sent_again_for_a_day() {
-        let answers = SavedAnswers::new(Memory::default());
+        let answers = saved(Memory::default());
         carry_out(&answers, "k", b"body", 0).await;
         assert!(
-            matches!(answers.find("k", of(b"body"), LIFETIME - 1).await, Lookup::Answered(a) if a == answer("\"k\""))
+            matches!(answers.find("k", of(b"body"), LIFETIME - 1).await.unwrap(), Lookup::Answered(a) if a == answer("\"k\""))
         );
-        assert!(matches!(answers.find("k", of(b"other"), 1).await, Lookup::Mismatch));
-        assert!(matches!(answers.find("other", of(b"body"), 1).await, Lookup::New(_)));
-        assert!(matches!(answers.find("k", of(b"other"), LIFETIME).await, Lookup::New(_)));
+        assert!(matches!(answers.find("k", of(b"other"), 1).await, Err(Problem::IdempotencyKeyMismatch)));
+        assert!(matches!(answers.find("other", of(b"body"), 1).await.unwrap(), Lookup::New(_)));
+        assert!(matches!(answers.find("k", of(b"other"), LIFETIME).await.unwrap(), Lookup::New(_)));
     }
 
     #[tokio::test]
     async fn a_request_that_runs_is_in_use_until_it_ends() {
-        let answers = SavedAnswers::new(Memory::default());
-        let running = answers.find("k", of(b"body"), 0).await;
+        let answers = saved(Memory::default());
+        let running = answers.find("k", of(b"body"), 0).await.unwrap();
         assert!(matches!(running, Lookup::New(_)));
-        assert!(matches!(answers.find("k", of(b"body"), 0).await, Lookup::InUse));
+        assert!(matches!(answers.find("k", of(b"body"), 0).await, Err(Problem::IdempotencyKeyInUse)));
         drop(running);
         assert!(
-            matches!(answers.find("k", of(b"body"), 0).await, Lookup::New(_)),
+            matches!(answers.find("k", of(b"body"), 0).await.unwrap(), Lookup::New(_)),
             "it failed, and may be tried again"
         );
     }
 
     #[tokio::test]
     async fn old_answers_go_as_new_ones_come() {
-        let answers = SavedAnswers::new(Memory::default());
+        let answers = saved(Memory::default());
         for day in 0..3 {
             for n in 0..200_000 / 20 {
                 carry_out(&answers, &format!("{day}-{n}"), b"", day * LIFETIME).await;
@@ -329,11 +380,11 @@ mod tests {
             let entries = values.keys().filter(|key| key.starts_with("answer/")).count();
             assert!(entries < 30_000 && values.len() - entries <= SLOTS as usize, "{entries}");
         }
-        let of_one_slot = SavedAnswers::new(Memory::default());
+        let of_one_slot = saved(Memory::default());
         let slot = slot_of("k");
         let same_slot = (0..).map(|n| n.to_string()).filter(|key| slot_of(key) == slot).take(5);
         for key in same_slot.collect::<Vec<_>>() {
-            let Lookup::New(running) = of_one_slot.find(&key, of(b""), 0).await else { panic!() };
+            let Lookup::New(running) = of_one_slot.find(&key, of(b""), 0).await.unwrap() else { panic!() };
             of_one_slot.save(running, &answer(&"x".repeat(SLOT_BYTES / 2)), 0).await;
         }
         let bytes: usize = of_one_slot.store.values.borrow().values().map(Vec::len).sum();
@@ -342,12 +393,12 @@ mod tests {
 
     #[tokio::test]
     async fn two_answers_of_one_slot_that_are_saved_at_the_same_moment_are_both_kept() {
-        let slow = SavedAnswers::new(Memory { is_slow: true, ..Memory::default() });
+        let slow = saved(Memory { is_slow: true, ..Memory::default() });
         let slot = slot_of("k");
         let keys: Vec<_> = (0..).map(|n| n.to_string()).filter(|key| slot_of(key) == slot).take(3).collect();
         futures::future::join_all(keys.iter().map(|key| carry_out(&slow, key, b"", 0))).await;
         for key in &keys {
-            assert!(matches!(slow.find(key, of(b""), 1).await, Lookup::Answered(_)), "{key}");
+            assert!(matches!(slow.find(key, of(b""), 1).await.unwrap(), Lookup::Answered(_)), "{key}");
         }
         let notes: Vec<Note> = slow.read(&slot).await.unwrap();
         assert_eq!(notes.len(), 3);
@@ -355,22 +406,22 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_under_another_form_of_fingerprint_is_ignored() {
-        let answers = SavedAnswers::new(Memory::default());
+        let answers = saved(Memory::default());
         let fingerprint = Fingerprint(of(b"body").0[FINGERPRINT_FORM.len()..].to_owned());
         let old = Saved { key: "k".into(), fingerprint, at: 0, answer: answer("old") };
         answers.store.set(&entry_of("k"), &serde_json::to_vec(&old).unwrap()).await.unwrap();
-        assert!(matches!(answers.find("k", of(b"body"), 1).await, Lookup::New(_)));
-        assert!(matches!(answers.find("k", of(b"other"), 1).await, Lookup::New(_)));
+        assert!(matches!(answers.find("k", of(b"body"), 1).await.unwrap(), Lookup::New(_)));
+        assert!(matches!(answers.find("k", of(b"other"), 1).await.unwrap(), Lookup::New(_)));
     }
 
     #[tokio::test]
     async fn a_broken_store_costs_the_saved_answer_and_nothing_else() {
-        let answers = SavedAnswers::new(Memory::default());
+        let answers = saved(Memory::default());
         carry_out(&answers, "k", b"body", 0).await;
         answers.store.broken.set(true);
         carry_out(&answers, "k", b"body", 1).await;
         answers.store.broken.set(false);
         answers.store.values.borrow_mut().insert(entry_of("k"), b"no json".to_vec());
-        assert!(matches!(answers.find("k", of(b"body"), 1).await, Lookup::New(_)));
+        assert!(matches!(answers.find("k", of(b"body"), 1).await.unwrap(), Lookup::New(_)));
     }
 }

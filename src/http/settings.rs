@@ -19,6 +19,8 @@ use crate::retention::Policy;
 pub struct Settings {
     /// The largest requests that are accepted.
     pub limits: Limits,
+    /// The store of events.
+    pub store: StoreSetting,
     /// Topics of the store, at most.
     pub max_topics: usize,
     /// The tokens and origins that are let in.
@@ -31,6 +33,18 @@ pub struct Settings {
     pub log_format: Format,
     /// The way in which the host runs instances.
     pub instances: Instances,
+}
+
+/// The store of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreSetting {
+    /// Spin's SQLite, or libSQL where the host says so.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres {
+        /// Its address: a URL, or a string of `key=value`. It may hold a password.
+        database_url: String,
+    },
 }
 
 /// The way in which a host runs the instances of a component.
@@ -87,6 +101,20 @@ impl Settings {
                 max_batch_events: limit("max_batch_events", usize::MAX)?,
                 max_event_bytes: limit("max_event_bytes", usize::MAX)?,
             },
+            store: match (variable("store").as_str(), variable("database_url")) {
+                ("" | "sqlite", _) => StoreSetting::Sqlite,
+                ("postgres", database_url) if !database_url.is_empty() => {
+                    StoreSetting::Postgres { database_url }
+                }
+                ("postgres", _) => {
+                    let message = "must be set when store is postgres".into();
+                    return Err(InvalidSetting { name: "database_url", message });
+                }
+                _ => {
+                    let message = "must be sqlite or postgres".into();
+                    return Err(InvalidSetting { name: "store", message });
+                }
+            },
             max_topics: limit("max_topics", usize::MAX)?,
             access: Access {
                 publish_token: token("publish_token")?,
@@ -120,7 +148,9 @@ impl Settings {
     }
 
     /// The names of all variables.
-    pub const VARIABLES: [&'static str; 14] = [
+    pub const VARIABLES: [&'static str; 16] = [
+        "store",
+        "database_url",
         "max_body_bytes",
         "max_batch_events",
         "max_event_bytes",
@@ -189,6 +219,7 @@ mod tests {
             ("forget_days", "0.5"),
             ("log_format", "xml"),
             ("instances", "many"),
+            ("store", "mysql"),
         ] {
             let error = read(name, value).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
@@ -202,6 +233,16 @@ mod tests {
             let error = Settings::read(&text).unwrap_err().to_string();
             assert!(error.contains("settings") && !error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn postgres_needs_an_address() {
+        assert_eq!(read("", "").unwrap().store, StoreSetting::Sqlite);
+        let error = read("store", "postgres").unwrap_err().to_string();
+        assert!(error.contains("database_url"), "{error}");
+        let url = "postgres://u:p%3D@h:5432/d?sslmode=require";
+        let settings = read("store", &format!("postgres\ndatabase_url={url}")).unwrap();
+        assert_eq!(settings.store, StoreSetting::Postgres { database_url: url.into() });
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Spin: the only room that knows its SDK.
 //!
-//! The entry is below. [`request`] and [`response`] translate between the host's HTTP and ours; [`sqlite`],
+//! The entry is below. [`request`] and [`response`] translate between the host's HTTP and ours; [`sqlite`], [`postgres`],
 //! [`key_value`], [`variables`], [`clock`] and [`uptime`] are what Spin offers a component; [`task`] lets requests wake
 //! each other.
 
 mod clock;
 mod key_value;
+mod postgres;
 mod request;
 mod response;
 mod sqlite;
@@ -25,18 +26,22 @@ use tokio::sync::OnceCell;
 
 use self::clock::SpinClock;
 use self::key_value::DefaultKeyValue;
+use self::postgres::RemoteDatabase;
 use self::sqlite::DefaultDatabase;
 use self::task::Task;
 use crate::http::app::{App, Platform};
 use crate::http::problem::Problem;
 use crate::http::router;
+use crate::http::settings::StoreSetting;
+use crate::store::chosen::ChosenStore;
+use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 
 /// Spin as a platform.
 struct Spin;
 
 impl Platform for Spin {
-    type Store = SqliteStore<DefaultDatabase, SpinClock>;
+    type Store = ChosenStore<DefaultDatabase, RemoteDatabase, SpinClock>;
     type KeyValue = DefaultKeyValue;
     type Clock = SpinClock;
 
@@ -112,6 +117,13 @@ async fn start() -> anyhow::Result<App<Spin>> {
         None => uptime::first_request().await,
     };
     let clock = SpinClock::start();
-    let store = SqliteStore::new(DefaultDatabase, clock, get_random_u64());
+    let store = match &settings.store {
+        StoreSetting::Sqlite => {
+            ChosenStore::Sqlite(SqliteStore::new(DefaultDatabase, clock, get_random_u64()))
+        }
+        StoreSetting::Postgres { database_url } => {
+            ChosenStore::Postgres(PostgresStore::new(RemoteDatabase::new(database_url.clone()), clock))
+        }
+    };
     Ok(App::new(settings, started_at, store, DefaultKeyValue, clock, get_random_u64()))
 }

@@ -1,10 +1,10 @@
-//! A database that executes SQLite's statements, wherever it is: values, rows and connections.
+//! A database that executes statements, wherever it is: values, rows and connections.
 
 use serde::de::DeserializeOwned;
 
 use super::StoreError;
 
-/// A value of SQLite (<https://sqlite.org/datatype3.html>).
+/// A value: those of SQLite (<https://sqlite.org/datatype3.html>), of which PostgreSQL returns some.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// An integer.
@@ -95,11 +95,11 @@ impl StoreError {
     }
 }
 
-/// A source of connections.
+/// A source of connections whose statements take parameters of a type.
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
-pub trait Database: 'static {
+pub trait Database<P = Value>: 'static {
     /// The connections of this database.
-    type Connection: Connection;
+    type Connection: Connection<P>;
 
     /// Opens one more connection to the same database.
     async fn open(&self) -> Result<Self::Connection, StoreError>;
@@ -107,12 +107,12 @@ pub trait Database: 'static {
 
 /// A connection. It runs one statement at a time.
 #[allow(async_fn_in_trait)]
-pub trait Connection: 'static {
+pub trait Connection<P = Value>: 'static {
     /// Runs one statement to its end and returns its rows.
-    async fn execute(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Row>, StoreError>;
+    async fn execute(&self, statement: &str, parameters: Vec<P>) -> Result<Vec<Row>, StoreError>;
 
     /// Runs a statement and returns its first row, which it must have.
-    async fn query_row(&self, statement: &str, parameters: Vec<Value>) -> Result<Row, StoreError> {
+    async fn query_row(&self, statement: &str, parameters: Vec<P>) -> Result<Row, StoreError> {
         first(self.execute(statement, parameters).await?)
     }
 }

@@ -1,12 +1,21 @@
 //! The store: the traits that the domain needs of a database, and their types.
 //!
-//! The traits ask for what every database can give at a cost in proportion to the answer. [`sqlite`] implements
-//! them over any [`database`] that executes SQLite's statements.
+//! The traits ask for what every database can give at a cost in proportion to the answer. [`sqlite`] and [`postgres`]
+//! implement them over any [`database`] that executes statements of theirs. `window` is the steps in which both are
+//! read, `conditions` what their statements share, `rows` what they make of
+//! rows, `lanes` the bound of what an instance reads at once.
 
+pub mod chosen;
+mod conditions;
 pub mod database;
+mod lanes;
+pub mod postgres;
+mod rows;
 pub mod sqlite;
+mod window;
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
 
@@ -235,6 +244,32 @@ pub struct Ledger {
 /// Topics that a ledger lists if none is named: those to which a delivery came last.
 pub const LISTED_TOPICS: u32 = 1000;
 
+/// What tells a request from another: its Idempotency-Key, and a fingerprint of everything that gives it its meaning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    /// The key.
+    pub key: String,
+    /// The fingerprint.
+    pub fingerprint: String,
+}
+
+/// A request of a group that has a key.
+pub struct Keyed<'r> {
+    /// The key.
+    pub key: &'r RequestKey,
+    /// The indexes of its events in the group.
+    pub events: Range<usize>,
+}
+
+/// A request that was answered before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// The outcomes of its events.
+    pub outcomes: Vec<Outcome>,
+}
+
 /// The reason of a failed call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -250,6 +285,9 @@ pub enum StoreError {
     /// The call failed. Nothing was done.
     #[error("{0}")]
     Failed(String),
+    /// A request of the group has a key that was answered before, maybe by another host. Nothing was done.
+    #[error("the request was answered before")]
+    Repeated,
     /// A write may have been done, and its outcomes are not known.
     #[error("after a write: {0}")]
     Uncertain(String),
@@ -259,8 +297,22 @@ pub enum StoreError {
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
 pub trait WriteStore: 'static {
     /// Stores the new events and counts all of them, at once or not at all, and durably before it returns.
-    /// The outcomes have the order of the events.
-    async fn append(&self, events: &[&NewEvent]) -> Result<Vec<Outcome>, StoreError>;
+    /// The outcomes have the order of the events. If the store [keeps answers](Self::keeps_answers), it keeps those of
+    /// the requests that have a key with their events.
+    ///
+    /// # Errors
+    /// [`StoreError::Repeated`] when it has an answer to one of the keys already.
+    async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError>;
+
+    /// True if it keeps the answers to requests that have a key, for all hosts that use it.
+    fn keeps_answers(&self) -> bool {
+        false
+    }
+
+    /// The request of a key within the last 24 hours, `now` in milliseconds since 1970.
+    async fn answered(&self, _key: &str, _now: i64) -> Result<Option<Answered>, StoreError> {
+        Ok(None)
+    }
 }
 
 /// The reading side of the store. Events become visible in the order of seq.
@@ -270,6 +322,11 @@ pub trait WriteStore: 'static {
 pub trait ReadStore: 'static {
     /// The seqs that can be read: up to the newest, from behind those that have expired.
     async fn readable(&self) -> Result<Span, StoreError>;
+
+    /// What endangers the events in the store, a phrase each.
+    async fn risks(&self) -> Result<Vec<String>, StoreError> {
+        Ok(vec![])
+    }
 
     /// The next run of a span, in the order of reading, that may have events of the filter. No event of the span
     /// before it matches. It is empty if none matches at all.

@@ -69,7 +69,7 @@ impl Program {
 
     /// True if the component may open a store.
     pub fn uses_stores(&self) -> bool {
-        !self.services.stores.is_empty()
+        !(self.services.stores.is_empty() && self.services.servers.is_empty())
     }
 }
 

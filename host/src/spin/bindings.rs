@@ -5,9 +5,12 @@ wasmtime::component::bindgen!({
     world: "sekali:host/spin",
     imports: {
         "spin:key-value/key-value.[method]store.get-keys": trappable,
+        "spin:postgres/postgres.[constructor]connection-builder": trappable,
     },
     with: {
         "spin:sqlite/sqlite.connection": crate::stores::sqlite::Connection,
+        "spin:postgres/postgres.connection": crate::stores::postgres::Connection,
+        "spin:postgres/postgres.connection-builder": super::postgres::ConnectionBuilder,
         "spin:key-value/key-value.store": crate::stores::key_value::KeyValueStore,
     },
 });

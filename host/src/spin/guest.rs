@@ -12,6 +12,7 @@ use wasmtime_wasi_http::{
 };
 
 use crate::stores::Stores;
+use crate::stores::postgres::AllowedServers;
 use crate::variables::Variables;
 
 /// The memory that one instance may use.
@@ -26,6 +27,8 @@ pub struct Services {
     pub variables: Variables,
     /// The stores that it may open.
     pub stores: Stores,
+    /// The database servers that it may connect to.
+    pub servers: AllowedServers,
 }
 
 /// The host's side of an instance: its resources and services.

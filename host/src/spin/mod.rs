@@ -1,9 +1,10 @@
-//! The interfaces that a component imports: WASI 0.2 and 0.3, and Spin's SQLite, key-value and variables.
+//! The interfaces that a component imports: WASI 0.2 and 0.3, and Spin's SQLite, PostgreSQL, key-value and variables.
 
 pub mod guest;
 
 mod bindings;
 mod key_value;
+mod postgres;
 mod sqlite;
 mod variables;
 

@@ -1,7 +1,8 @@
-//! The stores of an application, by label.
+//! The stores of an application: those of a label, and database servers.
 
 mod file;
 pub mod key_value;
+pub mod postgres;
 pub mod sqlite;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::store::StoreError;
 use crate::store::database::Connection;
 
-/// Pages at which nothing more is written until the log has begun anew: 128 MiB of the usual 4 KiB. What two
+/// Pages at which nothing more is written until the log has begun anew: 176 MiB of the usual 4 KiB. What two
 /// instances write between two looks, as fast as a disk was seen to take it, and a large transaction of each leave it
 /// below 256.
-const LONGEST: i64 = if cfg!(test) { 1000 } else { 32_768 };
+const LONGEST: i64 = if cfg!(test) { 1000 } else { 45_056 };
 
 /// The pages after which a look is taken, and the time between two looks. A look copies pages to the database, which
 /// SQLite itself does about as often: after 2,000 pages, publishing was 4 % slower.

@@ -1,6 +1,6 @@
 //! The store on SQLite or libSQL: every statement of the service, over whatever database executes them.
 //!
-//! `schema` is the tables, `append` a write, `remove` erasure and retention, `window` the steps of a read, `select` the
+//! `schema` is the tables, `append` a write, `remove` erasure and retention, `select` the
 //! texts of reads, and `pool` the connections that all of them use.
 
 mod append;
@@ -9,18 +9,20 @@ mod pool;
 mod remove;
 mod schema;
 mod select;
-mod window;
 
 use std::collections::HashSet;
 
 pub use self::schema::MIGRATIONS;
 
 use self::append::{Appender, MAX_ROWS};
-use self::pool::{Pool, Purpose};
+use self::pool::Pool;
 use self::select::Statement;
 use super::database::{Connection, Database, Row, Value};
+use super::lanes::Purpose;
+use super::rows;
+use super::window::{self, ENTRIES, Looks};
 use super::{
-    Filter, Found, LISTED_TOPICS, Layout, Ledger, Matches, Order, Outcome, Page, PageSize, ReadStore, Span,
+    Filter, Found, Index, Keyed, LISTED_TOPICS, Layout, Ledger, Matches, Order, Outcome, Page, PageSize, ReadStore, Seq, Span,
     StoreError, Window, WriteStore,
 };
 use crate::clock::Clock;
@@ -80,7 +82,7 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
 }
 
 impl<D: Database, C: Clock> WriteStore for SqliteStore<D, C> {
-    async fn append(&self, events: &[&NewEvent]) -> Result<Vec<Outcome>, StoreError> {
+    async fn append(&self, events: &[&NewEvent], _: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError> {
         if events.is_empty() {
             return Ok(vec![]);
         }
@@ -132,15 +134,8 @@ impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
         let Statement { text, parameters } = select::page(filter, index, order, layout);
         let own = [span.after, span.through, size.events.into(), size.bytes.into()].map(Value::Integer);
         let purpose = if size == PageSize::SMALL { Purpose::Follow } else { Purpose::Answer };
-        let mut row = self.pool.query_row(purpose, &text, &[&own[..], &parameters].concat()).await?;
-        let (last, events) = (row.integer(1), row.integer(2)?);
-        match row.0.swap_remove(0) {
-            Value::Text(text) => {
-                let is_full = events == i64::from(size.events) || text.len() >= size.bytes as usize;
-                Ok(Some(Page { text, last: last?, is_last: !is_full }))
-            }
-            _ => Ok(None),
-        }
+        let row = self.pool.query_row(purpose, &text, &[&own[..], &parameters].concat()).await?;
+        Page::of(row, size)
     }
 
     async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<Found>, StoreError> {
@@ -156,19 +151,7 @@ impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
         let named = if topics.is_empty() { Value::Null } else { names(topics)? };
         let parameters = [named, i64::from(LISTED_TOPICS).into()];
         let row = self.pool.query_row(Purpose::Answer, include_str!("sql/ledger.sql"), &parameters).await?;
-        Ok(Ledger {
-            unique_processed: row.integer(0)?,
-            duplicate_dropped: row.integer(1)?,
-            conflicts: row.integer(2)?,
-            expired: row.integer(3)?,
-            erased: row.integer(4)?,
-            forgotten: row.integer(5)?,
-            first_seq: row.integer(6)?,
-            last_seq: row.integer(7)?,
-            topics_total: row.integer(8)?,
-            topics: row.text(9)?.to_owned(),
-            by_topic: row.text(10)?.to_owned(),
-        })
+        Ledger::of(&row)
     }
 
     async fn find_topics(&self, topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError> {
@@ -178,24 +161,55 @@ impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
         };
         // As a write, which waits for no reader: a producer asks.
         let row = self.pool.retry_while_busy(async || self.pool.write(0, find).await).await?;
-        let found: Vec<String> = row.json(1)?;
-        let found = found.into_iter().filter_map(|name| Topic::parse(name).ok()).collect();
-        Ok((found, usize::try_from(row.integer(0)?).unwrap_or_default()))
+        rows::found_topics(&row)
     }
+}
+
+impl<D: Database, C: Clock> Looks for Pool<D, C> {
+    async fn overlapping(
+        &self,
+        filter: &Filter,
+        span: Span,
+        order: Order,
+    ) -> Result<Option<Span>, StoreError> {
+        let row = look(self, select::overlapping(filter, order), span).await?;
+        let is_short = row.integer(2)? < ENTRIES;
+        Ok(if is_short { None } else { Some(Span { after: row.integer(0)?, through: row.integer(1)? }) })
+    }
+
+    async fn reach(
+        &self,
+        filter: &Filter,
+        span: Span,
+        index: Index,
+        order: Order,
+    ) -> Result<Option<Seq>, StoreError> {
+        Ok(look(self, select::reach(filter, index, order), span).await?.integer(0).ok())
+    }
+
+    async fn next_row(&self, span: Span, order: Order) -> Result<Option<Seq>, StoreError> {
+        let statement = match order {
+            Order::Ascending => include_str!("sql/next_row.sql"),
+            Order::Descending => include_str!("sql/previous_row.sql"),
+        };
+        let own = [span.after, span.through].map(Value::Integer);
+        Ok(self.query_row(Purpose::Look, statement, &own).await?.integer(0).ok())
+    }
+}
+
+async fn look<D: Database, C: Clock>(
+    pool: &Pool<D, C>,
+    Statement { text, parameters }: Statement,
+    span: Span,
+) -> Result<Row, StoreError> {
+    let own = [span.after, span.through, ENTRIES].map(Value::Integer);
+    pool.query_row(Purpose::Look, &text, &[&own[..], &parameters].concat()).await
 }
 
 /// A JSON array of the names of topics.
 fn names<'t>(topics: impl IntoIterator<Item = &'t Topic>) -> Result<Value, StoreError> {
     let names: Vec<_> = topics.into_iter().map(Topic::as_str).collect();
     serde_json::to_string(&names).map(Value::Text).map_err(|error| StoreError::Failed(error.to_string()))
-}
-
-impl Matches {
-    /// The matches from a row of their last seq and their number, which is more than `limit` if there are more.
-    fn of(row: &Row, limit: u32) -> Result<Self, StoreError> {
-        let counted = u32::try_from(row.integer(1)?).unwrap_or(u32::MAX);
-        Ok(Self { count: counted.min(limit), last: row.integer(0).ok(), has_more: counted > limit })
-    }
 }
 
 #[cfg(test)]

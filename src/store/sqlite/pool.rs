@@ -1,18 +1,15 @@
-//! The connections of an instance: one writes, and the others read in lanes of their own, so that a long read delays
-//! neither a write nor a follower nor the probe of a load balancer.
+//! The connections of an instance: one writes, and the others read.
 
 use std::cell::RefCell;
-use std::pin::pin;
-use std::time::Duration;
 
-use futures::future::{Either, select};
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::sync::Mutex;
 
 use super::log::Log;
 use super::schema;
 use crate::clock::Clock;
 use crate::store::StoreError;
 use crate::store::database::{Connection, Database, Row, Value, first};
+use crate::store::lanes::{Lanes, Purpose, retry_while_busy};
 
 /// The settings of each connection. A server across the network does not know them, nor need them.
 ///
@@ -26,32 +23,6 @@ const OF_CONNECTION: [&str; 3] =
 /// The settings of a database, which most connections find as they should be.
 const OF_DATABASE: [&str; 2] = ["pragma journal_mode = wal", "pragma synchronous = full"];
 
-/// The purpose of a read. Reads of one purpose wait for each other, and for no others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// An answer, which may take any time.
-    Answer,
-    /// A small page for followers.
-    Follow,
-    /// A look at the end of the store or into an index, which is always short.
-    Look,
-}
-
-impl Purpose {
-    /// Connections that read for it at once. Further reads wait.
-    fn connections(self) -> usize {
-        match self {
-            Self::Answer => 4,
-            Self::Follow => 3,
-            Self::Look => 2,
-        }
-    }
-}
-
-/// The longest wait of a read for a connection, and then for a busy database; and the pause between two tries.
-const PATIENCE: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(5);
-
 /// Connections to one database, opened when they are needed.
 pub struct Pool<D: Database, C> {
     database: D,
@@ -59,9 +30,9 @@ pub struct Pool<D: Database, C> {
     /// The writing connection, which is opened by the first write and by the one after a failure.
     writer: Mutex<Option<D::Connection>>,
     log: Log,
-    answering: Lane<D::Connection>,
-    following: Lane<D::Connection>,
-    looking: Lane<D::Connection>,
+    lanes: Lanes,
+    /// Connections for any read, which nothing uses at the moment.
+    idle: RefCell<Vec<D::Connection>>,
 }
 
 impl<D: Database, C: Clock> Pool<D, C> {
@@ -72,9 +43,8 @@ impl<D: Database, C: Clock> Pool<D, C> {
             clock,
             writer: Mutex::default(),
             log: Log::default(),
-            answering: Lane::new(Purpose::Answer),
-            following: Lane::new(Purpose::Follow),
-            looking: Lane::new(Purpose::Look),
+            lanes: Lanes::default(),
+            idle: RefCell::default(),
         }
     }
 
@@ -114,17 +84,16 @@ impl<D: Database, C: Clock> Pool<D, C> {
         statement: &str,
         parameters: &[Value],
     ) -> Result<Vec<Row>, StoreError> {
-        let lane = self.lane(purpose);
-        let _permit = lane.permit(&self.clock).await?;
+        let _permit = self.lanes.permit(purpose, &self.clock).await?;
         self.retry_while_busy(async || {
-            let idle = lane.idle.borrow_mut().pop();
+            let idle = self.idle.borrow_mut().pop();
             let connection = match idle {
                 Some(connection) => connection,
                 None => open(&self.database).await?,
             };
             let result = connection.execute(statement, parameters.to_vec()).await;
             if is_usable_after(&result) {
-                lane.idle.borrow_mut().push(connection);
+                self.idle.borrow_mut().push(connection);
             }
             result
         })
@@ -141,55 +110,12 @@ impl<D: Database, C: Clock> Pool<D, C> {
         first(self.query(purpose, statement, parameters).await?)
     }
 
-    fn lane(&self, purpose: Purpose) -> &Lane<D::Connection> {
-        match purpose {
-            Purpose::Answer => &self.answering,
-            Purpose::Follow => &self.following,
-            Purpose::Look => &self.looking,
-        }
-    }
-
     /// Repeats `work` while it finds the database busy, for up to five seconds.
     pub async fn retry_while_busy<T>(
         &self,
         work: impl AsyncFn() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut deadline = None; // the clock is a call to the host, and few calls find the database busy
-        loop {
-            match work().await {
-                Err(StoreError::Busy) => {
-                    let now = self.clock.now();
-                    if now >= *deadline.get_or_insert(now + PATIENCE) {
-                        return Err(StoreError::Busy);
-                    }
-                    self.clock.sleep(PAUSE).await;
-                }
-                result => return result,
-            }
-        }
-    }
-}
-
-/// Connections of one purpose.
-struct Lane<T> {
-    idle: RefCell<Vec<T>>,
-    permits: Semaphore,
-}
-
-impl<T> Lane<T> {
-    fn new(purpose: Purpose) -> Self {
-        Self { idle: RefCell::default(), permits: Semaphore::new(purpose.connections()) }
-    }
-
-    /// The permit to use a connection, for which a read waits up to five seconds.
-    async fn permit(&self, clock: &impl Clock) -> Result<SemaphorePermit<'_>, StoreError> {
-        if let Ok(permit) = self.permits.try_acquire() {
-            return Ok(permit); // most find one free, and need no timer
-        }
-        match select(pin!(self.permits.acquire()), pin!(clock.sleep(PATIENCE))).await {
-            Either::Left((permit, _)) => permit.map_err(|error| StoreError::Failed(error.to_string())),
-            Either::Right(_) => Err(StoreError::Overloaded),
-        }
+        retry_while_busy(&self.clock, work).await
     }
 }
 

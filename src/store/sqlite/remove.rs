@@ -2,9 +2,10 @@
 
 use super::log::checkpoint;
 use super::pool::Pool;
-use super::{Purpose, SqliteStore, Statement, select};
+use super::{SqliteStore, Statement, select};
 use crate::clock::Clock;
 use crate::event::{EventId, Timestamp, Topic};
+use crate::store::lanes::Purpose;
 use crate::store::database::{Connection, Database, Row, Value};
 use crate::store::{Expired, Filter, Matches, Order, ReadStore, RemoveStore, StoreError, Window};
 

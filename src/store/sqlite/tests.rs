@@ -9,7 +9,7 @@ use crate::testing::database::{Native, NativeStore, fresh, open};
 use crate::testing::{event, event_with};
 
 async fn append(store: &NativeStore, events: &[NewEvent]) -> Vec<(Seq, Status)> {
-    let outcomes = store.append(&events.iter().collect::<Vec<_>>()).await.unwrap();
+    let outcomes = store.append(&events.iter().collect::<Vec<_>>(), &[]).await.unwrap();
     outcomes.iter().map(|outcome| (outcome.seq, outcome.status)).collect()
 }
 
@@ -120,7 +120,7 @@ async fn a_write_of_several_statements_is_all_or_nothing() {
     // Begin, then a write and a read for each of three statements, and commit.
     for works in 0..8 {
         faults.statements_left.set(works);
-        assert!(store.append(&all).await.is_err(), "after {works} statements");
+        assert!(store.append(&all, &[]).await.is_err(), "after {works} statements");
         faults.statements_left.set(u32::MAX);
         assert_eq!(last_seq(&store).await, Ok(1), "after {works} statements");
     }
@@ -138,7 +138,7 @@ async fn a_disk_that_is_full_at_the_commit_of_several_statements_is_full_and_not
     let all: Vec<_> = events.iter().collect();
     for error in [StoreError::Full("the database or disk is full".into()), StoreError::Busy] {
         faults.refused.replace(Some(("commit", error.clone())));
-        assert_eq!(store.append(&all).await, Err(error));
+        assert_eq!(store.append(&all, &[]).await, Err(error));
         faults.refused.take();
         assert_eq!(last_seq(&store).await, Ok(1));
     }
@@ -151,9 +151,9 @@ async fn a_connection_that_failed_is_replaced() {
     let (store, faults) = open(directory.path(), 1);
     append(&store, &[event("a")]).await;
     faults.statements_left.set(0);
-    assert!(matches!(store.append(&[&event("b")]).await, Err(StoreError::Uncertain(_))));
+    assert!(matches!(store.append(&[&event("b")], &[]).await, Err(StoreError::Uncertain(_))));
     faults.statements_left.set(1); // the write is made, and then nobody can say what it did
-    assert!(store.append(&[&event("c")]).await.is_err());
+    assert!(store.append(&[&event("c")], &[]).await.is_err());
     faults.statements_left.set(u32::MAX);
     assert_eq!(append(&store, &[event("d")]).await.len(), 1);
 }
@@ -164,7 +164,7 @@ async fn a_write_that_finds_the_database_busy_does_nothing() {
     append(&store, &[event("a")]).await;
     let other = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
     other.execute_batch("begin immediate").unwrap();
-    assert_eq!(store.append(&[&event("a"), &event("b")]).await, Err(StoreError::Busy));
+    assert_eq!(store.append(&[&event("a"), &event("b")], &[]).await, Err(StoreError::Busy));
     assert_eq!(last_seq(&store).await, Ok(1), "reading goes on");
     other.execute_batch("rollback").unwrap();
     assert_eq!(append(&store, &[event("a"), event("b")]).await, [(1, Duplicate), (2, Stored)]);
@@ -500,7 +500,7 @@ async fn a_setting_that_a_failing_disk_refuses_is_not_done_without() {
         let directory = tempfile::tempdir().unwrap();
         let (store, faults) = open(directory.path(), 1);
         faults.refused.replace(Some(("pragma journal_mode = wal", error.clone())));
-        assert_eq!(store.append(&[&event("a")]).await, Err(error));
+        assert_eq!(store.append(&[&event("a")], &[]).await, Err(error));
         faults.refused.replace(None);
         assert_eq!(append(&store, &[event("a")]).await.len(), 1);
     }
@@ -747,7 +747,7 @@ async fn the_log_stays_bounded_while_somebody_reads_an_old_state() {
     let mut written = 0;
     let refused = loop {
         let events: Vec<_> = (0..100).map(|n| event(format!("{written}-{n}"))).collect();
-        match store.append(&events.iter().collect::<Vec<_>>()).await {
+        match store.append(&events.iter().collect::<Vec<_>>(), &[]).await {
             Ok(_) => written += 1,
             Err(error) => break error,
         }

@@ -21,8 +21,9 @@ use crate::http::query::{Known, parameters};
 use crate::http::receipt::Receipt;
 use crate::http::reply::Reply;
 use crate::ingest::inflate::{self, ContentEncoding};
-use crate::ingest::{Context, Format, Ingested};
+use crate::ingest::{Context, Format, Ingested, Invalid};
 use crate::limits::Limits;
+use crate::store::{Outcome, StoreError};
 
 /// Stores all events of the request, or none of them; with `partial=true`, the valid ones.
 ///
@@ -38,19 +39,38 @@ where
     let key = idempotency::key(&head.headers)?;
     let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
     let Some(key) = key else {
-        let (answer, share) = store(app, &terms, &head.headers, body).await?;
-        return Ok(Reply { share: Some(share), ..answer.into_reply() });
+        let mut ingest = Ingest::of(app, &terms, &head.headers, body).await?;
+        let outcomes = app.committer.commit(Rc::clone(&ingest.events)).await?;
+        let answer = ingest.answer(&outcomes, &terms)?;
+        return Ok(ingest.send(answer.into_reply()));
     };
     let fingerprint = terms.fingerprint(&head.headers, body.bytes());
-    match app.saved_answers.find(key, fingerprint, Utc::now().timestamp_millis()).await {
-        Lookup::New(running) => {
-            let (answer, share) = store(app, &terms, &head.headers, body).await?;
-            app.saved_answers.save(running, &answer, Utc::now().timestamp_millis()).await;
-            Ok(Reply { share: Some(share), ..answer.into_reply() })
+    let find = || app.saved_answers.find(key, fingerprint.clone(), Utc::now().timestamp_millis());
+    let mut lookup = find().await?;
+    if let Lookup::Answered(answer) = lookup {
+        return Ok(answer.into_repeated_reply());
+    }
+    let mut ingest = Ingest::of(app, &terms, &head.headers, body).await?;
+    loop {
+        match lookup {
+            Lookup::Answered(answer) => return Ok(answer.into_repeated_reply()),
+            Lookup::Committed(outcomes) => {
+                let answer = ingest.answer(&outcomes, &terms)?;
+                return Ok(ingest.send(answer.into_repeated_reply()));
+            }
+            Lookup::New(running) => {
+                let events = Rc::clone(&ingest.events);
+                match app.committer.commit_request(events, running.request_key()).await {
+                    Err(StoreError::Repeated) => {} // another host has answered it meanwhile
+                    outcomes => {
+                        let answer = ingest.answer(&outcomes?, &terms)?;
+                        app.saved_answers.save(running, &answer, Utc::now().timestamp_millis()).await;
+                        return Ok(ingest.send(answer.into_reply()));
+                    }
+                }
+            }
         }
-        Lookup::Answered(answer) => Ok(answer.into_repeated_reply()),
-        Lookup::Mismatch => Err(Problem::IdempotencyKeyMismatch),
-        Lookup::InUse => Err(Problem::IdempotencyKeyInUse),
+        lookup = find().await?;
     }
 }
 
@@ -102,41 +122,60 @@ fn partial(query: &str) -> Result<bool, Problem> {
     Ok(partial)
 }
 
-/// Reads the events of a body, stores them and makes the answer, whose bytes take the place of the body's in the
-/// budget: once events are stored, there has to be room for their answer.
-async fn store<P: Platform>(
-    app: &App<P>,
-    terms: &Terms,
-    headers: &HeaderMap,
-    mut body: RequestBody,
-) -> Result<(Answer, Share), Problem> {
-    if terms.encoding == ContentEncoding::Gzip {
-        let inflated = inflate::gunzip(body.bytes(), terms.context.limits.max_body_bytes)?;
-        body.replace(inflated)?;
+/// The events of a request, before and after they are stored.
+struct Ingest {
+    events: Rc<[NewEvent]>,
+    /// Their places in the request.
+    indexes: Vec<usize>,
+    rejected: Invalid,
+    /// The share of the budget of bodies that they hold.
+    share: Share,
+}
+
+impl Ingest {
+    /// Reads the events of a body.
+    async fn of<P: Platform>(
+        app: &App<P>,
+        terms: &Terms,
+        headers: &HeaderMap,
+        mut body: RequestBody,
+    ) -> Result<Self, Problem> {
+        if terms.encoding == ContentEncoding::Gzip {
+            let inflated = inflate::gunzip(body.bytes(), terms.context.limits.max_body_bytes)?;
+            body.replace(inflated)?;
+        }
+        let mut ingested = (terms.format.parse)(headers, body.bytes(), &terms.context)?;
+        let refused = app.topics.refused(&ingested.events).await?;
+        if !refused.is_empty() {
+            let message =
+                format!("is new, and the store has the {} topics that max_topics allows", app.topics.most());
+            ingested =
+                ingested.refuse(&terms.context, |event| refused.contains(&event.topic), "topic", &message)?;
+        }
+        let Ingested { events, indexes, rejected } = ingested;
+        // The events take about as much memory as the body, and may wait for a while.
+        Ok(Self { events: events.into(), indexes, rejected, share: body.into_share() })
     }
-    let mut ingested = (terms.format.parse)(headers, body.bytes(), &terms.context)?;
-    let refused = app.topics.refused(&ingested.events).await?;
-    if !refused.is_empty() {
-        let message =
-            format!("is new, and the store has the {} topics that max_topics allows", app.topics.most());
-        ingested =
-            ingested.refuse(&terms.context, |event| refused.contains(&event.topic), "topic", &message)?;
+
+    /// The answer, whose bytes take the place of the body's in the budget: once events are stored, there has to be room
+    /// for their answer.
+    fn answer(&mut self, outcomes: &[Outcome], terms: &Terms) -> Result<Answer, Problem> {
+        let mut receipt = Receipt::new(&self.events, &self.indexes, outcomes, terms.preference);
+        let mut status = StatusCode::OK;
+        if self.rejected.events > 0 {
+            status = StatusCode::MULTI_STATUS;
+            receipt.add_rejected(&self.rejected);
+        }
+        let body = serde_json::to_string(&receipt).map_err(|error| Problem::Internal(error.to_string()))?;
+        let preference = terms.preference.map(|preference| preference.name().to_owned());
+        self.share.replace(body.len());
+        Ok(Answer { status: status.as_u16(), preference, body })
     }
-    let Ingested { events, indexes, rejected } = ingested;
-    // The events take about as much memory as the body, and may wait for a while.
-    let mut share = body.into_share();
-    let events: Rc<[NewEvent]> = events.into();
-    let outcomes = app.committer.commit(Rc::clone(&events)).await?;
-    let mut receipt = Receipt::new(&events, &indexes, &outcomes, terms.preference);
-    let mut status = StatusCode::OK;
-    if rejected.events > 0 {
-        status = StatusCode::MULTI_STATUS;
-        receipt.add_rejected(&rejected);
+
+    /// The reply that sends an answer.
+    fn send(self, reply: Reply) -> Reply {
+        Reply { share: Some(self.share), ..reply }
     }
-    let body = serde_json::to_string(&receipt).map_err(|error| Problem::Internal(error.to_string()))?;
-    let preference = terms.preference.map(|preference| preference.name().to_owned());
-    share.replace(body.len());
-    Ok((Answer { status: status.as_u16(), preference, body }, share))
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ impl SimStore {
 }
 
 impl WriteStore for SimStore {
-    async fn append(&self, events: &[&NewEvent]) -> Committed {
+    async fn append(&self, events: &[&NewEvent], _: &[Keyed<'_>]) -> Committed {
         let write = self.account.begin(events);
         let result = match write.leader() {
             Some(leader) => self.write(events, leader).await,

@@ -5,21 +5,45 @@
 //! over many events without a match. It is read in windows: each begins at the next event that the blocks do not
 //! exclude by their timestamps, and ends after so many entries of the index that leads farthest with them.
 
-use super::pool::{Pool, Purpose};
-use super::select::{self, Statement};
-use crate::clock::Clock;
-use crate::store::database::{Database, Row, Value};
-use crate::store::{Filter, Index, Order, Seq, Span, StoreError, Window};
+use super::{Filter, Index, Order, Seq, Span, StoreError, Window};
 
 /// Entries of an index in one window. Each may mean a look at an event. Tests see many windows in a small store.
-const ENTRIES: i64 = if cfg!(test) { 64 } else { 1024 };
+pub const ENTRIES: i64 = if cfg!(test) { 64 } else { 1024 };
 
 /// Rows of a window without a filter: only those whose events are gone cost a look without a match.
 const ROWS: i64 = 64 * ENTRIES;
 
+/// Looks into the indexes of a store, each of bounded cost.
+#[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
+pub trait Looks {
+    /// The next run of a span whose blocks overlap the time of a filter; `None` if its time has fewer than [`ENTRIES`]
+    /// events.
+    async fn overlapping(
+        &self,
+        filter: &Filter,
+        span: Span,
+        order: Order,
+    ) -> Result<Option<Span>, StoreError>;
+
+    /// The seq that the next [`ENTRIES`] entries of an index lead to; `None` if they lead to the end of the span.
+    async fn reach(
+        &self,
+        filter: &Filter,
+        span: Span,
+        index: Index,
+        order: Order,
+    ) -> Result<Option<Seq>, StoreError>;
+
+    /// The next row of a span; `None` if it has none.
+    async fn next_row(&self, span: Span, order: Order) -> Result<Option<Seq>, StoreError>;
+}
+
 /// The next window of a span.
-pub async fn next<D: Database, C: Clock>(
-    pool: &Pool<D, C>,
+///
+/// # Errors
+/// Those of the looks.
+pub async fn next(
+    looks: &impl Looks,
     filter: &Filter,
     span: Span,
     order: Order,
@@ -34,14 +58,13 @@ pub async fn next<D: Database, C: Clock>(
     }
     let mut span = span;
     if is_by_time {
-        let row = query(pool, select::overlapping(filter, order), span).await?;
-        if row.integer(2)? < ENTRIES {
-            return Ok(Window { span, index: Index::Timestamp });
+        match looks.overlapping(filter, span, order).await? {
+            Some(overlapping) => span = overlapping,
+            None => return Ok(Window { span, index: Index::Timestamp }),
         }
-        span = Span { after: row.integer(0)?, through: row.integer(1)? };
     }
     if span.len() > ROWS {
-        match behind_gap(pool, span, order).await? {
+        match behind_gap(looks, span, order).await? {
             Some(rest) => span = rest,
             None => return Ok(Window { span, index: Index::Seq }), // reading it costs nothing
         }
@@ -50,8 +73,8 @@ pub async fn next<D: Database, C: Clock>(
     let mut farthest = Window { span: span.first(rows, order), index: Index::Seq };
     for (index, is_usable) in [(Index::Topics, by_topic), (Index::Sources, by_source)] {
         if is_usable && !span.is_empty() {
-            let row = query(pool, select::reach(filter, index, order), span).await?;
-            let reached = row.integer(0).map_or(span, |last| span.up_to(last, order));
+            let last = looks.reach(filter, span, index, order).await?;
+            let reached = last.map_or(span, |last| span.up_to(last, order));
             if reached.len() > farthest.span.len() {
                 farthest = Window { span: reached, index };
             }
@@ -61,39 +84,22 @@ pub async fn next<D: Database, C: Clock>(
 }
 
 /// The part of a span from its next row on; `None` if it has no rows. A restore leaves gaps of billions.
-async fn behind_gap<D: Database, C: Clock>(
-    pool: &Pool<D, C>,
-    span: Span,
-    order: Order,
-) -> Result<Option<Span>, StoreError> {
-    let statement = match order {
-        Order::Ascending => include_str!("sql/next_row.sql"),
-        Order::Descending => include_str!("sql/previous_row.sql"),
-    };
-    let own = [span.after, span.through].map(Value::Integer);
-    let row = pool.query_row(Purpose::Look, statement, &own).await?;
-    Ok(row.integer(0).ok().map(|next| match order {
+pub async fn behind_gap(looks: &impl Looks, span: Span, order: Order) -> Result<Option<Span>, StoreError> {
+    let next = looks.next_row(span, order).await?;
+    Ok(next.map(|next| match order {
         Order::Ascending => Span { after: next - 1, ..span },
         Order::Descending => Span { through: next, ..span },
     }))
 }
 
-async fn query<D: Database, C: Clock>(
-    pool: &Pool<D, C>,
-    Statement { text, parameters }: Statement,
-    span: Span,
-) -> Result<Row, StoreError> {
-    let own = [span.after, span.through, ENTRIES].map(Value::Integer);
-    pool.query_row(Purpose::Look, &text, &[&own[..], &parameters].concat()).await
-}
-
 impl Span {
-    fn len(self) -> i64 {
+    /// The number of its seqs, of which some may be missing.
+    pub fn len(self) -> i64 {
         self.through - self.after
     }
 
     /// The first seqs of it, in the order of reading.
-    fn first(self, count: i64, order: Order) -> Self {
+    pub fn first(self, count: i64, order: Order) -> Self {
         let last: Seq = match order {
             Order::Ascending => self.through.min(self.after + count),
             Order::Descending => (self.after + 1).max(self.through - count + 1),

@@ -1,0 +1,69 @@
+//! Spin's PostgreSQL interface.
+
+use spin_sdk::pg::wit::postgres::Connection as SpinConnection;
+use spin_sdk::pg::{DbError, DbValue, ParameterValue, PgError, QueryError};
+
+use crate::store::StoreError;
+use crate::store::database::{Connection, Database, Row, Value};
+use crate::store::postgres::Parameter;
+
+/// The database at an address, which the manifest must allow. The host pools its connections.
+pub struct RemoteDatabase {
+    address: String,
+}
+
+impl RemoteDatabase {
+    /// The database at an address: a URL, or a string of `key=value`.
+    pub fn new(address: String) -> Self {
+        Self { address }
+    }
+}
+
+impl Database<Parameter> for RemoteDatabase {
+    type Connection = SpinConnection;
+
+    async fn open(&self) -> Result<SpinConnection, StoreError> {
+        SpinConnection::open_async(self.address.clone()).await.map_err(store_error)
+    }
+}
+
+impl Connection<Parameter> for SpinConnection {
+    async fn execute(&self, statement: &str, parameters: Vec<Parameter>) -> Result<Vec<Row>, StoreError> {
+        let parameters = parameters.into_iter().map(into_spin).collect();
+        let (_, rows, result) =
+            self.query_async(statement.to_owned(), parameters).await.map_err(store_error)?;
+        let rows = rows.collect().await;
+        result.await.map_err(store_error)?;
+        Ok(rows.into_iter().map(|row| Row(row.into_iter().map(from_spin).collect())).collect())
+    }
+}
+
+fn into_spin(parameter: Parameter) -> ParameterValue {
+    match parameter {
+        Parameter::Integer(value) => ParameterValue::Int64(value),
+        Parameter::Text(value) => ParameterValue::Str(value),
+        Parameter::Integers(values) => ParameterValue::ArrayInt64(values.into_iter().map(Some).collect()),
+        Parameter::Texts(values) => ParameterValue::ArrayStr(values),
+        Parameter::Null => ParameterValue::DbNull,
+    }
+}
+
+/// A value of the types that the store's statements return.
+fn from_spin(value: DbValue) -> Value {
+    match value {
+        DbValue::Int64(value) => Value::Integer(value),
+        DbValue::Str(value) => Value::Text(value),
+        _ => Value::Null,
+    }
+}
+
+fn store_error(error: PgError) -> StoreError {
+    match error {
+        PgError::QueryFailed(QueryError::DbError(DbError { code, message, .. })) => {
+            StoreError::of_sqlstate(&code, &message)
+        }
+        // The host has no code for it: the server is gone, or the connection to it.
+        PgError::QueryFailed(QueryError::Text(cause)) => StoreError::of_lost_connection(cause),
+        other => StoreError::Failed(other.to_string()),
+    }
+}

@@ -1,0 +1,187 @@
+//! A filter as conditions of SQL, which the stores' dialects share.
+//!
+//! Readers go by `seq`, so an index serves where its entries are in the order of `seq`: all events, those of one
+//! topic or those of one source. Several topics are as many such runs, which the database merges. The events of a short
+//! span of time are few enough to be sorted. The rest of a filter is checked in each row.
+
+use super::{Filter, Index, Order};
+use crate::event::Timestamp;
+
+/// What differs between the databases.
+pub struct Dialect {
+    /// The mark before the number of a parameter.
+    pub mark: char,
+    /// The table of events.
+    pub events: &'static str,
+    /// The same, read by the index on timestamps where the database can be told to.
+    pub events_by_timestamp: &'static str,
+    /// A text column, written so that no index on it is used, which the database may otherwise prefer: `{}` is its name.
+    pub text_without_index: &'static str,
+    /// The same for seq.
+    pub seq_without_index: &'static str,
+    /// The condition of events that can be read: `{}` is their seq, as it has to be written.
+    pub is_readable: &'static str,
+    /// The text of a source, as it is stored.
+    pub stored_source: fn(&str) -> String,
+}
+
+/// A filter as conditions. Each begins with `and`.
+pub struct Conditions {
+    /// The entries of the index that hold the events.
+    pub runs: Vec<Run>,
+    /// The conditions that are checked in each row.
+    pub rest: String,
+    /// The parameters of both.
+    pub parameters: Parameters,
+}
+
+/// The entries of an index that share its column.
+pub struct Run {
+    /// The table.
+    pub table: &'static str,
+    /// The seq, as it has to be written.
+    pub seq: &'static str,
+    /// Its conditions.
+    pub condition: String,
+    mark: char,
+}
+
+/// The parameters of a filter, and the number of the first of them.
+pub struct Parameters {
+    /// Their values.
+    pub texts: Vec<String>,
+    mark: char,
+    first: usize,
+}
+
+impl Dialect {
+    /// The conditions of a filter, whose parameters are numbered from `first`.
+    pub fn conditions(&self, filter: &Filter, index: Index, first: usize) -> Conditions {
+        let mut parameters = self.parameters(first);
+        let runs = self.runs(filter, index, &mut parameters);
+        let mut rest = String::new();
+        let mut any_of = |column: &str, names: Vec<String>| {
+            let column = self.text_without_index.replace("{}", column);
+            rest.push_str(&format!(" and {column} in ({})", names.join(", ")));
+        };
+        if index != Index::Topics && !filter.topics.is_empty() {
+            any_of("topic", self.add_topics(filter, &mut parameters));
+        }
+        if index != Index::Sources && !filter.sources.is_empty() {
+            any_of("source", self.add_sources(filter, &mut parameters));
+        }
+        if index != Index::Timestamp {
+            rest.push_str(&of_time(
+                filter,
+                &self.text_without_index.replace("{}", "timestamp"),
+                &mut parameters,
+            ));
+        }
+        Conditions { runs, rest, parameters }
+    }
+
+    /// The runs of an index that hold the events of a filter.
+    pub fn runs(&self, filter: &Filter, index: Index, parameters: &mut Parameters) -> Vec<Run> {
+        let run = |table: &'static str, seq: &'static str, condition: &str| Run {
+            table,
+            seq,
+            condition: format!("{condition} and {}", self.is_readable.replace("{}", seq)),
+            mark: self.mark,
+        };
+        let one = |condition: &str| run(self.events, "seq", condition);
+        let each = |column: &str, names: Vec<String>| {
+            names.iter().map(|name| one(&format!(" and {column} = {name}"))).collect()
+        };
+        match index {
+            Index::Seq => vec![one("")],
+            Index::Topics => {
+                each("topic", self.add_topics(filter, parameters))
+            }
+            Index::Sources => {
+                each("source", self.add_sources(filter, parameters))
+            }
+            Index::Timestamp => {
+                let condition = of_time(filter, "timestamp", parameters);
+                vec![run(self.events_by_timestamp, self.seq_without_index, &condition)]
+            }
+        }
+    }
+
+    fn add_topics(&self, filter: &Filter, parameters: &mut Parameters) -> Vec<String> {
+        filter.topics.iter().map(|topic| parameters.add(topic.as_str())).collect()
+    }
+
+    fn add_sources(&self, filter: &Filter, parameters: &mut Parameters) -> Vec<String> {
+        filter.sources.iter().map(|source| parameters.add(&(self.stored_source)(source.as_str()))).collect()
+    }
+
+    /// Parameters that are numbered from `first`.
+    pub fn parameters(&self, first: usize) -> Parameters {
+        Parameters { texts: Vec::new(), mark: self.mark, first }
+    }
+}
+
+impl Run {
+    /// The condition of a span, whose parameters are the first two.
+    pub fn span(&self) -> String {
+        let Self { seq, mark, .. } = self;
+        format!("{seq} > {mark}1 and {seq} <= {mark}2")
+    }
+
+    /// The whole condition.
+    pub fn condition(&self, rest: &str) -> String {
+        format!("{}{}{rest}", self.span(), self.condition)
+    }
+}
+
+/// The seqs of all runs, in order.
+pub fn merge(runs: &[Run], rest: &str, order: Order) -> String {
+    let all: Vec<_> =
+        runs.iter().map(|run| format!("select seq from {} where {}", run.table, run.condition(rest))).collect();
+    format!("{} order by {} {}", all.join(" union all "), runs.first().map_or("seq", |run| run.seq), order.sql())
+}
+
+/// The conditions of a filter's time on a column.
+pub fn of_time(filter: &Filter, column: &str, parameters: &mut Parameters) -> String {
+    bounds(filter, [&format!("{column} >="), &format!("{column} <")], parameters)
+}
+
+/// The conditions of a filter's time on the bounds of a block.
+pub fn of_block(filter: &Filter, parameters: &mut Parameters) -> String {
+    bounds(filter, ["latest >=", "earliest <"], parameters)
+}
+
+fn bounds(filter: &Filter, [since, until]: [&str; 2], parameters: &mut Parameters) -> String {
+    let mut bound = |comparison: &str, moment: &Option<Timestamp>| match moment {
+        Some(moment) => format!(" and {comparison} {}", parameters.add(moment.as_stored())),
+        None => String::new(),
+    };
+    bound(since, &filter.since) + &bound(until, &filter.until)
+}
+
+/// A text whose places for the order are filled in.
+pub fn ordered(text: &str, order: Order) -> String {
+    let (last, up_to) = match order {
+        Order::Ascending => ("max", "<="),
+        Order::Descending => ("min", ">="),
+    };
+    text.replace("/* order */", order.sql()).replace("/* last */", last).replace("/* up to */", up_to)
+}
+
+impl Order {
+    /// It in SQL.
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::Ascending => "asc",
+            Self::Descending => "desc",
+        }
+    }
+}
+
+impl Parameters {
+    /// Adds a text, and returns its place in the statement.
+    pub fn add(&mut self, text: &str) -> String {
+        self.texts.push(text.into());
+        format!("{}{}", self.mark, self.first + self.texts.len() - 1)
+    }
+}

@@ -1,0 +1,91 @@
+//! Reads of an instance, in lanes of their own, so that a long read delays neither a follower nor the probe of a load
+//! balancer.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::StoreError;
+use crate::clock::Clock;
+
+/// The longest wait of a read for its turn, and then for a busy database; and the pause between two tries.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The purpose of a read. Reads of one purpose wait for each other, and for no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An answer, which may take any time.
+    Answer,
+    /// A small page for followers.
+    Follow,
+    /// A look at the end of the store or into an index, which is always short.
+    Look,
+}
+
+impl Purpose {
+    /// Connections that read for it at once. Further reads wait.
+    const fn connections(self) -> usize {
+        match self {
+            Self::Answer => 4,
+            Self::Follow => 3,
+            Self::Look => 2,
+        }
+    }
+}
+
+/// The permits of reads.
+pub struct Lanes([Semaphore; 3]);
+
+impl Default for Lanes {
+    fn default() -> Self {
+        let lane = |purpose: Purpose| Semaphore::new(purpose.connections());
+        Self([Purpose::Answer, Purpose::Follow, Purpose::Look].map(lane))
+    }
+}
+
+impl Lanes {
+    /// The permit to use a connection, for which a read waits up to five seconds.
+    ///
+    /// # Errors
+    /// [`StoreError::Overloaded`] when it waited in vain.
+    pub async fn permit(
+        &self,
+        purpose: Purpose,
+        clock: &impl Clock,
+    ) -> Result<SemaphorePermit<'_>, StoreError> {
+        let lane = &self.0[purpose as usize];
+        if let Ok(permit) = lane.try_acquire() {
+            return Ok(permit); // most find one free, and need no timer
+        }
+        match select(pin!(lane.acquire()), pin!(clock.sleep(PATIENCE))).await {
+            Either::Left((permit, _)) => permit.map_err(|error| StoreError::Failed(error.to_string())),
+            Either::Right(_) => Err(StoreError::Overloaded),
+        }
+    }
+}
+
+/// Repeats `work` while it finds the database busy, for up to five seconds.
+///
+/// # Errors
+/// Those of `work`, and [`StoreError::Busy`] when it stays busy.
+pub async fn retry_while_busy<T>(
+    clock: &impl Clock,
+    work: impl AsyncFn() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let mut deadline = None; // the clock is a call to the host, and few calls find the database busy
+    loop {
+        match work().await {
+            Err(StoreError::Busy) => {
+                let now = clock.now();
+                if now >= *deadline.get_or_insert(now + PATIENCE) {
+                    return Err(StoreError::Busy);
+                }
+                clock.sleep(PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! One write: a call of a function of the database, which stores, counts and marks conflicts in one transaction.
+
+use std::collections::HashMap;
+
+use chrono::Utc;
+
+use super::parameter::Parameter;
+use super::stored_source;
+use crate::event::{NewEvent, Timestamp};
+use crate::store::database::Row;
+use crate::store::{Keyed, Outcome, Seq, Status, StoreError};
+
+/// The parameters of the call.
+pub fn parameters(events: &[&NewEvent], keys: &[Keyed<'_>]) -> Vec<Parameter> {
+    let place = |index: usize| index as i64 + 1;
+    vec![
+        events.iter().map(|event| event.topic.as_str()).collect(),
+        events.iter().map(|event| event.event_id.as_str()).collect(),
+        events.iter().map(|event| event.timestamp.as_ref().map(Timestamp::as_stored)).collect(),
+        Parameter::Texts(
+            events
+                .iter()
+                .map(|event| event.source.as_ref().map(|source| stored_source(source.as_str())))
+                .collect(),
+        ),
+        events.iter().map(|event| event.payload.as_json()).collect(),
+        events.iter().map(|event| event.attributes.as_deref()).collect(),
+        events.iter().map(|event| event.payload.digest()).collect(),
+        firsts(events).into_iter().map(place).collect(),
+        Timestamp::now().as_stored().into(),
+        keys.iter().map(|keyed| keyed.key.key.as_str()).collect(),
+        keys.iter().map(|keyed| keyed.key.fingerprint.as_str()).collect(),
+        keys.iter().map(|keyed| place(keyed.events.start)).collect(),
+        keys.iter().map(|keyed| place(keyed.events.end)).collect(),
+        Utc::now().timestamp_millis().into(),
+    ]
+}
+
+/// For each event, the index of the first of the same identity.
+fn firsts(events: &[&NewEvent]) -> Vec<usize> {
+    let mut firsts = HashMap::with_capacity(events.len());
+    events
+        .iter()
+        .enumerate()
+        .map(|(index, event)| {
+            *firsts.entry((event.topic.as_str(), event.event_id.as_str())).or_insert(index)
+        })
+        .collect()
+}
+
+/// The outcomes of so many events, from the row that the call returned.
+///
+/// # Errors
+/// [`StoreError::Repeated`] when a request was answered before, and nothing was done.
+pub fn outcomes(row: &Row, events: usize) -> Result<Vec<Outcome>, StoreError> {
+    if row.text(0).is_ok() {
+        return Err(StoreError::Repeated);
+    }
+    let stored_from = row.integer(1)?;
+    let dropped: Vec<(usize, Seq, bool)> = match row.text(2) {
+        Ok(_) => row.json(2)?,
+        Err(_) => vec![],
+    };
+    let mut dropped = dropped.into_iter().peekable();
+    let mut stored = stored_from..;
+    let outcome = |place: usize| match dropped.next_if(|(dropped, ..)| *dropped == place) {
+        Some((_, seq, conflicts)) => {
+            Some(Outcome { seq, status: if conflicts { Status::Conflict } else { Status::Duplicate } })
+        }
+        None => stored.next().map(|seq| Outcome { seq, status: Status::Stored }),
+    };
+    (1..=events)
+        .map(outcome)
+        .collect::<Option<_>>()
+        .ok_or_else(|| StoreError::Failed("there is no seq left".into()))
+}

@@ -1,0 +1,150 @@
+//! The connections of an instance. Each statement opens one and gives it back: hosts pool them, and bound them for all
+//! their instances together. No transaction outlasts a statement, so that an instance that vanishes leaves none open.
+
+use std::cell::Cell;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use tokio::sync::OnceCell;
+
+use super::parameter::Parameter;
+use super::schema;
+use crate::clock::Clock;
+use crate::store::StoreError;
+use crate::store::database::{Connection, Database, Row, first};
+use crate::store::lanes::{Lanes, PATIENCE, Purpose, retry_while_busy};
+
+/// The longest wait for the answer to a statement. A write that has to wait for a replica may take any time.
+const LONGEST_STATEMENT: Duration = Duration::from_secs(10);
+
+/// The time between two lines of the log that say that the database cannot be reached.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Opens connections to one database.
+pub struct Connections<D, C> {
+    database: D,
+    clock: C,
+    lanes: Lanes,
+    is_prepared: OnceCell<()>,
+    /// The time from which an unreachable database is logged again.
+    logs_from: Cell<Duration>,
+}
+
+impl<D: Database<Parameter>, C: Clock> Connections<D, C> {
+    /// No connection yet.
+    pub fn new(database: D, clock: C) -> Self {
+        Self {
+            database,
+            clock,
+            lanes: Lanes::default(),
+            is_prepared: OnceCell::new(),
+            logs_from: Cell::default(),
+        }
+    }
+
+    /// Runs a statement that writes, and that may find the database busy.
+    ///
+    /// # Errors
+    /// [`StoreError::Uncertain`] when the connection was lost before the answer came, or none came in ten seconds.
+    pub async fn write(&self, statement: &str, parameters: Vec<Parameter>) -> Result<Vec<Row>, StoreError> {
+        let connection = self.open().await?;
+        let answer = connection.execute(statement, parameters);
+        match select(pin!(answer), pin!(self.clock.sleep(LONGEST_STATEMENT))).await {
+            Either::Left((rows, _)) => rows,
+            Either::Right(_) => Err(StoreError::Uncertain("the database has not answered for 10 s".into())),
+        }
+    }
+
+    /// The first row of a query, which must have one.
+    pub async fn query_row(
+        &self,
+        purpose: Purpose,
+        statement: &str,
+        parameters: &[Parameter],
+    ) -> Result<Row, StoreError> {
+        first(self.query(purpose, statement, parameters).await?)
+    }
+
+    /// Runs a query, again if its connection was lost.
+    ///
+    /// # Errors
+    /// [`StoreError::Overloaded`] when other reads leave no room for it in five seconds, or the answer takes ten.
+    pub async fn query(
+        &self,
+        purpose: Purpose,
+        statement: &str,
+        parameters: &[Parameter],
+    ) -> Result<Vec<Row>, StoreError> {
+        let _permit = self.lanes.permit(purpose, &self.clock).await?;
+        let read = async || {
+            let connection = self.open().await?;
+            connection.execute(statement, parameters.to_vec()).await.map_err(|error| self.of_read(error))
+        };
+        match select(pin!(self.retry_while_busy(read)), pin!(self.clock.sleep(LONGEST_STATEMENT))).await {
+            Either::Left((rows, _)) => rows,
+            Either::Right(_) => Err(StoreError::Overloaded),
+        }
+    }
+
+    /// Repeats `work` while it finds the database busy, for up to five seconds.
+    pub async fn retry_while_busy<T>(
+        &self,
+        work: impl AsyncFn() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        retry_while_busy(&self.clock, work).await
+    }
+
+    /// Opens a connection. The first of an instance brings the schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when the database cannot be reached: it may be at its start, or another may take its place.
+    async fn open(&self) -> Result<D::Connection, StoreError> {
+        let connection = match select(pin!(self.database.open()), pin!(self.clock.sleep(PATIENCE))).await {
+            Either::Left((connection, _)) => connection,
+            Either::Right(_) => Err(StoreError::Failed("no connection is free".into())),
+        };
+        let connection = connection.map_err(|error| {
+            self.log_unreachable(&error);
+            StoreError::Busy
+        })?;
+        let prepared = self.is_prepared.get_or_try_init(|| prepare(&connection)).await;
+        prepared.map_err(|error| self.of_read(error))?;
+        Ok(connection)
+    }
+
+    /// The error of a read, which does nothing that can be lost, and can be done again.
+    fn of_read(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Uncertain(_) => {
+                self.log_unreachable(&error);
+                StoreError::Busy
+            }
+            other => other,
+        }
+    }
+
+    fn log_unreachable(&self, error: &StoreError) {
+        let now = self.clock.now();
+        if now >= self.logs_from.get() {
+            self.logs_from.set(now + LOG_INTERVAL);
+            sekali_log::error("database", format_args!("the database does not answer: {error}"));
+        }
+    }
+}
+
+/// Brings the schema up to date, and logs what endangers the events.
+async fn prepare(connection: &impl Connection<Parameter>) -> Result<(), StoreError> {
+    schema::migrate(connection).await?;
+    // A copy of the database on another server may lack its newest events.
+    connection.execute(include_str!("sql/reserve_if_moved.sql"), vec![]).await?;
+    for risk in risks(connection.query_row(include_str!("sql/risks.sql"), vec![]).await?)? {
+        sekali_log::error("durability", format_args!("the database may lose events that were answered: {risk}"));
+    }
+    Ok(())
+}
+
+/// The settings of the server that endanger events, from a row of them.
+pub fn risks(row: Row) -> Result<Vec<String>, StoreError> {
+    row.json(0)
+}

@@ -1,0 +1,1 @@
+create index identities_erased on sekali.identities (seq) where erased

@@ -1,0 +1,1 @@
+create index answers_by_age on sekali.answers (answered_at)

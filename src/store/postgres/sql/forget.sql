@@ -1,0 +1,1 @@
+select sekali.forget($1::text::date, $2)

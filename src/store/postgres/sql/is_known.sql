@@ -1,0 +1,1 @@
+select count(*) from sekali.identities where topic = $1 and event_id = $2

@@ -1,0 +1,47 @@
+-- One statement, so that it is a consistent snapshot. It reads counters only, never events. Totals are of all topics;
+-- those that are listed are named by the array $1, or are the $2 latest active ones if it is null.
+with total as (
+    select
+        coalesce(sum(unique_processed), 0)::bigint as unique_processed,
+        coalesce(sum(duplicate_dropped), 0)::bigint as duplicate_dropped,
+        coalesce(sum(conflicts), 0)::bigint as conflicts,
+        coalesce(sum(expired), 0)::bigint as expired,
+        coalesce(sum(erased), 0)::bigint as erased,
+        coalesce(sum(forgotten), 0)::bigint as forgotten,
+        coalesce(max(last_seq), 0) as last_seq,
+        count(*) as topics
+    from sekali.topics
+),
+listed as (
+    select * from sekali.topics
+    where case when $1::text[] is null
+        then name in (select name from sekali.topics order by last_received_at desc, name limit $2)
+        else name = any($1)
+    end
+)
+select
+    unique_processed,
+    duplicate_dropped,
+    conflicts,
+    expired,
+    erased,
+    forgotten,
+    (select expired_through + 1 from sekali.upkeep),
+    last_seq,
+    topics,
+    (select coalesce(json_agg(name order by name), '[]')::text from listed),
+    (select coalesce(json_agg(row_to_json(account) order by topic), '[]')::text from (
+        select
+            name as topic,
+            unique_processed + duplicate_dropped as received,
+            unique_processed,
+            duplicate_dropped,
+            conflicts,
+            expired,
+            erased,
+            forgotten,
+            last_seq,
+            last_received_at || 'Z' as last_received_at
+        from listed
+    ) as account)
+from total

@@ -1,0 +1,1 @@
+update sekali.upkeep set due_at = $1

@@ -1,0 +1,1 @@
+select sekali.reserve() from sekali.upkeep where cluster <> sekali.cluster()

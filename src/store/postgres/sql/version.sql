@@ -1,0 +1,1 @@
+select coalesce(max(version), 0)::bigint from sekali.schema_migrations
