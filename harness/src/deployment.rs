@@ -12,16 +12,43 @@ use tempfile::TempDir;
 
 use crate::artifacts;
 use crate::host::Host;
+use crate::postgres::Postgres;
 use crate::process::{LOOK, Process, Signal};
 
 /// Time to serve after the start. Spin compiles components at each start.
 const STARTUP: Duration = Duration::from_secs(120);
+
+/// The store of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Store {
+    /// SQLite.
+    #[default]
+    Sqlite,
+    /// PostgreSQL: a database of its own on the server that this process shares.
+    Postgres,
+}
+
+impl Store {
+    /// The store that the variable `SEKALI_STORE` names, else SQLite.
+    ///
+    /// # Errors
+    /// When it names none.
+    pub fn from_environment() -> Result<Self> {
+        match std::env::var("SEKALI_STORE").as_deref() {
+            Err(_) | Ok("" | "sqlite") => Ok(Self::Sqlite),
+            Ok("postgres") => Ok(Self::Postgres),
+            Ok(other) => bail!("SEKALI_STORE is {other:?}, and must be sqlite or postgres"),
+        }
+    }
+}
 
 /// A description of a deployment.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The program that serves.
     pub host: Host,
+    /// The store of its events.
+    pub store: Store,
     /// The manifest of the application, relative to the repository.
     pub manifest: PathBuf,
     /// Variables of the application, by name.
@@ -37,6 +64,7 @@ pub struct Setup {
 /// A running application. It is killed on drop, and its state is removed.
 pub struct Deployment {
     setup: Setup,
+    database: Option<(&'static Postgres, String)>,
     state: TempDir,
     process: Process,
     address: SocketAddr,
@@ -44,18 +72,25 @@ pub struct Deployment {
 }
 
 impl Setup {
-    /// Sekali with the settings of spin.toml, on the host that the environment names.
+    /// Sekali with the settings of its manifest, on the host and the store that the environment names.
     ///
     /// # Errors
-    /// See [`Host::from_environment`].
+    /// See [`Host::from_environment`] and [`Store::from_environment`].
     pub fn from_environment() -> Result<Self> {
-        Ok(Self::on(Host::from_environment()?))
+        let setup = Self::on(Host::from_environment()?);
+        Ok(match Store::from_environment()? {
+            Store::Sqlite => setup,
+            Store::Postgres => {
+                Self { store: Store::Postgres, manifest: "spin.postgres.toml".into(), ..setup }
+            }
+        })
     }
 
     /// Sekali with the settings of spin.toml, on a host.
     pub fn on(host: Host) -> Self {
         Self {
             host,
+            store: Store::Sqlite,
             manifest: "spin.toml".into(),
             variables: Vec::new(),
             environment: Vec::new(),
@@ -68,11 +103,26 @@ impl Setup {
     ///
     /// # Errors
     /// When an artifact is missing or older than its sources, or the host does not serve.
-    pub fn start(self) -> Result<Deployment> {
+    pub fn start(mut self) -> Result<Deployment> {
         self.check()?;
+        let database = match self.store {
+            Store::Sqlite => None,
+            Store::Postgres => {
+                let server = Postgres::shared()?;
+                let database = server.create_database()?;
+                self.connect(&server.url(&database), server.address());
+                Some((server, database))
+            }
+        };
         let state = tempfile::tempdir()?;
         let (process, address, startup) = self.serve(self.host.free_address()?, state.path())?;
-        Ok(Deployment { setup: self, state, process, address, startup })
+        Ok(Deployment { setup: self, database, state, process, address, startup })
+    }
+
+    /// Lets the application use a database of PostgreSQL.
+    pub fn connect(&mut self, url: &str, server: SocketAddr) {
+        self.variables.push(("database_url".into(), url.into()));
+        self.variables.push(("database_host".into(), server.to_string()));
     }
 
     /// Serves the application with its state in a directory of the caller's, on a free port.
@@ -133,6 +183,11 @@ impl Deployment {
     /// The directory of its stores.
     pub fn state(&self) -> &Path {
         self.state.path()
+    }
+
+    /// The database of events on PostgreSQL: its server and name. `None` on SQLite.
+    pub fn postgres(&self) -> Option<(&'static Postgres, String)> {
+        self.database.clone()
     }
 
     /// The file of the default database.

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::deployment::{Deployment, Setup};
+use crate::postgres::Postgres;
+use crate::deployment::{Deployment, Setup, Store};
 
 /// True on a Spin, after telling why a test is skipped there.
 pub fn is_skipped_on_spin(reason: &str) -> bool {
@@ -21,6 +22,16 @@ pub fn is_skipped_on_spin(reason: &str) -> bool {
         eprintln!("skipped on Spin: {test}: {reason}");
     }
     is_spin
+}
+
+/// True where the store is PostgreSQL, after telling why a test is skipped there.
+pub fn is_skipped_on_postgres(reason: &str) -> bool {
+    let is_postgres = Store::from_environment().is_ok_and(|store| store == Store::Postgres);
+    if is_postgres {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        eprintln!("skipped on PostgreSQL: {test}: {reason}");
+    }
+    is_postgres
 }
 
 /// Tries something until it succeeds, for as long as a loaded machine may need.
@@ -141,6 +152,11 @@ impl Server {
     /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
+    }
+
+    /// The database of its events on PostgreSQL: its server and name. `None` on SQLite.
+    pub fn postgres(&self) -> Option<(&'static Postgres, String)> {
+        self.deployment.postgres()
     }
 
     /// The file of its database.

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use sekali_harness::{Server, eventually, is_skipped_on_spin};
 use serde_json::json;
 
+use crate::database::{Writer, query};
+
 #[test]
 fn acknowledged_events_survive_a_crash_and_their_duplicates_are_still_dropped() {
     let mut server = Server::start();
@@ -71,23 +73,26 @@ fn a_store_can_be_opened_again_after_every_crash() {
 fn a_store_of_a_newer_program_is_left_alone() {
     let mut server = Server::start();
     server.publish(&json!({"topic": "t", "event_id": "1"}));
-    let database = rusqlite::Connection::open(server.database()).unwrap();
-    database.execute("insert into schema_migrations values (1000, 'later')", []).unwrap();
+    query(
+        &server,
+        "insert into schema_migrations values (1000, 'later')",
+        "insert into sekali.schema_migrations values (1000, now())",
+    );
     server.crash_and_restart();
     server.publish(&json!({"topic": "t", "event_id": "2"})).problem(500, "internal");
     server.get("/readyz").problem(503, "not-ready");
-    let events: i64 = database.query_row("select count(*) from events", [], |row| row.get(0)).unwrap();
-    assert_eq!(events, 1);
+    let count = query(&server, "select count(*) from events", "select count(*) from sekali.events");
+    assert_eq!(count, "1");
 }
 
 /// Why the tests of the end are skipped on Spin.
 const ENDS_BY_SIGNAL: &str = "it ends by the signal, without waiting for requests";
 
-/// Publishes an event to a server whose database `other` has locked, so that the request waits. The receiver gets its
-/// status.
-fn publish_and_wait(server: &Server, other: &rusqlite::Connection) -> mpsc::Receiver<u16> {
+/// Publishes an event to a server whose database another writer has locked, so that the request waits. The receiver gets
+/// its status.
+fn publish_and_wait(server: &Server) -> (mpsc::Receiver<u16>, Writer) {
     server.publish(&json!({"topic": "t", "event_id": "1"}));
-    other.execute_batch("begin immediate").unwrap();
+    let other = Writer::begin(server);
     let (statuses, answered) = mpsc::channel();
     for _ in 0..2 {
         let (url, statuses) = (server.url("/publish"), statuses.clone());
@@ -101,7 +106,7 @@ fn publish_and_wait(server: &Server, other: &rusqlite::Connection) -> mpsc::Rece
     }
     // One of them waits for the database, and so the other finds the key in use.
     assert_eq!(answered.recv(), Ok(409));
-    answered
+    (answered, other)
 }
 
 /// True if a stream has not ended, after reading what has come.
@@ -134,13 +139,12 @@ fn a_terminated_server_refuses_nobody_until_running_requests_have_finished_and_t
         return;
     }
     let mut server = Server::with(&[], &["--instances", "1"]);
-    let other = rusqlite::Connection::open(server.database()).unwrap();
-    let answered = publish_and_wait(&server, &other);
+    let (answered, other) = publish_and_wait(&server);
     let mut follower = server.connect_follower("/events");
     server.ask_to_end();
     wait_until_it_drains(&server);
     assert!(is_open(&mut follower), "streams go on while requests run");
-    other.execute_batch("commit").unwrap();
+    drop(other);
     let committed = Instant::now();
     assert_eq!(answered.recv(), Ok(200));
     follower.set_read_timeout(None).unwrap();
@@ -156,12 +160,11 @@ fn a_second_signal_cuts_running_requests_off() {
         return;
     }
     let mut server = Server::with(&[], &["--instances", "1"]);
-    let other = rusqlite::Connection::open(server.database()).unwrap();
-    let answered = publish_and_wait(&server, &other);
+    let (answered, other) = publish_and_wait(&server);
     server.ask_to_end();
     wait_until_it_drains(&server);
     server.ask_to_end();
     server.wait_for_end();
     assert!(answered.recv().is_err(), "the request got no answer");
-    other.execute_batch("rollback").unwrap();
+    drop(other);
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod contract;
+mod database;
 mod durability;
 mod early_answers;
 mod events;

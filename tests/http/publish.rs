@@ -6,6 +6,8 @@ use std::thread;
 use sekali_harness::Server;
 use serde_json::{Value, json};
 
+use crate::database::Writer;
+
 #[test]
 fn the_same_event_twice_is_stored_once() {
     let server = Server::start();
@@ -293,8 +295,7 @@ fn an_answer_does_not_wait_for_a_delayed_tcp_acknowledgement() {
 fn a_database_that_stays_busy_is_503_with_nothing_stored() {
     let server = Server::start();
     server.publish(&json!({"topic": "t", "event_id": "before"}));
-    let other = rusqlite::Connection::open(server.database()).unwrap();
-    other.execute_batch("begin immediate").unwrap();
+    let other = Writer::begin(&server);
     thread::scope(|scope| {
         let waiting: Vec<_> = (0..4)
             .map(|n| {
@@ -308,7 +309,7 @@ fn a_database_that_stays_busy_is_503_with_nothing_stored() {
         }
     });
     assert_eq!(server.stats()["received"], 1, "reads still work");
-    other.execute_batch("rollback").unwrap();
+    drop(other);
     assert_eq!(server.publish(&json!({"topic": "t", "event_id": "after"})).json()["stored"], 1);
     assert_eq!(server.events().len(), 2);
     server.assert_books_balance();
@@ -318,12 +319,11 @@ fn a_database_that_stays_busy_is_503_with_nothing_stored() {
 fn a_request_waits_for_a_database_that_is_busy_for_a_moment() {
     let server = Server::start();
     server.publish(&json!({"topic": "t", "event_id": "before"}));
-    let other = rusqlite::Connection::open(server.database()).unwrap();
-    other.execute_batch("begin immediate").unwrap();
+    let other = Writer::begin(&server);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| server.publish(&json!({"topic": "t", "event_id": "during"})));
         thread::sleep(std::time::Duration::from_millis(500));
-        other.execute_batch("commit").unwrap();
+        drop(other);
         assert_eq!(waiting.join().unwrap().json()["stored"], 1);
     });
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use sekali_harness::deployment::{Setup, repository};
 use sekali_harness::host::free_port;
 use sekali_harness::process::Process;
-use sekali_harness::{Server, eventually};
+use sekali_harness::{Server, eventually, is_skipped_on_postgres};
 use serde_json::json;
 
 /// `scripts/up` on the host under test, called in `directory`.
@@ -114,8 +114,14 @@ fn stored_in(database: &Path) -> i64 {
     database.query_row("select count(*) from events", [], |row| row.get(0)).unwrap()
 }
 
+/// Why the tests of backup and restore are skipped on PostgreSQL.
+const OF_SQLITE: &str = "PostgreSQL has programs of its own for this";
+
 #[test]
 fn a_backup_under_load_has_every_event_that_was_acknowledged_before_and_serves() {
+    if is_skipped_on_postgres(OF_SQLITE) {
+        return;
+    }
     let server = Server::start();
     let acknowledged = AtomicU64::new(0);
     let publish = |server: &Server| {
@@ -226,6 +232,9 @@ fn with_a_lost_time() -> (Server, tempfile::TempDir) {
 
 #[test]
 fn a_restored_store_hides_no_new_event_from_a_cursor_of_the_lost_time() {
+    if is_skipped_on_postgres(OF_SQLITE) {
+        return;
+    }
     let (mut server, directory) = with_a_lost_time();
     let key = [("content-type", "application/json"), ("idempotency-key", "k")];
     let lost = json!({"topic": "t", "event_id": "with a key"}).to_string();
@@ -260,6 +269,9 @@ fn a_restored_store_hides_no_new_event_from_a_cursor_of_the_lost_time() {
 
 #[test]
 fn a_restore_refuses_a_running_service_and_a_damaged_copy_and_changes_nothing() {
+    if is_skipped_on_postgres(OF_SQLITE) {
+        return;
+    }
     let (server, directory) = with_a_lost_time();
     let state = server.database().parent().unwrap().to_str().unwrap().to_owned();
     let refused = |arguments: &[&str], reason: &str| {
@@ -289,6 +301,9 @@ fn a_restore_refuses_a_running_service_and_a_damaged_copy_and_changes_nothing() 
 
 #[test]
 fn a_backup_of_an_earlier_schema_is_brought_up_to_date_as_it_is_restored() {
+    if is_skipped_on_postgres(OF_SQLITE) {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let copy = rusqlite::Connection::open(directory.path().join("copy.db")).unwrap();
     let fixture = repository().join("src/store/sqlite/fixtures/schema_8.sql");
