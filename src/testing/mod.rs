@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 pub mod database;
+#[cfg(test)]
+pub mod postgres;
 pub mod service;
 
 use std::time::Duration;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Timestamp, Topic};
 use crate::payload::Payload;
+use crate::store::{Filter, Layout, Order, PageSize, ReadStore};
 
 /// An event of the topic `t`.
 pub fn event(id: impl Into<String>) -> NewEvent {
@@ -28,6 +31,29 @@ pub fn event_with(topic: &str, id: impl Into<String>, payload: &str) -> NewEvent
         payload: Payload::new(serde_json::from_str(payload).unwrap(), 0).unwrap(),
         attributes: None,
     }
+}
+
+/// All events of a filter, window by window and page by page.
+pub async fn read_in(store: &impl ReadStore, filter: &Filter, order: Order) -> Vec<serde_json::Value> {
+    let mut rest = store.readable().await.unwrap();
+    let mut all = Vec::new();
+    while !rest.is_empty() {
+        let whole = store.window(filter, rest, order).await.unwrap();
+        let mut window = whole;
+        let page = async |window| store.page(filter, window, order, Layout::Array, PageSize::LARGE).await;
+        while let Some(found) = page(window).await.unwrap() {
+            let events: Vec<serde_json::Value> = serde_json::from_str(&format!("[{}]", found.text)).unwrap();
+            assert_eq!(events.last().unwrap()["seq"], found.last);
+            window.span = window.span.beyond(found.last, order);
+            all.extend(events);
+            if found.is_last {
+                assert_eq!(page(window).await, Ok(None));
+                break;
+            }
+        }
+        rest = rest.behind(whole.span, order);
+    }
+    all
 }
 
 /// The clock of tokio. Paused, it moves on when every task waits.

@@ -202,3 +202,6 @@ fn stored_source(source: &str) -> String {
     let quoted = serde_json::Value::from(source).to_string();
     quoted[1..quoted.len() - 1].to_owned()
 }
+
+#[cfg(test)]
+mod tests;

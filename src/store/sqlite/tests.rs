@@ -6,7 +6,7 @@ use super::*;
 use crate::event::{Source, Timestamp};
 use crate::store::{Expired, Index, RemoveStore, Seq, Status};
 use crate::testing::database::{Native, NativeStore, fresh, open};
-use crate::testing::{event, event_with};
+use crate::testing::{event, event_with, read_in};
 
 async fn append(store: &NativeStore, events: &[NewEvent]) -> Vec<(Seq, Status)> {
     let outcomes = store.append(&events.iter().collect::<Vec<_>>(), &[]).await.unwrap();
@@ -16,29 +16,6 @@ async fn append(store: &NativeStore, events: &[NewEvent]) -> Vec<(Seq, Status)> 
 fn topics(names: &[&str]) -> Filter {
     let topics = names.iter().map(|topic| Topic::parse(*topic).unwrap()).collect();
     Filter { topics, ..Filter::default() }
-}
-
-/// All events of a filter, window by window and page by page.
-async fn read_in(store: &NativeStore, filter: &Filter, order: Order) -> Vec<serde_json::Value> {
-    let mut rest = store.readable().await.unwrap();
-    let mut all = Vec::new();
-    while !rest.is_empty() {
-        let whole = store.window(filter, rest, order).await.unwrap();
-        let mut window = whole;
-        let page = async |window| store.page(filter, window, order, Layout::Array, PageSize::LARGE).await;
-        while let Some(found) = page(window).await.unwrap() {
-            let events: Vec<serde_json::Value> = serde_json::from_str(&format!("[{}]", found.text)).unwrap();
-            assert_eq!(events.last().unwrap()["seq"], found.last);
-            window.span = window.span.beyond(found.last, order);
-            all.extend(events);
-            if found.is_last {
-                assert_eq!(page(window).await, Ok(None));
-                break;
-            }
-        }
-        rest = rest.behind(whole.span, order);
-    }
-    all
 }
 
 /// The window of all of a small store.

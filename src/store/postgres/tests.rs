@@ -1,0 +1,317 @@
+//! The statements of the store, on Debian's PostgreSQL.
+
+use chrono::Utc;
+use futures::future::join_all;
+use serde_json::Value as Json;
+
+use super::*;
+use crate::event::{Source, Timestamp};
+use crate::store::{Expired, RemoveStore, RequestKey};
+use crate::testing::postgres::{RemoteStore, fresh, open};
+use crate::testing::{database, event, event_with, read_in};
+
+use Status::{Conflict, Duplicate, Stored};
+
+async fn append(store: &impl WriteStore, events: &[NewEvent]) -> Vec<(Seq, Status)> {
+    let outcomes = store.append(&events.iter().collect::<Vec<_>>(), &[]).await.unwrap();
+    outcomes.iter().map(|outcome| (outcome.seq, outcome.status)).collect()
+}
+
+async fn seqs(store: &RemoteStore) -> Vec<i64> {
+    let events = read_in(store, &Filter::default(), Order::Ascending).await;
+    events.iter().map(|event| event["seq"].as_i64().unwrap()).collect()
+}
+
+/// A random event of few identities.
+fn any_event(random: &mut fastrand::Rng) -> NewEvent {
+    let topic = ["a", "b", "a \"c\\", "ü"][random.usize(..4)];
+    let mut event = event_with(topic, random.u32(..80).to_string(), &random.u32(..3).to_string());
+    let moment = format!("2026-11-{:02}T00:00:00", random.u32(1..29));
+    event.timestamp = Some(Timestamp::parse(&moment).unwrap());
+    event.source = ["x", "y\u{0}\"\\", ""].get(random.usize(..4)).map(|source| Source::parse(*source).unwrap());
+    event.attributes = random.bool().then(|| r#"{"subject":"s"}"#.to_owned());
+    event
+}
+
+fn any_filter(random: &mut fastrand::Rng) -> Filter {
+    let mut some = |names: &[&'static str]| {
+        names.iter().copied().filter(|_| random.u32(..3) == 0).collect::<Vec<_>>()
+    };
+    let (topics, sources) = (some(&["a", "ü", "none"]), some(&["x", "y\u{0}\"\\"]));
+    Filter {
+        topics: topics.into_iter().map(|topic| Topic::parse(topic).unwrap()).collect(),
+        sources: sources.into_iter().map(|source| Source::parse(source).unwrap()).collect(),
+        since: random.bool().then(|| Timestamp::parse("2026-11-10T00:00:00Z").unwrap()),
+        until: random.bool().then(|| Timestamp::parse("2026-11-20T00:00:00Z").unwrap()),
+    }
+}
+
+/// What a store holds, without the moments of receipt.
+async fn contents(store: &impl ReadStore, filter: &Filter, order: Order) -> (Ledger, Json, Vec<Json>) {
+    let mut ledger = store.ledger(&[]).await.unwrap();
+    let mut accounts: Json = serde_json::from_str(&std::mem::take(&mut ledger.by_topic)).unwrap();
+    for account in accounts.as_array_mut().unwrap() {
+        account.as_object_mut().unwrap().remove("last_received_at");
+    }
+    // Their JSON is the same, and its white space may not be.
+    ledger.topics = serde_json::from_str::<Json>(&ledger.topics).unwrap().to_string();
+    let mut events = read_in(store, filter, order).await;
+    for event in &mut events {
+        event.as_object_mut().unwrap().remove("received_at");
+    }
+    (ledger, accounts, events)
+}
+
+async fn erase(store: &(impl ReadStore + RemoveStore), filter: &Filter) {
+    let readable = store.readable().await.unwrap();
+    let window = store.window(filter, readable, Order::Ascending).await.unwrap();
+    store.erase(filter, window, 3).await.unwrap();
+}
+
+/// Lets the oldest event expire.
+async fn expire_one(store: &impl RemoveStore) {
+    loop {
+        match store.expire(None, 1).await.unwrap() {
+            Expired { rows: 1, events: 0 } => {}
+            _ => return,
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_happens_it_has_what_the_store_on_sqlite_has() {
+    let (_, _, remote) = fresh();
+    let (native, _directory) = database::fresh();
+    let mut random = fastrand::Rng::with_seed(1);
+    let ever = Timestamp::parse("9000-01-01T00:00:00Z").unwrap();
+    for step in 0..120 {
+        match random.u32(..10) {
+            0 => {
+                let filter = Filter { topics: vec![Topic::parse("a").unwrap()], ..Filter::default() };
+                erase(&native, &filter).await;
+                erase(&remote, &filter).await;
+            }
+            1 => {
+                expire_one(&native).await;
+                expire_one(&remote).await;
+            }
+            2 if step > 60 => {
+                let forgotten = native.forget(&ever, 5).await.unwrap().min(1);
+                assert_eq!(remote.forget(&ever, 5).await.unwrap().min(1), forgotten, "step {step}");
+                while native.forget(&ever, 100).await.unwrap() > 0 {}
+                while remote.forget(&ever, 100).await.unwrap() > 0 {}
+            }
+            _ => {
+                let count = if random.bool() { 1 } else { random.usize(2..90) };
+                let events: Vec<_> = (0..count).map(|_| any_event(&mut random)).collect();
+                assert_eq!(append(&remote, &events).await, append(&native, &events).await, "step {step}");
+            }
+        }
+        let filter = if step % 3 == 0 { Filter::default() } else { any_filter(&mut random) };
+        let order = if random.bool() { Order::Ascending } else { Order::Descending };
+        let (here, there) =
+            (contents(&remote, &filter, order).await, contents(&native, &filter, order).await);
+        assert_eq!(here, there, "step {step}: {filter:?} {order:?}");
+        let (topic, id) = (Topic::parse("a").unwrap(), EventId::parse(random.u32(..80).to_string()).unwrap());
+        let kind = |found: Option<Found>| found.map(|found| found == Found::Gone);
+        assert_eq!(
+            kind(remote.event(&topic, &id).await.unwrap()),
+            kind(native.event(&topic, &id).await.unwrap())
+        );
+    }
+}
+
+#[tokio::test]
+async fn blocks_pass_over_what_is_not_of_the_time_of_a_filter_in_either_order() {
+    let (_, _, remote) = fresh();
+    let (native, _directory) = database::fresh();
+    let mut random = fastrand::Rng::with_seed(2);
+    for batch in 0..8 {
+        let events: Vec<_> = (0..700)
+            .map(|n| {
+                let late = if random.u32(..200) == 0 { 5 } else { 0 };
+                let moment = format!("2026-11-{:02}T00:00:00.{n:03}", 10 + batch - late);
+                let mut event = event_with(["a", "b"][n % 2], format!("{batch}-{n}"), "{}");
+                event.timestamp = Some(Timestamp::parse(&moment).unwrap());
+                event
+            })
+            .collect();
+        append(&remote, &events).await;
+        append(&native, &events).await;
+    }
+    for (since, until) in [(Some(11), Some(12)), (Some(16), None), (None, Some(8)), (Some(4), Some(5))] {
+        let moment =
+            |day: Option<u32>| day.map(|day| Timestamp::parse(&format!("2026-11-{day:02}T00:00:00Z")).unwrap());
+        for topics in [vec![], vec![Topic::parse("b").unwrap()]] {
+            let filter = Filter { topics, since: moment(since), until: moment(until), ..Filter::default() };
+            for order in [Order::Ascending, Order::Descending] {
+                let (here, there) =
+                    (contents(&remote, &filter, order).await.2, contents(&native, &filter, order).await.2);
+                assert_eq!(here, there, "{filter:?} {order:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_is_migrated_once_however_many_hosts_come_at_the_same_moment() {
+    let (server, database, _) = fresh();
+    let stores: Vec<_> = (0..10).map(|_| open(&server.url(&database))).collect();
+    let spans = join_all(stores.iter().map(|store| store.readable())).await;
+    assert!(spans.iter().all(|span| *span == Ok(Span { after: 0, through: 0 })), "{spans:?}");
+    let versions =
+        server.query(&database, "select count(*), max(version) from sekali.schema_migrations").unwrap();
+    assert_eq!(versions, format!("{0}|{0}", schema::MIGRATIONS.len()));
+    server.query(&database, "insert into sekali.schema_migrations values (1000, now())").unwrap();
+    let refused = open(&server.url(&database)).readable().await;
+    assert!(matches!(refused, Err(StoreError::Failed(cause)) if cause.contains("newer program")));
+}
+
+#[tokio::test]
+async fn a_reader_misses_nothing_while_many_hosts_write() {
+    let (server, database, reader) = fresh();
+    reader.readable().await.unwrap();
+    let url = server.url(&database);
+    let writers = join_all((0..6).map(|writer| {
+        let store = open(&url);
+        async move {
+            for n in 0..40 {
+                let events: Vec<_> = (0..1 + n % 5).map(|part| event(format!("{writer}-{n}-{part}"))).collect();
+                append(&store, &events).await;
+            }
+        }
+    }));
+    let follow = async {
+        let mut seen = 0;
+        while seen < 6 * 40 * 3 {
+            let readable = reader.readable().await.unwrap();
+            let span = Span { after: seen, through: readable.through };
+            let window = Window { span, index: Index::Seq };
+            let limit = u32::try_from(span.len()).unwrap() + 1;
+            let matches = reader.matches(&Filter::default(), window, Order::Ascending, limit).await.unwrap();
+            assert_eq!(i64::from(matches.count), span.len(), "none of {span:?} comes later");
+            seen = readable.through;
+        }
+    };
+    futures::join!(writers, follow);
+    let ledger = reader.ledger(&[]).await.unwrap();
+    assert_eq!((ledger.unique_processed, ledger.duplicate_dropped), (720, 0));
+}
+
+#[tokio::test]
+async fn a_request_with_a_key_is_carried_out_once_by_all_hosts_together() {
+    let (server, database, one) = fresh();
+    let other = open(&server.url(&database));
+    let key = RequestKey { key: "k".into(), fingerprint: "f".into() };
+    append(&one, &[event("known")]).await;
+    let events = [event("before"), event("a"), event_with("t", "known", "1"), event("a"), event("b"), event("after")];
+    let events: Vec<_> = events.iter().collect();
+    let keys = [Keyed { key: &key, events: 1..5 }];
+    let outcomes = one.append(&events, &keys).await.unwrap();
+    assert_eq!(other.append(&events[1..5], &[Keyed { key: &key, events: 0..4 }]).await, Err(StoreError::Repeated));
+    let now = Utc::now().timestamp_millis();
+    let answered = other.answered("k", now).await.unwrap().unwrap();
+    assert_eq!((answered.fingerprint.as_str(), &answered.outcomes[..]), ("f", &outcomes[1..5]));
+    assert_eq!(outcomes[1..5].iter().map(|it| it.status).collect::<Vec<_>>(), [Stored, Conflict, Duplicate, Stored]);
+    let ledger = other.ledger(&[]).await.unwrap();
+    assert_eq!((ledger.unique_processed, ledger.duplicate_dropped), (5, 2), "the repetition was not counted");
+    assert_eq!(other.answered("k", now + LIFETIME + 1000).await.unwrap(), None);
+    assert_eq!(other.append(&[], &[Keyed { key: &key, events: 0..0 }]).await, Err(StoreError::Repeated));
+    let empty = RequestKey { key: "empty".into(), fingerprint: "e".into() };
+    assert_eq!(one.append(&[], &[Keyed { key: &empty, events: 0..0 }]).await, Ok(vec![]));
+    assert_eq!(other.answered("empty", now).await.unwrap().unwrap().outcomes, []);
+    server.query(&database, "update sekali.answers set answered_at = 0").unwrap();
+    assert!(one.append(&[], &[Keyed { key: &key, events: 0..0 }]).await.is_ok(), "a day later");
+    assert_eq!(server.query(&database, "select key from sekali.answers").unwrap(), "k");
+}
+
+#[tokio::test]
+async fn no_new_event_gets_the_seq_of_one_that_a_failover_or_a_restore_lost() {
+    const RESERVED: i64 = 1 << 32;
+    let (server, database, store) = fresh();
+    append(&store, &[event("a"), event("b")]).await;
+    server.query(&database, "update sekali.upkeep set timeline = '00000000'").unwrap();
+    assert_eq!(append(&store, &[event("c"), event("a")]).await, [(RESERVED + 3, Stored), (1, Duplicate)]);
+    assert_eq!(append(&store, &[event("d")]).await, [(RESERVED + 4, Stored)]);
+    // A copy on another server.
+    server.query(&database, "update sekali.upkeep set cluster = '1'").unwrap();
+    let elsewhere = open(&server.url(&database));
+    assert_eq!(append(&elsewhere, &[event("e")]).await, [(2 * RESERVED + 5, Stored)]);
+    assert_eq!(seqs(&store).await, [1, 2, RESERVED + 3, RESERVED + 4, 2 * RESERVED + 5]);
+    let descending = read_in(&store, &Filter::default(), Order::Descending).await;
+    assert_eq!(descending.len(), 5);
+    assert_eq!(store.ledger(&[]).await.unwrap().unique_processed, 5);
+}
+
+#[tokio::test]
+async fn the_partitions_of_expired_events_are_dropped_and_their_identities_stay() {
+    let (server, database, store) = fresh();
+    append(&store, &[event("a"), event("b")]).await;
+    server.query(&database, "select sekali.reserve()").unwrap();
+    append(&store, &[event("c")]).await;
+    let partitions = || {
+        let tables = "select relname from pg_class where relname like 'events\\__%' and relkind = 'r' order by 1";
+        server.query(&database, tables).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(partitions(), ["events_0", "events_4096"]);
+    store.expire(None, 2).await.unwrap();
+    assert_eq!(partitions(), ["events_0", "events_4096"], "there is room for more events in it");
+    store.expire(None, 1).await.unwrap();
+    assert_eq!(partitions(), ["events_4096"], "the newest stays in use");
+    assert_eq!(append(&store, &[event("a"), event("d")]).await[0], (1, Duplicate));
+    assert_eq!(store.ledger(&[]).await.unwrap().expired, 3);
+    assert_eq!(seqs(&store).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_partition_that_is_read_is_dropped_later() {
+    let (server, database, store) = fresh();
+    append(&store, &[event("a")]).await;
+    server.query(&database, "select sekali.reserve()").unwrap();
+    append(&store, &[event("b"), event("c")]).await;
+    let reader = crate::testing::postgres::Remote { url: server.url(&database) }.open().await.unwrap();
+    reader.batch_execute("begin; select count(*) from sekali.events").await.unwrap();
+    store.expire(None, 2).await.unwrap();
+    assert_eq!(seqs(&store).await.len(), 1, "what has expired cannot be read");
+    assert_eq!(server.query(&database, "select count(*) from sekali.partitions").unwrap(), "2");
+    reader.batch_execute("commit").await.unwrap();
+    store.expire(None, 1).await.unwrap();
+    assert_eq!(server.query(&database, "select count(*) from sekali.partitions").unwrap(), "1");
+}
+
+#[tokio::test]
+async fn a_database_that_is_locked_or_away_is_busy_and_one_that_may_lose_events_is_named() {
+    let (server, database, store) = fresh();
+    append(&store, &[event("a")]).await;
+    let other = crate::testing::postgres::Remote { url: server.url(&database) }.open().await.unwrap();
+    other.batch_execute("begin; select pg_advisory_xact_lock(126879430437993)").await.unwrap();
+    assert_eq!(store.append(&[&event("b")], &[]).await, Err(StoreError::Busy));
+    assert_eq!(seqs(&store).await, [1], "reads still work");
+    other.batch_execute("commit").await.unwrap();
+    assert_eq!(store.risks().await, Ok(vec![]));
+    server.query("postgres", &format!("alter database {database} set synchronous_commit = off")).unwrap();
+    assert_eq!(store.risks().await, Ok(vec!["synchronous_commit is off".to_owned()]));
+
+    let away = open("postgres://sekali@127.0.0.1:1/none?sslmode=disable");
+    assert_eq!(away.append(&[&event("b")], &[]).await, Err(StoreError::Busy));
+}
+
+#[tokio::test]
+async fn a_write_whose_connection_was_lost_is_uncertain_and_the_next_has_another() {
+    let (server, database, store) = fresh();
+    append(&store, &[event("a")]).await;
+    let other = crate::testing::postgres::Remote { url: server.url(&database) }.open().await.unwrap();
+    other.batch_execute("begin; select pg_advisory_xact_lock(126879430437993)").await.unwrap();
+    let terminate = async {
+        let waiting = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}' and wait_event = 'advisory'");
+        while server.query("postgres", &waiting).unwrap().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let second = event("b");
+    let events = [&second];
+    let (result, ()) = futures::join!(store.append(&events, &[]), terminate);
+    assert!(matches!(result, Err(StoreError::Uncertain(_))), "{result:?}");
+    other.batch_execute("commit").await.unwrap();
+    assert_eq!(append(&store, &[event("b")]).await, [(2, Stored)]);
+}
