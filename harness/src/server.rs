@@ -126,7 +126,11 @@ impl Server {
 
     /// Kills the server, removes all that it stored, and starts it again where it was.
     pub fn crash_and_forget(&mut self) {
+        let database = self.postgres();
         self.crash_while(|state| {
+            if let Some((postgres, name)) = database {
+                postgres.query(&name, "drop schema sekali cascade").unwrap();
+            }
             for entry in fs::read_dir(state).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();

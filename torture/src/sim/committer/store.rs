@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sekali::committer::Committed;
 use sekali::event::NewEvent;
-use sekali::store::{Outcome, Seq, Status, StoreError, WriteStore};
+use sekali::store::{Keyed, Outcome, Seq, Status, StoreError, WriteStore};
 
 use super::account::Account;
 use crate::sim::executor::{Doom, Handle};
