@@ -107,6 +107,7 @@ impl Setup {
         self.check()?;
         let database = match self.store {
             Store::Sqlite => None,
+            Store::Postgres if self.variables.iter().any(|(name, _)| name == "database_url") => None,
             Store::Postgres => {
                 let server = Postgres::shared()?;
                 let database = server.create_database()?;
@@ -119,8 +120,18 @@ impl Setup {
         Ok(Deployment { setup: self, database, state, process, address, startup })
     }
 
-    /// Lets the application use a database of PostgreSQL.
-    pub fn connect(&mut self, url: &str, server: SocketAddr) {
+    /// Sekali on a database of PostgreSQL, which it may share with others, on the host that the environment names.
+    ///
+    /// # Errors
+    /// See [`Host::from_environment`].
+    pub fn on_database(url: &str, server: SocketAddr) -> Result<Self> {
+        let mut setup = Self::on(Host::from_environment()?);
+        (setup.store, setup.manifest) = (Store::Postgres, "spin.postgres.toml".into());
+        setup.connect(url, server);
+        Ok(setup)
+    }
+
+    fn connect(&mut self, url: &str, server: SocketAddr) {
         self.variables.push(("database_url".into(), url.into()));
         self.variables.push(("database_host".into(), server.to_string()));
     }

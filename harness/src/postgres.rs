@@ -69,7 +69,8 @@ impl Postgres {
     /// # Errors
     /// See [`Postgres::start`].
     pub fn replica(&self, name: &str) -> Result<Self> {
-        let replica = Self::prepare(&[])?;
+        // By default it waits five seconds before it looks for a server that was lost.
+        let replica = Self::prepare(&["wal_retrieve_retry_interval=100ms"])?;
         let mut copy = replica.program("pg_basebackup")?;
         let from = format!("host=127.0.0.1 port={} user={USER} application_name={name}", self.port);
         copy.args(["--dbname", &from, "--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream"]);
@@ -154,7 +155,22 @@ impl Postgres {
 
     /// The URL of a database.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://{USER}@{}/{database}?sslmode=disable", self.address())
+        self.url_by(database, self.address())
+    }
+
+    /// The URL of a database by way of another address.
+    pub fn url_by(&self, database: &str, address: SocketAddr) -> String {
+        format!("postgres://{USER}@{address}/{database}?sslmode=disable")
+    }
+
+    /// Makes each commit wait until the replica of this name has it on its disk, too; of no replica if there is none.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn wait_for_replica(&self, name: Option<&str>) -> Result<()> {
+        let name = name.unwrap_or_default();
+        self.query("postgres", &format!("alter system set synchronous_standby_names = '{name}'"))?;
+        self.query("postgres", "select pg_reload_conf()").map(drop)
     }
 
     /// Makes a database, and returns its name.

@@ -106,6 +106,11 @@ impl Server {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         setup.variables = variables.iter().map(owned).collect();
         setup.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self::of(setup)
+    }
+
+    /// A server as a setup describes it.
+    pub fn of(setup: Setup) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))

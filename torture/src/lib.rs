@@ -4,6 +4,7 @@
 //! [`Tally`]: the number of its trials, and the promises that were broken. The same seed makes the same choices. Each
 //! experiment has a short form, which `tests/short.rs` runs, and a long one, which `scripts/torture` repeats.
 
+mod cluster;
 mod crash;
 mod faults;
 mod history;
@@ -77,6 +78,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
     Experiment { name: "power-cut", trials: "power cuts", run: crash::power_cut::run },
     Experiment { name: "io-faults", trials: "failed calls", run: crash::io_faults::run },
     Experiment { name: "history", trials: "requests", run: history::run },
+    Experiment { name: "cluster", trials: "requests", run: cluster::run },
     Experiment { name: "outside-faults", trials: "faults", run: faults::run },
     Experiment { name: "hostile-clients", trials: "abuses", run: hostile::run },
     Experiment { name: "overload", trials: "requests", run: overload::run },

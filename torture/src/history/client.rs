@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, Request, Response};
@@ -13,7 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A client with connections of its own.
 pub struct Client {
     agent: Agent,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
+    /// Requests so far.
+    requests: AtomicUsize,
 }
 
 /// The end of a request without an answer.
@@ -50,10 +53,12 @@ impl Answer {
 }
 
 impl Client {
-    /// A client of the service at this address.
-    pub fn new(address: SocketAddr) -> Self {
+    /// A client of the service at these addresses, each of which gets its requests in turn.
+    pub fn new(addresses: &[SocketAddr]) -> Self {
+        static CLIENTS: AtomicUsize = AtomicUsize::new(0);
         let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
-        Self { agent: config.build().into(), address }
+        let requests = AtomicUsize::new(CLIENTS.fetch_add(1, Ordering::Relaxed));
+        Self { agent: config.build().into(), addresses: addresses.into(), requests }
     }
 
     /// Sends a request, and reads its whole answer.
@@ -78,7 +83,9 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Response<Body>, Failure> {
-        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        let turn = self.requests.fetch_add(1, Ordering::Relaxed);
+        let address = self.addresses[turn % self.addresses.len()];
+        let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

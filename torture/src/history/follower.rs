@@ -37,7 +37,7 @@ impl Follower {
             start: Span { began: 0, ended: 0 },
             events: Vec::new(),
         };
-        let client = Client::new(stage.address);
+        let client = Client::new(&stage.addresses);
         while !stage.is_closed() {
             if let Err(fault) = self.connect(stage, &client, &mut follow) {
                 history.faults.push(format!("{fault:#}"));

@@ -21,6 +21,7 @@ mod record;
 mod request;
 mod stage;
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,7 +39,7 @@ use self::stage::{PAUSE, Stage};
 use crate::{Effort, Tally};
 
 /// The time for which clients publish in a round.
-const ROUND: Duration = Duration::from_secs(7);
+pub const ROUND: Duration = Duration::from_secs(7);
 
 /// The average time between two restarts.
 const LIFE: Duration = Duration::from_secs(2);
@@ -57,25 +58,57 @@ const FOLLOWERS: usize = 5;
 pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
     let mut tally = Tally::default();
     for round in 0..effort.pick(1, 6) {
-        let (history, end) = play(seed.wrapping_mul(1_000).wrapping_add(round), &mut tally)?;
-        let operations = [history.publishes.len(), history.reads.len(), history.snapshots.len()];
-        tally.trials += operations.iter().sum::<usize>() as u64;
-        let acknowledged = history.publishes.iter().filter(|publish| publish.is_acknowledged());
-        tally.acknowledged += acknowledged.map(|publish| publish.request.events.len() as u64).sum::<u64>();
-        for broken in check::check(&history, &end) {
-            tally.violated(format!("round {round}: {broken}"));
-        }
+        let seed = seed.wrapping_mul(1_000).wrapping_add(round);
+        play_and_check(seed, &mut Setup::from_environment()?.start()?, &mut tally)?;
     }
     Ok(tally)
 }
 
+/// The site of a round: a service that is tormented while it serves.
+pub trait Site {
+    /// The addresses at which it serves, also after a restart.
+    fn addresses(&self) -> Vec<SocketAddr>;
+
+    /// Torments the service for the time of a round, and leaves it in order.
+    ///
+    /// # Errors
+    /// When it cannot be brought in order.
+    fn torment(&mut self, rng: &mut Rng, tally: &mut Tally) -> Result<()>;
+
+    /// True if the service loses its database with writes under way.
+    fn loses_database(&self) -> bool {
+        false
+    }
+
+    /// Kills all of it, and serves again.
+    ///
+    /// # Errors
+    /// When it does not serve.
+    fn restart(&mut self) -> Result<()>;
+}
+
+/// Plays one round, and counts what it broke.
+///
+/// # Errors
+/// When the service cannot be tormented or read.
+pub fn play_and_check(seed: u64, site: &mut impl Site, tally: &mut Tally) -> Result<()> {
+    let (history, end) = play(seed, site, tally)?;
+    let operations = [history.publishes.len(), history.reads.len(), history.snapshots.len()];
+    tally.trials += operations.iter().sum::<usize>() as u64;
+    let acknowledged = history.publishes.iter().filter(|publish| publish.is_acknowledged());
+    tally.acknowledged += acknowledged.map(|publish| publish.request.events.len() as u64).sum::<u64>();
+    for broken in check::check(&history, &end) {
+        tally.violated(format!("seed {seed}: {broken}"));
+    }
+    Ok(())
+}
+
 /// Plays one round.
-fn play(seed: u64, tally: &mut Tally) -> Result<(History, End)> {
-    let mut deployment = Setup::from_environment()?.start()?;
+fn play(seed: u64, site: &mut impl Site, tally: &mut Tally) -> Result<(History, End)> {
     let mut rng = Rng::with_seed(seed);
-    let stage = Stage::new(seed, deployment.address());
+    let stage = Stage::new(seed, site.addresses());
     let followers: Vec<_> = (0..FOLLOWERS).map(|_| Follower::random(&mut rng)).collect();
-    let mut history = History::default();
+    let mut history = History { loses_database: site.loses_database(), ..History::default() };
     let stage = &stage;
     thread::scope(|scope| -> Result<()> {
         let follows: Vec<_> =
@@ -86,13 +119,13 @@ fn play(seed: u64, tally: &mut Tally) -> Result<(History, End)> {
         let readers = readers.map(|seed| scope.spawn(move || reader::run(stage, seed)));
         let clients: Vec<_> = publishers.chain(readers).collect();
 
-        let tormented = torment(&mut deployment, &mut rng, tally);
+        let tormented = site.torment(&mut rng, tally);
         stage.end();
         let mut histories: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
         let caught_up = tormented.and_then(|()| wait_for(&followers, stage));
         // A kill ends the streams; what was acknowledged must be there afterwards.
         stage.close();
-        let restarted = deployment.crash_while(|_| ());
+        let restarted = site.restart();
         histories.extend(follows.into_iter().map(|follow| follow.join()));
         for part in histories {
             history.add(part.map_err(|_| anyhow!("a client panicked"))?);
@@ -101,6 +134,20 @@ fn play(seed: u64, tally: &mut Tally) -> Result<(History, End)> {
     })?;
     let end = look_back(stage)?;
     Ok((history, end))
+}
+
+impl Site for Deployment {
+    fn addresses(&self) -> Vec<SocketAddr> {
+        vec![self.address()]
+    }
+
+    fn torment(&mut self, rng: &mut Rng, tally: &mut Tally) -> Result<()> {
+        torment(self, rng, tally)
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.crash_while(|_| ())
+    }
 }
 
 /// Restarts the service at random moments, by SIGKILL and by SIGTERM in turn, until the round is over.
@@ -156,7 +203,7 @@ fn read_back(stage: &Stage) -> Result<ReadBack> {
 }
 
 fn get(stage: &Stage, path: &str, accept: &str) -> Result<Answer> {
-    let answer = Client::new(stage.address).send("GET", path, &[("accept", accept)], b"");
+    let answer = Client::new(&stage.addresses).send("GET", path, &[("accept", accept)], b"");
     let answer = answer.map_err(|failure| anyhow!("GET {path}: {failure:?}"))?;
     ensure!(answer.status == 200 && answer.is_complete, "GET {path}: {} {}", answer.status, answer.text());
     Ok(answer)

@@ -11,7 +11,7 @@ use super::stage::{PAUSE, Stage};
 
 /// Publishes random requests, one after another and now and then two at once, until the stage ends.
 pub fn run(stage: &Stage, seed: u64) -> History {
-    let client = Client::new(stage.address);
+    let client = Client::new(&stage.addresses);
     let mut rng = Rng::with_seed(seed);
     let mut history = History::default();
     for moment in 0.. {
@@ -20,7 +20,7 @@ pub fn run(stage: &Stage, seed: u64) -> History {
         }
         let (key, request) = choose(stage, &mut rng, moment);
         if rng.u8(..20) == 0 {
-            let send = || publish(stage, &Client::new(stage.address), key.clone(), request.clone());
+            let send = || publish(stage, &Client::new(&stage.addresses), key.clone(), request.clone());
             history.publishes.extend(thread::scope(|scope| {
                 let twin = scope.spawn(send);
                 [Some(send()), twin.join().ok()].into_iter().flatten().collect::<Vec<_>>()

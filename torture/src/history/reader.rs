@@ -15,7 +15,7 @@ use super::stage::{PAUSE, Stage};
 
 /// Reads at random until the stage ends.
 pub fn run(stage: &Stage, seed: u64) -> History {
-    let client = Client::new(stage.address);
+    let client = Client::new(&stage.addresses);
     let mut rng = Rng::with_seed(seed);
     let (mut history, mut newest) = (History::default(), 0);
     for moment in 0.. {

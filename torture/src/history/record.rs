@@ -45,6 +45,8 @@ pub struct History {
     pub snapshots: Vec<Snapshot>,
     /// Answers that no client should ever see, whatever the order of things.
     pub faults: Vec<String>,
+    /// True if the service lost its database with writes under way.
+    pub loses_database: bool,
 }
 
 impl History {

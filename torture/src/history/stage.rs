@@ -15,8 +15,8 @@ pub const PAUSE: Duration = Duration::from_millis(5);
 pub struct Stage {
     /// The seed of the requests that all clients make alike.
     pub seed: u64,
-    /// The address of the service, also after a restart.
-    pub address: SocketAddr,
+    /// The addresses of the service, also after a restart.
+    pub addresses: Vec<SocketAddr>,
     /// The clock of the history.
     pub clock: Clock,
     /// The events.
@@ -31,10 +31,10 @@ pub struct Stage {
 
 impl Stage {
     /// A stage that is open.
-    pub fn new(seed: u64, address: SocketAddr) -> Self {
+    pub fn new(seed: u64, addresses: Vec<SocketAddr>) -> Self {
         Self {
             seed,
-            address,
+            addresses,
             clock: Clock::default(),
             identities: Identities::new(),
             keys: Keys::find(),

@@ -1,0 +1,86 @@
+//! A wire between a host and its database that can be cut.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// Forwards connections to an address that may change, until it is cut. It lasts as long as the process.
+pub struct Wire {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    /// `None` while it is cut.
+    to: Option<SocketAddr>,
+    connections: Vec<TcpStream>,
+}
+
+impl Wire {
+    /// A wire that leads to an address.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn to(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let state = Arc::new(Mutex::new(State { to: Some(address), connections: Vec::new() }));
+        let wire = Self { address: listener.local_addr()?, state: Arc::clone(&state) };
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let _ = forward(client, &state); // its client finds the connection closed
+            }
+        });
+        Ok(wire)
+    }
+
+    /// The address at which it begins.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Breaks all connections, and refuses new ones.
+    pub fn cut(&self) {
+        self.lead(None);
+    }
+
+    /// Breaks all connections, and leads new ones to an address.
+    pub fn lead_to(&self, address: SocketAddr) {
+        self.lead(Some(address));
+    }
+
+    fn lead(&self, to: Option<SocketAddr>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.to = to;
+        for connection in state.connections.drain(..) {
+            let _ = connection.shutdown(Shutdown::Both); // it may have ended
+        }
+    }
+}
+
+/// Connects a client, and copies what comes from either side to the other.
+fn forward(client: TcpStream, state: &Mutex<State>) -> io::Result<()> {
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(to) = state.to else { return Ok(()) };
+    let server = TcpStream::connect(to)?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    state.connections.extend([client.try_clone()?, server.try_clone()?]);
+    for (from, to) in [(client.try_clone()?, server.try_clone()?), (server, client)] {
+        thread::spawn(move || {
+            let _ = copy(&from, &to); // a broken connection ends as one that was closed
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+        });
+    }
+    Ok(())
+}
+
+fn copy(mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            read => to.write_all(&buffer[..read])?,
+        }
+    }
+}
