@@ -69,10 +69,19 @@ impl Postgres {
     /// # Errors
     /// See [`Postgres::start`].
     pub fn replica(&self, name: &str) -> Result<Self> {
+        self.replica_by(name, self.address())
+    }
+
+    /// A replica of this server that reaches it by way of another address.
+    ///
+    /// # Errors
+    /// See [`Postgres::start`].
+    pub fn replica_by(&self, name: &str, address: SocketAddr) -> Result<Self> {
         // By default it waits five seconds before it looks for a server that was lost.
         let replica = Self::prepare(&["wal_retrieve_retry_interval=100ms"])?;
         let mut copy = replica.program("pg_basebackup")?;
-        let from = format!("host=127.0.0.1 port={} user={USER} application_name={name}", self.port);
+        let port = address.port();
+        let from = format!("host=127.0.0.1 port={port} user={USER} application_name={name}");
         copy.args(["--dbname", &from, "--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream"]);
         run(copy.arg("--no-sync").arg("--pgdata").arg(replica.data()))?;
         replica.started()

@@ -8,10 +8,10 @@ use sekali_harness::{Server, eventually};
 use serde_json::{Value, json};
 
 /// A follower, which reads its stream chunk by chunk.
-struct Follower(BufReader<TcpStream>);
+pub struct Follower(BufReader<TcpStream>);
 
 impl Follower {
-    fn start(server: &Server, query: &str, headers: &str) -> Self {
+    pub fn start(server: &Server, query: &str, headers: &str) -> Self {
         Self::try_start(server, query, headers).expect("there is a place for a follower")
     }
 
@@ -52,7 +52,7 @@ impl Follower {
     }
 
     /// Reads at least `count` events, and more if one chunk brings more. Skips comments.
-    fn events(&mut self, count: usize) -> Vec<Value> {
+    pub fn events(&mut self, count: usize) -> Vec<Value> {
         let (mut events, mut text) = (Vec::new(), String::new());
         while events.len() < count {
             text.push_str(&self.chunk());

@@ -11,6 +11,7 @@ mod early_answers;
 mod events;
 mod follow;
 mod formats;
+mod hosts;
 mod idempotency;
 mod operations;
 mod pages;

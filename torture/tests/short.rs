@@ -22,6 +22,11 @@ fn concurrent_histories_agree_with_the_model() {
 }
 
 #[test]
+fn hosts_on_one_database_agree_with_the_model_whatever_happens_to_them_and_to_it() {
+    keeps_its_promises("cluster");
+}
+
+#[test]
 fn a_request_gets_the_outcomes_of_its_own_events_whatever_happens_to_others() {
     keeps_its_promises("committer");
 }

@@ -1,0 +1,215 @@
+//! Several hosts on one database of PostgreSQL, whatever the store of the other tests is.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sekali_harness::deployment::Setup;
+use sekali_harness::postgres::Postgres;
+use sekali_harness::process::Signal;
+use sekali_harness::wire::Wire;
+use sekali_harness::{Answer, Server, eventually};
+use serde_json::{Value, json};
+
+use crate::follow::Follower;
+
+/// Three hosts on a database of the shared server.
+fn three_hosts() -> [Server; 3] {
+    let postgres = Postgres::shared().unwrap();
+    let database = postgres.create_database().unwrap();
+    [(); 3].map(|()| host(&postgres.url(&database), postgres.address()))
+}
+
+fn host(url: &str, database: std::net::SocketAddr) -> Server {
+    Server::of(Setup::on_database(url, database).unwrap())
+}
+
+fn seqs(events: &[Value]) -> Vec<i64> {
+    events.iter().map(|event| event["seq"].as_i64().unwrap()).collect()
+}
+
+/// Sends an event until the service stores or knows it, as a producer does.
+fn deliver(server: &Server, id: &str) -> Answer {
+    eventually("the event is acknowledged", || {
+        let answer = server.publish(&json!({"topic": "t", "event_id": id}));
+        (answer.status == 200).then_some(answer)
+    })
+}
+
+#[test]
+fn twenty_thousand_events_with_duplicates_sent_to_three_hosts_at_once_are_exact() {
+    const UNIQUE: usize = 14_000;
+    const DELIVERIES: usize = 20_000;
+    let hosts = three_hosts();
+    let mut deliveries: Vec<_> = (0..DELIVERIES)
+        .map(|n| json!({"topic": format!("topic-{}", n % UNIQUE % 7), "event_id": (n % UNIQUE).to_string()}))
+        .collect();
+    fastrand::Rng::with_seed(1).shuffle(&mut deliveries);
+    let mut followers: Vec<_> =
+        hosts.iter().map(|host| Follower::start(host, "?after=0", "")).collect();
+    thread::scope(|scope| {
+        for (client, part) in deliveries.chunks(DELIVERIES / 6).enumerate() {
+            let host = &hosts[client % 3];
+            scope.spawn(move || {
+                for batch in part.chunks(40) {
+                    assert_eq!(host.publish(&json!(batch)).status, 200);
+                }
+            });
+        }
+        for follower in &mut followers {
+            scope.spawn(|| assert_eq!(seqs(&follower.events(UNIQUE)), (1..=UNIQUE as i64).collect::<Vec<_>>()));
+        }
+    });
+    for host in &hosts {
+        let stats = host.stats();
+        let counts = ["received", "unique_processed", "duplicate_dropped", "conflicts", "last_seq"];
+        assert_eq!(counts.map(|name| stats[name].as_u64().unwrap()), [20_000, 14_000, 6_000, 0, 14_000]);
+        assert_eq!(host.events().len(), UNIQUE);
+        host.assert_books_balance();
+    }
+}
+
+#[test]
+fn a_retry_that_reaches_another_host_gets_the_answer_of_the_first() {
+    let hosts = three_hosts();
+    let headers =
+        [("content-type", "application/json"), ("idempotency-key", "k"), ("prefer", "return=representation")];
+    hosts[0].publish(&json!({"topic": "t", "event_id": "known"}));
+    let body = json!([{"topic": "t", "event_id": "new"}, {"topic": "t", "event_id": "known", "payload": 1}]).to_string();
+    let send = |host: &Server| host.send("POST", "/publish", &headers, body.as_bytes());
+    let first = send(&hosts[0]);
+    for host in &hosts {
+        let again = send(host);
+        assert_eq!((again.status, &again.text), (200, &first.text));
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
+        let other = host.send("POST", "/publish", &headers, b"[]");
+        other.problem(422, "idempotency-key-mismatch");
+    }
+    assert_eq!(hosts[2].stats()["received"], 3, "the retries were not counted");
+    // At the same moment, one of them is carried out, and the others get its answer.
+    let headers = [("content-type", "application/json"), ("idempotency-key", "race")];
+    let body = json!({"topic": "t", "event_id": "race"}).to_string();
+    let answers: Vec<_> = thread::scope(|scope| {
+        let send = |host: &Server| host.send("POST", "/publish", &headers, body.as_bytes());
+        let sent: Vec<_> = hosts.iter().map(|host| scope.spawn(move || send(host))).collect();
+        sent.into_iter().map(|sent| sent.join().unwrap()).collect()
+    });
+    assert!(answers.iter().all(|answer| answer.json()["stored"] == 1), "{answers:?}");
+    assert_eq!(hosts[0].stats()["received"], 4);
+}
+
+#[test]
+fn an_event_is_seen_by_followers_of_every_host_within_a_second() {
+    let hosts = three_hosts();
+    let mut followers: Vec<_> = hosts.iter().map(|host| Follower::start(host, "", "")).collect();
+    let mut latencies = Vec::new();
+    for n in 0..10 {
+        deliver(&hosts[n % 3], &n.to_string());
+        let stored = Instant::now();
+        for follower in &mut followers {
+            assert_eq!(follower.events(1)[0]["event_id"], n.to_string());
+        }
+        latencies.push(stored.elapsed());
+    }
+    latencies.sort();
+    assert!(latencies[5] < Duration::from_secs(1), "{latencies:?}");
+}
+
+/// A database with a replica, and a host that reaches it by a wire.
+struct Replicated {
+    primary: Postgres,
+    replica: Postgres,
+    /// Leads from the replica to the primary.
+    replication: Wire,
+    /// Leads from the host to whatever is the primary.
+    wire: Wire,
+    host: Server,
+}
+
+impl Replicated {
+    fn start() -> Self {
+        let primary = Postgres::start().unwrap();
+        let replication = Wire::to(primary.address()).unwrap();
+        let replica = primary.replica_by("replica", replication.address()).unwrap();
+        let database = primary.create_database().unwrap();
+        let wire = Wire::to(primary.address()).unwrap();
+        let host = host(&primary.url_by(&database, wire.address()), wire.address());
+        Self { primary, replica, replication, wire, host }
+    }
+
+    /// The machine of the database is lost, and the replica takes its place.
+    fn fail_over(&mut self) {
+        self.primary.stop(Signal::QUIT);
+        self.replica.promote().unwrap();
+        self.replica.wait_for_replica(None).unwrap();
+        self.wire.lead_to(self.replica.address());
+    }
+}
+
+#[test]
+fn a_failover_to_a_synchronous_replica_loses_nothing_that_was_acknowledged() {
+    let mut it = Replicated::start();
+    it.primary.wait_for_replica(Some("replica")).unwrap();
+    let mut follower = Follower::start(&it.host, "?after=0", "");
+    let acknowledged: Vec<_> = (0..200).map(|n| n.to_string()).collect();
+    for id in &acknowledged {
+        deliver(&it.host, id);
+    }
+    it.fail_over();
+    deliver(&it.host, "after");
+    let stored: Vec<_> = it.host.events().iter().map(|event| event["event_id"].clone()).collect();
+    let expected: Vec<_> = acknowledged.iter().map(String::as_str).chain(["after"]).map(Value::from).collect();
+    assert_eq!(stored, expected);
+    let followed: Vec<_> = follower.events(201).iter().map(|event| event["event_id"].clone()).collect();
+    assert_eq!(followed, expected);
+    it.host.assert_books_balance();
+}
+
+#[test]
+fn a_failover_to_an_asynchronous_replica_may_lose_the_newest_events_but_hides_none_that_follow() {
+    const RESERVED: i64 = 1 << 32;
+    let mut it = Replicated::start();
+    let mut follower = Follower::start(&it.host, "?after=0", "");
+    deliver(&it.host, "kept");
+    let has_it = "select count(*) = 0 from pg_stat_replication where replay_lsn >= pg_current_wal_lsn()";
+    eventually("the replica has it", || (it.primary.query("postgres", has_it).unwrap() == "f").then_some(()));
+    it.replication.cut();
+    deliver(&it.host, "lost");
+    assert_eq!(seqs(&follower.events(2)), [1, 2]);
+    it.fail_over();
+    assert_eq!(it.host.events().len(), 1, "what the replica did not have is lost");
+    let again = deliver(&it.host, "lost").json();
+    assert_eq!(again["stored"], 1, "its producer may send it again");
+    deliver(&it.host, "new");
+    // The follower had passed seq 2, which neither of them got.
+    assert_eq!(seqs(&follower.events(2)), [RESERVED + 2, RESERVED + 3]);
+    it.host.assert_books_balance();
+}
+
+#[test]
+fn a_host_that_is_cut_off_answers_503_and_serves_again_as_soon_as_it_is_joined() {
+    let postgres = Postgres::shared().unwrap();
+    let database = postgres.create_database().unwrap();
+    let wire = Wire::to(postgres.address()).unwrap();
+    let host = host(&postgres.url_by(&database, wire.address()), wire.address());
+    deliver(&host, "before");
+    wire.cut();
+    let during = host.publish(&json!({"topic": "t", "event_id": "during"}));
+    during.problem(503, "busy");
+    assert_eq!(during.header("retry-after"), Some("1"));
+    host.get("/readyz").problem(503, "not-ready");
+    assert_eq!(host.get("/healthz").status, 200);
+    wire.lead_to(postgres.address());
+    assert_eq!(deliver(&host, "during").json()["stored"], 1);
+    assert_eq!(host.get("/readyz").status, 200);
+    host.assert_books_balance();
+}
+
+#[test]
+fn a_database_that_may_lose_events_is_named_by_readyz_and_in_the_log() {
+    let postgres = Postgres::shared().unwrap();
+    let database = postgres.create_database().unwrap();
+    postgres.query("postgres", &format!("alter database {database} set synchronous_commit = off")).unwrap();
+    let host = host(&postgres.url(&database), postgres.address());
+    assert_eq!(host.get("/readyz").json(), json!({"status": "ready", "risks": ["synchronous_commit is off"]}));
+    assert!(host.log().contains("may lose events that were answered: synchronous_commit is off"), "{}", host.log());
+}
