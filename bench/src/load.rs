@@ -89,13 +89,19 @@ pub enum Until {
 
 /// Runs these clients, all at the same time.
 pub fn run<R: Requests>(address: SocketAddr, clients: Vec<R>, until: Until) -> Result<Measured> {
+    run_on(&[address], clients, until)
+}
+
+/// Runs these clients, dealt out to several addresses.
+pub fn run_on<R: Requests>(addresses: &[SocketAddr], clients: Vec<R>, until: Until) -> Result<Measured> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         let start = Instant::now();
         let tasks: Vec<_> = clients
             .into_iter()
-            .map(|requests| tokio::task::spawn_local(client(address, requests, start, until)))
+            .zip(addresses.iter().copied().cycle())
+            .map(|(requests, address)| tokio::task::spawn_local(client(address, requests, start, until)))
             .collect();
         let mut latencies = Histogram::new(3)?;
         for task in tasks {
@@ -165,38 +171,4 @@ impl Connection {
             }
         }
     }
-
-    /// Reads the whole answer to GET `path` without keeping it, and counts the occurrences of `needle` in it. No
-    /// further request can follow on this connection.
-    pub async fn drain(&mut self, path: &str, needle: &[u8]) -> Result<u64> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n");
-        self.stream.write_all(request.as_bytes()).await?;
-        let mut found = 0;
-        let mut carried = 0;
-        self.buffer.resize(256 * 1024, 0);
-        loop {
-            let read = self.stream.read(&mut self.buffer[carried..]).await?;
-            if read == 0 {
-                return Ok(found);
-            }
-            let filled = carried + read;
-            found += count(&self.buffer[..filled], needle);
-            // An occurrence may span two reads.
-            carried = (needle.len() - 1).min(filled);
-            self.buffer.copy_within(filled - carried..filled, 0);
-        }
-    }
-}
-
-fn count(haystack: &[u8], needle: &[u8]) -> u64 {
-    let mut found = 0;
-    let mut rest = haystack;
-    while let Some(at) = rest.iter().position(|&byte| byte == needle[0]) {
-        rest = &rest[at..];
-        if rest.starts_with(needle) {
-            found += 1;
-        }
-        rest = &rest[1..];
-    }
-    found
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use sekali_harness::process::Process;
 
-const TABLE: &str =
+/// Makes the table of events.
+pub const TABLE: &str =
     "create table if not exists events (seq bigserial primary key, topic text not null, event_id text not null,
     timestamp timestamptz not null, source text, payload jsonb not null,
     received_at timestamptz not null default now(), unique (topic, event_id))";
@@ -62,7 +63,7 @@ pub struct Insert {
 
 impl Insert {
     /// The script of a transaction. `base` and `n` are given to pgbench; `n` is each client's own.
-    fn script(self) -> String {
+    pub fn script(self) -> String {
         let Self { rows, random } = self;
         let id = match (random, rows) {
             (true, _) => "gen_random_uuid()::text",
@@ -83,11 +84,16 @@ impl Insert {
 
 /// Inserts rows of these ids and returns those that were not there.
 pub fn insert_returning(ids: &[String]) -> String {
+    format!("{} returning event_id;\n", insert(ids).trim_end_matches(';'))
+}
+
+/// Inserts rows of these ids.
+pub fn insert(ids: &[String]) -> String {
     let rows: Vec<_> = ids
         .iter()
         .map(|id| format!("('bench', '{id}', '2026-11-21T01:00:00.123Z', 'bench', {PAYLOAD})"))
         .collect();
-    format!("{INSERT} values {} on conflict do nothing returning event_id;\n", rows.join(","))
+    format!("{INSERT} values {} on conflict do nothing;", rows.join(","))
 }
 
 /// The result of pgbench.

@@ -21,5 +21,6 @@ begin
         );
         insert into sekali.partitions (number) values (missing);
     end loop;
+    update sekali.upkeep set room_from = first_seq, room_through = (((last_seq >> 20) + 1) << 20) - 1;
 end
 $$
