@@ -93,9 +93,8 @@ impl Postgres {
     /// See [`Postgres::start`].
     pub fn shared() -> Result<&'static Self> {
         static SHARED: OnceLock<std::result::Result<Postgres, String>> = OnceLock::new();
-        let shared = SHARED.get_or_init(|| {
-            Self::with(&["max_connections=500"]).map_err(|error| format!("{error:#}"))
-        });
+        let shared =
+            SHARED.get_or_init(|| Self::with(&["max_connections=500"]).map_err(|error| format!("{error:#}")));
         shared.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
     }
 
@@ -257,7 +256,9 @@ fn run(command: &mut Command) -> Result<()> {
 fn programs() -> Result<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin")))
+        })
         .filter(|(_, programs)| programs.join("postgres").exists())
         .max();
     Ok(newest.context("PostgreSQL is not installed: run 'apt-get install postgresql'")?.1)

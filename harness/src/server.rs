@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::postgres::Postgres;
 use crate::deployment::{Deployment, Setup, Store};
+use crate::postgres::Postgres;
 
 /// True on a Spin, after telling why a test is skipped there.
 pub fn is_skipped_on_spin(reason: &str) -> bool {

@@ -157,8 +157,7 @@ pub struct Running<'r> {
 impl Running<'_> {
     /// The key for the store of events, if that keeps the answer.
     pub fn request_key(&self) -> Option<RequestKey> {
-        self.is_kept
-            .then(|| RequestKey { key: self.key.clone(), fingerprint: self.fingerprint.0.clone() })
+        self.is_kept.then(|| RequestKey { key: self.key.clone(), fingerprint: self.fingerprint.0.clone() })
     }
 }
 
@@ -204,12 +203,7 @@ impl<K: KeyValue, S: WriteStore> SavedAnswers<K, S> {
     /// # Errors
     /// [`Problem::IdempotencyKeyMismatch`] when it belongs to another request, [`Problem::IdempotencyKeyInUse`] while the
     /// request runs in this instance, and when the store of events keeps the answers and cannot be read.
-    pub async fn find(
-        &self,
-        key: &str,
-        fingerprint: Fingerprint,
-        now: i64,
-    ) -> Result<Lookup<'_>, Problem> {
+    pub async fn find(&self, key: &str, fingerprint: Fingerprint, now: i64) -> Result<Lookup<'_>, Problem> {
         if !self.running.borrow_mut().insert(key.to_owned()) {
             return Err(Problem::IdempotencyKeyInUse);
         }
@@ -338,7 +332,9 @@ mod tests {
     }
 
     async fn carry_out(answers: &SavedAnswers<Memory, NativeStore>, key: &str, body: &[u8], now: i64) {
-        let Lookup::New(running) = answers.find(key, of(body), now).await.unwrap() else { panic!("{key} is known") };
+        let Lookup::New(running) = answers.find(key, of(body), now).await.unwrap() else {
+            panic!("{key} is known")
+        };
         answers.save(running, &answer(&format!("\"{key}\"")), now).await;
     }
 

@@ -263,7 +263,12 @@ impl From<StoreError> for Problem {
             StoreError::Busy => Self::Busy,
             StoreError::Overloaded => Self::Overloaded("reads"),
             StoreError::Full(cause) => Self::StorageFull(cause),
-            StoreError::Failed(_) | StoreError::Repeated | StoreError::Uncertain(_) => Self::Internal(error.to_string()),
+            StoreError::Ended(_)
+            | StoreError::Failed(_)
+            | StoreError::Repeated
+            | StoreError::Uncertain(_) => {
+                Self::Internal(error.to_string())
+            }
         }
     }
 }

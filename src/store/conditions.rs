@@ -94,12 +94,8 @@ impl Dialect {
         };
         match index {
             Index::Seq => vec![one("")],
-            Index::Topics => {
-                each("topic", self.add_topics(filter, parameters))
-            }
-            Index::Sources => {
-                each("source", self.add_sources(filter, parameters))
-            }
+            Index::Topics => each("topic", self.add_topics(filter, parameters)),
+            Index::Sources => each("source", self.add_sources(filter, parameters)),
             Index::Timestamp => {
                 let condition = of_time(filter, "timestamp", parameters);
                 vec![run(self.events_by_timestamp, self.seq_without_index, &condition)]
@@ -136,9 +132,16 @@ impl Run {
 
 /// The seqs of all runs, in order.
 pub fn merge(runs: &[Run], rest: &str, order: Order) -> String {
-    let all: Vec<_> =
-        runs.iter().map(|run| format!("select seq from {} where {}", run.table, run.condition(rest))).collect();
-    format!("{} order by {} {}", all.join(" union all "), runs.first().map_or("seq", |run| run.seq), order.sql())
+    let all: Vec<_> = runs
+        .iter()
+        .map(|run| format!("select seq from {} where {}", run.table, run.condition(rest)))
+        .collect();
+    format!(
+        "{} order by {} {}",
+        all.join(" union all "),
+        runs.first().map_or("seq", |run| run.seq),
+        order.sql()
+    )
 }
 
 /// The conditions of a filter's time on a column.

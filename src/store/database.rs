@@ -78,7 +78,11 @@ impl StoreError {
     /// The error that a text of SQLite's means: the interfaces of hosts carry no codes.
     pub fn of_sqlite(message: String) -> Self {
         match message {
-            message if message.contains("is locked") => Self::Busy,
+            // libSQL's server interrupts a statement also for another that was given up on the same connection. SQLite
+            // rolls back what it interrupts.
+            message if message.contains("is locked") || message.contains("interrupted") => Self::Busy,
+            // It ends connections that were idle for ten seconds, and knows none of those from before its start.
+            message if message.contains("STREAM_EXPIRED") || message.contains("baton") => Self::Ended(message),
             message if message.contains("is full") => Self::Full(message),
             message => Self::Failed(message),
         }

@@ -276,6 +276,9 @@ pub enum StoreError {
     /// Another connection is writing. Nothing was done; the same call may succeed in a moment.
     #[error("the database is busy")]
     Busy,
+    /// The connection had ended before the statement was run. Nothing was done; another connection may do it.
+    #[error("the connection has ended: {0}")]
+    Ended(String),
     /// Other reads hold all connections. Nothing was done; the same call may succeed in a moment.
     #[error("all connections are reading")]
     Overloaded,

@@ -30,10 +30,7 @@ impl Connection<Parameter> for Client {
     async fn execute(&self, statement: &str, parameters: Vec<Parameter>) -> Result<Vec<Row>, StoreError> {
         let parameters: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(to_sql).collect();
         let rows = self.query(statement, &parameters).await.map_err(|error| store_error(&error))?;
-        Ok(rows
-            .iter()
-            .map(|row| Row((0..row.len()).map(|index| value(row, index)).collect()))
-            .collect())
+        Ok(rows.iter().map(|row| Row((0..row.len()).map(|index| value(row, index)).collect())).collect())
     }
 }
 

@@ -44,8 +44,7 @@ fn twenty_thousand_events_with_duplicates_sent_to_three_hosts_at_once_are_exact(
         .map(|n| json!({"topic": format!("topic-{}", n % UNIQUE % 7), "event_id": (n % UNIQUE).to_string()}))
         .collect();
     fastrand::Rng::with_seed(1).shuffle(&mut deliveries);
-    let mut followers: Vec<_> =
-        hosts.iter().map(|host| Follower::start(host, "?after=0", "")).collect();
+    let mut followers: Vec<_> = hosts.iter().map(|host| Follower::start(host, "?after=0", "")).collect();
     thread::scope(|scope| {
         for (client, part) in deliveries.chunks(DELIVERIES / 6).enumerate() {
             let host = &hosts[client % 3];
@@ -56,7 +55,9 @@ fn twenty_thousand_events_with_duplicates_sent_to_three_hosts_at_once_are_exact(
             });
         }
         for follower in &mut followers {
-            scope.spawn(|| assert_eq!(seqs(&follower.events(UNIQUE)), (1..=UNIQUE as i64).collect::<Vec<_>>()));
+            scope.spawn(|| {
+                assert_eq!(seqs(&follower.events(UNIQUE)), (1..=UNIQUE as i64).collect::<Vec<_>>())
+            });
         }
     });
     for host in &hosts {
@@ -74,7 +75,8 @@ fn a_retry_that_reaches_another_host_gets_the_answer_of_the_first() {
     let headers =
         [("content-type", "application/json"), ("idempotency-key", "k"), ("prefer", "return=representation")];
     hosts[0].publish(&json!({"topic": "t", "event_id": "known"}));
-    let body = json!([{"topic": "t", "event_id": "new"}, {"topic": "t", "event_id": "known", "payload": 1}]).to_string();
+    let body = json!([{"topic": "t", "event_id": "new"}, {"topic": "t", "event_id": "known", "payload": 1}])
+        .to_string();
     let send = |host: &Server| host.send("POST", "/publish", &headers, body.as_bytes());
     let first = send(&hosts[0]);
     for host in &hosts {
@@ -157,7 +159,8 @@ fn a_failover_to_a_synchronous_replica_loses_nothing_that_was_acknowledged() {
     it.fail_over();
     deliver(&it.host, "after");
     let stored: Vec<_> = it.host.events().iter().map(|event| event["event_id"].clone()).collect();
-    let expected: Vec<_> = acknowledged.iter().map(String::as_str).chain(["after"]).map(Value::from).collect();
+    let expected: Vec<_> =
+        acknowledged.iter().map(String::as_str).chain(["after"]).map(Value::from).collect();
     assert_eq!(stored, expected);
     let followed: Vec<_> = follower.events(201).iter().map(|event| event["event_id"].clone()).collect();
     assert_eq!(followed, expected);
@@ -210,6 +213,13 @@ fn a_database_that_may_lose_events_is_named_by_readyz_and_in_the_log() {
     let database = postgres.create_database().unwrap();
     postgres.query("postgres", &format!("alter database {database} set synchronous_commit = off")).unwrap();
     let host = host(&postgres.url(&database), postgres.address());
-    assert_eq!(host.get("/readyz").json(), json!({"status": "ready", "risks": ["synchronous_commit is off"]}));
-    assert!(host.log().contains("may lose events that were answered: synchronous_commit is off"), "{}", host.log());
+    assert_eq!(
+        host.get("/readyz").json(),
+        json!({"status": "ready", "risks": ["synchronous_commit is off"]})
+    );
+    assert!(
+        host.log().contains("may lose events that were answered: synchronous_commit is off"),
+        "{}",
+        host.log()
+    );
 }

@@ -1,5 +1,7 @@
 //! `spin:postgres@4.2.0`.
 
+#![allow(clippy::result_large_err)] // the interface has such errors
+
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use wasmtime::component::{Accessor, FutureReader, HasSelf, Resource, StreamReader};
@@ -208,21 +210,11 @@ impl HostConnection for Guest {
         Err(synchronous())
     }
 
-    fn query(
-        &mut self,
-        _: Resource<Connection>,
-        _: String,
-        _: Vec<ParameterValue>,
-    ) -> Result<RowSet, Error> {
+    fn query(&mut self, _: Resource<Connection>, _: String, _: Vec<ParameterValue>) -> Result<RowSet, Error> {
         Err(synchronous())
     }
 
-    fn execute(
-        &mut self,
-        _: Resource<Connection>,
-        _: String,
-        _: Vec<ParameterValue>,
-    ) -> Result<u64, Error> {
+    fn execute(&mut self, _: Resource<Connection>, _: String, _: Vec<ParameterValue>) -> Result<u64, Error> {
         Err(synchronous())
     }
 
@@ -248,8 +240,7 @@ impl HostConnectionWithStore<Guest> for HasSelf<Guest> {
         statement: String,
         parameters: Vec<ParameterValue>,
     ) -> Result<StreamedRows, Error> {
-        let RowSet { columns, rows } =
-            row_set(&query(accessor, connection, &statement, &parameters).await?)?;
+        let RowSet { columns, rows } = row_set(&query(accessor, connection, &statement, &parameters).await?)?;
         accessor
             .with(|mut access| {
                 let rows = StreamReader::new(&mut access, rows)?;

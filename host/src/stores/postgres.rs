@@ -35,7 +35,9 @@ impl AllowedServers {
     pub fn parse(hosts: &[String]) -> Result<Self> {
         let server = |entry: &String| {
             let server = entry.strip_prefix("postgres://").with_context(|| {
-                format!("allowed_outbound_hosts has {entry:?}, which is not supported: use postgres://host:port")
+                format!(
+                    "allowed_outbound_hosts has {entry:?}, which is not supported: use postgres://host:port"
+                )
             })?;
             let (host, port) = match server.rsplit_once(':') {
                 Some((host, port)) => {
@@ -172,9 +174,12 @@ mod tests {
         check(&[db], "postgres://u:p@db.example/d").unwrap();
         check(&[db], "host=DB.example user=u").unwrap();
         check(&[db, "postgres://b:1"], "postgres://u@db.example:5432,b:1/d").unwrap();
-        for address in
-            ["postgres://u@other/d", "postgres://u@db.example:1/d", "host=/tmp", "postgres://u@db.example,b/d"]
-        {
+        for address in [
+            "postgres://u@other/d",
+            "postgres://u@db.example:1/d",
+            "host=/tmp",
+            "postgres://u@db.example,b/d",
+        ] {
             let error = check(&[db], address).unwrap_err().to_string();
             assert!(error.contains("allow"), "{error}");
         }

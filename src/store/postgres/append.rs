@@ -42,9 +42,7 @@ fn firsts(events: &[&NewEvent]) -> Vec<usize> {
     events
         .iter()
         .enumerate()
-        .map(|(index, event)| {
-            *firsts.entry((event.topic.as_str(), event.event_id.as_str())).or_insert(index)
-        })
+        .map(|(index, event)| *firsts.entry((event.topic.as_str(), event.event_id.as_str())).or_insert(index))
         .collect()
 }
 

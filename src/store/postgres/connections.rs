@@ -139,7 +139,10 @@ async fn prepare(connection: &impl Connection<Parameter>) -> Result<(), StoreErr
     // A copy of the database on another server may lack its newest events.
     connection.execute(include_str!("sql/reserve_if_moved.sql"), vec![]).await?;
     for risk in risks(connection.query_row(include_str!("sql/risks.sql"), vec![]).await?)? {
-        sekali_log::error("durability", format_args!("the database may lose events that were answered: {risk}"));
+        sekali_log::error(
+            "durability",
+            format_args!("the database may lose events that were answered: {risk}"),
+        );
     }
     Ok(())
 }

@@ -129,8 +129,7 @@ impl<D: Database<Parameter>, C: Clock> ReadStore for PostgresStore<D, C> {
 
     async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<Found>, StoreError> {
         let parameters = [topic.as_str(), event_id.as_str()].map(Parameter::from);
-        let mut rows =
-            self.connections.query(Purpose::Answer, &select::event_by_id(), &parameters).await?;
+        let mut rows = self.connections.query(Purpose::Answer, &select::event_by_id(), &parameters).await?;
         Ok(rows.pop().map(|mut row| match row.0.pop() {
             Some(Value::Text(event)) => Found::Event(event),
             _ => Found::Gone,
@@ -150,8 +149,10 @@ impl<D: Database<Parameter>, C: Clock> ReadStore for PostgresStore<D, C> {
     async fn find_topics(&self, topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError> {
         let parameters = [topics.iter().map(|topic| topic.as_str()).collect()];
         // A producer asks, and must not wait for those who read.
-        let row =
-            self.connections.query_row(Purpose::Look, include_str!("sql/find_topics.sql"), &parameters).await?;
+        let row = self
+            .connections
+            .query_row(Purpose::Look, include_str!("sql/find_topics.sql"), &parameters)
+            .await?;
         rows::found_topics(&row)
     }
 }

@@ -39,7 +39,9 @@ impl<D: Database<Parameter>, C: Clock> RemoveStore for PostgresStore<D, C> {
     }
 
     async fn release(&self, due_at: &Timestamp) -> Result<(), StoreError> {
-        write(&self.connections, include_str!("sql/release.sql"), &[due_at.as_stored().into()]).await.map(drop)
+        write(&self.connections, include_str!("sql/release.sql"), &[due_at.as_stored().into()])
+            .await
+            .map(drop)
     }
 
     async fn readable_events(&self) -> Result<i64, StoreError> {
@@ -53,7 +55,8 @@ impl<D: Database<Parameter>, C: Clock> RemoveStore for PostgresStore<D, C> {
         let parameters = [before.into(), i64::from(rows).into()];
         let due = self.connections.query_row(Purpose::Look, include_str!("sql/due.sql"), &parameters).await?;
         let Ok(last) = due.integer(0) else { return Ok(Expired { rows: 0, events: 0 }) };
-        let leaves_partitions = write_row(&self.connections, include_str!("sql/expire.sql"), &[last.into()]).await?;
+        let leaves_partitions =
+            write_row(&self.connections, include_str!("sql/expire.sql"), &[last.into()]).await?;
         if leaves_partitions.integer(0)? == 1 {
             // If their readers do not let them go now, the next step tries again.
             write(&self.connections, include_str!("sql/drop_expired.sql"), &[]).await?;

@@ -28,15 +28,15 @@ fn any_event(random: &mut fastrand::Rng) -> NewEvent {
     let mut event = event_with(topic, random.u32(..80).to_string(), &random.u32(..3).to_string());
     let moment = format!("2026-11-{:02}T00:00:00", random.u32(1..29));
     event.timestamp = Some(Timestamp::parse(&moment).unwrap());
-    event.source = ["x", "y\u{0}\"\\", ""].get(random.usize(..4)).map(|source| Source::parse(*source).unwrap());
+    event.source =
+        ["x", "y\u{0}\"\\", ""].get(random.usize(..4)).map(|source| Source::parse(*source).unwrap());
     event.attributes = random.bool().then(|| r#"{"subject":"s"}"#.to_owned());
     event
 }
 
 fn any_filter(random: &mut fastrand::Rng) -> Filter {
-    let mut some = |names: &[&'static str]| {
-        names.iter().copied().filter(|_| random.u32(..3) == 0).collect::<Vec<_>>()
-    };
+    let mut some =
+        |names: &[&'static str]| names.iter().copied().filter(|_| random.u32(..3) == 0).collect::<Vec<_>>();
     let (topics, sources) = (some(&["a", "ü", "none"]), some(&["x", "y\u{0}\"\\"]));
     Filter {
         topics: topics.into_iter().map(|topic| Topic::parse(topic).unwrap()).collect(),
@@ -140,8 +140,9 @@ async fn blocks_pass_over_what_is_not_of_the_time_of_a_filter_in_either_order() 
         append(&native, &events).await;
     }
     for (since, until) in [(Some(11), Some(12)), (Some(16), None), (None, Some(8)), (Some(4), Some(5))] {
-        let moment =
-            |day: Option<u32>| day.map(|day| Timestamp::parse(&format!("2026-11-{day:02}T00:00:00Z")).unwrap());
+        let moment = |day: Option<u32>| {
+            day.map(|day| Timestamp::parse(&format!("2026-11-{day:02}T00:00:00Z")).unwrap())
+        };
         for topics in [vec![], vec![Topic::parse("b").unwrap()]] {
             let filter = Filter { topics, since: moment(since), until: moment(until), ..Filter::default() };
             for order in [Order::Ascending, Order::Descending] {
@@ -176,7 +177,8 @@ async fn a_reader_misses_nothing_while_many_hosts_write() {
         let store = open(&url);
         async move {
             for n in 0..40 {
-                let events: Vec<_> = (0..1 + n % 5).map(|part| event(format!("{writer}-{n}-{part}"))).collect();
+                let events: Vec<_> =
+                    (0..1 + n % 5).map(|part| event(format!("{writer}-{n}-{part}"))).collect();
                 append(&store, &events).await;
             }
         }
@@ -204,15 +206,22 @@ async fn a_request_with_a_key_is_carried_out_once_by_all_hosts_together() {
     let other = open(&server.url(&database));
     let key = RequestKey { key: "k".into(), fingerprint: "f".into() };
     append(&one, &[event("known")]).await;
-    let events = [event("before"), event("a"), event_with("t", "known", "1"), event("a"), event("b"), event("after")];
+    let events =
+        [event("before"), event("a"), event_with("t", "known", "1"), event("a"), event("b"), event("after")];
     let events: Vec<_> = events.iter().collect();
     let keys = [Keyed { key: &key, events: 1..5 }];
     let outcomes = one.append(&events, &keys).await.unwrap();
-    assert_eq!(other.append(&events[1..5], &[Keyed { key: &key, events: 0..4 }]).await, Err(StoreError::Repeated));
+    assert_eq!(
+        other.append(&events[1..5], &[Keyed { key: &key, events: 0..4 }]).await,
+        Err(StoreError::Repeated)
+    );
     let now = Utc::now().timestamp_millis();
     let answered = other.answered("k", now).await.unwrap().unwrap();
     assert_eq!((answered.fingerprint.as_str(), &answered.outcomes[..]), ("f", &outcomes[1..5]));
-    assert_eq!(outcomes[1..5].iter().map(|it| it.status).collect::<Vec<_>>(), [Stored, Conflict, Duplicate, Stored]);
+    assert_eq!(
+        outcomes[1..5].iter().map(|it| it.status).collect::<Vec<_>>(),
+        [Stored, Conflict, Duplicate, Stored]
+    );
     let ledger = other.ledger(&[]).await.unwrap();
     assert_eq!((ledger.unique_processed, ledger.duplicate_dropped), (5, 2), "the repetition was not counted");
     assert_eq!(other.answered("k", now + LIFETIME + 1000).await.unwrap(), None);
@@ -250,7 +259,8 @@ async fn the_partitions_of_expired_events_are_dropped_and_their_identities_stay(
     server.query(&database, "select sekali.reserve()").unwrap();
     append(&store, &[event("c")]).await;
     let partitions = || {
-        let tables = "select relname from pg_class where relname like 'events\\__%' and relkind = 'r' order by 1";
+        let tables =
+            "select relname from pg_class where relname like 'events\\__%' and relkind = 'r' order by 1";
         server.query(&database, tables).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(partitions(), ["events_0", "events_4096"]);
@@ -303,7 +313,9 @@ async fn a_write_whose_connection_was_lost_is_uncertain_and_the_next_has_another
     let other = crate::testing::postgres::Remote { url: server.url(&database) }.open().await.unwrap();
     other.batch_execute("begin; select pg_advisory_xact_lock(126879430437993)").await.unwrap();
     let terminate = async {
-        let waiting = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}' and wait_event = 'advisory'");
+        let waiting = format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}' and wait_event = 'advisory'"
+        );
         while server.query("postgres", &waiting).unwrap().is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }

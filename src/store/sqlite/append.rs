@@ -18,8 +18,8 @@ const HEAD_PARAMETERS: usize = 2;
 /// Makes and runs the statements that append events.
 pub struct Appender {
     random: RefCell<fastrand::Rng>,
-    /// The texts by their number of rows.
-    texts: RefCell<BTreeMap<usize, Rc<str>>>,
+    /// The texts by their number of rows, and whether they return one.
+    texts: RefCell<BTreeMap<(usize, bool), Rc<str>>>,
 }
 
 /// A statement that was executed: its id in the rows that it stored, and its rows if it returned them.
@@ -34,27 +34,31 @@ impl Appender {
         Self { random: RefCell::new(fastrand::Rng::with_seed(seed)), texts: RefCell::default() }
     }
 
-    /// Appends up to [`MAX_ROWS`] events by one statement.
+    /// Appends up to [`MAX_ROWS`] events by one statement, which returns the row of a single event if it may.
+    ///
+    /// A server across a network holds its write lock until a client has read what a statement returns, or for five
+    /// seconds if it does not.
     pub async fn write(
         &self,
         connection: &impl Connection,
         events: &[&NewEvent],
+        may_return: bool,
     ) -> Result<Written, StoreError> {
         let commit_id = self.random.borrow_mut().i64(0..1 << 62);
         let rows = events.len().next_power_of_two();
         let parameters = parameters(commit_id, rows, events);
         let returned =
-            connection.execute(&self.text(rows), parameters).await.map_err(StoreError::of_write)?;
+            connection.execute(&self.text(rows, may_return && rows == 1), parameters).await.map_err(StoreError::of_write)?;
         Ok(Written { commit_id, returned })
     }
 
     /// The text of a statement of so many rows. Few numbers of rows are in use, so that hosts can keep the prepared
     /// statements.
-    fn text(&self, rows: usize) -> Rc<str> {
+    fn text(&self, rows: usize, returns: bool) -> Rc<str> {
         let mut texts = self.texts.borrow_mut();
-        let text = texts.entry(rows).or_insert_with(|| {
+        let text = texts.entry((rows, returns)).or_insert_with(|| {
             let values: Vec<_> = (0..rows).map(|index| format!("(?1+{index},?,?,?,?,?,?,?)")).collect();
-            let returning = if rows == 1 { include_str!("sql/append_returning.sql") } else { "" };
+            let returning = if returns { include_str!("sql/append_returning.sql") } else { "" };
             let (head, tail) = (include_str!("sql/append_head.sql"), include_str!("sql/append_tail.sql"));
             [head, &values.join(","), tail, returning].concat().into()
         });

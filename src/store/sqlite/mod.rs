@@ -22,8 +22,8 @@ use super::lanes::Purpose;
 use super::rows;
 use super::window::{self, ENTRIES, Looks};
 use super::{
-    Filter, Found, Index, Keyed, LISTED_TOPICS, Layout, Ledger, Matches, Order, Outcome, Page, PageSize, ReadStore, Seq, Span,
-    StoreError, Window, WriteStore,
+    Filter, Found, Index, Keyed, LISTED_TOPICS, Layout, Ledger, Matches, Order, Outcome, Page, PageSize,
+    ReadStore, Seq, Span, StoreError, Window, WriteStore,
 };
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Topic};
@@ -46,7 +46,7 @@ impl<D: Database, C: Clock> SqliteStore<D, C> {
         connection: &D::Connection,
         events: &[&NewEvent],
     ) -> Result<Vec<Outcome>, StoreError> {
-        let written = self.appender.write(connection, events).await?;
+        let written = self.appender.write(connection, events, !self.pool.is_remote()).await?;
         let outcomes = self.pool.retry_while_busy(async || written.outcomes(connection, events).await).await;
         outcomes.map_err(StoreError::after_write)
     }

@@ -1,6 +1,6 @@
 //! The connections of an instance: one writes, and the others read.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use tokio::sync::Mutex;
 
@@ -30,6 +30,8 @@ pub struct Pool<D: Database, C> {
     /// The writing connection, which is opened by the first write and by the one after a failure.
     writer: Mutex<Option<D::Connection>>,
     log: Log,
+    /// True once a connection has shown that a server across a network executes the statements.
+    is_remote: Cell<bool>,
     lanes: Lanes,
     /// Connections for any read, which nothing uses at the moment.
     idle: RefCell<Vec<D::Connection>>,
@@ -43,6 +45,7 @@ impl<D: Database, C: Clock> Pool<D, C> {
             clock,
             writer: Mutex::default(),
             log: Log::default(),
+            is_remote: Cell::new(false),
             lanes: Lanes::default(),
             idle: RefCell::default(),
         }
@@ -59,7 +62,7 @@ impl<D: Database, C: Clock> Pool<D, C> {
         let mut writer = self.writer.lock().await;
         let connection = match writer.take() {
             Some(connection) => connection,
-            None => open(&self.database).await?,
+            None => self.open().await?,
         };
         let result = match self.log.make_room(&connection).await {
             Ok(()) => work(&connection).await,
@@ -71,7 +74,7 @@ impl<D: Database, C: Clock> Pool<D, C> {
         if is_usable_after(&result) {
             *writer = Some(connection);
         }
-        result
+        result.map_err(StoreError::or_busy)
     }
 
     /// Runs a query on a connection of its purpose.
@@ -89,13 +92,13 @@ impl<D: Database, C: Clock> Pool<D, C> {
             let idle = self.idle.borrow_mut().pop();
             let connection = match idle {
                 Some(connection) => connection,
-                None => open(&self.database).await?,
+                None => self.open().await?,
             };
             let result = connection.execute(statement, parameters.to_vec()).await;
             if is_usable_after(&result) {
                 self.idle.borrow_mut().push(connection);
             }
-            result
+            result.map_err(StoreError::or_busy)
         })
         .await
     }
@@ -110,6 +113,17 @@ impl<D: Database, C: Clock> Pool<D, C> {
         first(self.query(purpose, statement, parameters).await?)
     }
 
+    /// True if a server across a network executes the statements of the connections so far.
+    pub fn is_remote(&self) -> bool {
+        self.is_remote.get()
+    }
+
+    async fn open(&self) -> Result<D::Connection, StoreError> {
+        let (connection, is_remote) = open(&self.database).await?;
+        self.is_remote.set(is_remote);
+        Ok(connection)
+    }
+
     /// Repeats `work` while it finds the database busy, for up to five seconds.
     pub async fn retry_while_busy<T>(
         &self,
@@ -119,18 +133,18 @@ impl<D: Database, C: Clock> Pool<D, C> {
     }
 }
 
-/// Opens a connection to the store. The first one to a database makes its tables. Hosts that run many instances open
-/// many, so most take three statements.
+/// Opens a connection to the store, and tells whether a server across a network executes its statements. The first one to
+/// a database makes its tables. Hosts that run many instances open many, so most take three statements.
 ///
 /// # Errors
 /// [`StoreError::Failed`] when a newer program has made the tables.
-pub async fn open<D: Database>(database: &D) -> Result<D::Connection, StoreError> {
+pub async fn open<D: Database>(database: &D) -> Result<(D::Connection, bool), StoreError> {
     let connection = database.open().await?;
-    apply(&connection, OF_CONNECTION).await?;
+    let answers = apply(&connection, OF_CONNECTION).await?;
     if !is_prepared(&connection).await? {
         prepare(&connection).await?;
     }
-    Ok(connection)
+    Ok((connection, answers.iter().all(Option::is_none)))
 }
 
 /// True if the settings of the database and its schema are as they should be.
@@ -162,7 +176,7 @@ async fn configure(connection: &impl Connection) -> Result<Option<String>, Store
     Ok(mode.filter(|mode| !["wal", "memory"].contains(&mode.as_str())))
 }
 
-/// Applies settings, and returns the texts that they answer. A server does not know them.
+/// Applies settings, and returns the texts that they answer, empty for a number. A server does not know them.
 async fn apply<const N: usize>(
     connection: &impl Connection,
     settings: [&str; N],
@@ -170,7 +184,7 @@ async fn apply<const N: usize>(
     let mut answers = [const { None }; N];
     for (setting, answer) in settings.into_iter().zip(&mut answers) {
         match connection.execute(setting, vec![]).await {
-            Ok(rows) => *answer = rows.first().and_then(|row| Some(row.text(0).ok()?.to_owned())),
+            Ok(rows) => *answer = rows.first().map(|row| row.text(0).unwrap_or_default().to_owned()),
             // Without the setting, it must not be used: in another journal than the write-ahead log, a commit may not
             // survive a power cut.
             Err(error) if error.is_passing() => return Err(error),
@@ -178,6 +192,16 @@ async fn apply<const N: usize>(
         }
     }
     Ok(answers)
+}
+
+impl StoreError {
+    /// The error for a caller, who may try again with another connection.
+    fn or_busy(self) -> Self {
+        match self {
+            Self::Ended(_) => Self::Busy,
+            other => other,
+        }
+    }
 }
 
 fn is_usable_after<T>(result: &Result<T, StoreError>) -> bool {

@@ -5,8 +5,8 @@ use super::pool::Pool;
 use super::{SqliteStore, Statement, select};
 use crate::clock::Clock;
 use crate::event::{EventId, Timestamp, Topic};
-use crate::store::lanes::Purpose;
 use crate::store::database::{Connection, Database, Row, Value};
+use crate::store::lanes::Purpose;
 use crate::store::{Expired, Filter, Matches, Order, ReadStore, RemoveStore, StoreError, Window};
 
 impl<D: Database, C: Clock> RemoveStore for SqliteStore<D, C> {

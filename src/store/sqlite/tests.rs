@@ -136,6 +136,23 @@ async fn a_connection_that_failed_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_connection_that_has_ended_or_a_statement_that_was_interrupted_for_another_is_tried_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, faults) = open(directory.path(), 1);
+    append(&store, &[event("a")]).await;
+    for cause in ["error at step 0: SQLITE_INTERRUPT: interrupted", "STREAM_EXPIRED", "Invalid MAC on baton"] {
+        let error = StoreError::of_sqlite(cause.to_owned());
+        *faults.refused.borrow_mut() = Some((include_str!("sql/readable.sql"), error));
+        let readable = async {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            faults.refused.borrow_mut().take();
+        };
+        let (span, ()) = futures::join!(store.readable(), readable);
+        assert_eq!(span.unwrap().through, 1, "{cause}");
+    }
+}
+
+#[tokio::test]
 async fn a_write_that_finds_the_database_busy_does_nothing() {
     let (store, directory) = fresh();
     append(&store, &[event("a")]).await;
@@ -329,7 +346,8 @@ async fn pages_come_in_each_format() {
 async fn a_connection_writes_ahead_and_syncs_each_commit() {
     let directory = tempfile::tempdir().unwrap();
     let database = Native::at(directory.path().join("events.db"));
-    let connection = pool::open(&database).await.unwrap();
+    let (connection, is_remote) = pool::open(&database).await.unwrap();
+    assert!(!is_remote);
     let pragma = async |name: &str| {
         connection.execute(&format!("pragma {name}"), vec![]).await.unwrap()[0].0[0].clone()
     };

@@ -9,8 +9,9 @@ begin
     while closing <= last_seq loop
         -- Behind the block before it, which is far away if seqs were reserved.
         select coalesce(max(through), 0) into opened from sekali.blocks;
-        insert into sekali.blocks (through, earliest, latest)
-        select closing, min(timestamp), max(timestamp) from sekali.events where seq > opened and seq <= closing;
+        -- Materialized: else each bound is looked for from the end of the index on timestamps.
+        with event as materialized (select timestamp from sekali.events where seq > opened and seq <= closing)
+        insert into sekali.blocks (through, earliest, latest) select closing, min(timestamp), max(timestamp) from event;
         if closing % 65536 = 0 then
             insert into sekali.sections (through, earliest, latest)
             select closing, min(earliest), max(latest) from sekali.blocks

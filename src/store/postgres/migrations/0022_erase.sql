@@ -20,12 +20,15 @@ begin
     select count(*) into erased_now from removed;
     -- A timestamp that was a bound of its block must not stay there, nor in its section.
     update sekali.blocks as block set (earliest, latest) = (
-        select min(timestamp), max(timestamp) from sekali.events
-        where seq > greatest(
-                coalesce((select max(through) from sekali.blocks as earlier where earlier.through < block.through), 0),
-                (select expired_through from sekali.upkeep)
-            )
-            and seq <= block.through
+        with event as materialized (
+            select timestamp from sekali.events
+            where seq > greatest(
+                    coalesce((select max(through) from sekali.blocks as earlier where earlier.through < block.through), 0),
+                    (select expired_through from sekali.upkeep)
+                )
+                and seq <= block.through
+        )
+        select min(timestamp), max(timestamp) from event
     )
     where through in (
         select (select min(through) from sekali.blocks where through >= seq) from unnest(seqs) as erased (seq)
