@@ -36,17 +36,19 @@ pub fn run(seconds: Duration, report: &mut Report) -> Result<()> {
     let pgbench = bench.pgbench(64)?;
     let one = bench.hosts(1)?;
     let singles = bench.publish(&one, 64, 1)?;
-    let crowd = bench.publish(&one, 256, 1)?;
+    let (crowd, busy) = with_busy_cores(|| bench.publish(&one, 256, 1))?;
     drop(one);
     let three = bench.hosts(3)?;
     let spread = bench.publish(&three, 64, 1)?;
-    let spread_crowd = bench.publish(&three, 256, 1)?;
+    let (spread_crowd, busy_by_three) = with_busy_cores(|| bench.publish(&three, 256, 1))?;
     drop(three);
     report.row("pgbench, the row of an event, 64 clients", "inserts/s", pgbench);
     report.requests("one host, single events, 64 clients", &singles);
     report.requests("one host, single events, 256 clients", &crowd);
     report.requests("three hosts, single events, 64 clients", &spread);
     report.requests("three hosts, single events, 256 clients", &spread_crowd);
+    report.row("one host, 256 clients", "cores at work", busy);
+    report.row("three hosts, 256 clients", "cores at work", busy_by_three);
     report.ratio("one host, 64 clients / pgbench", singles.rate() / pgbench);
     report.ratio("three hosts / one, 256 clients", spread_crowd.rate() / crowd.rate());
 
@@ -66,11 +68,19 @@ struct Scaling {
 }
 
 impl Scaling {
-    /// So many hosts on a database of their own.
+    /// So many hosts on a database of their own. One alone has its two instances, as many as there are cores; of several,
+    /// which share these cores, each has one.
     fn hosts(&self, count: usize) -> Result<Vec<Deployment>> {
         let database = self.server.create_database()?;
         let url = self.server.url(&database);
-        (0..count).map(|_| Setup::on_database(&url, self.server.address())?.start()).collect()
+        let host = |_| {
+            let mut setup = Setup::on_database(&url, self.server.address())?;
+            if count > 1 {
+                setup.arguments = vec!["--instances".into(), "1".into()];
+            }
+            setup.start()
+        };
+        (0..count).map(host).collect()
     }
 
     fn publish(&self, hosts: &[Deployment], clients: usize, batch: usize) -> Result<Measured> {
@@ -139,13 +149,32 @@ impl Scaling {
             }
             Ok((READ * READERS as u64) as f64 / began.elapsed().as_secs_f64())
         };
-        let one = read(&[address])?;
-        let three = read(&addresses(&hosts))?;
+        let (one, busy_by_one) = with_busy_cores(|| read(&[address]))?;
+        let (three, busy_by_three) = with_busy_cores(|| read(&addresses(&hosts)))?;
+        report.row("one host, six full reads", "cores at work", busy_by_one);
+        report.row("three hosts, six full reads", "cores at work", busy_by_three);
         report.row("one host, six full reads", "events/s", one);
         report.row("three hosts, six full reads", "events/s", three);
         report.ratio("three hosts / one, full reads", three / one);
         Ok(())
     }
+}
+
+/// The result of some work, and the average number of cores that were busy with anything.
+fn with_busy_cores<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    // The first line of /proc/stat: user, nice, system, idle and waiting, then interrupts (proc(5)).
+    let ticks = || -> Result<(f64, f64)> {
+        let stat = std::fs::read_to_string("/proc/stat")?;
+        let first = stat.lines().next().unwrap_or_default();
+        let ticks: Vec<f64> = first.split_whitespace().skip(1).filter_map(|tick| tick.parse().ok()).collect();
+        let idle: f64 = ticks.iter().skip(3).take(2).sum();
+        Ok((ticks.iter().sum(), idle))
+    };
+    let cores = std::thread::available_parallelism()?.get() as f64;
+    let (all_before, idle_before) = ticks()?;
+    let done = work()?;
+    let (all, idle) = ticks()?;
+    Ok((done, cores * (1.0 - (idle - idle_before) / (all - all_before))))
 }
 
 fn addresses(hosts: &[Deployment]) -> Vec<SocketAddr> {

@@ -16,8 +16,8 @@ use sekali::http::idempotency::KeyValue;
 use sekali::http::router;
 use sekali::http::settings::Settings;
 use sekali::store::{
-    Expired, Filter, Found, Index, Layout, Ledger, Matches, Order, Outcome, Page, PageSize, ReadStore, RemoveStore, Span,
-    Status, StoreError, Window, WriteStore,
+    Expired, Filter, Found, Index, Keyed, Layout, Ledger, Matches, Order, Outcome, Page, PageSize, ReadStore, RemoveStore,
+    Span, Status, StoreError, Window, WriteStore,
 };
 
 struct Nothing;
@@ -33,7 +33,7 @@ impl Platform for Nothing {
 }
 
 impl WriteStore for Nothing {
-    async fn append(&self, events: &[&NewEvent]) -> Result<Vec<Outcome>, StoreError> {
+    async fn append(&self, events: &[&NewEvent], _: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError> {
         let outcome = |event: &&NewEvent| {
             assert!(event.topic.as_str().len() <= 255 && event.event_id.as_str().len() <= 255);
             assert!(!event.payload.as_json().is_empty());

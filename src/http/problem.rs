@@ -266,9 +266,7 @@ impl From<StoreError> for Problem {
             StoreError::Ended(_)
             | StoreError::Failed(_)
             | StoreError::Repeated
-            | StoreError::Uncertain(_) => {
-                Self::Internal(error.to_string())
-            }
+            | StoreError::Uncertain(_) => Self::Internal(error.to_string()),
         }
     }
 }

@@ -82,7 +82,9 @@ impl StoreError {
             // rolls back what it interrupts.
             message if message.contains("is locked") || message.contains("interrupted") => Self::Busy,
             // It ends connections that were idle for ten seconds, and knows none of those from before its start.
-            message if message.contains("STREAM_EXPIRED") || message.contains("baton") => Self::Ended(message),
+            message if message.contains("STREAM_EXPIRED") || message.contains("baton") => {
+                Self::Ended(message)
+            }
             message if message.contains("is full") => Self::Full(message),
             message => Self::Failed(message),
         }

@@ -47,8 +47,10 @@ impl Appender {
         let commit_id = self.random.borrow_mut().i64(0..1 << 62);
         let rows = events.len().next_power_of_two();
         let parameters = parameters(commit_id, rows, events);
-        let returned =
-            connection.execute(&self.text(rows, may_return && rows == 1), parameters).await.map_err(StoreError::of_write)?;
+        let returned = connection
+            .execute(&self.text(rows, may_return && rows == 1), parameters)
+            .await
+            .map_err(StoreError::of_write)?;
         Ok(Written { commit_id, returned })
     }
 

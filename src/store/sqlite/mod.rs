@@ -106,6 +106,12 @@ impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
         Ok(Span { after: row.integer(0)?, through: row.integer(1)? })
     }
 
+    async fn risks(&self) -> Result<Vec<String>, StoreError> {
+        // Only a server of libSQL has another value: its default is to sync at checkpoints.
+        let row = self.pool.query_row(Purpose::Look, include_str!("sql/synchronous.sql"), &[]).await?;
+        Ok(if row.integer(0)? < 2 { vec!["synchronous is not full".into()] } else { vec![] })
+    }
+
     async fn window(&self, filter: &Filter, span: Span, order: Order) -> Result<Window, StoreError> {
         window::next(&self.pool, filter, span, order).await
     }

@@ -140,7 +140,8 @@ async fn a_connection_that_has_ended_or_a_statement_that_was_interrupted_for_ano
     let directory = tempfile::tempdir().unwrap();
     let (store, faults) = open(directory.path(), 1);
     append(&store, &[event("a")]).await;
-    for cause in ["error at step 0: SQLITE_INTERRUPT: interrupted", "STREAM_EXPIRED", "Invalid MAC on baton"] {
+    for cause in ["error at step 0: SQLITE_INTERRUPT: interrupted", "STREAM_EXPIRED", "Invalid MAC on baton"]
+    {
         let error = StoreError::of_sqlite(cause.to_owned());
         *faults.refused.borrow_mut() = Some((include_str!("sql/readable.sql"), error));
         let readable = async {

@@ -1,0 +1,1 @@
+select synchronous from pragma_synchronous
