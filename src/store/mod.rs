@@ -2,16 +2,16 @@
 //!
 //! The traits ask for what every database can give at a cost in proportion to the answer. [`sqlite`] and [`postgres`]
 //! implement them over any [`database`] that executes statements of theirs. `window` is the steps in which both are
-//! read, `conditions` what their statements share, `rows` what they make of
+//! read, `statements` what their SQL has in common, `rows` what they make of
 //! rows, `lanes` the bound of what an instance reads at once.
 
 pub mod chosen;
-mod conditions;
 pub mod database;
 mod lanes;
 pub mod postgres;
 mod rows;
 pub mod sqlite;
+mod statements;
 mod window;
 
 use std::collections::HashSet;

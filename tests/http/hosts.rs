@@ -118,6 +118,7 @@ fn an_event_is_seen_by_followers_of_every_host_within_a_second() {
 
 /// A database with a replica, and a host that reaches it by a wire.
 struct Replicated {
+    database: String,
     primary: Postgres,
     replica: Postgres,
     /// Leads from the replica to the primary.
@@ -135,7 +136,7 @@ impl Replicated {
         let database = primary.create_database().unwrap();
         let wire = Wire::to(primary.address()).unwrap();
         let host = host(&primary.url_by(&database, wire.address()), wire.address());
-        Self { primary, replica, replication, wire, host }
+        Self { database, primary, replica, replication, wire, host }
     }
 
     /// The machine of the database is lost, and the replica takes its place.
@@ -186,6 +187,20 @@ fn a_failover_to_an_asynchronous_replica_may_lose_the_newest_events_but_hides_no
     // The follower had passed seq 2, which neither of them got.
     assert_eq!(seqs(&follower.events(2)), [RESERVED + 2, RESERVED + 3]);
     it.host.assert_books_balance();
+}
+
+#[test]
+fn a_host_on_a_replica_reads_and_refuses_to_publish() {
+    let it = Replicated::start();
+    deliver(&it.host, "1");
+    let reader = host(&it.replica.url(&it.database), it.replica.address());
+    eventually("the replica has the event", || {
+        let answer = reader.get("/events");
+        (answer.status == 200 && answer.json().as_array().unwrap().len() == 1).then_some(())
+    });
+    assert_eq!(reader.get("/readyz").status, 200);
+    reader.publish(&json!({"topic": "t", "event_id": "2"})).problem(503, "busy");
+    assert_eq!(it.host.events().len(), 1);
 }
 
 #[test]

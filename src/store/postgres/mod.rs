@@ -15,10 +15,11 @@ use std::collections::HashSet;
 pub use self::parameter::Parameter;
 
 use self::connections::{Connections, risks};
-use self::select::Statement;
+use self::select::POSTGRES;
 use super::database::{Database, Row, Value, first};
 use super::lanes::Purpose;
 use super::rows;
+use super::statements::Statement;
 use super::window::{self, ENTRIES, Looks};
 use super::{
     Answered, Filter, Found, Index, Keyed, LISTED_TOPICS, Layout, Ledger, Matches, Order, Outcome, Page,
@@ -105,10 +106,9 @@ impl<D: Database<Parameter>, C: Clock> ReadStore for PostgresStore<D, C> {
         order: Order,
         limit: u32,
     ) -> Result<Matches, StoreError> {
-        let Statement { text, parameters } = select::matches(filter, index, order);
-        let own = [span.after, span.through, i64::from(limit) + 1].map(Parameter::Integer);
-        let row =
-            self.connections.query_row(Purpose::Answer, &text, &[&own[..], &parameters].concat()).await?;
+        let own = [span.after, span.through, i64::from(limit) + 1];
+        let (text, parameters) = POSTGRES.matches(filter, index, order).with(&own);
+        let row = self.connections.query_row(Purpose::Answer, &text, &parameters).await?;
         Matches::of(&row, limit)
     }
 
@@ -120,10 +120,10 @@ impl<D: Database<Parameter>, C: Clock> ReadStore for PostgresStore<D, C> {
         layout: Layout,
         size: PageSize,
     ) -> Result<Option<Page>, StoreError> {
-        let Statement { text, parameters } = select::page(filter, index, order, layout);
-        let own = [span.after, span.through, size.events.into(), size.bytes.into()].map(Parameter::Integer);
+        let own = [span.after, span.through, size.events.into(), size.bytes.into()];
+        let (text, parameters) = select::page(filter, index, order, layout).with(&own);
         let purpose = if size == PageSize::SMALL { Purpose::Follow } else { Purpose::Answer };
-        let row = self.connections.query_row(purpose, &text, &[&own[..], &parameters].concat()).await?;
+        let row = self.connections.query_row(purpose, &text, &parameters).await?;
         Page::of(row, size)
     }
 
@@ -164,7 +164,7 @@ impl<D: Database<Parameter>, C: Clock> Looks for Connections<D, C> {
         span: Span,
         order: Order,
     ) -> Result<Option<Span>, StoreError> {
-        let row = look(self, select::overlapping(filter, order), span).await?;
+        let row = look(self, POSTGRES.overlapping(filter, order), span).await?;
         let is_short = row.integer(2)? < ENTRIES;
         Ok(if is_short { None } else { Some(Span { after: row.integer(0)?, through: row.integer(1)? }) })
     }
@@ -176,7 +176,7 @@ impl<D: Database<Parameter>, C: Clock> Looks for Connections<D, C> {
         index: Index,
         order: Order,
     ) -> Result<Option<Seq>, StoreError> {
-        Ok(look(self, select::reach(filter, index, order), span).await?.integer(0).ok())
+        Ok(look(self, POSTGRES.reach(filter, index, order), span).await?.integer(0).ok())
     }
 
     async fn next_row(&self, span: Span, order: Order) -> Result<Option<Seq>, StoreError> {
@@ -191,11 +191,11 @@ impl<D: Database<Parameter>, C: Clock> Looks for Connections<D, C> {
 
 async fn look<D: Database<Parameter>, C: Clock>(
     connections: &Connections<D, C>,
-    Statement { text, parameters }: Statement,
+    statement: Statement,
     span: Span,
 ) -> Result<Row, StoreError> {
-    let own = [span.after, span.through, ENTRIES].map(Parameter::Integer);
-    connections.query_row(Purpose::Look, &text, &[&own[..], &parameters].concat()).await
+    let (text, parameters) = statement.with(&[span.after, span.through, ENTRIES]);
+    connections.query_row(Purpose::Look, &text, &parameters).await
 }
 
 /// A source as it is stored: the inside of a JSON string.

@@ -23,6 +23,12 @@ impl From<i64> for Parameter {
     }
 }
 
+impl From<String> for Parameter {
+    fn from(value: String) -> Self {
+        Self::Text(value)
+    }
+}
+
 impl From<&str> for Parameter {
     fn from(value: &str) -> Self {
         Self::Text(value.to_owned())
@@ -54,7 +60,7 @@ impl StoreError {
         match code {
             // Deadlocks and serialization failures, locks that others hold for too long, a server that is a replica or
             // begins its work, or has no more connections: the statement was not run, or rolled back.
-            "40001" | "40P01" | "55P03" | "25006" | "57P03" | "53300" => Self::Busy,
+            "40001" | "40P01" | "55P03" | "25006" | "55000" | "57P03" | "53300" => Self::Busy,
             "53100" => Self::Full(told()),
             // The server ends. It may have committed before.
             "57P01" | "57P02" => Self::Uncertain(told()),

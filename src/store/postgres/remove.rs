@@ -1,7 +1,7 @@
 //! Taking events away: erasure on demand, and the steps of retention.
 
 use super::parameter::Parameter;
-use super::select::{self, Statement};
+use super::select::POSTGRES;
 use super::{Connections, PostgresStore};
 use crate::clock::Clock;
 use crate::event::{EventId, Timestamp, Topic};
@@ -20,9 +20,9 @@ impl<D: Database<Parameter>, C: Clock> RemoveStore for PostgresStore<D, C> {
     async fn erase(&self, filter: &Filter, window: Window, limit: u32) -> Result<Matches, StoreError> {
         let matches = self.matches(filter, window, Order::Ascending, limit).await?;
         if let Some(last) = matches.last {
-            let Statement { text, parameters } = select::erase(filter, window.index);
-            let own = [window.span.after, last, limit.into()].map(Parameter::Integer);
-            write(&self.connections, &text, &[&own[..], &parameters].concat()).await?;
+            let own = [window.span.after, last, limit.into()];
+            let (text, parameters) = POSTGRES.erase(filter, window.index).with(&own);
+            write(&self.connections, &text, &parameters).await?;
         }
         Ok(matches)
     }

@@ -1,11 +1,11 @@
-//! The texts of the statements that read events, and of the one that erases them.
+//! The texts of the statements that read events, as far as they are this dialect's.
 
-use super::parameter::Parameter;
 use super::stored_source;
-use crate::store::conditions::{Conditions, Dialect, Parameters, merge, of_block, of_time, ordered};
+use crate::store::statements::{Conditions, Dialect, Statement, ordered};
 use crate::store::{Filter, Index, Layout, Order};
 
-const POSTGRES: Dialect = Dialect {
+/// What is different in this dialect.
+pub const POSTGRES: Dialect = Dialect {
     mark: '$',
     events: "sekali.events",
     events_by_timestamp: "sekali.events",
@@ -14,21 +14,14 @@ const POSTGRES: Dialect = Dialect {
     text_without_index: "({} || '')",
     seq_without_index: "(seq + 0)",
     stored_source,
+    matches: include_str!("sql/matches.sql"),
+    erase: include_str!("sql/erase.sql"),
+    overlapping: [
+        include_str!("sql/overlapping_ascending.sql"),
+        include_str!("sql/overlapping_descending.sql"),
+    ],
+    reach: include_str!("sql/reach.sql"),
 };
-
-/// A statement and the parameters of its filter.
-pub struct Statement {
-    /// The text. Hosts keep prepared statements by their text.
-    pub text: String,
-    /// Parameters of the filter. They follow those of the statement itself.
-    pub parameters: Vec<Parameter>,
-}
-
-impl Statement {
-    fn new(text: String, parameters: Parameters) -> Self {
-        Self { text, parameters: parameters.texts.into_iter().map(Parameter::Text).collect() }
-    }
-}
 
 /// The statement for a page: $1 and $2 are the span, $3 and $4 the events and bytes of a page.
 pub fn page(filter: &Filter, index: Index, order: Order, layout: Layout) -> Statement {
@@ -54,45 +47,7 @@ pub fn page(filter: &Filter, index: Index, order: Order, layout: Layout) -> Stat
         .replace("/* rows */", &rows)
         .replace("/* event */", event)
         .replace("/* separator */", separator);
-    Statement::new(ordered(&text, order), parameters)
-}
-
-/// The statement for the first matches: $1 and $2 are the span, $3 is one more than their limit.
-pub fn matches(filter: &Filter, index: Index, order: Order) -> Statement {
-    let Conditions { runs, rest, parameters } = POSTGRES.conditions(filter, index, 4);
-    let matching = merge(&runs, &rest, order);
-    let text = include_str!("sql/matches.sql").replace("/* matching */", &matching);
-    Statement::new(ordered(&text, order), parameters)
-}
-
-/// The statement that erases the first matches: $1 and $2 are the span, $3 is their limit.
-pub fn erase(filter: &Filter, index: Index) -> Statement {
-    let Conditions { runs, rest, parameters } = POSTGRES.conditions(filter, index, 4);
-    let matching = merge(&runs, &rest, Order::Ascending);
-    Statement::new(include_str!("sql/erase.sql").replace("/* matching */", &matching), parameters)
-}
-
-/// The statement for the next run of a span whose blocks overlap the time of a filter: $1 and $2 are the span, $3 the
-/// most events of a short span of time.
-pub fn overlapping(filter: &Filter, order: Order) -> Statement {
-    let mut parameters = POSTGRES.parameters(4);
-    let conditions = of_time(filter, "timestamp", &mut parameters);
-    let overlaps = of_block(filter, &mut parameters);
-    let text = match order {
-        Order::Ascending => include_str!("sql/overlapping_ascending.sql"),
-        Order::Descending => include_str!("sql/overlapping_descending.sql"),
-    };
-    let text = text.replace("/* and overlaps */", &overlaps).replace("/* and of the time */", &conditions);
-    Statement::new(text, parameters)
-}
-
-/// The statement for the seq that $3 entries of an index lead to: $1 and $2 are the span. Null if they lead to its end.
-pub fn reach(filter: &Filter, index: Index, order: Order) -> Statement {
-    let mut parameters = POSTGRES.parameters(4);
-    let runs = POSTGRES.runs(filter, index, &mut parameters);
-    let entries = merge(&runs, "", order);
-    let text = include_str!("sql/reach.sql").replace("/* entries */", &entries);
-    Statement::new(ordered(&text, order), parameters)
+    Statement { text: ordered(&text, order), of_filter: parameters.texts }
 }
 
 /// The statement for one event: $1 is its topic, $2 its id.

@@ -16,10 +16,11 @@ pub use self::schema::MIGRATIONS;
 
 use self::append::{Appender, MAX_ROWS};
 use self::pool::Pool;
-use self::select::Statement;
+use self::select::SQLITE;
 use super::database::{Connection, Database, Row, Value};
 use super::lanes::Purpose;
 use super::rows;
+use super::statements::Statement;
 use super::window::{self, ENTRIES, Looks};
 use super::{
     Filter, Found, Index, Keyed, LISTED_TOPICS, Layout, Ledger, Matches, Order, Outcome, Page, PageSize,
@@ -123,9 +124,9 @@ impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
         order: Order,
         limit: u32,
     ) -> Result<Matches, StoreError> {
-        let Statement { text, parameters } = select::matches(filter, index, order);
-        let own = [span.after, span.through, i64::from(limit) + 1].map(Value::Integer);
-        let row = self.pool.query_row(Purpose::Answer, &text, &[&own[..], &parameters].concat()).await?;
+        let own = [span.after, span.through, i64::from(limit) + 1];
+        let (text, parameters) = SQLITE.matches(filter, index, order).with(&own);
+        let row = self.pool.query_row(Purpose::Answer, &text, &parameters).await?;
         Matches::of(&row, limit)
     }
 
@@ -137,10 +138,10 @@ impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
         layout: Layout,
         size: PageSize,
     ) -> Result<Option<Page>, StoreError> {
-        let Statement { text, parameters } = select::page(filter, index, order, layout);
-        let own = [span.after, span.through, size.events.into(), size.bytes.into()].map(Value::Integer);
+        let own = [span.after, span.through, size.events.into(), size.bytes.into()];
+        let (text, parameters) = select::page(filter, index, order, layout).with(&own);
         let purpose = if size == PageSize::SMALL { Purpose::Follow } else { Purpose::Answer };
-        let row = self.pool.query_row(purpose, &text, &[&own[..], &parameters].concat()).await?;
+        let row = self.pool.query_row(purpose, &text, &parameters).await?;
         Page::of(row, size)
     }
 
@@ -178,7 +179,7 @@ impl<D: Database, C: Clock> Looks for Pool<D, C> {
         span: Span,
         order: Order,
     ) -> Result<Option<Span>, StoreError> {
-        let row = look(self, select::overlapping(filter, order), span).await?;
+        let row = look(self, SQLITE.overlapping(filter, order), span).await?;
         let is_short = row.integer(2)? < ENTRIES;
         Ok(if is_short { None } else { Some(Span { after: row.integer(0)?, through: row.integer(1)? }) })
     }
@@ -190,7 +191,7 @@ impl<D: Database, C: Clock> Looks for Pool<D, C> {
         index: Index,
         order: Order,
     ) -> Result<Option<Seq>, StoreError> {
-        Ok(look(self, select::reach(filter, index, order), span).await?.integer(0).ok())
+        Ok(look(self, SQLITE.reach(filter, index, order), span).await?.integer(0).ok())
     }
 
     async fn next_row(&self, span: Span, order: Order) -> Result<Option<Seq>, StoreError> {
@@ -205,11 +206,11 @@ impl<D: Database, C: Clock> Looks for Pool<D, C> {
 
 async fn look<D: Database, C: Clock>(
     pool: &Pool<D, C>,
-    Statement { text, parameters }: Statement,
+    statement: Statement,
     span: Span,
 ) -> Result<Row, StoreError> {
-    let own = [span.after, span.through, ENTRIES].map(Value::Integer);
-    pool.query_row(Purpose::Look, &text, &[&own[..], &parameters].concat()).await
+    let (text, parameters) = statement.with(&[span.after, span.through, ENTRIES]);
+    pool.query_row(Purpose::Look, &text, &parameters).await
 }
 
 /// A JSON array of the names of topics.

@@ -1,8 +1,9 @@
 //! Taking events away: erasure on demand, and the steps of retention.
 
+use super::SqliteStore;
 use super::log::checkpoint;
 use super::pool::Pool;
-use super::{SqliteStore, Statement, select};
+use super::select::SQLITE;
 use crate::clock::Clock;
 use crate::event::{EventId, Timestamp, Topic};
 use crate::store::database::{Connection, Database, Row, Value};
@@ -20,9 +21,9 @@ impl<D: Database, C: Clock> RemoveStore for SqliteStore<D, C> {
     async fn erase(&self, filter: &Filter, window: Window, limit: u32) -> Result<Matches, StoreError> {
         let matches = self.matches(filter, window, Order::Ascending, limit).await?;
         if let Some(last) = matches.last {
-            let Statement { text, parameters } = select::erase(filter, window.index);
-            let own = [window.span.after, last, limit.into()].map(Value::Integer);
-            write(&self.pool, &text, &[&own[..], &parameters].concat()).await?;
+            let own = [window.span.after, last, limit.into()];
+            let (text, parameters) = SQLITE.erase(filter, window.index).with(&own);
+            write(&self.pool, &text, &parameters).await?;
         }
         Ok(matches)
     }

@@ -1,10 +1,10 @@
-//! The texts of the statements that read events, and of the one that erases them.
+//! The texts of the statements that read events, as far as they are this dialect's.
 
-use crate::store::conditions::{Conditions, Dialect, Parameters, Run, merge, of_block, of_time, ordered};
-use crate::store::database::Value;
+use crate::store::statements::{Conditions, Dialect, Run, Statement, merge, ordered};
 use crate::store::{Filter, Index, Layout, Order};
 
-const SQLITE: Dialect = Dialect {
+/// What is different in this dialect.
+pub const SQLITE: Dialect = Dialect {
     mark: '?',
     events: "events",
     events_by_timestamp: "events indexed by events_by_timestamp",
@@ -12,21 +12,14 @@ const SQLITE: Dialect = Dialect {
     seq_without_index: "+seq",
     is_readable: "gone is null",
     stored_source: str::to_owned,
+    matches: include_str!("sql/matches.sql"),
+    erase: include_str!("sql/erase.sql"),
+    overlapping: [
+        include_str!("sql/overlapping_ascending.sql"),
+        include_str!("sql/overlapping_descending.sql"),
+    ],
+    reach: include_str!("sql/reach.sql"),
 };
-
-/// A statement and the parameters of its filter.
-pub struct Statement {
-    /// The text. Hosts keep prepared statements by their text.
-    pub text: String,
-    /// Parameters of the filter. They follow those of the statement itself.
-    pub parameters: Vec<Value>,
-}
-
-impl Statement {
-    fn new(text: String, parameters: Parameters) -> Self {
-        Self { text, parameters: parameters.texts.into_iter().map(Value::Text).collect() }
-    }
-}
 
 /// The statement for a page: ?1 and ?2 are the span, ?3 and ?4 the events and bytes of a page.
 pub fn page(filter: &Filter, index: Index, order: Order, layout: Layout) -> Statement {
@@ -73,45 +66,7 @@ pub fn page(filter: &Filter, index: Index, order: Order, layout: Layout) -> Stat
         .replace("/* rows */", &rows)
         .replace("/* event */", event)
         .replace("/* separator */", separator);
-    Statement::new(ordered(&text, order), parameters)
-}
-
-/// The statement for the first matches: ?1 and ?2 are the span, ?3 is one more than their limit.
-pub fn matches(filter: &Filter, index: Index, order: Order) -> Statement {
-    let Conditions { runs, rest, parameters } = SQLITE.conditions(filter, index, 4);
-    let matching = merge(&runs, &rest, order);
-    let text = include_str!("sql/matches.sql").replace("/* matching */", &matching);
-    Statement::new(ordered(&text, order), parameters)
-}
-
-/// The statement that erases the first matches: ?1 and ?2 are the span, ?3 is their limit.
-pub fn erase(filter: &Filter, index: Index) -> Statement {
-    let Conditions { runs, rest, parameters } = SQLITE.conditions(filter, index, 4);
-    let matching = merge(&runs, &rest, Order::Ascending);
-    Statement::new(include_str!("sql/erase.sql").replace("/* matching */", &matching), parameters)
-}
-
-/// The statement for the next run of a span whose blocks overlap the time of a filter: ?1 and ?2 are the span, ?3 the
-/// most events of a short span of time.
-pub fn overlapping(filter: &Filter, order: Order) -> Statement {
-    let mut parameters = SQLITE.parameters(4);
-    let conditions = of_time(filter, "timestamp", &mut parameters);
-    let overlaps = of_block(filter, &mut parameters);
-    let text = match order {
-        Order::Ascending => include_str!("sql/overlapping_ascending.sql"),
-        Order::Descending => include_str!("sql/overlapping_descending.sql"),
-    };
-    let text = text.replace("/* and overlaps */", &overlaps).replace("/* and of the time */", &conditions);
-    Statement::new(text, parameters)
-}
-
-/// The statement for the seq that ?3 entries of an index lead to: ?1 and ?2 are the span. Null if they lead to its end.
-pub fn reach(filter: &Filter, index: Index, order: Order) -> Statement {
-    let mut parameters = SQLITE.parameters(4);
-    let runs = SQLITE.runs(filter, index, &mut parameters);
-    let entries = merge(&runs, "", order);
-    let text = include_str!("sql/reach.sql").replace("/* entries */", &entries);
-    Statement::new(ordered(&text, order), parameters)
+    Statement { text: ordered(&text, order), of_filter: parameters.texts }
 }
 
 /// The statement for one event: ?1 is its topic, ?2 its id.

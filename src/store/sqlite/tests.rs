@@ -464,8 +464,8 @@ async fn every_filter_has_an_index() {
     let of_several = page(&topics(&["t", "u"]), Index::Topics);
     let of_time = page(&by_time, Index::Seq);
     let of_short_time = page(&by_time, Index::Timestamp);
-    let of_start = plan(&select::overlapping(&by_time, Order::Ascending).text);
-    let of_reach = plan(&select::reach(&topics(&["t"]), Index::Topics, Order::Ascending).text);
+    let of_start = plan(&SQLITE.overlapping(&by_time, Order::Ascending).text);
+    let of_reach = plan(&SQLITE.reach(&topics(&["t"]), Index::Topics, Order::Ascending).text);
     let of_stored = plan(include_str!("sql/stored.sql"));
     let of_event = plan(&select::event_by_id());
     let of_forgotten = plan(include_str!("sql/forget.sql"));

@@ -1,4 +1,4 @@
-//! A filter as conditions of SQL, which the stores' dialects share.
+//! The statements that read events, as far as the dialects of the stores share them.
 //!
 //! Readers go by `seq`, so an index serves where its entries are in the order of `seq`: all events, those of one
 //! topic or those of one source. Several topics are as many such runs, which the database merges. The events of a short
@@ -23,6 +23,30 @@ pub struct Dialect {
     pub is_readable: &'static str,
     /// The text of a source, as it is stored.
     pub stored_source: fn(&str) -> String,
+    /// The first matches of a span, in the place `/* matching */`.
+    pub matches: &'static str,
+    /// The same, which are erased.
+    pub erase: &'static str,
+    /// The next run of a span whose blocks overlap the time of a filter, ascending and descending.
+    pub overlapping: [&'static str; 2],
+    /// The seq that entries of an index, in the place `/* entries */`, lead to.
+    pub reach: &'static str,
+}
+
+/// A statement without its own parameters, which come first.
+pub struct Statement {
+    /// Its text. Hosts keep prepared statements by their text.
+    pub text: String,
+    /// The parameters of its filter.
+    pub of_filter: Vec<String>,
+}
+
+impl Statement {
+    /// Its text and all of its parameters.
+    pub fn with<P: From<i64> + From<String>>(self, own: &[i64]) -> (String, Vec<P>) {
+        let own = own.iter().copied().map(P::from);
+        (self.text, own.chain(self.of_filter.into_iter().map(P::from)).collect())
+    }
 }
 
 /// A filter as conditions. Each begins with `and`.
@@ -55,6 +79,41 @@ pub struct Parameters {
 }
 
 impl Dialect {
+    /// The statement for the first matches: 1 and 2 are the span, 3 is one more than their limit.
+    pub fn matches(&self, filter: &Filter, index: Index, order: Order) -> Statement {
+        let Conditions { runs, rest, parameters } = self.conditions(filter, index, 4);
+        let text = self.matches.replace("/* matching */", &merge(&runs, &rest, order));
+        Statement { text: ordered(&text, order), of_filter: parameters.texts }
+    }
+
+    /// The statement that erases the first matches: 1 and 2 are the span, 3 is their limit.
+    pub fn erase(&self, filter: &Filter, index: Index) -> Statement {
+        let Conditions { runs, rest, parameters } = self.conditions(filter, index, 4);
+        let text = self.erase.replace("/* matching */", &merge(&runs, &rest, Order::Ascending));
+        Statement { text, of_filter: parameters.texts }
+    }
+
+    /// The statement for the next run of a span whose blocks overlap the time of a filter: 1 and 2 are the span, 3 the
+    /// most events of a short span of time.
+    pub fn overlapping(&self, filter: &Filter, order: Order) -> Statement {
+        let mut parameters = self.parameters(4);
+        let conditions = of_time(filter, "timestamp", &mut parameters);
+        let overlaps = of_block(filter, &mut parameters);
+        let [ascending, descending] = self.overlapping;
+        let text = if order == Order::Ascending { ascending } else { descending };
+        let text = text.replace("/* and overlaps */", &overlaps);
+        let text = text.replace("/* and of the time */", &conditions);
+        Statement { text, of_filter: parameters.texts }
+    }
+
+    /// The statement for the seq that 3 entries of an index lead to: 1 and 2 are the span. Null if they lead to its end.
+    pub fn reach(&self, filter: &Filter, index: Index, order: Order) -> Statement {
+        let mut parameters = self.parameters(4);
+        let runs = self.runs(filter, index, &mut parameters);
+        let text = self.reach.replace("/* entries */", &merge(&runs, "", order));
+        Statement { text: ordered(&text, order), of_filter: parameters.texts }
+    }
+
     /// The conditions of a filter, whose parameters are numbered from `first`.
     pub fn conditions(&self, filter: &Filter, index: Index, first: usize) -> Conditions {
         let mut parameters = self.parameters(first);
@@ -81,7 +140,7 @@ impl Dialect {
     }
 
     /// The runs of an index that hold the events of a filter.
-    pub fn runs(&self, filter: &Filter, index: Index, parameters: &mut Parameters) -> Vec<Run> {
+    fn runs(&self, filter: &Filter, index: Index, parameters: &mut Parameters) -> Vec<Run> {
         let run = |table: &'static str, seq: &'static str, condition: &str| Run {
             table,
             seq,
@@ -112,7 +171,7 @@ impl Dialect {
     }
 
     /// Parameters that are numbered from `first`.
-    pub fn parameters(&self, first: usize) -> Parameters {
+    fn parameters(&self, first: usize) -> Parameters {
         Parameters { texts: Vec::new(), mark: self.mark, first }
     }
 }
@@ -145,12 +204,12 @@ pub fn merge(runs: &[Run], rest: &str, order: Order) -> String {
 }
 
 /// The conditions of a filter's time on a column.
-pub fn of_time(filter: &Filter, column: &str, parameters: &mut Parameters) -> String {
+fn of_time(filter: &Filter, column: &str, parameters: &mut Parameters) -> String {
     bounds(filter, [&format!("{column} >="), &format!("{column} <")], parameters)
 }
 
 /// The conditions of a filter's time on the bounds of a block.
-pub fn of_block(filter: &Filter, parameters: &mut Parameters) -> String {
+fn of_block(filter: &Filter, parameters: &mut Parameters) -> String {
     bounds(filter, ["latest >=", "earliest <"], parameters)
 }
 
@@ -183,7 +242,7 @@ impl Order {
 
 impl Parameters {
     /// Adds a text, and returns its place in the statement.
-    pub fn add(&mut self, text: &str) -> String {
+    fn add(&mut self, text: &str) -> String {
         self.texts.push(text.into());
         format!("{}{}", self.mark, self.first + self.texts.len() - 1)
     }
