@@ -10,7 +10,7 @@ wasmtime::component::bindgen!({
     with: {
         "spin:sqlite/sqlite.connection": crate::stores::sqlite::Connection,
         "spin:postgres/postgres.connection": crate::stores::postgres::Connection,
-        "spin:postgres/postgres.connection-builder": super::postgres::ConnectionBuilder,
+        "spin:postgres/postgres.connection-builder": crate::stores::postgres::ConnectionBuilder,
         "spin:key-value/key-value.store": crate::stores::key_value::KeyValueStore,
     },
 });

@@ -11,7 +11,7 @@ use super::bindings::spin::postgres::postgres::{
     HostConnectionBuilderWithStore, HostConnectionWithStore, ParameterValue, QueryError, RowSet,
 };
 use super::guest::Guest;
-use crate::stores::postgres::Connection;
+use crate::stores::postgres::{Connection, ConnectionBuilder};
 
 /// The most bytes of a result, as in Spin.
 const RESULT_BYTES: usize = 128 << 20;
@@ -154,11 +154,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// The synchronous functions would block the instance that calls them, and the SDK of Spin 4 does not call them.
 fn synchronous() -> Error {
     Error::Other("sekali-host has the asynchronous functions of spin:postgres only".into())
-}
-
-/// An address, and nothing else: certificates are those that the machine trusts.
-pub struct ConnectionBuilder {
-    address: String,
 }
 
 async fn open(

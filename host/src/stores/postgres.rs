@@ -78,6 +78,12 @@ thread_local! {
     static POOLS: RefCell<HashMap<String, Pool>> = RefCell::default();
 }
 
+/// An address to connect to, and nothing else: certificates are those that the machine trusts.
+pub struct ConnectionBuilder {
+    /// The address.
+    pub address: String,
+}
+
 /// A connection that is out of its pool until it is dropped.
 #[derive(Clone)]
 pub struct Connection(Arc<Inner>);

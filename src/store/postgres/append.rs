@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use chrono::Utc;
 
 use super::parameter::Parameter;
-use super::stored_source;
 use crate::event::{NewEvent, Timestamp};
 use crate::store::database::Row;
 use crate::store::{Keyed, Outcome, Seq, Status, StoreError};
@@ -34,6 +33,12 @@ pub fn parameters(events: &[&NewEvent], keys: &[Keyed<'_>]) -> Vec<Parameter> {
         keys.iter().map(|keyed| place(keyed.events.end)).collect(),
         Utc::now().timestamp_millis().into(),
     ]
+}
+
+/// A source as it is stored: the inside of a JSON string.
+pub fn stored_source(source: &str) -> String {
+    let quoted = serde_json::Value::from(source).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
 }
 
 /// For each event, the index of the first of the same identity.

@@ -198,11 +198,5 @@ async fn look<D: Database<Parameter>, C: Clock>(
     connections.query_row(Purpose::Look, &text, &parameters).await
 }
 
-/// A source as it is stored: the inside of a JSON string.
-fn stored_source(source: &str) -> String {
-    let quoted = serde_json::Value::from(source).to_string();
-    quoted[1..quoted.len() - 1].to_owned()
-}
-
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,9 @@
 //! Taking events away: erasure on demand, and the steps of retention.
 
+use super::PostgresStore;
+use super::connections::Connections;
 use super::parameter::Parameter;
 use super::select::POSTGRES;
-use super::{Connections, PostgresStore};
 use crate::clock::Clock;
 use crate::event::{EventId, Timestamp, Topic};
 use crate::store::database::{Database, Row, first};

@@ -1,6 +1,6 @@
 //! The texts of the statements that read events, as far as they are this dialect's.
 
-use super::stored_source;
+use super::append::stored_source;
 use crate::store::statements::{Conditions, Dialect, Statement, ordered};
 use crate::store::{Filter, Index, Layout, Order};
 
