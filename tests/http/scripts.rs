@@ -94,7 +94,7 @@ fn a_newer_spin_is_started_with_the_stores_in_the_state_directory() {
     }
     let given = ["--idle-instance-timeout=5s", "--max-instance-reuse-count", "9"];
     let output = String::from_utf8(up_on_spin("spin 4.1.0", &given).stdout).unwrap();
-    assert!(output.starts_with("ran: up --runtime-config-file /"), "{output}");
+    assert!(output.starts_with("ran: up --from spin.toml --runtime-config-file /"), "{output}");
     assert!(output.contains(&format!("{}\n", given.join(" "))), "{output}");
 }
 
