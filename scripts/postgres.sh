@@ -63,6 +63,23 @@ start_postgres() {
     postgres_url="postgres://sekali:$password@127.0.0.1:$postgres_port/postgres?sslmode=disable"
 }
 
+# use_database DIRECTORY: the variables of the component for the database of DATABASE_URL, or else for a server whose
+# state is in DIRECTORY, and which is started. Sets own_postgres to the directory then.
+use_database() {
+    local servers
+    own_postgres=
+    if [ -z "${DATABASE_URL:-}" ]; then
+        ensure_postgres
+        start_postgres "$1"
+        own_postgres=$1
+        say "PostgreSQL serves on 127.0.0.1:$postgres_port, with its state in $own_postgres"
+        DATABASE_URL=$postgres_url
+    fi
+    mapfile -t servers < <(database_hosts "$DATABASE_URL")
+    export SPIN_VARIABLE_DATABASE_URL=$DATABASE_URL
+    export SPIN_VARIABLE_DATABASE_HOST=${servers[0]} SPIN_VARIABLE_DATABASE_STANDBY_HOST=${servers[1]:-${servers[0]}}
+}
+
 # stop_postgres DIRECTORY [MODE]: stops the server whose state is there, fast unless another mode is given.
 stop_postgres() {
     as_owner "$1" "$(postgres_programs)/pg_ctl" --pgdata "$1/data" --mode "${2:-fast}" --wait stop >/dev/null

@@ -11,7 +11,7 @@ use super::bindings::spin::postgres::postgres::{
     HostConnectionBuilderWithStore, HostConnectionWithStore, ParameterValue, QueryError, RowSet,
 };
 use super::guest::Guest;
-use crate::stores::postgres::{Connection, ConnectionBuilder};
+use crate::stores::postgres::{Answer, Connection, ConnectionBuilder};
 
 /// The most bytes of a result, as in Spin.
 const RESULT_BYTES: usize = 128 << 20;
@@ -99,13 +99,11 @@ fn value(row: &Row, index: usize) -> Result<DbValue, tokio_postgres::Error> {
     }
 }
 
-/// The columns and rows of a result.
-fn row_set(rows: &[Row]) -> Result<RowSet, Error> {
-    let columns = rows.first().map_or(&[][..], Row::columns);
-    let columns = columns
-        .iter()
-        .map(|column| Column { name: column.name().to_owned(), data_type: data_type(column.type_()) })
-        .collect();
+/// The columns and rows of an answer.
+fn row_set(Answer { columns, rows, .. }: Answer) -> Result<RowSet, Error> {
+    let columns =
+        columns.into_iter().map(|column| Column { name: column.name, data_type: data_type(&column.ty) });
+    let columns = columns.collect();
     let values = |row: &Row| (0..row.len()).map(|index| value(row, index)).collect::<Result<Vec<_>, _>>();
     let rows = rows.iter().map(values).collect::<Result<_, _>>();
     Ok(RowSet { columns, rows: rows.map_err(|error| Error::ValueConversionFailed(error.to_string()))? })
@@ -117,16 +115,16 @@ async fn query(
     connection: Resource<Connection>,
     statement: &str,
     parameters: &[ParameterValue],
-) -> Result<Vec<Row>, Error> {
+) -> Result<Answer, Error> {
     let connection = accessor.with(|mut access| access.get().table.get(&connection).cloned());
     let connection = connection.map_err(|error| Error::Other(error.to_string()))?;
-    let rows = connection.query(statement, parameters).await?;
-    let bytes = rows.iter().map(Row::raw_size_bytes).sum::<usize>();
+    let answer = connection.query(statement, parameters).await?;
+    let bytes = answer.rows.iter().map(Row::raw_size_bytes).sum::<usize>();
     if bytes > RESULT_BYTES {
         let message = format!("the result has {bytes} bytes, and may have {RESULT_BYTES}");
         return Err(Error::QueryFailed(QueryError::Text(message)));
     }
-    Ok(rows)
+    Ok(answer)
 }
 
 impl From<tokio_postgres::Error> for Error {
@@ -235,7 +233,7 @@ impl HostConnectionWithStore<Guest> for HasSelf<Guest> {
         statement: String,
         parameters: Vec<ParameterValue>,
     ) -> Result<StreamedRows, Error> {
-        let RowSet { columns, rows } = row_set(&query(accessor, connection, &statement, &parameters).await?)?;
+        let RowSet { columns, rows } = row_set(query(accessor, connection, &statement, &parameters).await?)?;
         accessor
             .with(|mut access| {
                 let rows = StreamReader::new(&mut access, rows)?;
@@ -251,7 +249,6 @@ impl HostConnectionWithStore<Guest> for HasSelf<Guest> {
         statement: String,
         parameters: Vec<ParameterValue>,
     ) -> Result<u64, Error> {
-        let rows = query(accessor, connection, &statement, &parameters).await?;
-        Ok(rows.len() as u64)
+        Ok(query(accessor, connection, &statement, &parameters).await?.count)
     }
 }

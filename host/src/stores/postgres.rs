@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +11,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, R
 use futures::TryStreamExt;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Config, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -88,7 +89,19 @@ pub struct ConnectionBuilder {
 #[derive(Clone)]
 pub struct Connection(Arc<Inner>);
 
+/// The answer to a statement.
+#[derive(Default)]
+pub struct Answer {
+    /// The columns of its rows, also if there are none.
+    pub columns: Vec<Column>,
+    /// Its rows.
+    pub rows: Vec<Row>,
+    /// The number of rows that it returned or changed.
+    pub count: u64,
+}
+
 struct Inner {
+    /// `None` only while it is dropped.
     client: Option<Object>,
     /// True while a statement is under way, which its caller may give up.
     is_at_work: AtomicBool,
@@ -117,17 +130,41 @@ impl Connection {
         &self,
         statement: &str,
         parameters: &[P],
-    ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let Some(client) = &self.0.client else { return Ok(vec![]) }; // it has one until it is dropped
+    ) -> Result<Answer, tokio_postgres::Error> {
         self.0.is_at_work.store(true, Ordering::Relaxed);
+        let answer = self.0.query(statement, parameters).await;
+        self.0.is_at_work.store(false, Ordering::Relaxed);
+        answer
+    }
+}
+
+impl Inner {
+    async fn query<P: ToSql + Sync>(
+        &self,
+        statement: &str,
+        parameters: &[P],
+    ) -> Result<Answer, tokio_postgres::Error> {
+        let Some(client) = &self.client else { return Ok(Answer::default()) };
         if client.statement_cache.size() >= CACHED_STATEMENTS {
             client.statement_cache.clear();
         }
-        let prepared = client.prepare_cached(statement).await;
-        let rows = async { client.query_raw(&prepared?, parameters).await?.try_collect().await }.await;
-        self.0.is_at_work.store(false, Ordering::Relaxed);
-        rows
+        let prepared = client.prepare_cached(statement).await?;
+        let mut stream = pin!(client.query_raw(&prepared, parameters).await?);
+        let rows = stream.as_mut().try_collect().await?;
+        let columns = prepared
+            .columns()
+            .iter()
+            .map(|column| Column { name: column.name().to_owned(), ty: column.type_().clone() });
+        Ok(Answer { columns: columns.collect(), rows, count: stream.rows_affected().unwrap_or(0) })
     }
+}
+
+/// A column of an answer.
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: Type,
 }
 
 impl Drop for Inner {
@@ -198,5 +235,41 @@ mod tests {
             let error = format!("{:#}", check(&[entry], "host=a").unwrap_err());
             assert!(error.contains(entry), "{error}");
         }
+    }
+
+    async fn open() -> (Connection, String, AllowedServers) {
+        let server = sekali_harness::postgres::Postgres::shared().unwrap();
+        let address = server.url("postgres");
+        let allowed = AllowedServers::parse(&[format!("postgres://{}", server.address())]).unwrap();
+        (Connection::open(&address, &allowed).await.unwrap(), address, allowed)
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_its_columns_and_the_number_of_rows_that_were_changed() {
+        let (connection, ..) = open().await;
+        let run = async |statement| connection.query::<i64>(statement, &[]).await.unwrap();
+        let none = run("select 1::bigint as a, 'x' as b where false").await;
+        assert_eq!(none.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(none.rows.is_empty());
+        run("create temporary table t (n bigint)").await;
+        assert_eq!(run("insert into t select generate_series(1, 5)").await.count, 5);
+        assert_eq!(connection.query("delete from t where n > $1", &[3i64]).await.unwrap().count, 2);
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_statement_was_given_up_serves_nobody_else() {
+        let (connection, address, allowed) = open().await;
+        let backend = async |connection: &Connection| -> i32 {
+            connection.query::<i64>("select pg_backend_pid()", &[]).await.unwrap().rows[0].get(0)
+        };
+        let first = backend(&connection).await;
+        drop(connection);
+        let kept = Connection::open(&address, &allowed).await.unwrap();
+        assert_eq!(backend(&kept).await, first, "the pool gives it again");
+        let long = kept.query::<i64>("select pg_sleep(5)", &[]);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(50), long).await.is_err());
+        drop(kept);
+        let next = Connection::open(&address, &allowed).await.unwrap();
+        assert_ne!(backend(&next).await, first);
     }
 }
