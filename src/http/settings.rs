@@ -107,7 +107,7 @@ impl Settings {
                     StoreSetting::Postgres { database_url }
                 }
                 ("postgres", _) => {
-                    let message = "must be set when store is postgres".into();
+                    let message = "must be set when store is postgres: spin.postgres.toml has it".into();
                     return Err(InvalidSetting { name: "database_url", message });
                 }
                 _ => {

@@ -64,6 +64,7 @@ fn store_error(error: PgError) -> StoreError {
         }
         // The host has no code for it: the server is gone, or the connection to it.
         PgError::QueryFailed(QueryError::Text(cause)) => StoreError::of_lost_connection(cause),
+        PgError::ConnectionFailed(cause) => StoreError::Failed(cause),
         other => StoreError::Failed(other.to_string()),
     }
 }

@@ -29,8 +29,8 @@ select
     (select expired_through + 1 from sekali.upkeep),
     last_seq,
     topics,
-    (select coalesce(json_agg(name order by name), '[]')::text from listed),
-    (select coalesce(json_agg(row_to_json(account) order by topic), '[]')::text from (
+    (select coalesce(array_to_json(array_agg(name order by name)), '[]')::text from listed),
+    (select coalesce(array_to_json(array_agg(account order by topic)), '[]')::text from (
         select
             name as topic,
             unique_processed + duplicate_dropped as received,
