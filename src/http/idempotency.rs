@@ -4,8 +4,8 @@
 //! of them can make the same answer again. Otherwise answers are in key-value, which is not transactional and may be
 //! lost. Then the events table still makes the repetition safe: its answer only says that all events were duplicates.
 //!
-//! There, each answer is an entry of its own, so that two that are saved at the same moment cannot overwrite each other. An
-//! index finds the expired ones: entries fall into a fixed number of slots, and noting an entry in its slot removes the
+//! There, each answer is an entry of its own, so that two that are saved at the same moment cannot overwrite each
+//! other. An index finds the expired ones: entries fall into a fixed number of slots, and noting an entry in its slot removes the
 //! expired entries of the slot. If two instances note in one slot at the same moment, one note is lost; that costs a
 //! forgotten entry, and never an answer.
 
@@ -23,16 +23,13 @@ use super::negotiate::JSON;
 use super::prefer::PREFERENCE_APPLIED;
 use super::problem::Problem;
 use super::reply::Reply;
-use crate::store::{Outcome, RequestKey, WriteStore};
+use crate::store::{ANSWERS_KEPT_MS as LIFETIME, Outcome, RequestKey, WriteStore};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Slots of the index.
 const SLOTS: u64 = 1 << 16;
-
-/// Milliseconds for which an answer is kept.
-const LIFETIME: i64 = 24 * 60 * 60 * 1000;
 
 /// Bytes of answers in a slot. Beyond them, the oldest are removed before they expire.
 const SLOT_BYTES: usize = 1 << 20;
@@ -229,6 +226,7 @@ impl<K: KeyValue, S: WriteStore> SavedAnswers<K, S> {
             Some(answered) if answered.fingerprint.starts_with(FINGERPRINT_FORM) => {
                 Err(Problem::IdempotencyKeyMismatch)
             }
+            // Of another version of this program: the store would not take the key a second time.
             Some(_) => {
                 running.is_kept = false;
                 Ok(Lookup::New(running))

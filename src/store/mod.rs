@@ -2,13 +2,14 @@
 //!
 //! The traits ask for what every database can give at a cost in proportion to the answer. [`sqlite`] and [`postgres`]
 //! implement them over any [`database`] that executes statements of theirs. `window` is the steps in which both are
-//! read, `statements` what their SQL has in common, `rows` what they make of
+//! read, `statements` what their SQL has in common and `queries` what reads with it, `rows` what they make of
 //! rows, `lanes` the bound of what an instance reads at once.
 
 pub mod chosen;
 pub mod database;
 mod lanes;
 pub mod postgres;
+mod queries;
 mod rows;
 pub mod sqlite;
 mod statements;
@@ -260,6 +261,9 @@ pub struct Keyed<'r> {
     /// The indexes of its events in the group.
     pub events: Range<usize>,
 }
+
+/// Milliseconds for which answers to requests with a key are kept.
+pub const ANSWERS_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// A request that was answered before.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! topic or those of one source. Several topics are as many such runs, which the database merges. The events of a short
 //! span of time are few enough to be sorted. The rest of a filter is checked in each row.
 
-use super::{Filter, Index, Order};
+use super::{Filter, Index, Layout, Order};
 use crate::event::Timestamp;
 
 /// What differs between the databases.
@@ -31,6 +31,10 @@ pub struct Dialect {
     pub overlapping: [&'static str; 2],
     /// The seq that entries of an index, in the place `/* entries */`, lead to.
     pub reach: &'static str,
+    /// The next row of a span, ascending and descending.
+    pub next_row: [&'static str; 2],
+    /// A page: 1 and 2 are the span, 3 and 4 its events and bytes.
+    pub page: fn(&Filter, Index, Order, Layout) -> Statement,
 }
 
 /// A statement without its own parameters, which come first.
@@ -99,9 +103,7 @@ impl Dialect {
         let mut parameters = self.parameters(4);
         let conditions = of_time(filter, "timestamp", &mut parameters);
         let overlaps = of_block(filter, &mut parameters);
-        let [ascending, descending] = self.overlapping;
-        let text = if order == Order::Ascending { ascending } else { descending };
-        let text = text.replace("/* and overlaps */", &overlaps);
+        let text = order.pick(self.overlapping).replace("/* and overlaps */", &overlaps);
         let text = text.replace("/* and of the time */", &conditions);
         Statement { text, of_filter: parameters.texts }
     }
@@ -112,6 +114,11 @@ impl Dialect {
         let runs = self.runs(filter, index, &mut parameters);
         let text = self.reach.replace("/* entries */", &merge(&runs, "", order));
         Statement { text: ordered(&text, order), of_filter: parameters.texts }
+    }
+
+    /// The statement for the next row of a span, which is 1 and 2. Null if it has none.
+    pub fn next_row(&self, order: Order) -> Statement {
+        Statement { text: order.pick(self.next_row).into(), of_filter: vec![] }
     }
 
     /// The conditions of a filter, whose parameters are numbered from `first`.
@@ -223,20 +230,22 @@ fn bounds(filter: &Filter, [since, until]: [&str; 2], parameters: &mut Parameter
 
 /// A text whose places for the order are filled in.
 pub fn ordered(text: &str, order: Order) -> String {
-    let (last, up_to) = match order {
-        Order::Ascending => ("max", "<="),
-        Order::Descending => ("min", ">="),
-    };
+    let (last, up_to) = order.pick([("max", "<="), ("min", ">=")]);
     text.replace("/* order */", order.sql()).replace("/* last */", last).replace("/* up to */", up_to)
 }
 
 impl Order {
+    /// That of an ascending and a descending one which it needs.
+    fn pick<T>(self, [ascending, descending]: [T; 2]) -> T {
+        match self {
+            Self::Ascending => ascending,
+            Self::Descending => descending,
+        }
+    }
+
     /// It in SQL.
     pub fn sql(self) -> &'static str {
-        match self {
-            Self::Ascending => "asc",
-            Self::Descending => "desc",
-        }
+        self.pick(["asc", "desc"])
     }
 }
 

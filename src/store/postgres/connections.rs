@@ -2,6 +2,7 @@
 //! their instances together. No transaction outlasts a statement, so that an instance that vanishes leaves none open.
 
 use std::cell::Cell;
+use std::fmt::Display;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -105,7 +106,7 @@ impl<D: Database<Parameter>, C: Clock> Connections<D, C> {
             Either::Right(_) => Err(StoreError::Failed("no connection is free".into())),
         };
         let connection = connection.map_err(|error| {
-            self.log_unreachable(&error);
+            self.log_unreachable(error);
             StoreError::Busy
         })?;
         let prepared = self.is_prepared.get_or_try_init(|| prepare(&connection)).await;
@@ -116,19 +117,19 @@ impl<D: Database<Parameter>, C: Clock> Connections<D, C> {
     /// The error of a read, which does nothing that can be lost, and can be done again.
     fn of_read(&self, error: StoreError) -> StoreError {
         match error {
-            StoreError::Uncertain(_) => {
-                self.log_unreachable(&error);
+            StoreError::Uncertain(cause) => {
+                self.log_unreachable(cause);
                 StoreError::Busy
             }
             other => other,
         }
     }
 
-    fn log_unreachable(&self, error: &StoreError) {
+    fn log_unreachable(&self, cause: impl Display) {
         let now = self.clock.now();
         if now >= self.logs_from.get() {
             self.logs_from.set(now + LOG_INTERVAL);
-            sekali_log::error("database", format_args!("the database does not answer: {error}"));
+            sekali_log::error("database", format_args!("the database does not answer: {cause}"));
         }
     }
 }
@@ -138,16 +139,12 @@ async fn prepare(connection: &impl Connection<Parameter>) -> Result<(), StoreErr
     schema::migrate(connection).await?;
     // A copy of the database on another server may lack its newest events.
     connection.execute(include_str!("sql/reserve_if_moved.sql"), vec![]).await?;
-    for risk in risks(connection.query_row(include_str!("sql/risks.sql"), vec![]).await?)? {
+    let risks: Vec<String> = connection.query_row(include_str!("sql/risks.sql"), vec![]).await?.json(0)?;
+    for risk in risks {
         sekali_log::error(
             "durability",
             format_args!("the database may lose events that were answered: {risk}"),
         );
     }
     Ok(())
-}
-
-/// The settings of the server that endanger events, from a row of them.
-pub fn risks(row: Row) -> Result<Vec<String>, StoreError> {
-    row.json(0)
 }

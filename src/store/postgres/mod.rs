@@ -14,25 +14,23 @@ use std::collections::HashSet;
 
 pub use self::parameter::Parameter;
 
-use self::connections::{Connections, risks};
+use self::connections::Connections;
 use self::select::POSTGRES;
 use super::database::{Database, Row, Value, first};
 use super::lanes::Purpose;
+use super::queries::{self, Queries};
 use super::rows;
-use super::statements::Statement;
-use super::window::{self, ENTRIES, Looks};
+use super::statements::Dialect;
+use super::window;
 use super::{
-    Answered, Filter, Found, Index, Keyed, LISTED_TOPICS, Layout, Ledger, Matches, Order, Outcome, Page,
-    PageSize, ReadStore, Seq, Span, Status, StoreError, Window, WriteStore,
+    ANSWERS_KEPT_MS, Answered, Filter, Found, Keyed, LISTED_TOPICS, Layout, Ledger, Matches, Order, Outcome,
+    Page, PageSize, ReadStore, Seq, Span, Status, StoreError, Window, WriteStore,
 };
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Topic};
 
 /// Seqs of one window, at most: PostgreSQL plans each read, and the more partitions it has, the longer that takes.
 const LONGEST_WINDOW: i64 = 8 << 20;
-
-/// Milliseconds for which an answer is kept.
-const LIFETIME: i64 = 24 * 60 * 60 * 1000;
 
 /// The store.
 pub struct PostgresStore<D, C> {
@@ -61,7 +59,7 @@ impl<D: Database<Parameter>, C: Clock> WriteStore for PostgresStore<D, C> {
     }
 
     async fn answered(&self, key: &str, now: i64) -> Result<Option<Answered>, StoreError> {
-        let parameters = [key.into(), (now - LIFETIME).into()];
+        let parameters = [key.into(), (now - ANSWERS_KEPT_MS).into()];
         let rows =
             self.connections.query(Purpose::Answer, include_str!("sql/answer.sql"), &parameters).await?;
         let Some(row) = rows.first() else { return Ok(None) };
@@ -85,7 +83,7 @@ impl<D: Database<Parameter>, C: Clock> ReadStore for PostgresStore<D, C> {
     }
 
     async fn risks(&self) -> Result<Vec<String>, StoreError> {
-        risks(self.connections.query_row(Purpose::Look, include_str!("sql/risks.sql"), &[]).await?)
+        self.connections.query_row(Purpose::Look, include_str!("sql/risks.sql"), &[]).await?.json(0)
     }
 
     async fn window(&self, filter: &Filter, span: Span, order: Order) -> Result<Window, StoreError> {
@@ -102,29 +100,22 @@ impl<D: Database<Parameter>, C: Clock> ReadStore for PostgresStore<D, C> {
     async fn matches(
         &self,
         filter: &Filter,
-        Window { span, index }: Window,
+        window: Window,
         order: Order,
         limit: u32,
     ) -> Result<Matches, StoreError> {
-        let own = [span.after, span.through, i64::from(limit) + 1];
-        let (text, parameters) = POSTGRES.matches(filter, index, order).with(&own);
-        let row = self.connections.query_row(Purpose::Answer, &text, &parameters).await?;
-        Matches::of(&row, limit)
+        queries::matches(&self.connections, filter, window, order, limit).await
     }
 
     async fn page(
         &self,
         filter: &Filter,
-        Window { span, index }: Window,
+        window: Window,
         order: Order,
         layout: Layout,
         size: PageSize,
     ) -> Result<Option<Page>, StoreError> {
-        let own = [span.after, span.through, size.events.into(), size.bytes.into()];
-        let (text, parameters) = select::page(filter, index, order, layout).with(&own);
-        let purpose = if size == PageSize::SMALL { Purpose::Follow } else { Purpose::Answer };
-        let row = self.connections.query_row(purpose, &text, &parameters).await?;
-        Page::of(row, size)
+        queries::page(&self.connections, filter, window, order, layout, size).await
     }
 
     async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<Found>, StoreError> {
@@ -157,45 +148,19 @@ impl<D: Database<Parameter>, C: Clock> ReadStore for PostgresStore<D, C> {
     }
 }
 
-impl<D: Database<Parameter>, C: Clock> Looks for Connections<D, C> {
-    async fn overlapping(
+impl<D: Database<Parameter>, C: Clock> Queries for Connections<D, C> {
+    type Parameter = Parameter;
+
+    const DIALECT: &'static Dialect = &POSTGRES;
+
+    async fn query_row(
         &self,
-        filter: &Filter,
-        span: Span,
-        order: Order,
-    ) -> Result<Option<Span>, StoreError> {
-        let row = look(self, POSTGRES.overlapping(filter, order), span).await?;
-        let is_short = row.integer(2)? < ENTRIES;
-        Ok(if is_short { None } else { Some(Span { after: row.integer(0)?, through: row.integer(1)? }) })
+        purpose: Purpose,
+        statement: &str,
+        parameters: &[Parameter],
+    ) -> Result<Row, StoreError> {
+        self.query_row(purpose, statement, parameters).await
     }
-
-    async fn reach(
-        &self,
-        filter: &Filter,
-        span: Span,
-        index: Index,
-        order: Order,
-    ) -> Result<Option<Seq>, StoreError> {
-        Ok(look(self, POSTGRES.reach(filter, index, order), span).await?.integer(0).ok())
-    }
-
-    async fn next_row(&self, span: Span, order: Order) -> Result<Option<Seq>, StoreError> {
-        let statement = match order {
-            Order::Ascending => include_str!("sql/next_row.sql"),
-            Order::Descending => include_str!("sql/previous_row.sql"),
-        };
-        let own = [span.after, span.through].map(Parameter::Integer);
-        Ok(self.query_row(Purpose::Look, statement, &own).await?.integer(0).ok())
-    }
-}
-
-async fn look<D: Database<Parameter>, C: Clock>(
-    connections: &Connections<D, C>,
-    statement: Statement,
-    span: Span,
-) -> Result<Row, StoreError> {
-    let (text, parameters) = statement.with(&[span.after, span.through, ENTRIES]);
-    connections.query_row(Purpose::Look, &text, &parameters).await
 }
 
 #[cfg(test)]

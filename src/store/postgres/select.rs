@@ -21,10 +21,12 @@ pub const POSTGRES: Dialect = Dialect {
         include_str!("sql/overlapping_descending.sql"),
     ],
     reach: include_str!("sql/reach.sql"),
+    next_row: [include_str!("sql/next_row.sql"), include_str!("sql/previous_row.sql")],
+    page,
 };
 
 /// The statement for a page: $1 and $2 are the span, $3 and $4 the events and bytes of a page.
-pub fn page(filter: &Filter, index: Index, order: Order, layout: Layout) -> Statement {
+fn page(filter: &Filter, index: Index, order: Order, layout: Layout) -> Statement {
     let Conditions { runs, rest, parameters } = POSTGRES.conditions(filter, index, 5);
     let rows: Vec<_> = runs
         .iter()

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::*;
 use crate::event::{Source, Timestamp};
-use crate::store::{Expired, RemoveStore, RequestKey};
+use crate::store::{Expired, Index, RemoveStore, RequestKey};
 use crate::testing::postgres::{RemoteStore, fresh, open};
 use crate::testing::{database, event, event_with, read_in};
 
@@ -220,7 +220,7 @@ async fn a_request_with_a_key_is_carried_out_once_by_all_hosts_together() {
     );
     let ledger = other.ledger(&[]).await.unwrap();
     assert_eq!((ledger.unique_processed, ledger.duplicate_dropped), (5, 2), "the repetition was not counted");
-    assert_eq!(other.answered("k", now + LIFETIME + 1000).await.unwrap(), None);
+    assert_eq!(other.answered("k", now + ANSWERS_KEPT_MS + 1000).await.unwrap(), None);
     assert_eq!(other.append(&[], &[Keyed { key: &key, events: 0..0 }]).await, Err(StoreError::Repeated));
     let empty = RequestKey { key: "empty".into(), fingerprint: "e".into() };
     assert_eq!(one.append(&[], &[Keyed { key: &empty, events: 0..0 }]).await, Ok(vec![]));

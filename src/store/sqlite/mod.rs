@@ -19,12 +19,13 @@ use self::pool::Pool;
 use self::select::SQLITE;
 use super::database::{Connection, Database, Row, Value};
 use super::lanes::Purpose;
+use super::queries::{self, Queries};
 use super::rows;
-use super::statements::Statement;
-use super::window::{self, ENTRIES, Looks};
+use super::statements::Dialect;
+use super::window;
 use super::{
-    Filter, Found, Index, Keyed, LISTED_TOPICS, Layout, Ledger, Matches, Order, Outcome, Page, PageSize,
-    ReadStore, Seq, Span, StoreError, Window, WriteStore,
+    Filter, Found, Keyed, LISTED_TOPICS, Layout, Ledger, Matches, Order, Outcome, Page, PageSize, ReadStore,
+    Span, StoreError, Window, WriteStore,
 };
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Topic};
@@ -120,29 +121,22 @@ impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
     async fn matches(
         &self,
         filter: &Filter,
-        Window { span, index }: Window,
+        window: Window,
         order: Order,
         limit: u32,
     ) -> Result<Matches, StoreError> {
-        let own = [span.after, span.through, i64::from(limit) + 1];
-        let (text, parameters) = SQLITE.matches(filter, index, order).with(&own);
-        let row = self.pool.query_row(Purpose::Answer, &text, &parameters).await?;
-        Matches::of(&row, limit)
+        queries::matches(&self.pool, filter, window, order, limit).await
     }
 
     async fn page(
         &self,
         filter: &Filter,
-        Window { span, index }: Window,
+        window: Window,
         order: Order,
         layout: Layout,
         size: PageSize,
     ) -> Result<Option<Page>, StoreError> {
-        let own = [span.after, span.through, size.events.into(), size.bytes.into()];
-        let (text, parameters) = select::page(filter, index, order, layout).with(&own);
-        let purpose = if size == PageSize::SMALL { Purpose::Follow } else { Purpose::Answer };
-        let row = self.pool.query_row(purpose, &text, &parameters).await?;
-        Page::of(row, size)
+        queries::page(&self.pool, filter, window, order, layout, size).await
     }
 
     async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<Found>, StoreError> {
@@ -172,45 +166,19 @@ impl<D: Database, C: Clock> ReadStore for SqliteStore<D, C> {
     }
 }
 
-impl<D: Database, C: Clock> Looks for Pool<D, C> {
-    async fn overlapping(
+impl<D: Database, C: Clock> Queries for Pool<D, C> {
+    type Parameter = Value;
+
+    const DIALECT: &'static Dialect = &SQLITE;
+
+    async fn query_row(
         &self,
-        filter: &Filter,
-        span: Span,
-        order: Order,
-    ) -> Result<Option<Span>, StoreError> {
-        let row = look(self, SQLITE.overlapping(filter, order), span).await?;
-        let is_short = row.integer(2)? < ENTRIES;
-        Ok(if is_short { None } else { Some(Span { after: row.integer(0)?, through: row.integer(1)? }) })
+        purpose: Purpose,
+        statement: &str,
+        parameters: &[Value],
+    ) -> Result<Row, StoreError> {
+        self.query_row(purpose, statement, parameters).await
     }
-
-    async fn reach(
-        &self,
-        filter: &Filter,
-        span: Span,
-        index: Index,
-        order: Order,
-    ) -> Result<Option<Seq>, StoreError> {
-        Ok(look(self, SQLITE.reach(filter, index, order), span).await?.integer(0).ok())
-    }
-
-    async fn next_row(&self, span: Span, order: Order) -> Result<Option<Seq>, StoreError> {
-        let statement = match order {
-            Order::Ascending => include_str!("sql/next_row.sql"),
-            Order::Descending => include_str!("sql/previous_row.sql"),
-        };
-        let own = [span.after, span.through].map(Value::Integer);
-        Ok(self.query_row(Purpose::Look, statement, &own).await?.integer(0).ok())
-    }
-}
-
-async fn look<D: Database, C: Clock>(
-    pool: &Pool<D, C>,
-    statement: Statement,
-    span: Span,
-) -> Result<Row, StoreError> {
-    let (text, parameters) = statement.with(&[span.after, span.through, ENTRIES]);
-    pool.query_row(Purpose::Look, &text, &parameters).await
 }
 
 /// A JSON array of the names of topics.

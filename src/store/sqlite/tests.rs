@@ -454,7 +454,7 @@ async fn every_filter_has_an_index() {
         steps.collect::<Result<Vec<_>, _>>().unwrap().join("; ")
     };
     let page =
-        |filter: &Filter, index| plan(&select::page(filter, index, Order::Ascending, Layout::Array).text);
+        |filter: &Filter, index| plan(&(SQLITE.page)(filter, index, Order::Ascending, Layout::Array).text);
     let moment = Some(Timestamp::parse("2026-11-21T01:00:00Z").unwrap());
     let by_time = Filter { since: moment.clone(), ..Filter::default() };
     let by_source = Filter { sources: vec![Source::parse("s").unwrap()], ..Filter::default() };
