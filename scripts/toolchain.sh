@@ -10,6 +10,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf '%s\n' "sekali: $*" >&2; }
 fail() { say "$*"; exit 1; }
 
+# usage: the comment at the top of the script that was called.
+usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "scripts/${0##*/}"; }
+
+# asks_help ARGUMENT...: true if one of them asks how the script is used.
+asks_help() { [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; }
+
 # step WHAT COMMAND...: runs a command, and says what it does and how long it took.
 step() {
     local what=$1 began=$SECONDS
@@ -17,6 +23,33 @@ step() {
     say "$what"
     "$@"
     say "$what: $((SECONDS - began)) s"
+}
+
+# long_build ARTIFACT WHAT ARGUMENT...: cargo build. While the artifact is missing that takes minutes, and tells how far
+# it is: by cargo's own bar in a terminal, else in a line every half minute.
+long_build() {
+    local artifact=$1 what=$2
+    shift 2
+    if [ -e "$artifact" ]; then
+        cargo build --quiet "$@"
+        return
+    fi
+    say "building $what"
+    if [ -t 2 ]; then
+        cargo build "$@"
+        return
+    fi
+    mkdir -p target
+    local log=target/build.log began=$SECONDS shown=$SECONDS crates
+    crates=$(cargo tree --prefix none --edges normal,build "${@:1:2}" 2>/dev/null | sort -u | wc -l)
+    cargo build --verbose "$@" >"$log" 2>&1 &
+    while kill -0 $! 2>/dev/null; do
+        sleep 1
+        [ $((SECONDS - shown)) -ge 30 ] || continue
+        shown=$SECONDS
+        say "building $what: $(grep -cE '^ +(Compiling|Fresh) ' "$log") of about $crates crates in $((SECONDS - began)) s"
+    done
+    wait $! || { grep -v "^ *\(Running\|Fresh\|Compiling\)" "$log" >&2; fail "the build failed for the reason above"; }
 }
 
 debian_packages=(rustc-web cargo-web rust-web-src lld-22 wasi-libc)
@@ -88,21 +121,23 @@ ensure_component_linker() {
 # Builds sekali.wasm and sekali_pages.wasm in target/wasm32-wasip2/release, or the packages in its arguments.
 build_component() {
     ensure_wasm
-    [ -e target/wasm32-wasip2/release/sekali.wasm ] || say "building the component (about two minutes the first time)"
     [ $# -gt 0 ] || set -- -p sekali -p sekali-pages
-    local build=(build --quiet --release --target wasm32-wasip2 "$@")
+    local component=target/wasm32-wasip2/release/sekali.wasm what="the component (about two minutes the first time)"
+    set -- "$@" --release --target wasm32-wasip2
     if has_wasm_target; then
-        cargo "${build[@]}"
+        long_build "$component" "$what" "$@"
     else
         ensure_component_linker
-        PATH="$PWD/target/wasm-tools/bin:/usr/bin:$PATH" RUSTC_BOOTSTRAP=1 RUSTFLAGS="-L native=/usr/lib/wasm32-wasi" \
-            /usr/bin/cargo "${build[@]}" -Zbuild-std=std,panic_abort
+        (
+            export PATH="$PWD/target/wasm-tools/bin:/usr/bin:$PATH" RUSTC_BOOTSTRAP=1
+            export RUSTFLAGS="-L native=/usr/lib/wasm32-wasi"
+            long_build "$component" "$what" "$@" -Zbuild-std=std,panic_abort
+        )
     fi
 }
 
 build_host() {
-    [ -e target/debug/sekali-host ] || say "building the host (about eight minutes the first time, on two cores)"
-    cargo build --quiet -p sekali-host
+    long_build target/debug/sekali-host "the host (about eight minutes the first time, on two cores)" -p sekali-host
 }
 
 # Builds target/faults/sekali-host, which makes faults on request, and then the ordinary host: cargo builds both in the
@@ -122,8 +157,7 @@ run_program() {
     local program=$PWD/target/debug/$1 directory=$2
     shift 2
     ensure_native
-    [ -e "$program" ] || say "building the publisher and the stress test (about two minutes the first time)"
-    cargo build --quiet -p sekali-clients
+    long_build "$program" "the publisher and the stress test (about two minutes the first time)" -p sekali-clients
     cd "$directory"
     exec "$program" "$@"
 }

@@ -4,6 +4,7 @@
 //! - [`process`]: a program in a process group of its own, killed on drop;
 //! - [`host`]: the program that serves, sekali-host or the Spin that the variable `SPIN` names;
 //! - [`postgres`]: servers of PostgreSQL, for where the store is one;
+//! - [`sqld`]: a server of libSQL, where there is one;
 //! - [`wire`]: what leads from a host to its database, and can be cut;
 //! - [`artifacts`]: refuses a component that is older than its sources;
 //! - [`deployment`]: an application that is served, with fresh state;
@@ -15,6 +16,7 @@ pub mod host;
 pub mod postgres;
 pub mod process;
 pub mod server;
+pub mod sqld;
 pub mod wire;
 
 pub use server::{Answer, Server, eventually, is_skipped_on_postgres, is_skipped_on_spin};

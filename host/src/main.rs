@@ -16,6 +16,7 @@
 mod ending;
 #[cfg(feature = "faults")]
 mod faults;
+mod following;
 mod instance;
 mod manifest;
 mod metrics;

@@ -45,6 +45,8 @@ pub struct Metrics {
     pub answering: IntGauge,
     /// Live streams.
     pub following: IntGauge,
+    /// Live streams that wait until their clients take what was sent.
+    pub blocked: IntGauge,
     /// Instances that trapped or panicked.
     pub replaced: IntCounter,
     written_rows: Histogram,
@@ -102,6 +104,11 @@ impl Metrics {
                 registry
             )?,
             following: register_int_gauge_with_registry!("sekali_followers", "Live streams.", registry)?,
+            blocked: register_int_gauge_with_registry!(
+                "sekali_followers_blocked",
+                "Live streams whose clients do not take what is sent.",
+                registry
+            )?,
             replaced: register_int_counter_with_registry!(
                 "sekali_instances_replaced_total",
                 "Instances that ended by a fault and were replaced.",

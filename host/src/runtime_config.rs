@@ -1,4 +1,4 @@
-//! Spin's runtime config: the type and the path of each store, by label.
+//! Spin's runtime config: the type and the place of each store, by label.
 //!
 //! Source: <https://spinframework.dev/dynamic-configuration>. An unsupported field or type is refused by
 //! name.
@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde::Deserialize;
 
 /// The stores that the file configures.
@@ -15,21 +15,39 @@ use serde::Deserialize;
 pub struct RuntimeConfig {
     /// SQLite databases by label.
     #[serde(default, rename = "sqlite_database")]
-    pub sqlite_databases: BTreeMap<String, StoreConfig>,
+    pub sqlite_databases: BTreeMap<String, SqliteConfig>,
     /// Key-value stores by label.
     #[serde(default, rename = "key_value_store")]
-    pub key_value_stores: BTreeMap<String, StoreConfig>,
+    pub key_value_stores: BTreeMap<String, KeyValueConfig>,
 }
 
-/// A store.
+/// A SQLite database. A relative path is one from the runtime config's directory; [`RuntimeConfig::load`] resolves it.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StoreConfig {
-    /// Always `spin`: a file of SQLite, or memory.
-    r#type: String,
-    /// Relative to the runtime config's directory in the file; [`RuntimeConfig::load`] resolves it. A
-    /// store without a path is in memory.
-    pub path: Option<PathBuf>,
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum SqliteConfig {
+    /// A file of SQLite, or memory.
+    Spin {
+        /// Without it, memory.
+        path: Option<PathBuf>,
+    },
+    /// A database of a libSQL server.
+    Libsql {
+        /// Where it answers.
+        url: String,
+        /// The token that it asks for. A server that asks for none takes any.
+        token: String,
+    },
+}
+
+/// A key-value store. Its path is as that of a SQLite database.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum KeyValueConfig {
+    /// A file of SQLite, or memory.
+    Spin {
+        /// Without it, memory.
+        path: Option<PathBuf>,
+    },
 }
 
 impl RuntimeConfig {
@@ -42,18 +60,13 @@ impl RuntimeConfig {
             std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let mut config: Self = toml::from_str(&text).with_context(|| format!("in {}", file.display()))?;
         let directory = file.parent().unwrap_or(Path::new(""));
-        let Self { sqlite_databases, key_value_stores } = &mut config;
-        for (section, stores) in
-            [("sqlite_database", sqlite_databases), ("key_value_store", key_value_stores)]
-        {
-            for (label, StoreConfig { r#type, path }) in stores {
-                ensure!(
-                    r#type == "spin",
-                    "{section}.{label} has type {type:?}, which is not supported: use type \"spin\""
-                );
-                *path = path.take().map(|path| directory.join(path));
-            }
-        }
+        let databases = config.sqlite_databases.values_mut().filter_map(|database| match database {
+            SqliteConfig::Spin { path } => path.as_mut(),
+            SqliteConfig::Libsql { .. } => None,
+        });
+        let key_values = config.key_value_stores.values_mut();
+        let key_values = key_values.filter_map(|KeyValueConfig::Spin { path }| path.as_mut());
+        databases.chain(key_values).for_each(|path| *path = directory.join(&path));
         Ok(config)
     }
 }
@@ -77,17 +90,20 @@ mod tests {
             [key_value_store.default]\ntype = \"spin\"\npath = \"sub/kv.db\"",
         );
         let config = config.unwrap();
-        assert_eq!(config.sqlite_databases["default"].path, None);
-        assert_eq!(config.key_value_stores["default"].path, Some(directory.path().join("sub/kv.db")));
+        let SqliteConfig::Spin { path: None } = &config.sqlite_databases["default"] else { panic!() };
+        let KeyValueConfig::Spin { path } = &config.key_value_stores["default"];
+        assert_eq!(*path, Some(directory.path().join("sub/kv.db")));
     }
 
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
         for (config, named) in [
-            ("[sqlite_database.default]\ntype = \"libsql\"", "libsql"),
+            ("[sqlite_database.default]\ntype = \"duckdb\"", "duckdb"),
+            ("[sqlite_database.default]\ntype = \"libsql\"\ntoken = \"x\"", "url"),
+            ("[sqlite_database.default]\ntype = \"libsql\"\nurl = \"http://x\"", "token"),
             ("[sqlite_database.default]\ntype = \"spin\"\nurl = \"x\"", "url"),
             ("[key_value_store.default]\ntype = \"redis\"", "redis"),
-            ("[sqlite_database.unused]\ntype = \"libsql\"", "unused"),
+            ("[sqlite_database.unused]\ntype = \"duckdb\"", "line 2"),
             ("[llm_compute]\ntype = \"spin\"", "llm_compute"),
         ] {
             let error = format!("{:#}", load(config).1.err().unwrap());

@@ -30,6 +30,7 @@ use tokio_io_timeout::TimeoutStream;
 use wasmtime_wasi_http::Error;
 
 use crate::ending::{Phase, Requests};
+use crate::following::Following;
 use crate::instance::{Instances, Program, Response, SharedBody, Unanswered};
 use crate::metrics::{Counted, METRICS};
 use crate::routes::Routes;
@@ -256,8 +257,7 @@ async fn answer(
     }
     if is_live_stream(&response) {
         state.set(State::Live);
-        let following = Counted::new(&METRICS.following);
-        return Ok(until_sent(response, following));
+        return Ok(response.map(|body| UnsyncBoxBody::new(Following::new(body))));
     }
     // The request runs until its body has been sent.
     Ok(until_sent(response, (running, Counted::new(&METRICS.answering))))

@@ -36,7 +36,7 @@ pub fn find(path: &str) -> Option<&'static Resource> {
 
 /// The resources by path, made at the first request of an instance.
 static SITE: LazyLock<HashMap<Cow<'static, str>, Resource>> = LazyLock::new(|| {
-    let console = include_bytes!("../site/console.html");
+    let console = include_bytes!("../site/console/index.html");
     let docs = include_bytes!("../site/docs.html");
     let mut site = HashMap::from([
         ("/".into(), page(OWN_POLICY, console.as_slice())),
@@ -44,9 +44,14 @@ static SITE: LazyLock<HashMap<Cow<'static, str>, Resource>> = LazyLock::new(|| {
         ("/docs/".into(), page(DOCS_POLICY, docs.as_slice())),
         ("/openapi.json".into(), resource(JSON, REVALIDATE, plain(include_str!("../../openapi.json")))),
         ("/docs/style.css".into(), asset(CSS, plain(include_str!("../site/style.css")))),
-        ("/docs/console.js".into(), asset(JAVASCRIPT, plain(include_str!("../site/console.js")))),
         ("/docs/docs.js".into(), asset(JAVASCRIPT, plain(include_str!("../site/docs.js")))),
         ("/docs/icon.svg".into(), asset("image/svg+xml", plain(include_str!("../site/icon.svg")))),
+        (
+            "/docs/uplot.js".into(),
+            asset(JAVASCRIPT, Content::Gzipped(include_bytes!("../assets/uplot.js.gz"))),
+        ),
+        ("/docs/uplot.css".into(), asset(CSS, plain(include_str!("../assets/uplot.css")))),
+        ("/docs/uplot.LICENSE.txt".into(), asset(TEXT, plain(include_str!("../assets/uplot.LICENSE.txt")))),
         (
             "/docs/swagger-ui-bundle.js".into(),
             asset(JAVASCRIPT, Content::Gzipped(include_bytes!("../assets/swagger-ui-bundle.js.gz"))),
@@ -60,12 +65,32 @@ static SITE: LazyLock<HashMap<Cow<'static, str>, Resource>> = LazyLock::new(|| {
             asset(CSS, Content::Gzipped(include_bytes!("../assets/swagger-ui.css.gz"))),
         ),
     ]);
+    for (path, text) in CONSOLE {
+        let content_type = if path.ends_with(".css") { CSS } else { JAVASCRIPT };
+        site.insert(path.into(), resource(content_type, REVALIDATE, plain(text)));
+    }
     for explanation in problems::ALL {
         let path = format!("/problems/{}", explanation.kind.name);
         site.insert(path.into(), page(OWN_POLICY, explanation.page().into_bytes()));
     }
     site
 });
+
+/// The parts of the console. They belong together, so none may be older than another.
+const CONSOLE: [(&str, &str); 12] = [
+    ("/docs/console/console.css", include_str!("../site/console/console.css")),
+    ("/docs/console/account.js", include_str!("../site/console/account.js")),
+    ("/docs/console/address.js", include_str!("../site/console/address.js")),
+    ("/docs/console/api.js", include_str!("../site/console/api.js")),
+    ("/docs/console/demo.js", include_str!("../site/console/demo.js")),
+    ("/docs/console/event.js", include_str!("../site/console/event.js")),
+    ("/docs/console/events.js", include_str!("../site/console/events.js")),
+    ("/docs/console/main.js", include_str!("../site/console/main.js")),
+    ("/docs/console/page.js", include_str!("../site/console/page.js")),
+    ("/docs/console/publish.js", include_str!("../site/console/publish.js")),
+    ("/docs/console/service.js", include_str!("../site/console/service.js")),
+    ("/docs/console/topics.js", include_str!("../site/console/topics.js")),
+];
 
 const JSON: &str = "application/json";
 const CSS: &str = "text/css; charset=utf-8";

@@ -69,17 +69,70 @@ fn curl_sends_a_file_of_ndjson_in_gzip_again_and_again() {
     }
 }
 
+/// Prometheus' promtool, to be called in deploy/prometheus.
+fn promtool() -> Command {
+    let found = Path::new("/usr/bin/promtool");
+    let mut promtool = Command::new(if found.exists() {
+        found.to_owned()
+    } else {
+        installed("prometheus/usr/bin/promtool")
+    });
+    promtool.current_dir(repository("deploy/prometheus"));
+    promtool
+}
+
 #[test]
 #[ignore = "needs promtool"]
 fn promtool_finds_nothing_wrong_with_the_metrics() {
     let server = Server::start();
     server.publish(&json!({"topic": "a \"quoted\" \\ topic", "event_id": "1"}));
-    let found = Path::new("/usr/bin/promtool");
-    let promtool = if found.exists() { found.to_owned() } else { installed("prometheus/usr/bin/promtool") };
-    let mut promtool = Command::new(promtool);
-    let mut process = promtool.args(["check", "metrics"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut process = promtool().args(["check", "metrics"]).stdin(Stdio::piped()).spawn().unwrap();
     process.stdin.take().unwrap().write_all(server.get("/metrics").text.as_bytes()).unwrap();
     assert!(process.wait().unwrap().success());
+}
+
+#[test]
+#[ignore = "needs promtool"]
+fn each_alert_comes_where_it_has_to_and_has_its_place_in_the_documentation() {
+    run(promtool().args(["check", "rules", "alerts.yaml"]));
+    run(promtool().args(["test", "rules", "alerts_test.yaml"]));
+    let read = |path: &str| std::fs::read_to_string(repository(path)).unwrap();
+    let (rules, tests) = (read("deploy/prometheus/alerts.yaml"), read("deploy/prometheus/alerts_test.yaml"));
+    let operations = read("docs/OPERATIONS.md");
+    let alerts: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert_eq!(alerts.len(), 8);
+    for alert in alerts {
+        assert!(
+            tests.contains(&format!("alertname: {alert}\n        exp_alerts:")),
+            "{alert} is never raised"
+        );
+        assert!(operations.contains(&format!("\n### {alert}\n")), "{alert} is not explained");
+        let anchor = format!("docs/OPERATIONS.md#{}\n", alert.to_lowercase());
+        assert!(rules.contains(&anchor), "{anchor}");
+    }
+}
+
+#[test]
+#[ignore = "needs sekali-host, whose metrics they are"]
+fn alerts_and_the_dashboard_look_at_metrics_that_exist() {
+    if sekali_harness::is_skipped_on_spin("it has no metrics of its own") {
+        return;
+    }
+    let server = Server::start();
+    server.publish(&json!({"topic": "t", "event_id": "1"}));
+    let metrics = server.get("/metrics").text;
+    for path in ["deploy/prometheus/alerts.yaml", "deploy/grafana/sekali.json"] {
+        let text = std::fs::read_to_string(repository(path)).unwrap();
+        let names = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+        let names: Vec<_> = names.filter(|name| name.starts_with("sekali_")).collect();
+        assert!(names.len() > 5, "{path}");
+        for name in names {
+            let has_sample = metrics
+                .lines()
+                .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+            assert!(has_sample, "{path} looks at {name}");
+        }
+    }
 }
 
 #[test]

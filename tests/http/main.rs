@@ -13,6 +13,7 @@ mod follow;
 mod formats;
 mod hosts;
 mod idempotency;
+mod libsql;
 mod operations;
 mod pages;
 mod publish;

@@ -10,7 +10,17 @@ use super::bindings::spin::sqlite::sqlite::{
     Error, Host, HostConnection, HostConnectionWithStore, QueryResult, RowResult, Value,
 };
 use super::guest::{Guest, Services};
-use crate::stores::sqlite::{Connection, GivenUp, Rows};
+use crate::stores::sqlite::{GivenUp, Rows};
+use crate::stores::{SqliteStore, libsql, sqlite};
+
+/// A connection to a database, here or on a server.
+#[derive(Clone)]
+pub enum Connection {
+    /// To a file of this machine, or memory.
+    Local(sqlite::Connection),
+    /// To a libSQL server.
+    Remote(libsql::Connection),
+}
 
 impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -36,6 +46,30 @@ impl From<ValueRef<'_>> for Value {
     }
 }
 
+impl From<::libsql::Value> for Value {
+    fn from(value: ::libsql::Value) -> Self {
+        match value {
+            ::libsql::Value::Null => Self::Null,
+            ::libsql::Value::Integer(value) => Self::Integer(value),
+            ::libsql::Value::Real(value) => Self::Real(value),
+            ::libsql::Value::Text(text) => Self::Text(text),
+            ::libsql::Value::Blob(bytes) => Self::Blob(bytes),
+        }
+    }
+}
+
+impl From<Value> for ::libsql::Value {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Integer(value) => Self::Integer(value),
+            Value::Real(value) => Self::Real(value),
+            Value::Text(text) => Self::Text(text),
+            Value::Blob(bytes) => Self::Blob(bytes),
+        }
+    }
+}
+
 impl From<Rows<Value>> for QueryResult {
     fn from(Rows { columns, rows }: Rows<Value>) -> Self {
         Self { columns, rows: rows.into_iter().map(|values| RowResult { values }).collect() }
@@ -48,14 +82,23 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
+impl From<::libsql::Error> for Error {
+    fn from(error: ::libsql::Error) -> Self {
+        Self::Io(error.to_string())
+    }
+}
+
 /// Opens a connection to the database of this label. It blocks.
 fn connect(services: &Services, label: &str) -> Result<Connection, Error> {
-    Ok(services.stores.sqlite.get(label).ok_or(Error::NoSuchDatabase)?.connect()?)
+    Ok(match services.stores.sqlite.get(label).ok_or(Error::NoSuchDatabase)? {
+        SqliteStore::Local(database) => Connection::Local(database.connect()?),
+        SqliteStore::Remote(server) => Connection::Remote(server.connect()?),
+    })
 }
 
 /// Runs a statement to its end. It blocks.
 fn execute(
-    connection: &Connection,
+    connection: &sqlite::Connection,
     statement: &str,
     parameters: &[Value],
     given_up: &GivenUp,
@@ -73,6 +116,20 @@ fn is_small(parameters: &[Value]) -> bool {
         _ => 0,
     };
     parameters.len() <= SMALL.0 && parameters.iter().map(bytes).sum::<usize>() <= SMALL.1
+}
+
+/// Runs a statement to its end, on another thread unless that costs more than the statement.
+async fn execute_elsewhere(
+    connection: sqlite::Connection,
+    statement: String,
+    parameters: Vec<Value>,
+) -> Result<QueryResult, Error> {
+    // This future is dropped when the component gives the call up, for example because its client went away.
+    let interest = connection.interest();
+    let given_up = interest.given_up();
+    let is_brief = is_small(&parameters) && connection.is_brief();
+    let run = move || execute(&connection, &statement, &parameters, &given_up);
+    if is_brief { run() } else { blocking(run).await }
 }
 
 /// Runs `work` on a thread that may block.
@@ -107,15 +164,28 @@ impl HostConnection for Guest {
         statement: String,
         parameters: Vec<Value>,
     ) -> Result<QueryResult, Error> {
-        execute(&self.connection(&connection)?, &statement, &parameters, &GivenUp::default())
+        match self.connection(&connection)? {
+            Connection::Local(connection) => {
+                execute(&connection, &statement, &parameters, &GivenUp::default())
+            }
+            Connection::Remote(_) => {
+                Err(Error::Io("a libSQL server is reached by execute-async only".into()))
+            }
+        }
     }
 
     fn last_insert_rowid(&mut self, connection: Resource<Connection>) -> i64 {
-        self.connection(&connection).map_or(0, |connection| connection.last_insert_rowid())
+        self.connection(&connection).map_or(0, |connection| match connection {
+            Connection::Local(connection) => connection.last_insert_rowid(),
+            Connection::Remote(connection) => connection.last_insert_rowid(),
+        })
     }
 
     fn changes(&mut self, connection: Resource<Connection>) -> u64 {
-        self.connection(&connection).map_or(0, |connection| connection.changes())
+        self.connection(&connection).map_or(0, |connection| match connection {
+            Connection::Local(connection) => connection.changes(),
+            Connection::Remote(connection) => connection.changes(),
+        })
     }
 
     fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
@@ -143,12 +213,13 @@ impl HostConnectionWithStore<Guest> for HasSelf<Guest> {
         parameters: Vec<Value>,
     ) -> Result<StreamedRows, Error> {
         let connection = accessor.with(|mut access| access.get().connection(&connection))?;
-        // This future is dropped when the component gives the call up, for example because its client went away.
-        let interest = connection.interest();
-        let given_up = interest.given_up();
-        let is_brief = is_small(&parameters) && connection.is_brief();
-        let run = move || execute(&connection, &statement, &parameters, &given_up);
-        let QueryResult { columns, rows } = if is_brief { run()? } else { blocking(run).await? };
+        let QueryResult { columns, rows } = match connection {
+            Connection::Local(connection) => execute_elsewhere(connection, statement, parameters).await?,
+            Connection::Remote(connection) => {
+                let parameters = parameters.into_iter().map(Into::into).collect();
+                connection.execute(&statement, parameters).await?.into()
+            }
+        };
         accessor
             .with(|mut access| {
                 let rows = StreamReader::new(&mut access, rows)?;

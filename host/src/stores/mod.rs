@@ -2,29 +2,49 @@
 
 mod file;
 pub mod key_value;
+pub mod libsql;
 pub mod postgres;
 pub mod sqlite;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 use self::key_value::KeyValueStore;
 use self::sqlite::Database;
 use crate::manifest::Component;
-use crate::runtime_config::{RuntimeConfig, StoreConfig};
+use crate::runtime_config::{KeyValueConfig, RuntimeConfig, SqliteConfig};
 
 /// Stores by label: all that an application names, or those that one component may open.
 #[derive(Default)]
 pub struct Stores {
     /// SQLite databases.
-    pub sqlite: HashMap<String, Arc<Database>>,
+    pub sqlite: HashMap<String, SqliteStore>,
     /// Key-value stores.
     pub key_value: HashMap<String, KeyValueStore>,
     /// A line for each of them, such as `sqlite default: /path`.
     pub places: Vec<String>,
+}
+
+/// A SQLite database, here or on a server.
+#[derive(Clone)]
+pub enum SqliteStore {
+    /// In a file of this machine, or in memory.
+    Local(Arc<Database>),
+    /// On a libSQL server.
+    Remote(Arc<libsql::Server>),
+}
+
+impl SqliteStore {
+    /// The file of the database, if it has one on this machine.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Local(database) => database.path(),
+            Self::Remote(_) => None,
+        }
+    }
 }
 
 impl Stores {
@@ -37,16 +57,26 @@ impl Stores {
         let mut stores = Self::default();
         let databases: BTreeSet<_> = components.iter().flat_map(|it| &it.sqlite_databases).collect();
         for label in databases {
-            let default = state_dir.join("sqlite_db.db");
-            let path = path_of("sqlite_database", label, &config.sqlite_databases, default)?;
-            create_parent(path.as_deref())?;
-            stores.places.push(format!("sqlite {label}: {}", place(path.as_deref())));
-            stores.sqlite.insert(label.clone(), Arc::new(Database::new(label, path)?));
+            let (store, place) = match config.sqlite_databases.get(label) {
+                Some(SqliteConfig::Libsql { url, token }) => remote(url, token)?,
+                Some(SqliteConfig::Spin { path }) => local(label, path.clone())?,
+                None => {
+                    let path = default_path("sqlite_database", label, state_dir.join("sqlite_db.db"))?;
+                    local(label, Some(path))?
+                }
+            };
+            stores.places.push(format!("sqlite {label}: {place}"));
+            stores.sqlite.insert(label.clone(), store);
         }
         let key_values: BTreeSet<_> = components.iter().flat_map(|it| &it.key_value_stores).collect();
         for label in key_values {
-            let default = state_dir.join("sqlite_key_value.db");
-            let path = path_of("key_value_store", label, &config.key_value_stores, default)?;
+            let path = match config.key_value_stores.get(label) {
+                Some(KeyValueConfig::Spin { path }) => path.clone(),
+                None => {
+                    let path = state_dir.join("sqlite_key_value.db");
+                    Some(default_path("key_value_store", label, path)?)
+                }
+            };
             create_parent(path.as_deref())?;
             stores.places.push(format!("key-value {label}: {}", place(path.as_deref())));
             stores.key_value.insert(label.clone(), KeyValueStore::open(path.as_deref())?);
@@ -73,21 +103,26 @@ impl Stores {
     }
 }
 
-/// The path of a store, or `None` for one in memory. `section` names the kind of store as the config does.
-fn path_of(
-    section: &str,
-    label: &str,
-    configured: &BTreeMap<String, StoreConfig>,
-    default: PathBuf,
-) -> Result<Option<PathBuf>> {
-    match configured.get(label) {
-        Some(store) => Ok(store.path.clone()),
-        None if label == "default" => Ok(Some(default)),
-        None => bail!(
-            "a component uses {section} {label:?}, which is not configured: add [{section}.{label}] to the \
-            runtime config (--runtime-config-file)"
-        ),
-    }
+/// A database in a file or in memory, and its place.
+fn local(label: &str, path: Option<PathBuf>) -> Result<(SqliteStore, String)> {
+    create_parent(path.as_deref())?;
+    let place = place(path.as_deref());
+    Ok((SqliteStore::Local(Arc::new(Database::new(label, path)?)), place))
+}
+
+/// A database of a libSQL server, and its place.
+fn remote(url: &str, token: &str) -> Result<(SqliteStore, String)> {
+    Ok((SqliteStore::Remote(Arc::new(libsql::Server::new(url, token)?)), format!("libSQL at {url}")))
+}
+
+/// The path of a store that is not configured. `section` names the kind of store as the config does.
+fn default_path(section: &str, label: &str, default: PathBuf) -> Result<PathBuf> {
+    ensure!(
+        label == "default",
+        "a component uses {section} {label:?}, which is not configured: add [{section}.{label}] to the runtime \
+        config (--runtime-config-file)"
+    );
+    Ok(default)
 }
 
 /// The place of a store, in full: a relative path would leave open which directory it is relative to.
@@ -122,8 +157,8 @@ mod tests {
         let stores = Stores::open(&components, &config, &directory.path().join("state"))?;
         let count = |place: usize| stores.of_component(&components[place]).sqlite.len();
         assert_eq!((count(0), count(1)), (1, 0));
-        for store in config.key_value_stores.values() {
-            assert!(store.path.as_ref().unwrap().exists());
+        for KeyValueConfig::Spin { path } in config.key_value_stores.values() {
+            assert!(path.as_ref().unwrap().exists());
         }
         Ok(stores)
     }
@@ -132,6 +167,9 @@ mod tests {
     fn a_store_is_in_a_file_in_memory_or_where_the_state_is() {
         assert!(open("", "default").is_ok());
         assert!(open("[sqlite_database.default]\ntype = \"spin\"", "default").is_ok());
+        let server =
+            "[sqlite_database.default]\ntype = \"libsql\"\nurl = \"http://127.0.0.1\"\ntoken = \"secret\"";
+        assert_eq!(open(server, "default").unwrap().places[0], "sqlite default: libSQL at http://127.0.0.1");
         let file = "[key_value_store.default]\ntype = \"spin\"\npath = \"sub/kv.db\"";
         assert!(open(file, "default").is_ok());
     }

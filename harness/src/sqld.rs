@@ -1,0 +1,81 @@
+//! A libSQL server with state of its own, where the variable `SQLD` names the program.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use crate::deployment::Setup;
+use crate::process::{LOOK, Process};
+
+/// Time to be ready after the start.
+const STARTUP: Duration = Duration::from_secs(30);
+
+/// A server. It is killed on drop, and its state is removed.
+pub struct Sqld {
+    program: String,
+    address: SocketAddr,
+    directory: TempDir,
+    process: Process,
+}
+
+impl Sqld {
+    /// A server with fresh state, or `None` after telling why a test is skipped.
+    ///
+    /// # Errors
+    /// When the program that `SQLD` names does not start.
+    pub fn from_environment() -> Result<Option<Self>> {
+        let Ok(program) = std::env::var("SQLD") else {
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            eprintln!("skipped without a server of libSQL: {test}: set SQLD=/path/to/sqld");
+            return Ok(None);
+        };
+        let directory = tempfile::tempdir()?;
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let process = serve(&program, address, &directory)?;
+        Ok(Some(Self { program, address, directory, process }))
+    }
+
+    /// Sekali whose events are in the database of this server, on the host that the environment names.
+    ///
+    /// # Errors
+    /// See [`Setup::from_environment`].
+    pub fn setup(&self) -> Result<Setup> {
+        let config = self.directory.path().join("runtime-config.toml");
+        let url = format!("http://{}", self.address);
+        let database =
+            format!("[sqlite_database.default]\ntype = \"libsql\"\nurl = \"{url}\"\ntoken = \"none\"\n");
+        fs::write(&config, database)?;
+        let mut setup = Setup::on(crate::host::Host::from_environment()?);
+        setup.arguments = vec!["--runtime-config-file".into(), config.display().to_string()];
+        Ok(setup)
+    }
+
+    /// Kills the server as a crash would, and starts it with what it has stored.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn crash(&mut self) -> Result<()> {
+        self.process.kill();
+        self.process = serve(&self.program, self.address, &self.directory)?;
+        Ok(())
+    }
+}
+
+fn serve(program: &str, address: SocketAddr, directory: &TempDir) -> Result<Process> {
+    let mut command = Command::new(program);
+    command.args(["--no-welcome", "--http-listen-addr", &address.to_string(), "--db-path"]);
+    command.arg(directory.path().join("data")).current_dir(directory.path());
+    let mut process = Process::start(command).context("the program that SQLD names cannot be started")?;
+    let began = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        let ended = process.exit_status()?;
+        ensure!(ended.is_none() && began.elapsed() < STARTUP, "sqld does not serve{}", process.last_words());
+        sleep(LOOK);
+    }
+    Ok(process)
+}

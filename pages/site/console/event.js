@@ -1,0 +1,158 @@
+// One event, opened: all that is known of it, and what can be done with it.
+
+import { ask, eventPath, payloadOf, tokens } from "./api.js";
+import { go, nameOf, onView, partsOf, view } from "./address.js";
+import { at, make, moment, number } from "./page.js";
+import { reload } from "./events.js";
+
+const dialog = at("event");
+const OPEN_DEPTH = 3;
+const SHOWN_CHILDREN = 200;
+
+let opened = null; // the name of the event in the dialog
+
+async function show(wanted) {
+  if (wanted.open === opened) return;
+  opened = wanted.open;
+  if (!opened) return dialog.close();
+  const parts = partsOf(opened);
+  at("event-title").textContent = parts ? parts.event_id : "Event";
+  at("event-body").replaceChildren(make("p", { class: "note" }, "Loading"));
+  if (!dialog.open) dialog.showModal();
+  try {
+    if (!parts) throw new Error("This address names no event.");
+    const text = await (await ask(eventPath(parts.topic, parts.event_id))).text();
+    if (wanted.open === opened) at("event-body").replaceChildren(...described(text));
+  } catch (error) {
+    if (wanted.open === opened) at("event-body").replaceChildren(make("p", { class: "notice" }, error.message));
+  }
+}
+
+/** Closing by whatever means takes the event out of the address. */
+dialog.addEventListener("close", () => {
+  opened = undefined;
+  if (view().open) go({ ...view(), open: undefined });
+});
+dialog.addEventListener("click", (click) => { if (click.target === dialog) dialog.close(); });
+onView(show);
+
+/** A number that JavaScript cannot hold, as it was written. */
+class Digits {
+  constructor(text) { this.text = text; }
+}
+
+/** Parses JSON, and keeps the digits of numbers where the browser tells them. */
+const parse = (text) => JSON.parse(text, (_, value, context) =>
+  (typeof value === "number" && context?.source !== undefined && String(value) !== context.source ? new Digits(context.source) : value));
+
+function described(text) {
+  const event = parse(text);
+  return [
+    facts(event),
+    make("h3", {}, "Payload"), make("div", { class: "tree" }, tree(event.payload, 0)),
+    ...(event.attributes ? [make("h3", {}, "Attributes"), make("div", { class: "tree" }, tree(event.attributes, 0))] : []),
+    make("details", { class: "raw" }, make("summary", {}, "As the service gives it"), make("pre", { tabindex: "0" }, text)),
+    actions(event, text),
+    erasure(event),
+  ];
+}
+
+function facts({ topic, event_id: id, seq, source, timestamp, received_at: received, deliveries, conflicts }) {
+  const both = (time) => make("span", {}, moment(time), make("span", { class: "utc" }, time));
+  const rows = [
+    ["Topic", topic], ["Event id", id], ["Seq", number(seq)], ["Source", source ?? "none"], ["Event time", both(timestamp)], ["Received", both(received)],
+    ["Deliveries", deliveries === 1 ? "one, which was stored" : `${number(deliveries)}: the first was stored, the others were dropped`],
+    ["Conflicts", conflicts ? `${number(conflicts)}: so many of them came with other content` : "none"],
+  ];
+  return make("dl", { class: "facts" }, ...rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+}
+
+// The tree.
+
+function tree(value, depth) {
+  if (value instanceof Digits) return make("span", { class: "number" }, value.text);
+  if (value === null || typeof value !== "object") return make("span", { class: value === null ? "null" : typeof value }, JSON.stringify(value) ?? "");
+  const isList = Array.isArray(value);
+  const children = Object.entries(value);
+  if (!children.length) return make("span", {}, isList ? "[ ]" : "{ }");
+  const summary = isList ? `[ ${number(children.length)} ]` : `{ ${number(children.length)} }`;
+  const made = make("details", { open: depth < OPEN_DEPTH }, make("summary", {}, summary));
+  const items = make("ul");
+  const fill = (from) => {
+    for (const [key, child] of children.slice(from, from + SHOWN_CHILDREN)) {
+      items.append(make("li", {}, make("span", { class: "key" }, isList ? key : JSON.stringify(key)), ": ", tree(child, depth + 1)));
+    }
+    if (children.length <= from + SHOWN_CHILDREN) return;
+    const more = make("button", { type: "button" }, `${number(children.length - from - SHOWN_CHILDREN)} more`);
+    more.addEventListener("click", () => { more.parentElement.remove(); fill(from + SHOWN_CHILDREN); });
+    items.append(make("li", {}, more));
+  };
+  const isOpen = depth < OPEN_DEPTH;
+  if (isOpen) fill(0);
+  else made.addEventListener("toggle", () => { if (!items.children.length) fill(0); });
+  made.append(items);
+  return made;
+}
+
+// What can be done with it.
+
+/** A text that a shell takes as one word. */
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+function curlOf(event) {
+  const header = tokens.get("read") ? ' -H "authorization: Bearer $READ_TOKEN"' : "";
+  return `curl${header} ${quoted(location.origin + eventPath(event.topic, event.event_id))}`;
+}
+
+/** The delivery as it was sent. */
+function curlAgain(event, text) {
+  const { topic, event_id, timestamp, source } = event;
+  const head = JSON.stringify({ topic, event_id, timestamp, ...(source === null ? {} : { source }) });
+  const header = tokens.get("publish") ? ' -H "authorization: Bearer $PUBLISH_TOKEN"' : "";
+  return `curl${header} --json ${quoted(`${head.slice(0, -1)},"payload":${payloadOf({ text })}}`)} ${quoted(`${location.origin}/publish`)}`;
+}
+
+function copying(name, text) {
+  const button = make("button", { type: "button" }, name);
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      button.replaceWith(make("pre", { tabindex: "0" }, text)); // without TLS there is no clipboard: then it is shown
+    }
+    setTimeout(() => { button.textContent = name; }, 2000);
+  });
+  return button;
+}
+
+function actions(event, text) {
+  const again = event.attributes ? [] : [copying("Copy curl to send it again", curlAgain(event, text))];
+  const link = new URL(location.href);
+  link.search = new URLSearchParams({ open: nameOf(event) });
+  return make("div", { class: "buttons" }, copying("Copy curl to read it", curlOf(event)), ...again, copying("Copy link", link.href));
+}
+
+function erasure(event) {
+  const token = make("input", { type: "password", id: "erase-token", autocomplete: "off", required: true });
+  token.value = tokens.get("admin");
+  const outcome = make("p", { class: "outcome", role: "status" });
+  const button = make("button", { type: "submit", class: "danger" }, "Erase for good");
+  const form = make("form", { class: "erase" },
+    make("p", {}, "Its payload, source, attributes and time go from the store and its files, and cannot be brought back. Its id stays known: a later delivery is a duplicate."),
+    make("label", { for: "erase-token" }, "Token to erase"), token, button, outcome);
+  form.addEventListener("submit", async (submit) => {
+    submit.preventDefault();
+    tokens.set("admin", token.value);
+    button.disabled = true;
+    try {
+      await ask(eventPath(event.topic, event.event_id), { kind: "admin", method: "DELETE" });
+      at("event-body").replaceChildren(make("p", { role: "status" }, "Erased. The counts keep it, its content is gone."));
+      reload();
+    } catch (error) {
+      outcome.textContent = error.message;
+      button.disabled = false;
+    }
+  });
+  return make("details", { class: "erasure" }, make("summary", {}, "Erase"), form);
+}

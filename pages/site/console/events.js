@@ -1,0 +1,253 @@
+// The list of events: live, or a page of what is looked for.
+
+import { ask, eventOf, eventPath, follow, payloadOf, Refusal } from "./api.js";
+import { addressOf, go, nameOf, onView, view } from "./address.js";
+import { at, make, moment, number, pause, say, toLocal, toUtc } from "./page.js";
+import { knownTopics } from "./topics.js";
+
+const PAGE = 50;
+const PAINT_MS = 250;
+const RETRY_MS = 2000;
+const PREVIEW = 240;
+const SEARCHED_TOPICS = 100;
+
+const list = at("events");
+const FILTERS = ["topic", "source", "since", "until"];
+const SEARCHES = [...FILTERS, "id", "older", "newer"];
+
+let shown = null; // the search that the list is of
+let running = null; // ends the present search
+let isLive = false;
+let lastSeq = 0; // the last event that came to a live list
+let arrived = []; // events that are not in the list yet, oldest first
+let missed = 0; // how many came that are no longer among them
+let isPointed = false;
+
+const searchOf = (wanted) => Object.fromEntries(SEARCHES.filter((field) => wanted[field]).map((field) => [field, wanted[field]]));
+const isSame = (a, b) => a && SEARCHES.every((field) => a[field] === b[field]);
+const queryOf = (search) => new URLSearchParams(FILTERS.filter((field) => search[field]).map((field) => [field, search[field]]));
+
+/** Loads the list again, for example with other tokens. */
+export function reload() {
+  shown = null;
+  show(view());
+}
+
+function show(wanted) {
+  const search = searchOf(wanted);
+  refreshLinks(); // an open event is part of the address of each link
+  if (isSame(shown, search)) return;
+  shown = search;
+  running?.abort();
+  running = new AbortController();
+  [arrived, missed, lastSeq] = [[], 0, 0];
+  fillForm(search);
+  isLive = !["id", "since", "until", "older", "newer"].some((field) => search[field]);
+  at("pause").hidden = !isLive;
+  say(at("live"), "");
+  say(at("events-note"), "Loading");
+  (isLive ? keepFollowing : load)(search, running.signal).catch((error) => {
+    if (error.name !== "AbortError") fail(error);
+  });
+}
+
+function fillForm(search) {
+  for (const [field, id] of [["topic", "find-topic"], ["id", "find-id"], ["source", "find-source"]]) at(id).value = search[field] ?? "";
+  at("find-since").value = toLocal(search.since);
+  at("find-until").value = toLocal(search.until);
+  at("find-clear").hidden = !SEARCHES.some((field) => search[field]);
+}
+
+function fail(error) {
+  list.replaceChildren();
+  links({});
+  const isLocked = error instanceof Refusal && error.status === 401;
+  say(at("events-note"), isLocked ? "Reading needs a token: enter it under Tokens." : error.message);
+}
+
+// One page of history, or one event.
+
+async function load(search, signal) {
+  const events = search.id ? await byId(search, signal) : await page(search, signal);
+  list.replaceChildren(...events.map((event) => entry(event)));
+  say(at("events-note"), events.length ? countOf(events.length) : nothing(search));
+  say(at("live"), "History");
+}
+
+const countOf = (count) => `${number(count)} ${count === 1 ? "event" : "events"}`;
+
+function nothing(search) {
+  if (search.id) return `No event has the id ${search.id}${search.topic ? ` in the topic ${search.topic}` : " in the topics that are known here"}.`;
+  if (SEARCHES.some((field) => search[field])) return "No event matches.";
+  return "No events yet. Publish the first one, or start the demo traffic, and watch it arrive here.";
+}
+
+async function page(search, signal) {
+  const query = queryOf(search);
+  const isForward = Boolean(search.newer);
+  query.set("limit", PAGE);
+  query.set("order", isForward ? "asc" : "desc");
+  if (search.newer ?? search.older) query.set("after", search.newer ?? search.older);
+  const answer = await ask(`/events?${query}`, { headers: { accept: "application/x-ndjson" }, signal });
+  const hasMore = (answer.headers.get("link") ?? "").includes('rel="next"');
+  const events = (await answer.text()).split("\n").filter(Boolean).map(eventOf);
+  if (isForward) events.reverse();
+  links({
+    newer: events.length && (isForward ? hasMore : search.older) ? events[0].seq : null,
+    older: events.length && (isForward || hasMore) ? events.at(-1).seq : null,
+    newest: search.newer ?? search.older,
+  });
+  return events;
+}
+
+async function byId({ topic, id }, signal) {
+  links({});
+  const topics = topic ? [topic] : await searchedTopics();
+  const found = await Promise.all(topics.map((name) => one(name, id, signal)));
+  return found.filter(Boolean);
+}
+
+async function searchedTopics() {
+  const names = knownTopics().length ? knownTopics() : (await (await ask("/stats")).json()).topics;
+  if (names.length > SEARCHED_TOPICS) throw new Error(`There are ${number(names.length)} topics: say in which one to look for the id.`);
+  return names;
+}
+
+async function one(topic, id, signal) {
+  try {
+    return eventOf(await (await ask(eventPath(topic, id), { signal })).text());
+  } catch (error) {
+    if (error.status === 410) return { topic, event_id: id, gone: error.message };
+    if (error.status === 404) return null;
+    throw error;
+  }
+}
+
+let positions = {};
+
+function links(found) {
+  positions = found;
+  refreshLinks();
+}
+
+function refreshLinks() {
+  const filters = Object.fromEntries([...queryOf(view())]);
+  for (const name of ["newer", "older", "newest"]) {
+    at(name).hidden = !positions[name];
+    at(name).href = addressOf(name === "newest" ? filters : { ...filters, [name]: positions[name] });
+  }
+  at("pages").hidden = !["newer", "older", "newest"].some((name) => positions[name]);
+}
+
+// The live list.
+
+async function keepFollowing(search, signal) {
+  while (!signal.aborted) {
+    try {
+      await newest(search, signal);
+      await follow(queryOf(search), lastSeq, { arrive, signal, connected: () => showLive() });
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      if (error instanceof Refusal) throw error;
+      say(at("live"), "Reconnecting");
+    }
+    await pause(RETRY_MS);
+  }
+}
+
+/** Begins the list, or adds what came while there was no connection. */
+async function newest(search, signal) {
+  const events = await page(search, signal);
+  const isBack = events.length === 0 || events[0].seq < lastSeq; // a store from an older backup
+  if (!lastSeq || isBack) {
+    [lastSeq, arrived, missed] = [events[0]?.seq ?? 0, [], 0];
+    list.replaceChildren(...events.map((event) => entry(event)));
+    say(at("events-note"), events.length ? "" : nothing(search));
+  } else {
+    events.reverse().forEach(enqueue);
+  }
+}
+
+const arrive = (text) => enqueue(eventOf(text));
+
+function enqueue(event) {
+  if (event.seq <= lastSeq) return;
+  lastSeq = event.seq;
+  arrived.push(event);
+  if (arrived.length > PAGE) {
+    arrived.shift();
+    missed += 1;
+  }
+}
+
+const isPressed = () => at("pause").getAttribute("aria-pressed") === "true";
+
+/** True while somebody reads: then nothing moves under the eyes, the pointer or the focus. */
+const isReading = () => isPointed || list.contains(document.activeElement) || list.scrollTop > 4 || Boolean(document.querySelector("dialog[open]"));
+
+function showLive() {
+  const isHeld = isPressed() || isReading();
+  say(at("live"), isHeld ? "Paused" : "Live");
+  at("live").dataset.state = isHeld ? "paused" : "live";
+  const count = arrived.length + missed;
+  at("arrived").hidden = !isHeld || !count;
+  if (isHeld && count) say(at("arrived"), `${number(count)} new: show ${count === 1 ? "it" : "them"}`);
+  return isHeld;
+}
+
+function paint() {
+  if (!isLive || running?.signal.aborted || at("live").textContent === "Reconnecting") return;
+  if (showLive() || !arrived.length) return;
+  put();
+}
+
+/** Moves what has arrived into the list. */
+function put() {
+  list.prepend(...arrived.reverse().map((event) => entry(event, "new")));
+  while (list.children.length > PAGE) list.lastChild.remove();
+  [arrived, missed] = [[], 0];
+  say(at("events-note"), "");
+  const oldest = list.lastChild?.dataset.seq;
+  if (list.children.length === PAGE) links({ older: oldest });
+}
+
+setInterval(paint, PAINT_MS);
+list.addEventListener("pointerenter", (pointer) => { isPointed = pointer.pointerType === "mouse"; });
+list.addEventListener("pointerleave", () => { isPointed = false; });
+at("pause").addEventListener("click", () => {
+  at("pause").setAttribute("aria-pressed", String(!isPressed()));
+  say(at("pause"), isPressed() ? "Go on" : "Pause");
+  paint();
+});
+at("arrived").addEventListener("click", () => {
+  put();
+  list.scrollTop = 0;
+});
+
+// An entry, and the form.
+
+function entry(event, kind) {
+  const { topic, event_id: id, seq } = event;
+  const name = make("a", { href: addressOf({ ...searchOf(shown), open: nameOf(event) }), class: "id" }, id);
+  const head = make("div", { class: "what" }, make("span", { class: "topic" }, topic), name);
+  if (event.gone) return make("li", {}, head, make("p", { class: "note" }, event.gone));
+  if (event.conflicts) head.append(make("span", { class: "badge bad" }, `${number(event.conflicts)} ${event.conflicts === 1 ? "conflict" : "conflicts"}`));
+  if (event.deliveries > 1) head.append(make("span", { class: "badge" }, `delivered ${number(event.deliveries)} times`));
+  head.append(make("span", { class: "seq" }, `#${seq}`), moment(event.received_at));
+  const payload = payloadOf(event);
+  const preview = payload.length > PREVIEW ? `${payload.slice(0, PREVIEW)}…` : payload;
+  return make("li", { class: kind, "data-seq": seq }, head, make("code", {}, preview));
+}
+
+at("find").addEventListener("submit", (submit) => {
+  submit.preventDefault();
+  go({
+    topic: at("find-topic").value.trim(),
+    id: at("find-id").value.trim(),
+    source: at("find-source").value.trim(),
+    since: toUtc(at("find-since").value),
+    until: toUtc(at("find-until").value),
+  });
+});
+
+onView(show);

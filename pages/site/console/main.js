@@ -1,0 +1,67 @@
+// The console: it asks for the account and the state again and again, and tells when it cannot.
+
+import { ask, Refusal, tokens } from "./api.js";
+import { go, view } from "./address.js";
+import { at, pause, say } from "./page.js";
+import { showAccount } from "./account.js";
+import { showTopics } from "./topics.js";
+import { refreshService } from "./service.js";
+import { onPublished } from "./publish.js";
+import { reload } from "./events.js";
+import "./event.js";
+import "./demo.js";
+
+const REFRESH_MS = 2000;
+const SERVICE_EVERY = 2; // refreshes
+
+let wasReachable = true;
+
+function state(name, text, problem = "") {
+  at("state").dataset.state = name;
+  say(at("state"), text);
+  say(at("notice"), problem);
+  at("notice").hidden = !problem;
+}
+
+async function refresh(count) {
+  let stats;
+  try {
+    stats = await (await ask("/stats")).json();
+    showAccount(stats);
+    showTopics(stats);
+    state("good", "Connected");
+    if (!wasReachable) reload();
+    wasReachable = true;
+  } catch (error) {
+    if (error instanceof Refusal && error.status === 401) {
+      state("bad", "Token needed", "This service asks for a token to read. Enter it under Tokens.");
+      say(at("topics-note"), "Reading needs a token.");
+    } else {
+      wasReachable = error instanceof Refusal;
+      state("bad", wasReachable ? "Refused" : "Disconnected", wasReachable ? error.message : `${error.message} The numbers below are the last that it told. This page tries again by itself.`);
+    }
+  }
+  if (count % SERVICE_EVERY === 0) await refreshService(stats?.uptime);
+}
+
+async function keepRefreshing() {
+  for (let count = 0; ; count += 1) {
+    if (!document.hidden) await refresh(count);
+    await pause(REFRESH_MS);
+  }
+}
+
+at("open-tokens").addEventListener("click", () => {
+  for (const kind of tokens.kinds) at(`${kind}_token`).value = tokens.get(kind);
+  at("tokens").showModal();
+});
+at("access").addEventListener("submit", (submit) => {
+  if (submit.submitter?.value !== "use") return;
+  for (const kind of tokens.kinds) tokens.set(kind, at(`${kind}_token`).value);
+  refresh(0);
+  reload();
+});
+
+onPublished(() => refresh(1));
+go(view());
+keepRefreshing();

@@ -1,0 +1,339 @@
+// Scenarios of the console in a real browser. The test that runs one gives it the address of a server of its own, and
+// does to the server what it asks for: a line on standard output, answered by a line on standard input.
+//
+//     node console.mjs <scenario> <address>
+
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import readline from "node:readline/promises";
+import { chromium } from "playwright-core";
+
+const [scenario, address] = process.argv.slice(2);
+const PICTURES = process.env.PICTURES ?? "console";
+const BROWSERS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+mkdirSync(PICTURES, { recursive: true });
+
+const browser = await chromium.launch({ executablePath: BROWSERS.find(existsSync), args: ["--no-sandbox"] });
+const input = readline.createInterface({ input: process.stdin });
+const answers = input[Symbol.asyncIterator]();
+
+/** Asks the test to do something to the server. */
+async function request(what) {
+  console.log(what);
+  const { value } = await answers.next();
+  assert.equal(value, "done");
+}
+
+/** Opens the console. Every error in its log fails the scenario, but those that are expected. */
+async function open({ path = "/", expected = /^$/, ...options } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, locale: "en-GB", timezoneId: "Asia/Jakarta", reducedMotion: "reduce", ...options });
+  const page = await context.newPage();
+  page.faults = [];
+  page.on("pageerror", (error) => page.faults.push(String(error)));
+  page.on("console", (message) => {
+    if (message.type() === "error" && !expected.test(message.text())) page.faults.push(message.text());
+  });
+  page.setDefaultTimeout(20_000);
+  await page.goto(address + path);
+  return page;
+}
+
+async function close(page) {
+  assert.deepEqual(page.faults, [], "errors in the browser's log");
+  await page.context().close();
+}
+
+/** What axe finds wrong with the page as it is. */
+async function accessible(page, what) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => globalThis.axe.run({ resultTypes: ["violations"] }));
+  const faults = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+  assert.deepEqual(faults, [], `axe on ${what}`);
+}
+
+const text = (page, selector) => page.locator(selector).textContent();
+const hasText = (page, selector, wanted) => page.locator(selector).filter({ hasText: wanted }).first().waitFor();
+
+/** Publishes by the API, as a producer would. */
+async function publish(events, headers = {}) {
+  const body = JSON.stringify(events);
+  const response = await fetch(`${address}/publish`, { method: "POST", body, headers: { "content-type": "application/json", ...headers } });
+  assert.equal(response.status, 200, await response.text());
+}
+
+const fill = async (page, fields) => {
+  for (const [id, value] of Object.entries(fields)) await page.fill(`#${id}`, value);
+};
+
+const scenarios = {
+  async first_load() {
+    for (const [name, options] of [["light", {}], ["dark", { colorScheme: "dark" }], ["narrow", { viewport: { width: 360, height: 740 } }]]) {
+      const page = await open(options);
+      await hasText(page, "#state", "Connected");
+      await hasText(page, "#events-note", "No events yet");
+      await hasText(page, "#topics-note", "No topics yet");
+      await hasText(page, "#service", "ready");
+      assert.equal(await text(page, "#received"), "0");
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name} is too wide`);
+      await accessible(page, name);
+      await page.screenshot({ path: `${PICTURES}/empty-${name}.png`, fullPage: true });
+      await close(page);
+    }
+  },
+
+  async publish_duplicate_conflict() {
+    const page = await open();
+    await hasText(page, "#events-note", "No events yet");
+    await fill(page, { topic: "orders", event_id: "a-1", source: "shop", payload: '{"n": 12345678901234567890, "list": [1, {"deep": "<b>x</b>"}]}' });
+    const began = Date.now();
+    await page.click("#publish-form [type=submit]");
+    await hasText(page, "#events li", "a-1");
+    assert.ok(Date.now() - began < 1000, "it arrived within a second");
+    await hasText(page, "#outcome", "Stored.");
+    await page.click("#send-again");
+    await hasText(page, "#outcome", "A duplicate");
+    await page.click("#send-changed");
+    await hasText(page, "#outcome", "A conflict");
+    await page.click("#publish-form [type=submit]");
+    await hasText(page, "#outcome", "A duplicate");
+    await hasText(page, "#events code", "12345678901234567890");
+    await hasText(page, "#received", "4");
+    assert.equal(await text(page, "#unique_processed"), "1");
+    assert.equal(await text(page, "#duplicate_dropped"), "3");
+    assert.equal(await text(page, "#conflicts"), "1");
+    await hasText(page, "#topics tbody tr", "orders");
+
+    await page.click("#events li a");
+    await hasText(page, "#event .facts", "4: the first was stored");
+    await hasText(page, "#event .facts", "1: so many of them came with other content");
+    await hasText(page, "#event .tree", "12345678901234567890");
+    await hasText(page, "#event .tree", "<b>x</b>");
+    await accessible(page, "an event");
+    await page.screenshot({ path: `${PICTURES}/event.png` });
+    assert.match(page.url(), /open=orders%2Fa-1/);
+    const link = page.url();
+    await page.keyboard.press("Escape");
+    await page.waitForFunction(() => !location.search);
+    await page.fill("#payload", "{");
+    await page.click("#publish-form [type=submit]");
+    await hasText(page, "#outcome", "This is not JSON");
+
+    await page.click("#tab-raw");
+    await page.keyboard.press("ArrowLeft");
+    assert.ok(await page.isVisible("#publish-form"), "arrows change the tab");
+    await page.keyboard.press("ArrowRight");
+    await page.click("#publish-raw [type=submit]");
+    await hasText(page, "#outcome", "Of 2: 2 stored");
+    await page.fill("#raw", '{"topic": "demo"}');
+    await page.click("#publish-raw [type=submit]");
+    await hasText(page, "#outcome", "event_id is required");
+    // The refusal is an answer that browsers log, too.
+    page.faults = page.faults.filter((fault) => !fault.includes("422"));
+    await close(page);
+
+    const linked = await open({ path: link.slice(address.length) });
+    await hasText(linked, "#event .facts", "orders");
+    await close(linked);
+  },
+
+  async arrivals() {
+    await publish({ topic: "first", event_id: "0" });
+    const page = await open();
+    await hasText(page, "#live", "Live");
+    const delays = [];
+    for (let n = 1; n <= 10; n += 1) {
+      const sent = Date.now();
+      await publish({ topic: "arrivals", event_id: String(n) });
+      await page.locator(`#events li[data-seq="${n + 1}"]`).waitFor();
+      delays.push(Date.now() - sent);
+    }
+    delays.sort((a, b) => a - b);
+    assert.ok(delays[5] < 1000, `arrivals took ${delays} ms`);
+
+    // It pauses while one reads.
+    await page.hover("#events");
+    await hasText(page, "#live", "Paused");
+    await publish([{ topic: "arrivals", event_id: "held-1" }, { topic: "arrivals", event_id: "held-2" }]);
+    await hasText(page, "#arrived", "2 new");
+    assert.equal(await page.locator("#events li").count(), 11);
+    await page.mouse.move(5, 5);
+    await hasText(page, "#events li", "held-2");
+    await page.click("#pause");
+    await publish({ topic: "arrivals", event_id: "held-3" });
+    await hasText(page, "#arrived", "1 new");
+    await page.click("#arrived");
+    await hasText(page, "#events li", "held-3");
+    await close(page);
+  },
+
+  async find_and_page() {
+    const at = (n) => new Date(Date.UTC(2026, 0, 1, 0, n)).toISOString();
+    await publish(Array.from({ length: 170 }, (_, n) => ({ topic: n % 2 ? "odd" : "even", event_id: `e/${n}`, source: `s${n % 3}`, timestamp: at(n) })));
+    const page = await open();
+    await page.locator('#events li[data-seq="170"]').waitFor();
+    await page.click("#older");
+    await page.locator('#events li[data-seq="120"]').waitFor();
+    await page.click("#older");
+    await page.locator('#events li[data-seq="70"]').waitFor();
+    const link = page.url();
+    await page.click("#newer");
+    await page.locator('#events li[data-seq="120"]').waitFor();
+    await page.goBack();
+    await page.locator('#events li[data-seq="70"]').waitFor();
+    await page.click("#older");
+    await page.locator('#events li[data-seq="1"]').waitFor();
+    assert.ok(await page.isHidden("#older"), "this was the last page");
+    await page.click("#newest");
+    await page.locator('#events li[data-seq="170"]').waitFor();
+
+    const count = async (wanted) => page.waitForFunction((n) => document.querySelectorAll("#events li").length === n, wanted);
+    await fill(page, { "find-topic": "odd", "find-source": "s1", "find-since": "2026-01-01T07:00", "find-until": "2026-01-01T07:30" }); // 0:00 to 0:30 in UTC
+    await page.click("#find [type=submit]");
+    await count(5);
+    assert.match(page.url(), /since=2026-01-01T00%3A00%3A00.000Z/);
+    await page.click("#find-clear");
+    await count(50);
+    await page.fill("#find-id", "e/41");
+    await page.keyboard.press("Enter");
+    await count(1);
+    await hasText(page, "#events li", "odd");
+    const title = await page.locator("#events time").first().getAttribute("title");
+    assert.match(title, /Z$/, "the time in UTC is shown on hover");
+    await page.fill("#find-id", "nobody");
+    await page.keyboard.press("Enter");
+    await hasText(page, "#events-note", "No event has the id nobody");
+    page.faults = page.faults.filter((fault) => !fault.includes("404"));
+    await page.click("#find-clear");
+    await page.click("#topics tbody a >> text=even");
+    await page.waitForFunction(() => [...document.querySelectorAll("#events .topic")].every((topic) => topic.textContent === "even"));
+    await page.click('#topics th[data-by="topic"] button');
+    assert.equal(await page.getAttribute('#topics th[data-by="topic"]', "aria-sort"), "ascending");
+    assert.equal(await text(page, "#topics tbody tr:first-child th"), "even");
+    await page.fill("#topic-search", "od");
+    await page.waitForFunction(() => document.querySelectorAll("#topics tbody tr").length === 1);
+    await accessible(page, "a search");
+    await close(page);
+
+    const linked = await open({ path: link.slice(address.length) });
+    await linked.locator('#events li[data-seq="70"]').waitFor();
+    await close(linked);
+  },
+
+  async erase() {
+    await publish({ topic: "private", event_id: "p 1", payload: { name: "somebody" } });
+    const page = await open({ expected: /40[13]|410/ });
+    await page.click("#events li a");
+    await page.click("#event .erasure summary");
+    await page.fill("#erase-token", "wrong");
+    await page.click("#event .erase [type=submit]");
+    await hasText(page, "#event .outcome", "token");
+    await page.fill("#erase-token", "admin");
+    await page.click("#event .erase [type=submit]");
+    await hasText(page, "#event-body", "Erased.");
+    await page.keyboard.press("Escape");
+    await hasText(page, "#events-note", "No events yet");
+    await page.fill("#find-id", "p 1");
+    await page.keyboard.press("Enter");
+    await hasText(page, "#events li", "the event is gone");
+    await close(page);
+  },
+
+  async restart() {
+    await publish({ topic: "t", event_id: "before" });
+    const page = await open({ expected: /ERR_|Failed to load/ });
+    await hasText(page, "#live", "Live");
+    await request("stop");
+    await hasText(page, "#state", "Disconnected");
+    await hasText(page, "#notice", "cannot be reached");
+    await accessible(page, "a lost connection");
+    await page.screenshot({ path: `${PICTURES}/disconnected.png` });
+    await page.click("#publish-form [type=submit]");
+    await hasText(page, "#outcome", "Sending it again is safe");
+    await request("start");
+    await hasText(page, "#state", "Connected");
+    await hasText(page, "#live", "Live");
+    await publish({ topic: "t", event_id: "after" });
+    await hasText(page, "#events li", "after");
+    assert.equal(await page.locator("#events li").count(), 2);
+    assert.ok(await page.isHidden("#notice"));
+    await close(page);
+  },
+
+  async tokens() {
+    await publish({ topic: "t", event_id: "hidden" }, { authorization: "Bearer writer" });
+    const page = await open({ expected: /401/ });
+    await hasText(page, "#state", "Token needed");
+    await hasText(page, "#events-note", "Reading needs a token");
+    await accessible(page, "a missing token");
+    await page.click("#publish-form [type=submit]");
+    await hasText(page, "#outcome", "token");
+    await page.click("#open-tokens");
+    await accessible(page, "the tokens");
+    await fill(page, { read_token: "reader", publish_token: "writer" });
+    await page.keyboard.press("Enter");
+    await hasText(page, "#state", "Connected");
+    await hasText(page, "#events li", "hidden");
+    await page.click("#publish-form [type=submit]");
+    await hasText(page, "#outcome", "Stored.");
+    await page.waitForFunction(() => document.querySelectorAll("#events li").length === 2);
+    await page.reload();
+    await hasText(page, "#state", "Connected");
+    await close(page);
+  },
+
+  async flood() {
+    const page = await open();
+    await hasText(page, "#live", "Live");
+    await page.evaluate(() => {
+      globalThis.tasks = [];
+      new PerformanceObserver((list) => globalThis.tasks.push(...list.getEntries().map(({ duration }) => duration))).observe({ type: "longtask" });
+    });
+    for (let batch = 0; batch < 100; batch += 1) {
+      await publish(Array.from({ length: 100 }, (_, n) => ({ topic: `flood-${n % 40}`, event_id: `${batch}-${n}`, payload: { text: "x".repeat(200) } })));
+    }
+    await page.locator('#events li[data-seq="10000"]').waitFor();
+    await hasText(page, "#unique_processed", "10,000");
+    const longest = Math.max(0, ...(await page.evaluate(() => globalThis.tasks)));
+    console.error(`the longest task took ${Math.round(longest)} ms`);
+    assert.ok(longest <= 100, `a task took ${longest} ms`);
+    assert.equal(await page.locator("#events li").count(), 50);
+    await close(page);
+  },
+
+  async many_topics() {
+    await publish(Array.from({ length: 1100 }, (_, n) => ({ topic: `topic-${n}`, event_id: "1" })));
+    const page = await open();
+    await hasText(page, "#topics-note", "of 1,100");
+    assert.equal(await page.locator("#topics tbody tr").count(), 100);
+    const listed = new Set((await (await fetch(`${address}/stats`)).json()).topics);
+    const unlisted = Array.from({ length: 1100 }, (_, n) => `topic-${n}`).find((topic) => !listed.has(topic));
+    await page.fill("#topic-search", unlisted);
+    await page.keyboard.press("Enter");
+    await page.waitForFunction((name) => document.querySelector("#topics tbody th")?.textContent === name, unlisted);
+    await page.fill("#find-id", "1");
+    await page.click("#find [type=submit]");
+    await hasText(page, "#events-note", "say in which one");
+    await close(page);
+  },
+
+  async demo() {
+    const page = await open();
+    await page.click("#demo");
+    await page.waitForFunction(() => Number(document.getElementById("duplicate_dropped").textContent) > 2, null, { timeout: 60_000 });
+    await hasText(page, "#topics tbody tr", "demo.");
+    await page.waitForFunction(() => Number(document.getElementById("rate-received").textContent) > 0);
+    await page.click("#demo");
+    await hasText(page, "#demo", "Start");
+    await page.screenshot({ path: `${PICTURES}/demo.png`, fullPage: true });
+    await close(page);
+  },
+};
+
+try {
+  await scenarios[scenario]();
+} finally {
+  await browser.close();
+  input.close();
+}

@@ -1,0 +1,82 @@
+//! The console in a real browser, Chromium by playwright: what it shows, what can be done with it, how it copes.
+//!
+//! The browser and its driver come from other registries, so these tests are ignored unless asked for:
+//!
+//!     tests/clients/install && cargo test --test console -- --ignored
+//!
+//! Pictures of what was seen are in target/console.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on has failed
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sekali_harness::Server;
+
+/// A file of the repository.
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Runs a scenario of console.mjs against a server, and stops and starts the server when the scenario asks for it.
+#[track_caller]
+fn run(scenario: &str, server: &mut Server) {
+    let library = repository("target/clients/node_modules/playwright-core");
+    assert!(library.exists(), "{} is missing: run tests/clients/install", library.display());
+    // Beside its libraries, because Node.js looks for them from the script's directory up.
+    let script = repository("target/clients").join(format!("console-{scenario}.mjs"));
+    std::fs::copy(repository("tests/console/console.mjs"), &script).unwrap();
+    let mut node = Command::new("node")
+        .args([script.as_os_str(), scenario.as_ref(), server.url("").as_ref()])
+        .env("PICTURES", repository("target/console"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Node.js is installed by tests/clients/install");
+    let mut answers = node.stdin.take().unwrap();
+    let mut requests = BufReader::new(node.stdout.take().unwrap()).lines();
+    let mut done = || answers.write_all(b"done\n").unwrap();
+    while let Some(request) = requests.next() {
+        assert_eq!(request.unwrap(), "stop");
+        server.crash_while(|_| {
+            done();
+            assert_eq!(requests.next().unwrap().unwrap(), "start");
+        });
+        done();
+    }
+    assert!(node.wait().unwrap().success(), "{scenario}: see above");
+}
+
+macro_rules! scenarios {
+    ($($name:ident: $scenario:literal, $server:expr;)*) => {
+        $(
+            #[test]
+            #[ignore = "needs the browser that tests/clients/install installs"]
+            fn $name() {
+                let mut server = $server;
+                run($scenario, &mut server);
+                server.assert_books_balance();
+            }
+        )*
+    };
+}
+
+scenarios! {
+    the_first_look_is_complete_in_light_and_dark_and_at_360_pixels: "first_load", Server::start();
+    an_event_a_duplicate_and_a_conflict_are_seen_and_explained: "publish_duplicate_conflict", Server::start();
+    an_event_arrives_within_a_second_and_nothing_moves_while_one_reads: "arrivals", Server::start();
+    events_are_found_paged_and_linked: "find_and_page", Server::start();
+    an_event_is_erased_with_the_token_for_it: "erase", Server::with_variables(&[("admin_token", "admin")]);
+    a_restart_of_the_service_is_shown_and_survived: "restart", Server::start();
+    many_topics_are_searched_by_name: "many_topics", Server::start();
+    demo_traffic_moves_the_page: "demo", Server::start();
+    ten_thousand_arrivals_make_no_long_task: "flood", Server::start();
+}
+
+#[test]
+#[ignore = "needs the browser that tests/clients/install installs"]
+fn tokens_are_asked_for_and_kept_for_the_tab() {
+    let mut server = Server::with_variables(&[("read_token", "reader"), ("publish_token", "writer")]);
+    run("tokens", &mut server);
+}
