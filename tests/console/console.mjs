@@ -329,6 +329,33 @@ const scenarios = {
     await page.screenshot({ path: `${PICTURES}/demo.png`, fullPage: true });
     await close(page);
   },
+
+  /** The pictures of the README, by scripts/pictures. */
+  async pictures() {
+    const page = await open();
+    const sent = [];
+    for (let second = 0; second < 75; second += 1) {
+      const count = Math.round(14 + 9 * Math.sin(second / 9) + 3 * Math.sin(second / 2));
+      const batch = Array.from({ length: count }, (_, n) => {
+        if (sent.length > 20 && n % 4 === 3) {
+          const again = sent[sent.length - 1 - ((n * 7) % 20)];
+          return n % 20 === 3 ? { ...again, payload: { changed: true } } : again;
+        }
+        const topic = ["orders.placed", "payments.settled", "signups"][n % 3];
+        return { topic, event_id: `${topic[0]}-${1000 + sent.length + n}`, source: ["shop", "bank", "site"][n % 3], payload: { number: 1000 + sent.length + n, amount: 25 + ((second * 37 + n * 11) % 400), lines: [{ sku: `A-${n}`, count: 1 + (n % 3) }] } };
+      });
+      await publish(batch);
+      sent.push(...batch.filter(({ payload }) => !payload.changed));
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+    await page.evaluate(() => scrollTo(0, 0));
+    await page.screenshot({ path: `${PICTURES}/console.png` });
+    await publish([sent.at(-1), { ...sent.at(-1), payload: { changed: true } }]);
+    await page.locator("#events li a").first().click();
+    await hasText(page, "#event .facts", "Deliveries");
+    await page.locator("#event").screenshot({ path: `${PICTURES}/event.png` });
+    await close(page);
+  },
 };
 
 try {

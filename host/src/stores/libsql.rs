@@ -1,10 +1,16 @@
 //! Databases of a libSQL server, which several hosts may share: sqld, or Turso.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use futures::FutureExt;
-use libsql::{Builder, Value};
+use libsql::{Builder, Error, Value};
+use tokio::time::timeout;
 
 use super::sqlite::Rows;
+
+/// The longest wait for the answer to a statement. A server that stands still must not keep its clients for ever.
+const LONGEST_STATEMENT: Duration = Duration::from_secs(10);
 
 /// A database behind a URL.
 pub struct Server(libsql::Database);
@@ -36,11 +42,25 @@ impl Server {
 
 impl Connection {
     /// Runs a statement to its end.
+    ///
+    /// # Errors
+    /// Those of the server, and when it takes longer than ten seconds. Then what it writes may be done later.
     pub async fn execute<V: From<Value>>(
         &self,
         statement: &str,
         parameters: Vec<Value>,
     ) -> libsql::Result<Rows<V>> {
+        match timeout(LONGEST_STATEMENT, self.rows(statement, parameters)).await {
+            Ok(rows) => rows,
+            Err(_) => {
+                // The stream may be at work still, so the next statement begins another.
+                self.0.reset().await;
+                Err(Error::ConnectionFailed("no answer from the libSQL server within 10 s".into()))
+            }
+        }
+    }
+
+    async fn rows<V: From<Value>>(&self, statement: &str, parameters: Vec<Value>) -> libsql::Result<Rows<V>> {
         let mut answer = self.0.query(statement, parameters).await?;
         let count = answer.column_count();
         let columns = (0..count).map(|column| answer.column_name(column).unwrap_or_default().to_owned());
@@ -72,5 +92,15 @@ mod tests {
         assert!(Server::new("http://127.0.0.1:8080", "token").is_ok());
         let error = Server::new("127.0.0.1:8080", "token").err().unwrap().to_string();
         assert!(error.contains("libsql://") && !error.contains("token"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_is_given_up() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let connection = Server::new(&url, "token").unwrap().connect().unwrap();
+        tokio::time::pause(); // from now on, time goes on when nothing else does
+        let error = connection.execute::<Value>("select 1", vec![]).await.err().unwrap();
+        assert!(error.to_string().contains("no answer"), "{error}");
     }
 }

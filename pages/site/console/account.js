@@ -5,6 +5,7 @@ import { at, number, rate, say } from "./page.js";
 const COUNTERS = { received: "received", stored: "unique_processed", duplicates: "duplicate_dropped", conflicts: "conflicts" };
 const NAMES = Object.keys(COUNTERS);
 const SHOWN_SECONDS = 300;
+const LEAST_SECONDS = 60;
 const GAP_SECONDS = 15;
 const KEPT = "sekali.rates";
 
@@ -61,6 +62,12 @@ function legend() {
   });
 }
 
+/** The last minutes, or at first the last minute. */
+function shownTime() {
+  const now = Date.now() / 1000;
+  return [Math.min(now - LEAST_SECONDS, Math.max(now - SHOWN_SECONDS, samples[0][0] ?? now)), now];
+}
+
 const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString();
 
 function options(width) {
@@ -73,7 +80,7 @@ function options(width) {
     height: 180,
     legend: { show: false },
     cursor: { y: false, points: { size: 6 } },
-    scales: { x: { time: true, range: () => [Date.now() / 1000 - SHOWN_SECONDS, Date.now() / 1000] }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
+    scales: { x: { time: true, range: shownTime }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
     axes: [{ ...axis, space: 80, values: (_, times) => times.map(clock) }, { ...axis, size: 56, values: (_, values) => values.map(rate) }],
     series: [{}, series("received"), series("stored"), series("duplicates", [6, 3]), series("conflicts", [2, 3])],
     hooks: { setCursor: [(drawn) => { pointed = drawn.cursor.idx ?? null; legend(); }] },

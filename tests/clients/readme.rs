@@ -1,0 +1,104 @@
+//! Every command of the README, run as written, with the output that it says.
+
+use std::path::Path;
+use std::process::Command;
+
+use regex::Regex;
+use sekali_harness::Server;
+
+use crate::repository;
+
+/// A command of a block, and the output that the README shows below it.
+struct Example {
+    command: String,
+    output: String,
+}
+
+/// The blocks of this language in a text.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    text.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// The examples of the blocks of a terminal: what follows a `$` is a command, and the other lines are its output.
+fn examples(text: &str) -> Vec<Example> {
+    let mut examples = Vec::<Example>::new();
+    for line in blocks(text, "console").iter().flat_map(|block| block.lines()) {
+        match line.strip_prefix("$ ") {
+            Some(command) => examples.push(Example { command: command.into(), output: String::new() }),
+            None => examples.last_mut().unwrap().output.push_str(&format!("{line}\n")),
+        }
+    }
+    examples
+}
+
+/// A text without what differs from run to run: times, and the figures of the publisher.
+fn comparable(text: &str) -> String {
+    let time = Regex::new(r#"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"#).unwrap();
+    let uptime = Regex::new(r#""uptime":\d+"#).unwrap();
+    let figures =
+        Regex::new(r"[\d,.]+ (events sent in|s,)|[\d,]+/s|: [\d,]+ stored|[1-9][\d,]* duplicates").unwrap();
+    let text = time.replace_all(text.trim(), "TIME");
+    let text = uptime.replace_all(&text, r#""uptime":0"#);
+    figures.replace_all(&text, "N").into_owned()
+}
+
+/// Asserts that a document has so many examples or more, and that each prints what the document says. They run in a
+/// directory, against a server.
+#[track_caller]
+pub fn assert_examples(
+    document: &str,
+    at_least: usize,
+    server: &Server,
+    directory: &Path,
+    environment: &[(&str, &str)],
+) {
+    let examples = examples(document);
+    assert!(examples.len() >= at_least, "{} examples", examples.len());
+    for Example { command, output } in examples {
+        let command = command.replace("localhost:3000", &server.address().to_string());
+        // A stream that is followed has no end.
+        let command = command.replace("curl -N", "timeout 2 curl -N");
+        let command = command.replace("scripts/", &format!("{}/", repository("scripts").display()));
+        let ran = Command::new("bash")
+            .args(["-c", &command])
+            .current_dir(directory)
+            .env("SEKALI_URL", server.url(""))
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        // The publisher tells its result where progress goes; curl's progress is not part of an example.
+        let tells = if command.contains("/scripts/") { ran.stderr } else { Vec::new() };
+        let printed = [ran.stdout, tells].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert_eq!(comparable(&printed), comparable(&output), "{command}");
+    }
+}
+
+#[test]
+#[ignore = "needs curl and jq"]
+fn every_command_of_the_readme_prints_what_it_says() {
+    let readme = std::fs::read_to_string(repository("README.md")).unwrap();
+    let server = Server::with_variables(&[("admin_token", "s3cret")]);
+    assert_examples(&readme, 14, &server, &repository("."), &[]);
+}
+
+#[test]
+#[ignore = "with the others of the README"]
+fn every_script_of_the_readme_exists_and_knows_its_options() {
+    let readme = std::fs::read_to_string(repository("README.md")).unwrap();
+    let word = Regex::new(r"scripts/[a-z-]+( +(--)?[a-z][a-z-]*)*").unwrap();
+    let mut calls = 0;
+    for call in word.find_iter(&readme).map(|found| found.as_str()) {
+        let mut words = call.split_whitespace();
+        let script = words.next().unwrap();
+        assert!(repository(script).exists(), "{script}");
+        let help = Command::new(repository(script)).arg("--help").output().unwrap();
+        assert!(help.status.success(), "{script} --help");
+        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+        for option in words.filter(|word| word.starts_with("--") && *word != "--help") {
+            assert!(help.contains(option), "{script} --help does not know {option}");
+            calls += 1;
+        }
+    }
+    assert!(calls >= 5, "{calls} options were looked for");
+}
