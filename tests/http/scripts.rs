@@ -35,11 +35,31 @@ fn state_dir_moves_both_stores() {
         assert!(process.exit_status().unwrap().is_none(), "it ended{}", process.last_words());
         TcpStream::connect(address).ok()
     });
+    let console = format!("console: http://{address}/ ");
+    eventually("it says where the console is", || process.log().contains(&console).then_some(()));
     let request = ureq::post(format!("http://{address}/publish")).header("idempotency-key", "k");
     let answer = request.content_type("application/json").send(r#"{"topic":"t","event_id":"1"}"#).unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(stored_in(&directory.path().join("state/events.db")), 1);
     assert!(directory.path().join("state/key-value.db").exists());
+}
+
+#[test]
+fn every_script_says_how_it_is_used_without_doing_anything() {
+    // Those that run a program of their own ask it.
+    let own = ["backup", "build", "check", "cluster", "fuzz", "pictures", "release", "restore", "test", "up"];
+    let programs = ["bench", "publisher", "stress-test", "torture"];
+    for entry in fs::read_dir(repository().join("scripts")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".sh") || programs.contains(&name.as_str()) {
+            continue;
+        }
+        assert!(own.contains(&name.as_str()), "{name} is new");
+        let script = repository().join("scripts").join(&name);
+        let output = Command::new(script).arg("--help").output().unwrap();
+        let help = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && help.contains(&format!("scripts/{name}")), "{name}: {help}");
+    }
 }
 
 /// The bytes of an instance's memory that Spin keeps when it has ended.

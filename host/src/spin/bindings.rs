@@ -8,7 +8,7 @@ wasmtime::component::bindgen!({
         "spin:postgres/postgres.[constructor]connection-builder": trappable,
     },
     with: {
-        "spin:sqlite/sqlite.connection": crate::spin::sqlite::Connection,
+        "spin:sqlite/sqlite.connection": crate::stores::SqliteConnection,
         "spin:postgres/postgres.connection": crate::stores::postgres::Connection,
         "spin:postgres/postgres.connection-builder": crate::stores::postgres::ConnectionBuilder,
         "spin:key-value/key-value.store": crate::stores::key_value::KeyValueStore,

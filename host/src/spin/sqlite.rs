@@ -11,16 +11,7 @@ use super::bindings::spin::sqlite::sqlite::{
 };
 use super::guest::{Guest, Services};
 use crate::stores::sqlite::{GivenUp, Rows};
-use crate::stores::{SqliteStore, libsql, sqlite};
-
-/// A connection to a database, here or on a server.
-#[derive(Clone)]
-pub enum Connection {
-    /// To a file of this machine, or memory.
-    Local(sqlite::Connection),
-    /// To a libSQL server.
-    Remote(libsql::Connection),
-}
+use crate::stores::{SqliteConnection as Connection, SqliteStore, sqlite};
 
 impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -46,19 +37,19 @@ impl From<ValueRef<'_>> for Value {
     }
 }
 
-impl From<::libsql::Value> for Value {
-    fn from(value: ::libsql::Value) -> Self {
+impl From<libsql::Value> for Value {
+    fn from(value: libsql::Value) -> Self {
         match value {
-            ::libsql::Value::Null => Self::Null,
-            ::libsql::Value::Integer(value) => Self::Integer(value),
-            ::libsql::Value::Real(value) => Self::Real(value),
-            ::libsql::Value::Text(text) => Self::Text(text),
-            ::libsql::Value::Blob(bytes) => Self::Blob(bytes),
+            libsql::Value::Null => Self::Null,
+            libsql::Value::Integer(value) => Self::Integer(value),
+            libsql::Value::Real(value) => Self::Real(value),
+            libsql::Value::Text(text) => Self::Text(text),
+            libsql::Value::Blob(bytes) => Self::Blob(bytes),
         }
     }
 }
 
-impl From<Value> for ::libsql::Value {
+impl From<Value> for libsql::Value {
     fn from(value: Value) -> Self {
         match value {
             Value::Null => Self::Null,
@@ -82,8 +73,8 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
-impl From<::libsql::Error> for Error {
-    fn from(error: ::libsql::Error) -> Self {
+impl From<libsql::Error> for Error {
+    fn from(error: libsql::Error) -> Self {
         Self::Io(error.to_string())
     }
 }

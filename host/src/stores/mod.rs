@@ -37,6 +37,15 @@ pub enum SqliteStore {
     Remote(Arc<libsql::Server>),
 }
 
+/// A connection to a SQLite database, here or on a server.
+#[derive(Clone)]
+pub enum SqliteConnection {
+    /// To a file of this machine, or memory.
+    Local(sqlite::Connection),
+    /// To a libSQL server.
+    Remote(libsql::Connection),
+}
+
 impl SqliteStore {
     /// The file of the database, if it has one on this machine.
     pub fn path(&self) -> Option<&Path> {

@@ -1,6 +1,6 @@
 // The totals, and their rates over the last minutes.
 
-import { at, number, rate, say } from "./page.js";
+import { at, clock, number, rate, say } from "./page.js";
 
 const COUNTERS = { received: "received", stored: "unique_processed", duplicates: "duplicate_dropped", conflicts: "conflicts" };
 const NAMES = Object.keys(COUNTERS);
@@ -67,8 +67,6 @@ function shownTime() {
   const now = Date.now() / 1000;
   return [Math.min(now - LEAST_SECONDS, Math.max(now - SHOWN_SECONDS, samples[0][0] ?? now)), now];
 }
-
-const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString();
 
 function options(width) {
   const style = getComputedStyle(document.documentElement);

@@ -21,6 +21,13 @@ const whole = new Intl.NumberFormat();
 const short = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3, notation: "compact" });
 const fine = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
 
+// Made once: a formatter costs a hundred times what it does.
+const dateAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const timeOnly = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+
+/** The time of day of a number of seconds since 1970. */
+export const clock = (seconds) => timeOnly.format(seconds * 1000);
+
 /** A count in the reader's locale. */
 export const number = (value) => whole.format(value);
 
@@ -47,7 +54,7 @@ export function duration(seconds) {
 export function moment(text) {
   if (!text) return make("span", {}, "–");
   const date = new Date(text);
-  const local = Number.isNaN(date.getTime()) ? text : date.toLocaleString();
+  const local = Number.isNaN(date.getTime()) ? text : dateAndTime.format(date);
   return make("time", { datetime: text, title: text }, local);
 }
 
