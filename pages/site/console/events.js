@@ -22,6 +22,7 @@ let lastSeq = 0; // the last event that came to a live list
 let arrived = []; // events that are not in the list yet, oldest first
 let missed = 0; // how many came that are no longer among them
 let isPointed = false;
+let hasFailed = false; // the list could not be loaded, by no fault of the request
 
 const searchOf = (wanted) => Object.fromEntries(SEARCHES.filter((field) => wanted[field]).map((field) => [field, wanted[field]]));
 const isSame = (a, b) => a && SEARCHES.every((field) => a[field] === b[field]);
@@ -33,6 +34,11 @@ export function reload() {
   show(view());
 }
 
+/** Loads the list again if it could not be loaded. */
+export function retry() {
+  if (hasFailed) reload();
+}
+
 function show(wanted) {
   const search = searchOf(wanted);
   refreshLinks(); // an open event is part of the address of each link
@@ -40,7 +46,7 @@ function show(wanted) {
   shown = search;
   running?.abort();
   running = new AbortController();
-  [arrived, missed, lastSeq] = [[], 0, 0];
+  [arrived, missed, lastSeq, hasFailed] = [[], 0, 0, false];
   fillForm(search);
   isLive = !["id", "since", "until", "older", "newer"].some((field) => search[field]);
   at("pause").hidden = !isLive;
@@ -59,6 +65,7 @@ function fillForm(search) {
 }
 
 function fail(error) {
+  hasFailed = !(error instanceof Refusal && error.status < 500);
   list.replaceChildren();
   links({});
   const isLocked = error instanceof Refusal && error.status === 401;
@@ -148,7 +155,8 @@ async function keepFollowing(search, signal) {
       await follow(queryOf(search), lastSeq, { arrive, signal, connected: () => showLive() });
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      if (error instanceof Refusal) throw error;
+      // What is wrong with the request stays wrong; a fault of the service passes.
+      if (error instanceof Refusal && [400, 401, 403].includes(error.status)) throw error;
       say(at("live"), "Reconnecting");
     }
     await pause(RETRY_MS);

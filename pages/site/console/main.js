@@ -7,14 +7,12 @@ import { showAccount } from "./account.js";
 import { showTopics } from "./topics.js";
 import { refreshService } from "./service.js";
 import { onPublished } from "./publish.js";
-import { reload } from "./events.js";
+import { reload, retry } from "./events.js";
 import "./event.js";
 import "./demo.js";
 
 const REFRESH_MS = 2000;
 const SERVICE_EVERY = 2; // refreshes
-
-let wasReachable = true;
 
 function state(name, text, problem = "") {
   at("state").dataset.state = name;
@@ -30,15 +28,14 @@ async function refresh(count) {
     showAccount(stats);
     showTopics(stats);
     state("good", "Connected");
-    if (!wasReachable) reload();
-    wasReachable = true;
+    retry();
   } catch (error) {
     if (error instanceof Refusal && error.status === 401) {
       state("bad", "Token needed", "This service asks for a token to read. Enter it under Tokens.");
       say(at("topics-note"), "Reading needs a token.");
     } else {
-      wasReachable = error instanceof Refusal;
-      state("bad", wasReachable ? "Refused" : "Disconnected", wasReachable ? error.message : `${error.message} The numbers below are the last that it told. This page tries again by itself.`);
+      const isRefused = error instanceof Refusal;
+      state("bad", isRefused ? "Refused" : "Disconnected", isRefused ? error.message : `${error.message} The numbers below are the last that it told. This page tries again by itself.`);
     }
   }
   if (count % SERVICE_EVERY === 0) await refreshService(stats?.uptime);
