@@ -165,6 +165,13 @@ const scenarios = {
     await hasText(page, "#arrived", "1 new");
     await page.click("#arrived");
     await hasText(page, "#events li", "held-3");
+    await publish({ topic: "arrivals", event_id: "held-4" });
+    await hasText(page, "#arrived", "1 new");
+    await page.fill("#find-id", "held-1");
+    await page.keyboard.press("Enter");
+    await hasText(page, "#live", "History");
+    assert.ok(await page.isHidden("#arrived"), "what is new belongs to the live list");
+    page.faults = page.faults.filter((fault) => !fault.includes("404")); // each topic was asked
     await close(page);
   },
 
@@ -266,6 +273,7 @@ const scenarios = {
     const page = await open({ expected: /401/ });
     await hasText(page, "#state", "Token needed");
     await hasText(page, "#events-note", "Reading needs a token");
+    assert.equal(await text(page, "#live"), "", "what cannot be read is not live");
     await accessible(page, "a missing token");
     await page.click("#publish-form [type=submit]");
     await hasText(page, "#outcome", "token");
@@ -319,6 +327,11 @@ const scenarios = {
     await page.fill("#find-id", "1");
     await page.click("#find [type=submit]");
     await hasText(page, "#events-note", "say in which one");
+    await page.fill("#find-topic", "topic-7");
+    await new Promise((resolve) => setTimeout(resolve, 3000)); // longer than a refresh
+    assert.equal(await page.inputValue("#find-topic"), "topic-7", "what one types stays");
+    await page.click("#find [type=submit]");
+    await page.waitForFunction(() => document.querySelectorAll("#events li").length === 1);
     await close(page);
   },
 

@@ -7,6 +7,7 @@ const NAMES = Object.keys(COUNTERS);
 const SHOWN_SECONDS = 300;
 const LEAST_SECONDS = 60;
 const GAP_SECONDS = 15;
+const STEP_SECONDS = 1; // an answer that comes sooner makes no point: a rate of so little time says nothing
 const KEPT = "sekali.rates";
 
 /** The times of the samples, and the rates of each counter from the sample before. A missing rate is null. */
@@ -34,6 +35,7 @@ export function showAccount(stats) {
   for (const field of Object.values(COUNTERS)) say(at(field), number(stats[field]));
   say(at("readable"), number(stats.unique_processed - (stats.expired ?? 0) - (stats.erased ?? 0)));
   const now = Date.now() / 1000;
+  if (last && now - last.now < STEP_SECONDS) return;
   const counters = NAMES.map((name) => stats[COUNTERS[name]]);
   if (last) {
     const seconds = now - last.now;
@@ -89,13 +91,13 @@ function draw() {
   const place = at("chart");
   if (!plot) {
     plot = new uPlot(options(place.clientWidth), samples, place);
-    new ResizeObserver(() => plot?.setSize({ width: place.clientWidth, height: 180 })).observe(place);
   } else if (!document.hidden) {
     plot.setData(samples);
   }
   legend();
 }
 
+new ResizeObserver(() => plot?.setSize({ width: at("chart").clientWidth, height: 180 })).observe(at("chart"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   plot?.destroy();
   plot = null;

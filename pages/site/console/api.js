@@ -65,14 +65,18 @@ export async function follow(query, after, { arrive, connected, signal }) {
 /** Follows without a token, by the browser's EventSource. */
 function followOpen(path, { arrive, connected, signal }) {
   return new Promise((_, reject) => {
+    signal.throwIfAborted();
     const source = new EventSource(path);
+    const end = (reason) => {
+      source.close();
+      signal.removeEventListener("abort", abort);
+      reject(reason);
+    };
+    const abort = () => end(signal.reason);
+    signal.addEventListener("abort", abort);
     source.onopen = connected;
     source.onmessage = (message) => arrive(message.data);
-    source.onerror = () => {
-      source.close(); // whoever follows connects again, after the last event that arrived
-      reject(new Unreachable());
-    };
-    signal.addEventListener("abort", () => { source.close(); reject(signal.reason); });
+    source.onerror = () => end(new Unreachable()); // whoever follows connects again, after the last event that arrived
   });
 }
 

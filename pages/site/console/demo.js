@@ -41,7 +41,6 @@ async function run(signal) {
 }
 
 function show(isRunning) {
-  at("demo").setAttribute("aria-pressed", String(isRunning));
   say(at("demo"), isRunning ? "Stop demo traffic" : "Start demo traffic");
 }
 
@@ -52,7 +51,10 @@ at("demo").addEventListener("click", async () => {
   try {
     await run(running.signal);
   } catch (error) {
-    if (error.name !== "AbortError") at("outcome").replaceChildren(`The demo has ended: ${error.message}`);
+    if (error.name !== "AbortError") {
+      at("outcome").replaceChildren(`The demo has ended: ${error.message}`);
+      at("outcome").className = "bad";
+    }
   }
   running = null;
   show(false);

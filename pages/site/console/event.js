@@ -21,6 +21,9 @@ async function show(wanted) {
   if (!dialog.open) dialog.showModal();
   try {
     if (!parts) throw new Error("This address names no event.");
+    if ([parts.topic, parts.event_id].some((part) => part === "." || part === "..")) {
+      throw new Error("Browsers cannot ask for a path with a part of one or two dots: read this event by /events?topic=.");
+    }
     const text = await (await ask(eventPath(parts.topic, parts.event_id))).text();
     if (wanted.open === opened) at("event-body").replaceChildren(...described(text));
   } catch (error) {
@@ -147,7 +150,7 @@ function erasure(event) {
     button.disabled = true;
     try {
       await ask(eventPath(event.topic, event.event_id), { kind: "admin", method: "DELETE" });
-      at("event-body").replaceChildren(make("p", { role: "status" }, "Erased. The counts keep it, its content is gone."));
+      if (form.isConnected) at("event-body").replaceChildren(make("p", { role: "status" }, "Erased. The counts keep it, its content is gone."));
       reload();
     } catch (error) {
       outcome.textContent = error.message;

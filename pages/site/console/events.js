@@ -1,6 +1,6 @@
 // The list of events: live, or a page of what is looked for.
 
-import { ask, eventOf, eventPath, follow, payloadOf, Refusal } from "./api.js";
+import { ask, eventOf, eventPath, follow, payloadOf, Refusal, Unreachable } from "./api.js";
 import { addressOf, go, nameOf, onView, view } from "./address.js";
 import { at, make, moment, number, pause, say, toLocal, toUtc } from "./page.js";
 import { knownTopics } from "./topics.js";
@@ -22,6 +22,7 @@ let lastSeq = 0; // the last event that came to a live list
 let arrived = []; // events that are not in the list yet, oldest first
 let missed = 0; // how many came that are no longer among them
 let isPointed = false;
+let isConnected = false; // a live stream is open
 let hasFailed = false; // the list could not be loaded, by no fault of the request
 
 const searchOf = (wanted) => Object.fromEntries(SEARCHES.filter((field) => wanted[field]).map((field) => [field, wanted[field]]));
@@ -43,21 +44,42 @@ function show(wanted) {
   const search = searchOf(wanted);
   refreshLinks(); // an open event is part of the address of each link
   if (isSame(shown, search)) return;
+  if (!isSame(filled, search)) fillForm(search);
   shown = search;
   running?.abort();
   running = new AbortController();
-  [arrived, missed, lastSeq, hasFailed] = [[], 0, 0, false];
-  fillForm(search);
+  const { signal } = running;
+  begin([]);
+  links({});
+  [lastSeq, hasFailed] = [0, false];
   isLive = !["id", "since", "until", "older", "newer"].some((field) => search[field]);
   at("pause").hidden = !isLive;
-  say(at("live"), "");
+  label("");
   say(at("events-note"), "Loading");
-  (isLive ? keepFollowing : load)(search, running.signal).catch((error) => {
-    if (error.name !== "AbortError") fail(error);
+  (isLive ? keepFollowing : load)(search, signal).catch((error) => {
+    if (!signal.aborted) fail(error);
   });
 }
 
+/** Begins the list anew. */
+function begin(events) {
+  [arrived, missed] = [[], 0];
+  at("arrived").hidden = true;
+  list.replaceChildren(...events.map((event) => entry(event)));
+  list.scrollTop = 0;
+}
+
+/** What the list is: live, paused, reconnecting, history, or nothing yet. */
+function label(text) {
+  isConnected = ["Live", "Paused"].includes(text);
+  say(at("live"), text);
+  at("live").dataset.state = text.toLowerCase();
+}
+
+let filled = null; // the search that the form was filled with: what somebody types stays when the list is loaded again
+
 function fillForm(search) {
+  filled = search;
   for (const [field, id] of [["topic", "find-topic"], ["id", "find-id"], ["source", "find-source"]]) at(id).value = search[field] ?? "";
   at("find-since").value = toLocal(search.since);
   at("find-until").value = toLocal(search.until);
@@ -65,9 +87,10 @@ function fillForm(search) {
 }
 
 function fail(error) {
-  hasFailed = !(error instanceof Refusal && error.status < 500);
-  list.replaceChildren();
+  hasFailed = error instanceof Unreachable || (error instanceof Refusal && error.status >= 500);
+  begin([]);
   links({});
+  label("");
   const isLocked = error instanceof Refusal && error.status === 401;
   say(at("events-note"), isLocked ? "Reading needs a token: enter it under Tokens." : error.message);
 }
@@ -76,9 +99,10 @@ function fail(error) {
 
 async function load(search, signal) {
   const events = search.id ? await byId(search, signal) : await page(search, signal);
-  list.replaceChildren(...events.map((event) => entry(event)));
+  if (signal.aborted) return;
+  begin(events);
   say(at("events-note"), events.length ? countOf(events.length) : nothing(search));
-  say(at("live"), "History");
+  label("History");
 }
 
 const countOf = (count) => `${number(count)} ${count === 1 ? "event" : "events"}`;
@@ -98,6 +122,7 @@ async function page(search, signal) {
   const answer = await ask(`/events?${query}`, { headers: { accept: "application/x-ndjson" }, signal });
   const hasMore = (answer.headers.get("link") ?? "").includes('rel="next"');
   const events = (await answer.text()).split("\n").filter(Boolean).map(eventOf);
+  signal.throwIfAborted();
   if (isForward) events.reverse();
   links({
     newer: events.length && (isForward ? hasMore : search.older) ? events[0].seq : null,
@@ -107,15 +132,15 @@ async function page(search, signal) {
   return events;
 }
 
-async function byId({ topic, id }, signal) {
-  links({});
-  const topics = topic ? [topic] : await searchedTopics();
-  const found = await Promise.all(topics.map((name) => one(name, id, signal)));
-  return found.filter(Boolean);
+async function byId({ topic, id, source, since, until }, signal) {
+  const topics = topic ? [topic] : await searchedTopics(signal);
+  const found = (await Promise.all(topics.map((name) => one(name, id, signal)))).filter(Boolean);
+  const matches = (event) => (!source || event.source === source) && (!since || Date.parse(event.timestamp) >= Date.parse(since)) && (!until || Date.parse(event.timestamp) < Date.parse(until));
+  return found.filter((event) => event.gone || matches(event));
 }
 
-async function searchedTopics() {
-  const names = knownTopics().length ? knownTopics() : (await (await ask("/stats")).json()).topics;
+async function searchedTopics(signal) {
+  const names = knownTopics().length ? knownTopics() : (await (await ask("/stats", { signal })).json()).topics;
   if (names.length > SEARCHED_TOPICS) throw new Error(`There are ${number(names.length)} topics: say in which one to look for the id.`);
   return names;
 }
@@ -152,12 +177,13 @@ async function keepFollowing(search, signal) {
   while (!signal.aborted) {
     try {
       await newest(search, signal);
-      await follow(queryOf(search), lastSeq, { arrive, signal, connected: () => showLive() });
+      await follow(queryOf(search), lastSeq, { arrive, signal, connected: () => { label("Live"); paint(); } });
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       // What is wrong with the request stays wrong; a fault of the service passes.
       if (error instanceof Refusal && [400, 401, 403].includes(error.status)) throw error;
-      say(at("live"), "Reconnecting");
+      label("Reconnecting");
+      if (!list.children.length) say(at("events-note"), error.message);
     }
     await pause(RETRY_MS);
   }
@@ -168,11 +194,12 @@ async function newest(search, signal) {
   const events = await page(search, signal);
   const isBack = events.length === 0 || events[0].seq < lastSeq; // a store from an older backup
   if (!lastSeq || isBack) {
-    [lastSeq, arrived, missed] = [events[0]?.seq ?? 0, [], 0];
-    list.replaceChildren(...events.map((event) => entry(event)));
+    begin(events);
+    lastSeq = events[0]?.seq ?? 0;
     say(at("events-note"), events.length ? "" : nothing(search));
   } else {
     events.reverse().forEach(enqueue);
+    if (!isHeld() && arrived.length) put(); // also while no stream can be opened
   }
 }
 
@@ -193,30 +220,25 @@ const isPressed = () => at("pause").getAttribute("aria-pressed") === "true";
 /** True while somebody reads: then nothing moves under the eyes, the pointer or the focus. */
 const isReading = () => isPointed || list.contains(document.activeElement) || list.scrollTop > 4 || Boolean(document.querySelector("dialog[open]"));
 
-function showLive() {
-  const isHeld = isPressed() || isReading();
-  say(at("live"), isHeld ? "Paused" : "Live");
-  at("live").dataset.state = isHeld ? "paused" : "live";
-  const count = arrived.length + missed;
-  at("arrived").hidden = !isHeld || !count;
-  if (isHeld && count) say(at("arrived"), `${number(count)} new: show ${count === 1 ? "it" : "them"}`);
-  return isHeld;
-}
+const isHeld = () => isPressed() || isReading();
 
 function paint() {
-  if (!isLive || running?.signal.aborted || at("live").textContent === "Reconnecting") return;
-  if (showLive() || !arrived.length) return;
-  put();
+  if (!isLive || !isConnected) return;
+  label(isHeld() ? "Paused" : "Live");
+  const count = arrived.length + missed;
+  at("arrived").hidden = !isHeld() || !count;
+  if (isHeld() && count) say(at("arrived"), `${number(count)} new: show ${count === 1 ? "it" : "them"}`);
+  if (!isHeld() && count) put();
 }
 
 /** Moves what has arrived into the list. */
 function put() {
   list.prepend(...arrived.reverse().map((event) => entry(event, "new")));
   while (list.children.length > PAGE) list.lastChild.remove();
+  if (list.children.length === PAGE) links({ older: list.lastChild.dataset.seq });
   [arrived, missed] = [[], 0];
+  at("arrived").hidden = true;
   say(at("events-note"), "");
-  const oldest = list.lastChild?.dataset.seq;
-  if (list.children.length === PAGE) links({ older: oldest });
 }
 
 setInterval(paint, PAINT_MS);
@@ -224,12 +246,12 @@ list.addEventListener("pointerenter", (pointer) => { isPointed = pointer.pointer
 list.addEventListener("pointerleave", () => { isPointed = false; });
 at("pause").addEventListener("click", () => {
   at("pause").setAttribute("aria-pressed", String(!isPressed()));
-  say(at("pause"), isPressed() ? "Go on" : "Pause");
   paint();
 });
 at("arrived").addEventListener("click", () => {
   put();
   list.scrollTop = 0;
+  list.querySelector("a")?.focus();
 });
 
 // An entry, and the form.

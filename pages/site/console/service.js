@@ -10,13 +10,17 @@ export async function refreshService(uptime) {
   const [readiness, metrics] = await Promise.all([ready(), ask("/metrics").then((answer) => answer.text()).catch(() => "")]);
   const samples = parse(metrics);
   const now = performance.now() / 1000;
+  // After a restart the counters begin anew.
+  const counted = "sekali_http_request_seconds_count";
+  const sum = (all) => [...all].filter(([name]) => name.startsWith(counted)).reduce((total, [, value]) => total + value, 0);
+  if (before && sum(samples) < sum(before.samples)) before = null;
   const rows = [["State", readiness.text, readiness.isReady ? "good" : "bad"], ["Up for", uptime === undefined ? null : duration(uptime)]];
   rows.push(...described(samples, now));
   at("service").replaceChildren(...rows.filter(([, value]) => value !== null && value !== undefined)
     .map(([name, value, quality]) => make("div", {}, make("dt", {}, name), make("dd", { class: quality }, value))));
   const isTold = samples.has("sekali_http_requests_in_flight");
   say(at("service-note"), isTold || !metrics ? "" : "This host does not tell latency, commits and sizes.");
-  before = { samples, now };
+  if (metrics) before = { samples, now };
 }
 
 async function ready() {

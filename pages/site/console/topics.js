@@ -15,6 +15,7 @@ const histories = new Map(); // by topic: how many were received between one ans
 let topics = []; // the latest account of each
 let found = []; // those that only a search has brought
 let total = 0;
+let offered = ""; // the topics that the search for events offers
 let sorting = { by: "last_received_at", descending: true };
 
 /** Shows the topics of /stats. */
@@ -28,7 +29,12 @@ export function showTopics(stats) {
     if (history.length > POINTS) history.shift();
     histories.set(topic, history);
   }
-  at("known-topics").replaceChildren(...topics.slice(0, SHOWN).map(({ topic }) => make("option", { value: topic })));
+  const names = topics.slice(0, SHOWN).map(({ topic }) => topic).sort();
+  // An open list of choices would close.
+  if (names.join("\n") !== offered) {
+    offered = names.join("\n");
+    at("known-topics").replaceChildren(...names.map((topic) => make("option", { value: topic })));
+  }
   render();
 }
 
@@ -52,8 +58,10 @@ function render() {
   const matching = sorted(searched ? all.filter(({ topic }) => topic.toLowerCase().includes(searched)) : all);
   const shown = matching.slice(0, SHOWN);
   const wanted = shown.map((topic) => row(topic));
-  // Rows that are in their place stay, with the focus that they may have.
-  if (wanted.length !== body.rows.length || wanted.some((made, index) => made !== body.rows[index])) body.replaceChildren(...wanted);
+  // Nothing moves under the focus or the pointer, unless there are other rows.
+  const isUsed = body.contains(document.activeElement) || body.matches(":hover");
+  const isSameSet = wanted.length === body.rows.length && wanted.every((made) => made.parentElement === body);
+  if (isUsed && isSameSet) { /* the order waits */ } else if (wanted.length !== body.rows.length || wanted.some((made, index) => made !== body.rows[index])) body.replaceChildren(...wanted);
   const names = new Set(shown.map(({ topic }) => topic));
   for (const name of rows.keys()) if (!names.has(name)) rows.delete(name);
   for (const name of histories.keys()) if (!known.has(name)) histories.delete(name);
