@@ -6,6 +6,7 @@
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+unset CARGO_TARGET_DIR # everything here looks into target/
 
 say() { printf '%s\n' "sekali: $*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -41,8 +42,9 @@ long_build() {
     fi
     mkdir -p target
     local log=target/build.log began=$SECONDS shown=$SECONDS crates
-    crates=$(cargo tree --prefix none --edges normal,build "${@:1:2}" 2>/dev/null | sort -u | wc -l)
+    crates=$(cargo tree --prefix none --edges normal,build "${@:1:2}" 2>/dev/null | sort -u | wc -l || true)
     cargo build --verbose "$@" >"$log" 2>&1 &
+    trap 'kill $! 2>/dev/null; exit 130' INT TERM
     while kill -0 $! 2>/dev/null; do
         sleep 1
         [ $((SECONDS - shown)) -ge 30 ] || continue
@@ -50,6 +52,7 @@ long_build() {
         say "building $what: $(grep -cE '^ +(Compiling|Fresh) ' "$log") of about $crates crates in $((SECONDS - began)) s"
     done
     wait $! || { grep -v "^ *\(Running\|Fresh\|Compiling\)" "$log" >&2; fail "the build failed for the reason above"; }
+    trap - INT TERM
 }
 
 debian_packages=(rustc-web cargo-web rust-web-src lld-22 wasi-libc)
@@ -81,6 +84,10 @@ ensure_sqlite() {
 }
 
 ensure_lints() {
+    if command -v rustup >/dev/null && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+        say "adding rustfmt and clippy by rustup"
+        rustup component add rustfmt clippy >/dev/null 2>&1 || fail "rustup cannot add them: run 'rustup component add rustfmt clippy'"
+    fi
     cargo fmt --version >/dev/null 2>&1 || install "rustfmt" rustfmt-web
     cargo clippy --version >/dev/null 2>&1 || install "clippy" rust-web-clippy
 }
