@@ -57,6 +57,8 @@ pub struct Metrics {
     /// The routes that have answered with success. Those that clients invent are not among them.
     routes: RwLock<BTreeSet<String>>,
     registry: Registry,
+    /// Those of the database files, which only a host with such files tells: no bytes would be a wrong answer.
+    of_files: Registry,
 }
 
 /// A count that goes down when this is dropped.
@@ -78,7 +80,7 @@ impl Drop for Counted {
 
 impl Metrics {
     fn register() -> prometheus::Result<Self> {
-        let registry = Registry::new();
+        let (registry, of_files) = (Registry::new(), Registry::new());
         Ok(Self {
             requests: register_int_counter_vec_with_registry!(
                 "sekali_http_requests_total",
@@ -128,20 +130,21 @@ impl Metrics {
             database_bytes: register_int_gauge_with_registry!(
                 "sekali_database_bytes",
                 "Size of the database files.",
-                registry
+                of_files
             )?,
             wal_bytes: register_int_gauge_with_registry!(
                 "sekali_wal_bytes",
                 "Size of the write-ahead logs.",
-                registry
+                of_files
             )?,
             free_bytes: register_int_gauge_with_registry!(
                 "sekali_free_disk_bytes",
                 "Space that is left for the database, the least if there are several.",
-                registry
+                of_files
             )?,
             routes: RwLock::default(),
             registry,
+            of_files,
         })
     }
 
@@ -176,10 +179,15 @@ impl Metrics {
 
     /// The metrics as text, with the sizes of these database files at this moment.
     pub fn render<'p>(&self, databases: impl IntoIterator<Item = &'p Path>) -> String {
-        self.measure(databases);
+        let mut families = self.registry.gather();
+        let mut databases = databases.into_iter().peekable();
+        if databases.peek().is_some() {
+            self.measure(databases);
+            families.extend(self.of_files.gather());
+        }
         let mut text = Vec::new();
         // Writing to memory cannot fail.
-        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        let _ = TextEncoder::new().encode(&families, &mut text);
         String::from_utf8_lossy(&text).into_owned()
     }
 
@@ -207,6 +215,18 @@ fn free_bytes(path: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_those_of_files_and_not_zero_where_there_are_none() {
+        let metrics = Metrics::register().unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "a page").unwrap();
+        let text = metrics.render([file.path()]);
+        assert!(text.lines().any(|line| line == "sekali_database_bytes 6"), "{text}");
+        assert!(text.contains("\nsekali_free_disk_bytes "), "{text}");
+        let text = metrics.render([]);
+        assert!(text.contains("sekali_followers ") && !text.contains("_bytes"), "{text}");
+    }
 
     #[test]
     fn routes_that_clients_invent_are_not_told_apart() {

@@ -116,29 +116,6 @@ fn each_alert_comes_where_it_has_to_and_has_its_place_in_the_documentation() {
 }
 
 #[test]
-#[ignore = "needs sekali-host, whose metrics they are"]
-fn alerts_and_the_dashboard_look_at_metrics_that_exist() {
-    if sekali_harness::is_skipped_on_spin("it has no metrics of its own") {
-        return;
-    }
-    let server = Server::start();
-    server.publish(&json!({"topic": "t", "event_id": "1"}));
-    let metrics = server.get("/metrics").text;
-    for path in ["deploy/prometheus/alerts.yaml", "deploy/grafana/sekali.json"] {
-        let text = std::fs::read_to_string(repository(path)).unwrap();
-        let names = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
-        let names: Vec<_> = names.filter(|name| name.starts_with("sekali_")).collect();
-        assert!(names.len() > 5, "{path}");
-        for name in names {
-            let has_sample = metrics
-                .lines()
-                .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
-            assert!(has_sample, "{path} looks at {name}");
-        }
-    }
-}
-
-#[test]
 #[ignore = "needs the clients that tests/clients/install installs"]
 fn an_eventsource_client_resumes_across_a_restart_of_the_server() {
     let mut server = Server::start();

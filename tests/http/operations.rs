@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sekali_harness::deployment::repository;
 use sekali_harness::host::Host;
-use sekali_harness::{Server, eventually, is_skipped_on_spin};
+use sekali_harness::{Server, eventually, is_skipped_on_postgres, is_skipped_on_spin};
 use serde_json::json;
 
 use crate::database::Writer;
@@ -245,6 +245,30 @@ fn metrics_of_the_process_count_all_instances_together() {
         assert!(value("sekali_write_rows_sum") >= 50.0);
         assert!(value("sekali_database_bytes") + value("sekali_wal_bytes") > 4096.0);
         assert!(value("sekali_free_disk_bytes") > 0.0);
+    }
+}
+
+#[test]
+fn alerts_and_the_dashboard_look_at_metrics_that_exist() {
+    if is_skipped_on_spin("it has no metrics of its own")
+        || is_skipped_on_postgres("a host has no files of the database")
+    {
+        return;
+    }
+    let server = Server::start();
+    server.publish(&json!({"topic": "t", "event_id": "1"}));
+    let metrics = server.get("/metrics").text;
+    for path in ["deploy/prometheus/alerts.yaml", "deploy/grafana/sekali.json"] {
+        let text = std::fs::read_to_string(repository().join(path)).unwrap();
+        let names = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+        let names: Vec<_> = names.filter(|name| name.starts_with("sekali_")).collect();
+        assert!(names.len() > 5, "{path}");
+        for name in names {
+            let has_sample = metrics
+                .lines()
+                .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+            assert!(has_sample, "{path} looks at {name}");
+        }
     }
 }
 
