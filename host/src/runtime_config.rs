@@ -8,17 +8,26 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::Table;
 
 /// The stores that the file configures.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default)]
 pub struct RuntimeConfig {
     /// SQLite databases by label.
-    #[serde(default, rename = "sqlite_database")]
     pub sqlite_databases: BTreeMap<String, SqliteConfig>,
     /// Key-value stores by label.
-    #[serde(default, rename = "key_value_store")]
     pub key_value_stores: BTreeMap<String, KeyValueConfig>,
+}
+
+/// The sections of the file. The stores in them are read one by one, so that an error names its store.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sections {
+    #[serde(default)]
+    sqlite_database: BTreeMap<String, Table>,
+    #[serde(default)]
+    key_value_store: BTreeMap<String, Table>,
 }
 
 /// A SQLite database. A relative path is one from the runtime config's directory; [`RuntimeConfig::load`] resolves it.
@@ -58,7 +67,7 @@ impl RuntimeConfig {
     pub fn load(file: &Path) -> Result<Self> {
         let text =
             std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let mut config: Self = toml::from_str(&text).with_context(|| format!("in {}", file.display()))?;
+        let mut config = Self::parse(&text).with_context(|| format!("in {}", file.display()))?;
         let directory = file.parent().unwrap_or(Path::new(""));
         let databases = config.sqlite_databases.values_mut().filter_map(|database| match database {
             SqliteConfig::Spin { path } => path.as_mut(),
@@ -69,6 +78,26 @@ impl RuntimeConfig {
         databases.chain(key_values).for_each(|path| *path = directory.join(&path));
         Ok(config)
     }
+
+    fn parse(text: &str) -> Result<Self> {
+        let Sections { sqlite_database, key_value_store } = toml::from_str(text)?;
+        Ok(Self {
+            sqlite_databases: stores("sqlite_database", sqlite_database)?,
+            key_value_stores: stores("key_value_store", key_value_store)?,
+        })
+    }
+}
+
+/// The stores of a section, by label.
+fn stores<T: DeserializeOwned>(
+    section: &str,
+    tables: BTreeMap<String, Table>,
+) -> Result<BTreeMap<String, T>> {
+    let store = |(label, table): (String, Table)| {
+        let store = table.try_into().with_context(|| format!("{section}.{label}"))?;
+        Ok((label, store))
+    };
+    tables.into_iter().map(store).collect()
 }
 
 #[cfg(test)]
@@ -103,7 +132,7 @@ mod tests {
             ("[sqlite_database.default]\ntype = \"libsql\"\nurl = \"http://x\"", "token"),
             ("[sqlite_database.default]\ntype = \"spin\"\nurl = \"x\"", "url"),
             ("[key_value_store.default]\ntype = \"redis\"", "redis"),
-            ("[sqlite_database.unused]\ntype = \"duckdb\"", "line 2"),
+            ("[sqlite_database.unused]\ntype = \"duckdb\"", "sqlite_database.unused"),
             ("[llm_compute]\ntype = \"spin\"", "llm_compute"),
         ] {
             let error = format!("{:#}", load(config).1.err().unwrap());
