@@ -18,8 +18,7 @@ use crate::postgres::Postgres;
 pub fn is_skipped_on_spin(reason: &str) -> bool {
     let is_spin = std::env::var_os("SPIN").is_some();
     if is_spin {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        eprintln!("skipped on Spin: {test}: {reason}");
+        tell_skipped("on Spin", reason);
     }
     is_spin
 }
@@ -28,10 +27,15 @@ pub fn is_skipped_on_spin(reason: &str) -> bool {
 pub fn is_skipped_on_postgres(reason: &str) -> bool {
     let is_postgres = Store::from_environment().is_ok_and(|store| store == Store::Postgres);
     if is_postgres {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        eprintln!("skipped on PostgreSQL: {test}: {reason}");
+        tell_skipped("on PostgreSQL", reason);
     }
     is_postgres
+}
+
+/// Tells where the present test is skipped, and why.
+pub(crate) fn tell_skipped(place: &str, reason: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    eprintln!("skipped {place}: {test}: {reason}");
 }
 
 /// Tries something until it succeeds, for as long as a loaded machine may need.

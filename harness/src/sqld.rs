@@ -1,7 +1,7 @@
 //! A libSQL server with state of its own, where the variable `SQLD` names the program.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,7 +10,9 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::deployment::Setup;
+use crate::host::{Host, free_port};
 use crate::process::{LOOK, Process};
+use crate::server::tell_skipped;
 
 /// Time to be ready after the start.
 const STARTUP: Duration = Duration::from_secs(30);
@@ -30,12 +32,11 @@ impl Sqld {
     /// When the program that `SQLD` names does not start.
     pub fn from_environment() -> Result<Option<Self>> {
         let Ok(program) = std::env::var("SQLD") else {
-            let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            eprintln!("skipped without a server of libSQL: {test}: set SQLD=/path/to/sqld");
+            tell_skipped("without a server of libSQL", "set SQLD=/path/to/sqld");
             return Ok(None);
         };
         let directory = tempfile::tempdir()?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = free_port()?;
         let process = serve(&program, address, &directory)?;
         Ok(Some(Self { program, address, directory, process }))
     }
@@ -50,7 +51,7 @@ impl Sqld {
         let database =
             format!("[sqlite_database.default]\ntype = \"libsql\"\nurl = \"{url}\"\ntoken = \"none\"\n");
         fs::write(&config, database)?;
-        let mut setup = Setup::on(crate::host::Host::from_environment()?);
+        let mut setup = Setup::on(Host::from_environment()?);
         setup.arguments = vec!["--runtime-config-file".into(), config.display().to_string()];
         Ok(setup)
     }

@@ -166,17 +166,11 @@ impl HostConnection for Guest {
     }
 
     fn last_insert_rowid(&mut self, connection: Resource<Connection>) -> i64 {
-        self.connection(&connection).map_or(0, |connection| match connection {
-            Connection::Local(connection) => connection.last_insert_rowid(),
-            Connection::Remote(connection) => connection.last_insert_rowid(),
-        })
+        self.connection(&connection).map_or(0, |connection| connection.last_insert_rowid())
     }
 
     fn changes(&mut self, connection: Resource<Connection>) -> u64 {
-        self.connection(&connection).map_or(0, |connection| match connection {
-            Connection::Local(connection) => connection.changes(),
-            Connection::Remote(connection) => connection.changes(),
-        })
+        self.connection(&connection).map_or(0, |connection| connection.changes())
     }
 
     fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {

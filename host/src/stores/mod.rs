@@ -56,6 +56,24 @@ impl SqliteStore {
     }
 }
 
+impl SqliteConnection {
+    /// The rowid of the last row that the connection inserted, or 0.
+    pub fn last_insert_rowid(&self) -> i64 {
+        match self {
+            Self::Local(connection) => connection.last_insert_rowid(),
+            Self::Remote(connection) => connection.last_insert_rowid(),
+        }
+    }
+
+    /// Rows that the last insert, update or delete changed.
+    pub fn changes(&self) -> u64 {
+        match self {
+            Self::Local(connection) => connection.changes(),
+            Self::Remote(connection) => connection.changes(),
+        }
+    }
+}
+
 impl Stores {
     /// Opens the stores that the components name. Each needs an entry in the config, except `default`:
     /// like Spin's, it is a file in the state directory unless it is configured.
