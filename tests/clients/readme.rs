@@ -37,7 +37,8 @@ fn comparable(text: &str) -> String {
     let time = Regex::new(r#"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"#).unwrap();
     let uptime = Regex::new(r#""uptime":\d+"#).unwrap();
     let figures =
-        Regex::new(r"[\d,.]+ (events sent in|s,)|[\d,]+/s|: [\d,]+ stored|[1-9][\d,]* duplicates").unwrap();
+        Regex::new(r"[\d,.]+ (events sent in|s,)|[\d,]+/s|: [1-9][\d,]* stored|[1-9][\d,]* duplicates")
+            .unwrap();
     let text = time.replace_all(text.trim(), "TIME");
     let text = uptime.replace_all(&text, r#""uptime":0"#);
     figures.replace_all(&text, "N").into_owned()

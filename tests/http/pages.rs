@@ -118,7 +118,9 @@ fn the_console_with_its_chart_is_at_most_200_kilobytes_on_the_way() {
 #[test]
 fn the_plain_and_the_compressed_form_have_the_same_bytes_and_different_tags() {
     let server = Server::start();
-    for path in ["/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/uplot.js"] {
+    for (path, ratio) in
+        [("/docs/swagger-ui-bundle.js", 3), ("/docs/swagger-ui.css", 3), ("/docs/uplot.js", 2)]
+    {
         let plain = fetch(&server, path, &[("accept-encoding", "identity")]);
         let gzipped = fetch(&server, path, &[("accept-encoding", "br, gzip;q=0.8")]);
         assert!(!plain.headers().contains_key("content-encoding"));
@@ -126,7 +128,7 @@ fn the_plain_and_the_compressed_form_have_the_same_bytes_and_different_tags() {
         let mut inflated = Vec::new();
         GzDecoder::new(gzipped.body().as_slice()).read_to_end(&mut inflated).unwrap();
         assert!(inflated == *plain.body(), "{path}");
-        assert!(gzipped.body().len() * 2 < inflated.len(), "{path}");
+        assert!(gzipped.body().len() * ratio < inflated.len(), "{path}");
         assert_ne!(plain.headers()["etag"], gzipped.headers()["etag"]);
         for answer in [plain, gzipped] {
             assert_eq!(answer.headers()["vary"], "accept-encoding");
