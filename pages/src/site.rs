@@ -76,21 +76,18 @@ static SITE: LazyLock<HashMap<Cow<'static, str>, Resource>> = LazyLock::new(|| {
     site
 });
 
+/// Names of files as their paths and contents.
+macro_rules! console {
+    ($($name:literal)*) => {
+        [$((concat!("/docs/console/", $name), include_str!(concat!("../site/console/", $name)))),*]
+    };
+}
+
 /// The parts of the console. They belong together, so none may be older than another.
-const CONSOLE: [(&str, &str); 12] = [
-    ("/docs/console/console.css", include_str!("../site/console/console.css")),
-    ("/docs/console/account.js", include_str!("../site/console/account.js")),
-    ("/docs/console/address.js", include_str!("../site/console/address.js")),
-    ("/docs/console/api.js", include_str!("../site/console/api.js")),
-    ("/docs/console/demo.js", include_str!("../site/console/demo.js")),
-    ("/docs/console/event.js", include_str!("../site/console/event.js")),
-    ("/docs/console/events.js", include_str!("../site/console/events.js")),
-    ("/docs/console/main.js", include_str!("../site/console/main.js")),
-    ("/docs/console/page.js", include_str!("../site/console/page.js")),
-    ("/docs/console/publish.js", include_str!("../site/console/publish.js")),
-    ("/docs/console/service.js", include_str!("../site/console/service.js")),
-    ("/docs/console/topics.js", include_str!("../site/console/topics.js")),
-];
+const CONSOLE: [(&str, &str); 15] = console! {
+    "account.js" "address.js" "api.js" "console.css" "curl.js" "demo.js" "event.js" "events.js" "main.js" "page.js"
+    "publish.js" "search.js" "service.js" "topics.js" "tree.js"
+};
 
 const JSON: &str = "application/json";
 const CSS: &str = "text/css; charset=utf-8";

@@ -17,6 +17,9 @@ export function addressOf(wanted) {
 /** An event in an address: both parts are escaped, so that the slash between them is the only one. */
 export const nameOf = ({ topic, event_id }) => `${encodeURIComponent(topic)}/${encodeURIComponent(event_id)}`;
 
+/** The path by which the service knows an event. */
+export const pathOf = (event) => `/events/${nameOf(event)}`;
+
 /** The topic and the id of such a name. */
 export function partsOf(name) {
   try {

@@ -42,9 +42,6 @@ export async function ask(path, { kind = "read", headers = {}, ...options } = {}
   return response;
 }
 
-/** The path of one event. */
-export const eventPath = (topic, id) => `/events/${encodeURIComponent(topic)}/${encodeURIComponent(id)}`;
-
 /** An event from the service's text of it, which it keeps: there the payload has every digit as it was sent. */
 export const eventOf = (text) => ({ ...JSON.parse(text), text });
 

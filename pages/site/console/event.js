@@ -1,13 +1,13 @@
 // One event, opened: all that is known of it, and what can be done with it.
 
-import { ask, eventPath, payloadOf, tokens } from "./api.js";
-import { go, nameOf, onView, partsOf, view } from "./address.js";
+import { ask, tokens } from "./api.js";
+import { go, nameOf, onView, partsOf, pathOf, view } from "./address.js";
+import { curlToRead, curlToSend } from "./curl.js";
 import { at, make, moment, number } from "./page.js";
 import { reload } from "./events.js";
+import { parse, tree } from "./tree.js";
 
 const dialog = at("event");
-const OPEN_DEPTH = 3;
-const SHOWN_CHILDREN = 200;
 
 let opened = null; // the name of the event in the dialog
 
@@ -24,7 +24,7 @@ async function show(wanted) {
     if ([parts.topic, parts.event_id].some((part) => part === "." || part === "..")) {
       throw new Error("Browsers cannot ask for a path with a part of one or two dots: read this event by /events?topic=.");
     }
-    const text = await (await ask(eventPath(parts.topic, parts.event_id))).text();
+    const text = await (await ask(pathOf(parts))).text();
     if (wanted.open === opened) at("event-body").replaceChildren(...described(text));
   } catch (error) {
     if (wanted.open === opened) at("event-body").replaceChildren(make("p", { class: "notice" }, error.message));
@@ -38,15 +38,6 @@ dialog.addEventListener("close", () => {
 });
 dialog.addEventListener("click", (click) => { if (click.target === dialog) dialog.close(); });
 onView(show);
-
-/** A number that JavaScript cannot hold, as it was written. */
-class Digits {
-  constructor(text) { this.text = text; }
-}
-
-/** Parses JSON, and keeps the digits of numbers where the browser tells them. */
-const parse = (text) => JSON.parse(text, (_, value, context) =>
-  (typeof value === "number" && context?.source !== undefined && String(value) !== context.source ? new Digits(context.source) : value));
 
 function described(text) {
   const event = parse(text);
@@ -70,50 +61,7 @@ function facts({ topic, event_id: id, seq, source, timestamp, received_at: recei
   return make("dl", { class: "facts" }, ...rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
 }
 
-// The tree.
-
-function tree(value, depth) {
-  if (value instanceof Digits) return make("span", { class: "number" }, value.text);
-  if (value === null || typeof value !== "object") return make("span", { class: value === null ? "null" : typeof value }, JSON.stringify(value) ?? "");
-  const isList = Array.isArray(value);
-  const children = Object.entries(value);
-  if (!children.length) return make("span", {}, isList ? "[ ]" : "{ }");
-  const summary = isList ? `[ ${number(children.length)} ]` : `{ ${number(children.length)} }`;
-  const made = make("details", { open: depth < OPEN_DEPTH }, make("summary", {}, summary));
-  const items = make("ul");
-  const fill = (from) => {
-    for (const [key, child] of children.slice(from, from + SHOWN_CHILDREN)) {
-      items.append(make("li", {}, make("span", { class: "key" }, isList ? key : JSON.stringify(key)), ": ", tree(child, depth + 1)));
-    }
-    if (children.length <= from + SHOWN_CHILDREN) return;
-    const more = make("button", { type: "button" }, `${number(children.length - from - SHOWN_CHILDREN)} more`);
-    more.addEventListener("click", () => { more.parentElement.remove(); fill(from + SHOWN_CHILDREN); });
-    items.append(make("li", {}, more));
-  };
-  const isOpen = depth < OPEN_DEPTH;
-  if (isOpen) fill(0);
-  else made.addEventListener("toggle", () => { if (!items.children.length) fill(0); });
-  made.append(items);
-  return made;
-}
-
 // What can be done with it.
-
-/** A text that a shell takes as one word. */
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-
-function curlOf(event) {
-  const header = tokens.get("read") ? ' -H "authorization: Bearer $READ_TOKEN"' : "";
-  return `curl${header} ${quoted(location.origin + eventPath(event.topic, event.event_id))}`;
-}
-
-/** The delivery as it was sent. */
-function curlAgain(event, text) {
-  const { topic, event_id, timestamp, source } = event;
-  const head = JSON.stringify({ topic, event_id, timestamp, ...(source === null ? {} : { source }) });
-  const header = tokens.get("publish") ? ' -H "authorization: Bearer $PUBLISH_TOKEN"' : "";
-  return `curl${header} --json ${quoted(`${head.slice(0, -1)},"payload":${payloadOf({ text })}}`)} ${quoted(`${location.origin}/publish`)}`;
-}
 
 function copying(name, text) {
   const button = make("button", { type: "button" }, name);
@@ -130,10 +78,10 @@ function copying(name, text) {
 }
 
 function actions(event, text) {
-  const again = event.attributes ? [] : [copying("Copy curl to send it again", curlAgain(event, text))];
+  const again = event.attributes ? [] : [copying("Copy curl to send it again", curlToSend({ ...event, text }))];
   const link = new URL(location.href);
   link.search = new URLSearchParams({ open: nameOf(event) });
-  return make("div", { class: "buttons" }, copying("Copy curl to read it", curlOf(event)), ...again, copying("Copy link", link.href));
+  return make("div", { class: "buttons" }, copying("Copy curl to read it", curlToRead(event)), ...again, copying("Copy link", link.href));
 }
 
 function erasure(event) {
@@ -149,7 +97,7 @@ function erasure(event) {
     tokens.set("admin", token.value);
     button.disabled = true;
     try {
-      await ask(eventPath(event.topic, event.event_id), { kind: "admin", method: "DELETE" });
+      await ask(pathOf(event), { kind: "admin", method: "DELETE" });
       if (form.isConnected) at("event-body").replaceChildren(make("p", { role: "status" }, "Erased. The counts keep it, its content is gone."));
       reload();
     } catch (error) {

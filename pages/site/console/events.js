@@ -1,33 +1,24 @@
 // The list of events: live, or a page of what is looked for.
 
-import { ask, eventOf, eventPath, follow, payloadOf, Refusal, Unreachable } from "./api.js";
+import { eventOf, follow, payloadOf, Refusal, Unreachable } from "./api.js";
 import { addressOf, go, nameOf, onView, view } from "./address.js";
 import { at, make, moment, number, pause, say, toLocal, toUtc } from "./page.js";
-import { knownTopics } from "./topics.js";
+import { byId, isEverything, isLive, isSame, PAGE, page, queryOf, searchOf } from "./search.js";
 
-const PAGE = 50;
 const PAINT_MS = 250;
 const RETRY_MS = 2000;
 const PREVIEW = 240;
-const SEARCHED_TOPICS = 100;
 
 const list = at("events");
-const FILTERS = ["topic", "source", "since", "until"];
-const SEARCHES = [...FILTERS, "id", "older", "newer"];
 
 let shown = null; // the search that the list is of
 let running = null; // ends the present search
-let isLive = false;
 let lastSeq = 0; // the last event that came to a live list
 let arrived = []; // events that are not in the list yet, oldest first
 let missed = 0; // how many came that are no longer among them
 let isPointed = false;
 let isConnected = false; // a live stream is open
 let hasFailed = false; // the list could not be loaded, by no fault of the request
-
-const searchOf = (wanted) => Object.fromEntries(SEARCHES.filter((field) => wanted[field]).map((field) => [field, wanted[field]]));
-const isSame = (a, b) => a && SEARCHES.every((field) => a[field] === b[field]);
-const queryOf = (search) => new URLSearchParams(FILTERS.filter((field) => search[field]).map((field) => [field, search[field]]));
 
 /** Loads the list again, for example with other tokens. */
 export function reload() {
@@ -52,11 +43,10 @@ function show(wanted) {
   begin([]);
   links({});
   [lastSeq, hasFailed] = [0, false];
-  isLive = !["id", "since", "until", "older", "newer"].some((field) => search[field]);
-  at("pause").hidden = !isLive;
+  at("pause").hidden = !isLive(search);
   label("");
   say(at("events-note"), "Loading");
-  (isLive ? keepFollowing : load)(search, signal).catch((error) => {
+  (isLive(search) ? keepFollowing : load)(search, signal).catch((error) => {
     if (!signal.aborted) fail(error);
   });
 }
@@ -83,7 +73,7 @@ function fillForm(search) {
   for (const [field, id] of [["topic", "find-topic"], ["id", "find-id"], ["source", "find-source"]]) at(id).value = search[field] ?? "";
   at("find-since").value = toLocal(search.since);
   at("find-until").value = toLocal(search.until);
-  at("find-clear").hidden = !SEARCHES.some((field) => search[field]);
+  at("find-clear").hidden = isEverything(search);
 }
 
 function fail(error) {
@@ -98,9 +88,10 @@ function fail(error) {
 // One page of history, or one event.
 
 async function load(search, signal) {
-  const events = search.id ? await byId(search, signal) : await page(search, signal);
-  if (signal.aborted) return;
+  const { events, ...around } = search.id ? { events: await byId(search, signal) } : await page(search, signal);
+  signal.throwIfAborted();
   begin(events);
+  links(around);
   say(at("events-note"), events.length ? countOf(events.length) : nothing(search));
   label("History");
 }
@@ -109,50 +100,8 @@ const countOf = (count) => `${number(count)} ${count === 1 ? "event" : "events"}
 
 function nothing(search) {
   if (search.id) return `No event has the id ${search.id}${search.topic ? ` in the topic ${search.topic}` : " in the topics that are known here"}.`;
-  if (SEARCHES.some((field) => search[field])) return "No event matches.";
+  if (!isEverything(search)) return "No event matches.";
   return "No events yet. Publish the first one, or start the demo traffic, and watch it arrive here.";
-}
-
-async function page(search, signal) {
-  const query = queryOf(search);
-  const isForward = Boolean(search.newer);
-  query.set("limit", PAGE);
-  query.set("order", isForward ? "asc" : "desc");
-  if (search.newer ?? search.older) query.set("after", search.newer ?? search.older);
-  const answer = await ask(`/events?${query}`, { headers: { accept: "application/x-ndjson" }, signal });
-  const hasMore = (answer.headers.get("link") ?? "").includes('rel="next"');
-  const events = (await answer.text()).split("\n").filter(Boolean).map(eventOf);
-  signal.throwIfAborted();
-  if (isForward) events.reverse();
-  links({
-    newer: events.length && (isForward ? hasMore : search.older) ? events[0].seq : null,
-    older: events.length && (isForward || hasMore) ? events.at(-1).seq : null,
-    newest: search.newer ?? search.older,
-  });
-  return events;
-}
-
-async function byId({ topic, id, source, since, until }, signal) {
-  const topics = topic ? [topic] : await searchedTopics(signal);
-  const found = (await Promise.all(topics.map((name) => one(name, id, signal)))).filter(Boolean);
-  const matches = (event) => (!source || event.source === source) && (!since || Date.parse(event.timestamp) >= Date.parse(since)) && (!until || Date.parse(event.timestamp) < Date.parse(until));
-  return found.filter((event) => event.gone || matches(event));
-}
-
-async function searchedTopics(signal) {
-  const names = knownTopics().length ? knownTopics() : (await (await ask("/stats", { signal })).json()).topics;
-  if (names.length > SEARCHED_TOPICS) throw new Error(`There are ${number(names.length)} topics: say in which one to look for the id.`);
-  return names;
-}
-
-async function one(topic, id, signal) {
-  try {
-    return eventOf(await (await ask(eventPath(topic, id), { signal })).text());
-  } catch (error) {
-    if (error.status === 410) return { topic, event_id: id, gone: error.message };
-    if (error.status === 404) return null;
-    throw error;
-  }
 }
 
 let positions = {};
@@ -191,10 +140,11 @@ async function keepFollowing(search, signal) {
 
 /** Begins the list, or adds what came while there was no connection. */
 async function newest(search, signal) {
-  const events = await page(search, signal);
+  const { events, ...around } = await page(search, signal);
   const isBack = events.length === 0 || events[0].seq < lastSeq; // a store from an older backup
   if (!lastSeq || isBack) {
     begin(events);
+    links(around);
     lastSeq = events[0]?.seq ?? 0;
     say(at("events-note"), events.length ? "" : nothing(search));
   } else {
@@ -223,7 +173,7 @@ const isReading = () => isPointed || list.contains(document.activeElement) || li
 const isHeld = () => isPressed() || isReading();
 
 function paint() {
-  if (!isLive || !isConnected) return;
+  if (!isConnected) return;
   label(isHeld() ? "Paused" : "Live");
   const count = arrived.length + missed;
   at("arrived").hidden = !isHeld() || !count;

@@ -21,7 +21,7 @@ function state(name, text, problem = "") {
   at("notice").hidden = !problem;
 }
 
-async function refresh(count) {
+async function refresh({ withService = false } = {}) {
   let stats;
   try {
     stats = await (await ask("/stats")).json();
@@ -38,12 +38,12 @@ async function refresh(count) {
       state("bad", isRefused ? "Refused" : "Disconnected", isRefused ? error.message : `${error.message} The numbers below are the last that it told. This page tries again by itself.`);
     }
   }
-  if (count % SERVICE_EVERY === 0) await refreshService(stats?.uptime);
+  if (withService) await refreshService(stats?.uptime);
 }
 
 async function keepRefreshing() {
   for (let count = 0; ; count += 1) {
-    if (!document.hidden) await refresh(count);
+    if (!document.hidden) await refresh({ withService: count % SERVICE_EVERY === 0 });
     await pause(REFRESH_MS);
   }
 }
@@ -55,10 +55,10 @@ at("open-tokens").addEventListener("click", () => {
 at("access").addEventListener("submit", (submit) => {
   if (submit.submitter?.value !== "use") return;
   for (const kind of tokens.kinds) tokens.set(kind, at(`${kind}_token`).value);
-  refresh(0);
+  refresh({ withService: true });
   reload();
 });
 
-onPublished(() => refresh(1));
+onPublished(() => refresh());
 go(view());
 keepRefreshing();

@@ -58,10 +58,10 @@ function render() {
   const matching = sorted(searched ? all.filter(({ topic }) => topic.toLowerCase().includes(searched)) : all);
   const shown = matching.slice(0, SHOWN);
   const wanted = shown.map((topic) => row(topic));
-  // Nothing moves under the focus or the pointer, unless there are other rows.
+  // Nothing moves under the focus or the pointer, unless there are other rows: then the new order waits.
   const isUsed = body.contains(document.activeElement) || body.matches(":hover");
-  const isSameSet = wanted.length === body.rows.length && wanted.every((made) => made.parentElement === body);
-  if (isUsed && isSameSet) { /* the order waits */ } else if (wanted.length !== body.rows.length || wanted.some((made, index) => made !== body.rows[index])) body.replaceChildren(...wanted);
+  const isInPlace = (made, index) => (isUsed ? made.parentElement === body : made === body.rows[index]);
+  if (wanted.length !== body.rows.length || !wanted.every(isInPlace)) body.replaceChildren(...wanted);
   const names = new Set(shown.map(({ topic }) => topic));
   for (const name of rows.keys()) if (!names.has(name)) rows.delete(name);
   for (const name of histories.keys()) if (!known.has(name)) histories.delete(name);
