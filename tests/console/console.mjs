@@ -4,6 +4,7 @@
 //     node console.mjs <scenario> <address>
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import readline from "node:readline/promises";
@@ -63,6 +64,13 @@ async function publish(events, headers = {}) {
   assert.equal(response.status, 200, await response.text());
 }
 
+/** True if the chart has a pixel of this color. */
+function hasColor(color) {
+  const canvas = document.querySelector("#chart canvas");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return data.some((red, at) => at % 4 === 0 && data[at + 3] === 255 && `${red},${data[at + 1]},${data[at + 2]}` === color);
+}
+
 const fill = async (page, fields) => {
   for (const [id, value] of Object.entries(fields)) await page.fill(`#${id}`, value);
 };
@@ -114,8 +122,21 @@ const scenarios = {
     await page.screenshot({ path: `${PICTURES}/event.png` });
     assert.match(page.url(), /open=orders%2Fa-1/);
     const link = page.url();
+    await page.click("#event .raw summary");
+    await hasText(page, "#event .raw pre", '"payload":{"n":12345678901234567890');
     await page.keyboard.press("Escape");
     await page.waitForFunction(() => !location.search);
+
+    // By keyboard alone: open it, stay inside, close it, and be where one was.
+    await page.locator("#events li a").first().focus();
+    await page.keyboard.press("Enter");
+    await hasText(page, "#event .facts", "orders");
+    for (let n = 0; n < 12; n += 1) {
+      await page.keyboard.press("Tab");
+      assert.ok(await page.evaluate(() => document.activeElement === document.body || document.getElementById("event").contains(document.activeElement)), "Tab leaves the dialog");
+    }
+    await page.keyboard.press("Escape");
+    await page.waitForFunction(() => document.activeElement.closest?.("#events li"));
     await page.fill("#payload", "{");
     await page.click("#publish-form [type=submit]");
     await hasText(page, "#outcome", "This is not JSON");
@@ -136,6 +157,45 @@ const scenarios = {
     const linked = await open({ path: link.slice(address.length) });
     await hasText(linked, "#event .facts", "orders");
     await close(linked);
+  },
+
+  async copy() {
+    await publish({ topic: "it's", event_id: "a/b c", timestamp: "2026-01-01T00:00:00Z", source: "shop", payload: { n: 1.50, text: "it's $HOME" } });
+    const page = await open({ permissions: ["clipboard-read", "clipboard-write"] });
+    await page.click("#events li a");
+    const copied = async (button) => {
+      await page.click(`#event >> text=${button}`);
+      await hasText(page, "#event .buttons", "Copied");
+      return page.evaluate(() => navigator.clipboard.readText());
+    };
+    const ran = (command) => JSON.parse(execFileSync("bash", ["-c", command.replace("curl", "curl -sS --fail")]));
+    const event = ran(await copied("Copy curl to read it"));
+    assert.deepEqual([event.topic, event.event_id, event.payload.text], ["it's", "a/b c", "it's $HOME"]);
+    const answer = ran(await copied("Copy curl to send it again"));
+    assert.deepEqual([answer.duplicates, answer.conflicts], [1, 0], "it is the same event");
+    assert.equal(await copied("Copy link"), page.url());
+    await close(page);
+  },
+
+  async faults() {
+    await publish({ topic: "t", event_id: "1" });
+    const page = await open({ expected: /503/ });
+    await hasText(page, "#live", "Live");
+    const problem = { type: "/problems/overloaded", title: "Overloaded", status: 503, detail: "no room at the moment; try again in 1 s" };
+    const fulfill = (route) => route.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify(problem) });
+    await page.route(/\/stats|\/events\?/, fulfill);
+    await hasText(page, "#state", "Refused");
+    await hasText(page, "#notice", "no room at the moment");
+    await page.fill("#find-topic", "t");
+    await page.keyboard.press("Enter");
+    await hasText(page, "#events-note", "no room at the moment");
+    assert.equal(await text(page, "#live"), "Reconnecting");
+    await accessible(page, "a fault");
+    await page.unroute(/\/stats|\/events\?/, fulfill);
+    await hasText(page, "#events li", "1");
+    await hasText(page, "#state", "Connected");
+    assert.ok(await page.isHidden("#notice"));
+    await close(page);
   },
 
   async arrivals() {
@@ -341,6 +401,17 @@ const scenarios = {
     await page.waitForFunction(() => Number(document.getElementById("duplicate_dropped").textContent) > 2, null, { timeout: 60_000 });
     await hasText(page, "#topics tbody tr", "demo.");
     await page.waitForFunction(() => Number(document.getElementById("rate-received").textContent) > 0);
+    await page.waitForFunction(() => document.querySelector("#topics polyline")?.getAttribute("points").split(" ").length > 2);
+    assert.ok(await page.evaluate(hasColor, "31,95,191"), "the line of what was received is drawn");
+    if ((await (await fetch(`${address}/metrics`)).text()).includes("sekali_http_requests_in_flight")) {
+      await hasText(page, "#service", /Publishing, 99 %\s*within [0-9.]+ m?s/);
+      await hasText(page, "#service", /Requests a second\s*[0-9.]+/);
+      await hasText(page, "#service", /Commits a second\s*[0-9.]+/);
+      const files = (await (await fetch(`${address}/metrics`)).text()).includes("sekali_wal_bytes");
+      if (files) await hasText(page, "#service", /Write-ahead log\s*[0-9.]+ [KM]iB\s*Free disk/);
+    } else {
+      await hasText(page, "#service-note", "does not tell");
+    }
     await page.click("#demo");
     await hasText(page, "#demo", "Start");
     await page.screenshot({ path: `${PICTURES}/demo.png`, fullPage: true });

@@ -9,27 +9,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on has failed
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use sekali_harness::Server;
-
-/// A file of the repository.
-fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
+use sekali_harness::deployment::repository;
 
 /// Runs a scenario of console.mjs against a server, and stops and starts the server when the scenario asks for it.
 #[track_caller]
 fn run(scenario: &str, server: &mut Server) {
-    let library = repository("target/clients/node_modules/playwright-core");
+    let library = repository().join("target/clients/node_modules/playwright-core");
     assert!(library.exists(), "{} is missing: run tests/clients/install", library.display());
     // Beside its libraries, because Node.js looks for them from the script's directory up.
-    let script = repository("target/clients").join(format!("console-{scenario}.mjs"));
-    std::fs::copy(repository("tests/console/console.mjs"), &script).unwrap();
+    let script = repository().join("target/clients").join(format!("console-{scenario}.mjs"));
+    std::fs::copy(repository().join("tests/console/console.mjs"), &script).unwrap();
     let mut node = Command::new("node")
         .args([script.as_os_str(), scenario.as_ref(), server.url("").as_ref()])
-        .env("PICTURES", repository("target/console"))
+        .env("PICTURES", repository().join("target/console"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -65,6 +60,8 @@ macro_rules! scenarios {
 scenarios! {
     the_first_look_is_complete_in_light_and_dark_and_at_360_pixels: "first_load", Server::start();
     an_event_a_duplicate_and_a_conflict_are_seen_and_explained: "publish_duplicate_conflict", Server::start();
+    what_is_copied_runs_in_a_shell: "copy", Server::start();
+    a_fault_of_the_service_is_shown_and_passes: "faults", Server::start();
     an_event_arrives_within_a_second_and_nothing_moves_while_one_reads: "arrivals", Server::start();
     events_are_found_paged_and_linked: "find_and_page", Server::start();
     an_event_is_erased_with_the_token_for_it: "erase", Server::with_variables(&[("admin_token", "admin")]);
