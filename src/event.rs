@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike, Utc};
 
 use crate::payload::Payload;
 
@@ -154,16 +154,23 @@ impl Timestamp {
         &self.0
     }
 
+    /// Microseconds since 1970, and what the moment has beyond them: nanoseconds up to 999, or 1000 and the nanoseconds
+    /// of a leap second, in the last microsecond before it. The order of these pairs is the order of moments.
+    pub fn as_micros(&self) -> (i64, i64) {
+        let utc = self.to_utc();
+        let (seconds, nanos) = (utc.and_utc().timestamp(), i64::from(utc.nanosecond()));
+        match nanos.checked_sub(1_000_000_000) {
+            Some(of_leap_second) if of_leap_second >= 0 => {
+                (seconds * 1_000_000 + 999_999, 1000 + of_leap_second)
+            }
+            _ => (seconds * 1_000_000 + nanos / 1000, nanos % 1000),
+        }
+    }
+
     /// Whole seconds from this moment to `later`; 0 if `later` is not later.
     pub fn whole_seconds_until(&self, later: &Timestamp) -> u64 {
         let seconds = (later.to_utc() - self.to_utc()).num_seconds();
         u64::try_from(seconds).unwrap_or(0)
-    }
-
-    /// The moment so many days before it; the first moment of all if there is none.
-    pub fn days_before(&self, days: u32) -> Self {
-        let earlier = self.to_utc().checked_sub_signed(TimeDelta::days(days.into()));
-        Self::from_utc(earlier.filter(|moment| moment.year() >= 0).unwrap_or_default())
     }
 
     /// The moment so much later.
@@ -309,6 +316,23 @@ mod tests {
         ];
         let parsed: Vec<_> = in_order.iter().map(|text| Timestamp::parse(text).unwrap()).collect();
         assert!(parsed.is_sorted());
+    }
+
+    #[test]
+    fn microseconds_and_what_is_beyond_them_sort_as_the_moments_do() {
+        let in_order = [
+            ("0000-01-01T00:00:00Z", (-62_167_219_200_000_000, 0)),
+            ("1969-12-31T23:59:59.9999995Z", (-1, 500)),
+            ("1970-01-01T00:00:00Z", (0, 0)),
+            ("2016-12-31T23:59:59.999999999Z", (1_483_228_799_999_999, 999)),
+            ("2016-12-31T23:59:60Z", (1_483_228_799_999_999, 1000)),
+            ("2016-12-31T23:59:60.5Z", (1_483_228_799_999_999, 500_001_000)),
+            ("2017-01-01T00:00:00Z", (1_483_228_800_000_000, 0)),
+        ];
+        for (text, micros) in in_order {
+            assert_eq!(Timestamp::parse(text).unwrap().as_micros(), micros, "{text}");
+        }
+        assert!(in_order.is_sorted_by_key(|(_, micros)| *micros));
     }
 
     #[test]

@@ -86,16 +86,24 @@ impl<S: ReadStore> Reader<S> {
         self.0.risks().await
     }
 
+    /// True if the store takes writes.
+    pub async fn is_writable(&self) -> Result<bool, StoreError> {
+        self.0.is_writable().await
+    }
+
     /// The seqs that can be read, whose end a cursor must not be beyond.
     ///
     /// # Errors
     /// [`ReadError::CursorAhead`] when it is.
     pub async fn readable_from(&self, cursor: Option<Seq>) -> Result<Span, ReadError> {
         let readable = self.readable().await?;
-        if cursor > Some(readable.through) {
-            return Err(ReadError::CursorAhead { last_seq: readable.through });
+        let Some(cursor) = cursor.filter(|cursor| *cursor > readable.through) else { return Ok(readable) };
+        // A replica may not have it yet, and after a failover seqs are reserved for what was lost.
+        let newest = self.0.newest().await?;
+        if cursor > newest {
+            return Err(ReadError::CursorAhead { last_seq: newest });
         }
-        Ok(readable)
+        Ok(Span { through: newest, ..readable })
     }
 
     /// One identity; `None` if it is not stored.

@@ -4,19 +4,22 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::event::{NewEvent, Topic};
 use crate::store::{ReadStore, StoreError};
 
-/// Names of topics that an instance remembers. When they are more, it begins anew.
-const REMEMBERED: usize = 10_000;
+/// Topics that an instance remembers, at most: more than most stores have. It remembers their hashes, 8 MiB of them.
+const REMEMBERED: usize = 1 << 20;
 
 /// Knows which topics an event may have.
 pub struct Topics<S> {
     store: Rc<S>,
     /// The most topics of the store.
     most: usize,
-    /// Topics that are in the store. None of them ever leaves it.
-    known: RefCell<HashSet<Topic>>,
+    /// Hashes of topics that are in the store. None of them ever leaves it. If two had the same hash, the store would come
+    /// to have one more than it should.
+    known: RefCell<HashSet<u64>>,
 }
 
 impl<S: ReadStore> Topics<S> {
@@ -43,9 +46,23 @@ impl<S: ReadStore> Topics<S> {
         let (found, count) = self.store.find_topics(&unknown).await?;
         let room = self.most.saturating_sub(count);
         let new = unknown.into_iter().filter(|topic| !found.contains(topic));
-        let refused = new.skip(room).cloned().collect();
-        self.remember(found);
-        Ok(refused)
+        Ok(new.skip(room).cloned().collect())
+    }
+
+    /// True if the topics of all these events are known to be in the store.
+    pub fn are_known(&self, events: &[NewEvent]) -> bool {
+        let known = self.known.borrow();
+        events.iter().all(|event| known.contains(&hash(&event.topic)))
+    }
+
+    /// Remembers the topics of events that were stored.
+    pub fn remember(&self, events: &[NewEvent]) {
+        let mut known = self.known.borrow_mut();
+        for event in events {
+            if known.len() < REMEMBERED {
+                known.insert(hash(&event.topic));
+            }
+        }
     }
 
     /// The topics of some events that are not known, each once, in the order of the events.
@@ -53,14 +70,10 @@ impl<S: ReadStore> Topics<S> {
         let known = self.known.borrow();
         let mut seen = HashSet::new();
         let topics = events.iter().map(|event| &event.topic);
-        topics.filter(|topic| !known.contains(*topic) && seen.insert(*topic)).collect()
+        topics.filter(|topic| !known.contains(&hash(topic)) && seen.insert(*topic)).collect()
     }
+}
 
-    fn remember(&self, topics: HashSet<Topic>) {
-        let mut known = self.known.borrow_mut();
-        if known.len() + topics.len() > REMEMBERED {
-            known.clear();
-        }
-        known.extend(topics);
-    }
+fn hash(topic: &Topic) -> u64 {
+    xxh3_64(topic.as_str().as_bytes())
 }

@@ -85,6 +85,10 @@ impl Request {
     fn is_impatient(&mut self, now: Duration) -> bool {
         now.saturating_sub(*self.since.get_or_insert(now)) >= PATIENCE
     }
+
+    fn is_one_of(&self, keys: &[String]) -> bool {
+        self.key.as_ref().is_some_and(|key| keys.contains(&key.key))
+    }
 }
 
 /// The reason for which a waiter is woken.
@@ -125,18 +129,23 @@ impl<S: WriteStore, C: Clock> Committer<S, C> {
     /// # Errors
     /// [`StoreError::Busy`] after five seconds in which it could not be written, and what the store says otherwise.
     pub async fn commit(&self, events: Rc<[NewEvent]>) -> Committed {
-        self.commit_request(events, None).await
+        self.commit_request(events, None, None).await
     }
 
-    /// The same for the events of a request that may have a key.
+    /// The same for the events of a request that may have a key, and that may have begun to wait before.
     ///
     /// # Errors
     /// Also [`StoreError::Repeated`], when the store has an answer to the key already.
-    pub async fn commit_request(&self, events: Rc<[NewEvent]>, key: Option<RequestKey>) -> Committed {
+    pub async fn commit_request(
+        &self,
+        events: Rc<[NewEvent]>,
+        key: Option<RequestKey>,
+        since: Option<Duration>,
+    ) -> Committed {
         if events.is_empty() && key.is_none() {
             return Ok(vec![]);
         }
-        let request = Request { events, key, since: None, alone: false };
+        let request = Request { events, key, since, alone: false };
         let waiting = {
             let mut queue = self.0.queue.borrow_mut();
             if queue.is_led {
@@ -204,8 +213,16 @@ impl<S: WriteStore, C: Clock> Leadership<S, C> {
                     was_busy = true;
                     shared.clock.sleep(shared.pause_after_busy()).await;
                 }
-                // One request is at fault, or needs no write. Each is written alone, so that it concerns no other.
-                Err(StoreError::Failed(_) | StoreError::Repeated) if !group.is_empty() => {
+                // Some requests need no write. The others are tried again without them.
+                Err(StoreError::Repeated(keys)) => {
+                    shared.dismiss_repeated(&mut group, &keys);
+                    if own.is_one_of(&keys) {
+                        shared.put_back(group);
+                        return Err(StoreError::Repeated(keys));
+                    }
+                }
+                // One request is at fault. Each is written alone, so that it concerns no other.
+                Err(StoreError::Failed(_)) if !group.is_empty() => {
                     own.alone = true;
                     group.iter_mut().for_each(|waiter| waiter.request.alone = true);
                     shared.put_back(std::mem::take(&mut group));
@@ -286,6 +303,13 @@ impl<S: WriteStore, C: Clock> Shared<S, C> {
         }
         for waiter in impatient {
             let _ = waiter.turn.send(Turn::Done(Err(StoreError::Busy)));
+        }
+    }
+
+    /// Answers the waiters of a group whose keys are known to the store.
+    fn dismiss_repeated(&self, group: &mut Vec<Waiter<S, C>>, keys: &[String]) {
+        for waiter in group.extract_if(.., |waiter| waiter.request.is_one_of(keys)) {
+            let _ = waiter.turn.send(Turn::Done(Err(StoreError::Repeated(vec![]))));
         }
     }
 

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
-use crate::store::{Seq, Status};
+use crate::store::{Answered, Seq, Status};
 use crate::testing::{TokioClock, event};
 
 /// A store whose writes take 10 ms each, unless a test says otherwise.
@@ -42,6 +42,10 @@ impl WriteStore for FakeStore {
         let outcomes = (first..).take(ids.len()).map(|seq| Outcome { seq, status: Status::Stored }).collect();
         self.writes.borrow_mut().push(ids);
         Ok(outcomes)
+    }
+
+    async fn answered(&self, _: &str) -> Result<Option<Answered>, StoreError> {
+        Ok(None)
     }
 }
 

@@ -90,7 +90,7 @@ impl<P: Platform> App<P> {
             access: settings.access,
             started_at,
             topics: Topics::new(Rc::clone(&store), settings.max_topics),
-            saved_answers: SavedAnswers::new(key_value, Rc::clone(&store)),
+            saved_answers: SavedAnswers::new(settings.answers, key_value, Rc::clone(&store)),
             eraser: Eraser::new(store),
             retention,
             committer,

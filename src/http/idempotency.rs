@@ -1,38 +1,37 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07): a repeated request gets the answer of the first.
 //!
-//! A store that many hosts share keeps the outcomes of a request in the transaction that stores its events, so that each
-//! of them can make the same answer again. Otherwise answers are in key-value, which is not transactional and may be
-//! lost. Then the events table still makes the repetition safe: its answer only says that all events were duplicates.
+//! The store of events keeps the outcomes of a request in the transaction that stores its events, so that every instance
+//! and every host can make the same answer again, and a key is carried out once. Nobody looks for a key first: the write
+//! itself finds that it was answered.
 //!
-//! There, each answer is an entry of its own, so that two that are saved at the same moment cannot overwrite each
-//! other. An index finds the expired ones: entries fall into a fixed number of slots, and noting an entry in its slot removes the
-//! expired entries of the slot. If two instances note in one slot at the same moment, one note is lost; that costs a
-//! forgotten entry, and never an answer.
+//! An operator may have answers in Spin's key-value store instead. That is not transactional, and answers may be lost, or
+//! make room for others: each has a place by the hash of its key. Then the events table still makes the repetition safe:
+//! its answer only says that all events were duplicates.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use chrono::Utc;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::negotiate::JSON;
 use super::prefer::PREFERENCE_APPLIED;
 use super::problem::Problem;
 use super::reply::Reply;
-use crate::store::{ANSWERS_KEPT_MS as LIFETIME, Outcome, RequestKey, WriteStore};
+use super::settings::AnswersSetting;
+use crate::store::{Outcome, RequestKey, WriteStore};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Slots of the index.
-const SLOTS: u64 = 1 << 16;
+/// Places for answers in the key-value store.
+const PLACES: u64 = 1 << 20;
 
-/// Bytes of answers in a slot. Beyond them, the oldest are removed before they expire.
-const SLOT_BYTES: usize = 1 << 20;
+/// Milliseconds for which an answer there is valid.
+const LIFETIME: i64 = 24 * 60 * 60 * 1000;
 
 /// The form of fingerprints, with which each of them begins. Answers under another form are ignored: nobody can tell
 /// which request they belong to, and the events of a request that runs again are duplicates.
@@ -46,9 +45,6 @@ pub trait KeyValue: 'static {
 
     /// Sets the value of a key.
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), String>;
-
-    /// Removes a key, if it is there.
-    async fn delete(&self, key: &str) -> Result<(), String>;
 }
 
 /// An answer that can be sent again.
@@ -123,23 +119,12 @@ impl Fingerprint {
     }
 }
 
-/// The state of a key.
-pub enum Lookup<'r> {
-    /// Unknown: the request is to be carried out, and its answer saved.
-    New(Running<'r>),
-    /// Known from the same request, with its answer.
-    Answered(Answer),
-    /// Known from the same request, with the outcomes of its events.
-    Committed(Vec<Outcome>),
-}
-
 /// The saved answers of the service, and the keys of the requests that are running in this instance.
 pub struct SavedAnswers<K, S> {
-    store: K,
+    place: AnswersSetting,
+    key_value: K,
     events: Rc<S>,
     running: RefCell<HashSet<String>>,
-    /// Held while a slot is read, changed and written again.
-    indexing: Mutex<()>,
 }
 
 /// A request that is running. Dropping it frees its key for another try.
@@ -156,6 +141,11 @@ impl Running<'_> {
     pub fn request_key(&self) -> Option<RequestKey> {
         self.is_kept.then(|| RequestKey { key: self.key.clone(), fingerprint: self.fingerprint.0.clone() })
     }
+
+    /// Carries it out like a request without a key.
+    pub fn forgo_keeping(&mut self) {
+        self.is_kept = false;
+    }
 }
 
 impl Drop for Running<'_> {
@@ -164,7 +154,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// An entry.
+/// An entry of the key-value store.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     key: String,
@@ -174,140 +164,94 @@ struct Saved {
     answer: Answer,
 }
 
-impl Saved {
-    fn is_valid(&self, now: i64) -> bool {
-        !is_expired(self.at, now) && self.fingerprint.0.starts_with(FINGERPRINT_FORM)
-    }
-}
-
-/// A note of an entry in its slot.
-#[derive(Serialize, Deserialize)]
-struct Note {
-    entry: String,
-    /// Milliseconds since 1970.
-    at: i64,
-    bytes: usize,
-}
-
 impl<K: KeyValue, S: WriteStore> SavedAnswers<K, S> {
-    /// The answers in a key-value store, or beside the events if their store keeps answers.
-    pub fn new(store: K, events: Rc<S>) -> Self {
-        Self { store, events, running: RefCell::default(), indexing: Mutex::default() }
+    /// The answers beside the events, or in a key-value store.
+    pub fn new(place: AnswersSetting, key_value: K, events: Rc<S>) -> Self {
+        Self { place, key_value, events, running: RefCell::default() }
     }
 
-    /// The state of a key of the request with this fingerprint, `now` in milliseconds since 1970.
+    /// Takes a key for a request.
     ///
     /// # Errors
-    /// [`Problem::IdempotencyKeyMismatch`] when it belongs to another request, [`Problem::IdempotencyKeyInUse`] while the
-    /// request runs in this instance, and when the store of events keeps the answers and cannot be read.
-    pub async fn find(&self, key: &str, fingerprint: Fingerprint, now: i64) -> Result<Lookup<'_>, Problem> {
+    /// [`Problem::IdempotencyKeyInUse`] while another request with it runs in this instance.
+    pub fn begin(&self, key: &str, fingerprint: Fingerprint) -> Result<Running<'_>, Problem> {
         if !self.running.borrow_mut().insert(key.to_owned()) {
             return Err(Problem::IdempotencyKeyInUse);
         }
-        let is_kept = self.events.keeps_answers();
-        let running = Running { key: key.to_owned(), fingerprint, is_kept, running: &self.running };
-        if is_kept {
-            return self.find_kept(running, now).await;
+        let is_kept = self.place == AnswersSetting::Store;
+        Ok(Running { key: key.to_owned(), fingerprint, is_kept, running: &self.running })
+    }
+
+    /// The answer of the key-value store to the request.
+    ///
+    /// # Errors
+    /// [`Problem::IdempotencyKeyMismatch`] when the key belongs to another request, here and below.
+    pub async fn find(&self, request: &Running<'_>) -> Result<Option<Answer>, Problem> {
+        if request.is_kept {
+            return Ok(None);
         }
-        let saved: Option<Saved> = self.read(&entry_of(key)).await;
-        match saved.filter(|saved| saved.key == key && saved.is_valid(now)) {
-            None => Ok(Lookup::New(running)),
-            Some(saved) if saved.fingerprint == running.fingerprint => Ok(Lookup::Answered(saved.answer)),
-            Some(_) => Err(Problem::IdempotencyKeyMismatch),
+        let now = Utc::now().timestamp_millis();
+        let Some(saved) = self.read(&request.key).await else { return Ok(None) };
+        let is_valid = now - saved.at < LIFETIME && saved.fingerprint.0.starts_with(FINGERPRINT_FORM);
+        match saved {
+            Saved { key, fingerprint, answer, .. } if key == request.key && is_valid => {
+                match fingerprint == request.fingerprint {
+                    true => Ok(Some(answer)),
+                    false => Err(Problem::IdempotencyKeyMismatch),
+                }
+            }
+            _ => Ok(None),
         }
     }
 
-    async fn find_kept<'r>(&self, mut running: Running<'r>, now: i64) -> Result<Lookup<'r>, Problem> {
-        match self.events.answered(&running.key, now).await? {
-            None => Ok(Lookup::New(running)),
-            Some(answered) if answered.fingerprint == running.fingerprint.0 => {
-                Ok(Lookup::Committed(answered.outcomes))
-            }
+    /// The outcomes that the store of events keeps of the request; `None` if it keeps none. An answer of another version
+    /// of this program is no longer one: the store does not take its key a second time, and is not given it again.
+    pub async fn committed(&self, request: &mut Running<'_>) -> Result<Option<Vec<Outcome>>, Problem> {
+        if !request.is_kept {
+            return Ok(None);
+        }
+        match self.events.answered(&request.key).await? {
+            None => Ok(None),
+            Some(answered) if answered.fingerprint == request.fingerprint.0 => Ok(Some(answered.outcomes)),
             Some(answered) if answered.fingerprint.starts_with(FINGERPRINT_FORM) => {
                 Err(Problem::IdempotencyKeyMismatch)
             }
-            // Of another version of this program: the store would not take the key a second time.
             Some(_) => {
-                running.is_kept = false;
-                Ok(Lookup::New(running))
+                request.is_kept = false;
+                Ok(None)
             }
         }
     }
 
     /// Saves the answer to a request, unless the store of events has kept it already. A failure is logged, and costs the
     /// client nothing.
-    pub async fn save(&self, running: Running<'_>, answer: &Answer, now: i64) {
-        if self.events.keeps_answers() {
+    pub async fn save(&self, request: Running<'_>, answer: &Answer) {
+        if self.place == AnswersSetting::Store {
             return;
         }
-        let entry = entry_of(&running.key);
-        let (key, fingerprint) = (running.key.clone(), running.fingerprint.clone());
-        let bytes = answer.body.len();
-        // The note comes first, so that another save of the slot does not take this entry for an expired one.
-        self.note(&slot_of(&running.key), Note { entry: entry.clone(), at: now, bytes }).await;
-        self.write(&entry, &Saved { key, fingerprint, at: now, answer: answer.clone() }).await;
-    }
-
-    /// Notes an entry in its slot, and removes the entries that have expired or exceed the bytes of the slot.
-    async fn note(&self, slot: &str, note: Note) {
-        let _guard = self.indexing.lock().await;
-        // Without the old notes, writing the slot would forget their entries for ever.
-        let Ok(value) = self.get(slot).await else { return };
-        let notes: Vec<Note> =
-            value.and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or_default();
-        let mut bytes = note.bytes + notes.iter().map(|note| note.bytes).sum::<usize>();
-        let mut kept = Vec::new();
-        for old in notes.into_iter().filter(|old| old.entry != note.entry) {
-            let is_surplus = bytes > SLOT_BYTES || is_expired(old.at, note.at);
-            if is_surplus && self.remove(&old.entry).await {
-                bytes -= old.bytes;
-            } else {
-                kept.push(old); // also if it was not removed: the next note tries again
-            }
-        }
-        kept.push(note);
-        self.write(slot, &kept).await;
-    }
-
-    /// Removes an entry, and returns true if that succeeded.
-    async fn remove(&self, entry: &str) -> bool {
-        let removed = self.store.delete(entry).await;
-        if let Err(error) = &removed {
-            sekali_log::error("key-value", format_args!("an expired answer cannot be removed: {error}"));
-        }
-        removed.is_ok()
-    }
-
-    /// The value of a key, if it can be read.
-    async fn read<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        serde_json::from_slice(&self.get(key).await.ok()??).ok()
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, ()> {
-        self.store.get(key).await.map_err(|error| {
-            sekali_log::error("key-value", format_args!("saved answers cannot be read: {error}"))
-        })
-    }
-
-    async fn write(&self, key: &str, value: &impl Serialize) {
+        let (key, fingerprint) = (request.key.clone(), request.fingerprint.clone());
+        let saved = Saved { key, fingerprint, at: Utc::now().timestamp_millis(), answer: answer.clone() };
         // Strings and numbers cannot fail to become JSON.
-        let value = serde_json::to_vec(value).unwrap_or_default();
-        if let Err(error) = self.store.set(key, &value).await {
+        let value = serde_json::to_vec(&saved).unwrap_or_default();
+        if let Err(error) = self.key_value.set(&place_of(&request.key), &value).await {
             sekali_log::error("key-value", format_args!("an answer cannot be saved: {error}"));
         }
     }
+
+    async fn read(&self, key: &str) -> Option<Saved> {
+        match self.key_value.get(&place_of(key)).await {
+            Ok(value) => serde_json::from_slice(&value?).ok(),
+            Err(error) => {
+                sekali_log::error("key-value", format_args!("saved answers cannot be read: {error}"));
+                None
+            }
+        }
+    }
 }
 
-fn is_expired(at: i64, now: i64) -> bool {
-    now - at >= LIFETIME
-}
-
-fn entry_of(key: &str) -> String {
-    format!("answer/{:032x}", xxh3_128(key.as_bytes()))
-}
-
-fn slot_of(key: &str) -> String {
-    format!("answers/{:04x}/notes", xxh3_64(key.as_bytes()) % SLOTS)
+/// The place of an answer. Where two keys have the same, the newer answer stays.
+fn place_of(key: &str) -> String {
+    format!("answer/{:05x}", xxh3_64(key.as_bytes()) % PLACES)
 }
 
 #[cfg(test)]
@@ -316,9 +260,12 @@ mod tests {
     use crate::testing::database::{NativeStore, open};
     use crate::testing::service::Memory;
 
-    fn saved(store: Memory) -> SavedAnswers<Memory, NativeStore> {
+    type Answers = SavedAnswers<Memory, NativeStore>;
+
+    fn saved() -> Answers {
         // The database is not opened: it keeps no answers.
-        SavedAnswers::new(store, Rc::new(open(std::path::Path::new("."), 1).0))
+        let events = Rc::new(open(std::path::Path::new("."), 1).0);
+        SavedAnswers::new(AnswersSetting::KeyValue, Memory::default(), events)
     }
 
     fn answer(body: &str) -> Answer {
@@ -329,93 +276,70 @@ mod tests {
         Fingerprint::of([("partial", &b"false"[..])], body)
     }
 
-    async fn carry_out(answers: &SavedAnswers<Memory, NativeStore>, key: &str, body: &[u8], now: i64) {
-        let Lookup::New(running) = answers.find(key, of(body), now).await.unwrap() else {
-            panic!("{key} is known")
-        };
-        answers.save(running, &answer(&format!("\"{key}\"")), now).await;
+    async fn carry_out(answers: &Answers, key: &str, body: &[u8]) {
+        let running = answers.begin(key, of(body)).unwrap();
+        assert_eq!(answers.find(&running).await.unwrap(), None, "{key} is known");
+        answers.save(running, &answer(&format!("\"{key}\""))).await;
+    }
+
+    async fn find(answers: &Answers, key: &str, body: &[u8]) -> Result<Option<Answer>, Problem> {
+        answers.find(&answers.begin(key, of(body))?).await
     }
 
     #[tokio::test]
-    async fn an_answer_is_sent_again_for_a_day() {
-        let answers = saved(Memory::default());
-        carry_out(&answers, "k", b"body", 0).await;
-        assert!(
-            matches!(answers.find("k", of(b"body"), LIFETIME - 1).await.unwrap(), Lookup::Answered(a) if a == answer("\"k\""))
-        );
-        assert!(matches!(answers.find("k", of(b"other"), 1).await, Err(Problem::IdempotencyKeyMismatch)));
-        assert!(matches!(answers.find("other", of(b"body"), 1).await.unwrap(), Lookup::New(_)));
-        assert!(matches!(answers.find("k", of(b"other"), LIFETIME).await.unwrap(), Lookup::New(_)));
+    async fn an_answer_in_the_key_value_store_is_sent_again_for_a_day() {
+        let answers = saved();
+        carry_out(&answers, "k", b"body").await;
+        assert_eq!(find(&answers, "k", b"body").await.unwrap(), Some(answer("\"k\"")));
+        assert!(matches!(find(&answers, "k", b"other").await, Err(Problem::IdempotencyKeyMismatch)));
+        assert_eq!(find(&answers, "other", b"body").await.unwrap(), None);
+        let mut old: serde_json::Value =
+            serde_json::from_slice(&answers.key_value.values.borrow()[&place_of("k")]).unwrap();
+        old["at"] = (old["at"].as_i64().unwrap() - LIFETIME).into();
+        answers.key_value.set(&place_of("k"), old.to_string().as_bytes()).await.unwrap();
+        assert_eq!(find(&answers, "k", b"other").await.unwrap(), None);
     }
 
     #[tokio::test]
     async fn a_request_that_runs_is_in_use_until_it_ends() {
-        let answers = saved(Memory::default());
-        let running = answers.find("k", of(b"body"), 0).await.unwrap();
-        assert!(matches!(running, Lookup::New(_)));
-        assert!(matches!(answers.find("k", of(b"body"), 0).await, Err(Problem::IdempotencyKeyInUse)));
+        let answers = saved();
+        let running = answers.begin("k", of(b"body")).unwrap();
+        assert!(matches!(answers.begin("k", of(b"body")), Err(Problem::IdempotencyKeyInUse)));
         drop(running);
-        assert!(
-            matches!(answers.find("k", of(b"body"), 0).await.unwrap(), Lookup::New(_)),
-            "it failed, and may be tried again"
-        );
+        assert!(answers.begin("k", of(b"body")).is_ok(), "it failed, and may be tried again");
     }
 
     #[tokio::test]
-    async fn old_answers_go_as_new_ones_come() {
-        let answers = saved(Memory::default());
-        for day in 0..3 {
-            for n in 0..200_000 / 20 {
-                carry_out(&answers, &format!("{day}-{n}"), b"", day * LIFETIME).await;
-            }
-        }
-        {
-            let values = answers.store.values.borrow();
-            let entries = values.keys().filter(|key| key.starts_with("answer/")).count();
-            assert!(entries < 30_000 && values.len() - entries <= SLOTS as usize, "{entries}");
-        }
-        let of_one_slot = saved(Memory::default());
-        let slot = slot_of("k");
-        let same_slot = (0..).map(|n| n.to_string()).filter(|key| slot_of(key) == slot).take(5);
-        for key in same_slot.collect::<Vec<_>>() {
-            let Lookup::New(running) = of_one_slot.find(&key, of(b""), 0).await.unwrap() else { panic!() };
-            of_one_slot.save(running, &answer(&"x".repeat(SLOT_BYTES / 2)), 0).await;
-        }
-        let bytes: usize = of_one_slot.store.values.borrow().values().map(Vec::len).sum();
-        assert!(bytes < SLOT_BYTES + 10_000, "{bytes}");
-    }
-
-    #[tokio::test]
-    async fn two_answers_of_one_slot_that_are_saved_at_the_same_moment_are_both_kept() {
-        let slow = saved(Memory { is_slow: true, ..Memory::default() });
-        let slot = slot_of("k");
-        let keys: Vec<_> = (0..).map(|n| n.to_string()).filter(|key| slot_of(key) == slot).take(3).collect();
-        futures::future::join_all(keys.iter().map(|key| carry_out(&slow, key, b"", 0))).await;
-        for key in &keys {
-            assert!(matches!(slow.find(key, of(b""), 1).await.unwrap(), Lookup::Answered(_)), "{key}");
-        }
-        let notes: Vec<Note> = slow.read(&slot).await.unwrap();
-        assert_eq!(notes.len(), 3);
+    async fn answers_in_the_key_value_store_take_bounded_room_and_none_is_taken_for_another() {
+        let answers = saved();
+        let same: Vec<_> =
+            (0..).map(|n| n.to_string()).filter(|key| place_of(key) == place_of("k")).take(1).collect();
+        carry_out(&answers, "k", b"body").await;
+        carry_out(&answers, &same[0], b"body").await;
+        assert_eq!(answers.key_value.values.borrow().len(), 1);
+        assert_eq!(find(&answers, "k", b"body").await.unwrap(), None, "the newer one has its place");
+        assert!(find(&answers, &same[0], b"body").await.unwrap().is_some());
     }
 
     #[tokio::test]
     async fn an_answer_under_another_form_of_fingerprint_is_ignored() {
-        let answers = saved(Memory::default());
+        let answers = saved();
         let fingerprint = Fingerprint(of(b"body").0[FINGERPRINT_FORM.len()..].to_owned());
-        let old = Saved { key: "k".into(), fingerprint, at: 0, answer: answer("old") };
-        answers.store.set(&entry_of("k"), &serde_json::to_vec(&old).unwrap()).await.unwrap();
-        assert!(matches!(answers.find("k", of(b"body"), 1).await.unwrap(), Lookup::New(_)));
-        assert!(matches!(answers.find("k", of(b"other"), 1).await.unwrap(), Lookup::New(_)));
+        let at = Utc::now().timestamp_millis();
+        let old = Saved { key: "k".into(), fingerprint, at, answer: answer("old") };
+        answers.key_value.set(&place_of("k"), &serde_json::to_vec(&old).unwrap()).await.unwrap();
+        assert_eq!(find(&answers, "k", b"body").await.unwrap(), None);
+        assert_eq!(find(&answers, "k", b"other").await.unwrap(), None);
     }
 
     #[tokio::test]
     async fn a_broken_store_costs_the_saved_answer_and_nothing_else() {
-        let answers = saved(Memory::default());
-        carry_out(&answers, "k", b"body", 0).await;
-        answers.store.broken.set(true);
-        carry_out(&answers, "k", b"body", 1).await;
-        answers.store.broken.set(false);
-        answers.store.values.borrow_mut().insert(entry_of("k"), b"no json".to_vec());
-        assert!(matches!(answers.find("k", of(b"body"), 1).await.unwrap(), Lookup::New(_)));
+        let answers = saved();
+        carry_out(&answers, "k", b"body").await;
+        answers.key_value.broken.set(true);
+        carry_out(&answers, "k", b"body").await;
+        answers.key_value.broken.set(false);
+        answers.key_value.values.borrow_mut().insert(place_of("k"), b"no json".to_vec());
+        assert_eq!(find(&answers, "k", b"body").await.unwrap(), None);
     }
 }

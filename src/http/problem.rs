@@ -265,7 +265,7 @@ impl From<StoreError> for Problem {
             StoreError::Full(cause) => Self::StorageFull(cause),
             StoreError::Ended(_)
             | StoreError::Failed(_)
-            | StoreError::Repeated
+            | StoreError::Repeated(_)
             | StoreError::Uncertain(_) => Self::Internal(error.to_string()),
         }
     }

@@ -13,6 +13,7 @@ use super::access::Access;
 use crate::event::Timestamp;
 use crate::limits::{BODIES_BYTES, Limits};
 use crate::retention::Policy;
+use crate::store::Kept;
 
 /// The settings of this instance.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Settings {
     pub access: Access,
     /// The events that are kept.
     pub retention: Policy,
+    /// The place of the answers to requests with an Idempotency-Key.
+    pub answers: AnswersSetting,
     /// The start of the process, if the host told it.
     pub started_at: Option<Timestamp>,
     /// The form of lines in the log.
@@ -45,6 +48,16 @@ pub enum StoreSetting {
         /// Its address: a URL, or a string of `key=value`. It may hold a password.
         database_url: String,
     },
+}
+
+/// The place of the answers to requests with an Idempotency-Key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AnswersSetting {
+    /// The store of events, in the transaction that stores them.
+    #[default]
+    Store,
+    /// Spin's key-value store.
+    KeyValue,
 }
 
 /// The way in which a host runs the instances of a component.
@@ -127,9 +140,16 @@ impl Settings {
                     .collect(),
             },
             retention: Policy {
-                days: kept("retention_days")?,
-                events: kept("retention_events")?,
+                kept: Kept { days: kept("retention_days")?, events: kept("retention_events")? },
                 forget_days: kept("forget_days")?,
+            },
+            answers: match variable("answers").as_str() {
+                "" | "store" => AnswersSetting::Store,
+                "key-value" => AnswersSetting::KeyValue,
+                _ => {
+                    let message = "must be store or key-value".into();
+                    return Err(InvalidSetting { name: "answers", message });
+                }
             },
             started_at,
             log_format: match variable("log_format").as_str() {
@@ -148,7 +168,7 @@ impl Settings {
     }
 
     /// The names of all variables.
-    pub const VARIABLES: [&'static str; 16] = [
+    pub const VARIABLES: [&'static str; 17] = [
         "store",
         "database_url",
         "max_body_bytes",
@@ -162,6 +182,7 @@ impl Settings {
         "retention_days",
         "retention_events",
         "forget_days",
+        "answers",
         "started_at",
         "log_format",
         "instances",
@@ -220,6 +241,7 @@ mod tests {
             ("log_format", "xml"),
             ("instances", "many"),
             ("store", "mysql"),
+            ("answers", "redis"),
         ] {
             let error = read(name, value).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");

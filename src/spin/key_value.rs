@@ -17,9 +17,4 @@ impl KeyValue for DefaultKeyValue {
         let store = Store::open_default().await.map_err(|error| error.to_string())?;
         store.set(key, value).await.map_err(|error| error.to_string())
     }
-
-    async fn delete(&self, key: &str) -> Result<(), String> {
-        let store = Store::open_default().await.map_err(|error| error.to_string())?;
-        store.delete(key).await.map_err(|error| error.to_string())
-    }
 }

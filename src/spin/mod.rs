@@ -33,9 +33,10 @@ use crate::http::app::{App, Platform};
 use crate::http::problem::Problem;
 use crate::http::router;
 use crate::http::settings::StoreSetting;
-use crate::store::chosen::ChosenStore;
-use crate::store::postgres::PostgresStore;
-use crate::store::sqlite::SqliteStore;
+use crate::store::chosen::{ChosenBackend, ChosenStore};
+use crate::store::postgres::PostgresBackend;
+use crate::store::sql::SqlStore;
+use crate::store::sqlite::SqliteBackend;
 
 /// Spin as a platform.
 struct Spin;
@@ -117,13 +118,14 @@ async fn start() -> anyhow::Result<App<Spin>> {
         None => uptime::first_request().await,
     };
     let clock = SpinClock::start();
-    let store = match &settings.store {
+    let backend = match &settings.store {
         StoreSetting::Sqlite => {
-            ChosenStore::Sqlite(SqliteStore::new(DefaultDatabase, clock, get_random_u64()))
+            ChosenBackend::Sqlite(SqliteBackend::new(DefaultDatabase, clock, get_random_u64()))
         }
         StoreSetting::Postgres { database_url } => {
-            ChosenStore::Postgres(PostgresStore::new(RemoteDatabase::new(database_url.clone()), clock))
+            ChosenBackend::Postgres(PostgresBackend::new(RemoteDatabase::new(database_url.clone()), clock))
         }
     };
+    let store = SqlStore::on(backend);
     Ok(App::new(settings, started_at, store, DefaultKeyValue, clock, get_random_u64()))
 }

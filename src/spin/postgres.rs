@@ -5,7 +5,6 @@ use spin_sdk::pg::{DbError, DbValue, ParameterValue, PgError, QueryError};
 
 use crate::store::StoreError;
 use crate::store::database::{Connection, Database, Row, Value};
-use crate::store::postgres::Parameter;
 
 /// The database at an address, which the manifest must allow. The host pools its connections.
 pub struct RemoteDatabase {
@@ -19,7 +18,7 @@ impl RemoteDatabase {
     }
 }
 
-impl Database<Parameter> for RemoteDatabase {
+impl Database for RemoteDatabase {
     type Connection = SpinConnection;
 
     async fn open(&self) -> Result<SpinConnection, StoreError> {
@@ -27,8 +26,8 @@ impl Database<Parameter> for RemoteDatabase {
     }
 }
 
-impl Connection<Parameter> for SpinConnection {
-    async fn execute(&self, statement: &str, parameters: Vec<Parameter>) -> Result<Vec<Row>, StoreError> {
+impl Connection for SpinConnection {
+    async fn execute(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let parameters = parameters.into_iter().map(into_spin).collect();
         let (_, rows, result) =
             self.query_async(statement.to_owned(), parameters).await.map_err(store_error)?;
@@ -38,13 +37,15 @@ impl Connection<Parameter> for SpinConnection {
     }
 }
 
-fn into_spin(parameter: Parameter) -> ParameterValue {
+fn into_spin(parameter: Value) -> ParameterValue {
     match parameter {
-        Parameter::Integer(value) => ParameterValue::Int64(value),
-        Parameter::Text(value) => ParameterValue::Str(value),
-        Parameter::Integers(values) => ParameterValue::ArrayInt64(values.into_iter().map(Some).collect()),
-        Parameter::Texts(values) => ParameterValue::ArrayStr(values),
-        Parameter::Null => ParameterValue::DbNull,
+        Value::Integer(value) => ParameterValue::Int64(value),
+        Value::Real(value) => ParameterValue::Floating64(value),
+        Value::Text(value) => ParameterValue::Str(value),
+        Value::Blob(value) => ParameterValue::Binary(value),
+        Value::Integers(values) => ParameterValue::ArrayInt64(values),
+        Value::Texts(values) => ParameterValue::ArrayStr(values),
+        Value::Null => ParameterValue::DbNull,
     }
 }
 
@@ -59,8 +60,8 @@ fn from_spin(value: DbValue) -> Value {
 
 fn store_error(error: PgError) -> StoreError {
     match error {
-        PgError::QueryFailed(QueryError::DbError(DbError { code, message, .. })) => {
-            StoreError::of_sqlstate(&code, &message)
+        PgError::QueryFailed(QueryError::DbError(DbError { severity, code, message, .. })) => {
+            StoreError::of_sqlstate(&severity, &code, &message)
         }
         // The host has no code for it: the server is gone, or the connection to it.
         PgError::QueryFailed(QueryError::Text(cause)) => StoreError::of_lost_connection(cause),

@@ -32,7 +32,8 @@ fn into_spin(value: Value) -> SpinValue {
         Value::Real(value) => SpinValue::Real(value),
         Value::Text(value) => SpinValue::Text(value),
         Value::Blob(value) => SpinValue::Blob(value),
-        Value::Null => SpinValue::Null,
+        // SQLite has no arrays: its statements take them as JSON.
+        Value::Null | Value::Integers(_) | Value::Texts(_) => SpinValue::Null,
     }
 }
 

@@ -1,126 +1,88 @@
-//! The store that an operator chose.
+//! The backend that an operator chose.
 
-use std::collections::HashSet;
-
-use super::database::Database;
-use super::postgres::{Parameter, PostgresStore};
-use super::sqlite::SqliteStore;
-use super::{
-    Answered, Expired, Filter, Found, Keyed, Layout, Ledger, Matches, Order, Outcome, Page, PageSize,
-    ReadStore, RemoveStore, Span, StoreError, Window, WriteStore,
-};
+use super::database::{Database, Row, Value};
+use super::dialect::Dialect;
+use super::lanes::Purpose;
+use super::postgres::PostgresBackend;
+use super::sql::{Backend, SqlStore};
+use super::sqlite::SqliteBackend;
+use super::{Kept, Keyed, Outcome, Seq, Step, StoreError};
 use crate::clock::Clock;
-use crate::event::{EventId, NewEvent, Timestamp, Topic};
+use crate::event::{EventId, NewEvent, Topic};
 
-/// One of the stores.
-pub enum ChosenStore<S: Database, P, C> {
-    /// On SQLite or libSQL.
-    Sqlite(SqliteStore<S, C>),
-    /// On PostgreSQL.
-    Postgres(PostgresStore<P, C>),
+/// The store that an operator chose.
+pub type ChosenStore<S, P, C> = SqlStore<ChosenBackend<S, P, C>>;
+
+/// One of the backends.
+pub enum ChosenBackend<S: Database, P, C> {
+    /// SQLite or libSQL.
+    Sqlite(SqliteBackend<S, C>),
+    /// PostgreSQL.
+    Postgres(PostgresBackend<P, C>),
 }
 
-/// Calls a method of the store.
+/// Calls a method of the backend.
 macro_rules! of {
-    ($chosen:expr, $store:ident => $call:expr) => {
+    ($chosen:expr, $backend:ident => $call:expr) => {
         match $chosen {
-            ChosenStore::Sqlite($store) => $call,
-            ChosenStore::Postgres($store) => $call,
+            ChosenBackend::Sqlite($backend) => $call,
+            ChosenBackend::Postgres($backend) => $call,
         }
     };
 }
 
-impl<S: Database, P: Database<Parameter>, C: Clock> WriteStore for ChosenStore<S, P, C> {
+impl<S: Database, P: Database, C: Clock> Backend for ChosenBackend<S, P, C> {
+    fn dialect(&self) -> &'static Dialect {
+        of!(self, backend => backend.dialect())
+    }
+
+    async fn query(
+        &self,
+        purpose: Purpose,
+        text: &str,
+        parameters: &[Value],
+        through: Seq,
+    ) -> Result<Vec<Row>, StoreError> {
+        of!(self, backend => backend.query(purpose, text, parameters, through).await)
+    }
+
+    async fn write(&self, text: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError> {
+        of!(self, backend => backend.write(text, parameters).await)
+    }
+
+    async fn remove(&self, text: &str, parameters: &[Value], most: u32) -> Result<i64, StoreError> {
+        of!(self, backend => backend.remove(text, parameters, most).await)
+    }
+
     async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError> {
-        of!(self, store => store.append(events, keys).await)
+        of!(self, backend => backend.append(events, keys).await)
     }
 
-    fn keeps_answers(&self) -> bool {
-        of!(self, store => store.keeps_answers())
+    async fn newest(&self) -> Result<Seq, StoreError> {
+        of!(self, backend => backend.newest().await)
     }
 
-    async fn answered(&self, key: &str, now: i64) -> Result<Option<Answered>, StoreError> {
-        of!(self, store => store.answered(key, now).await)
-    }
-}
-
-impl<S: Database, P: Database<Parameter>, C: Clock> ReadStore for ChosenStore<S, P, C> {
-    async fn readable(&self) -> Result<Span, StoreError> {
-        of!(self, store => store.readable().await)
+    async fn is_writable(&self) -> Result<bool, StoreError> {
+        of!(self, backend => backend.is_writable().await)
     }
 
-    async fn risks(&self) -> Result<Vec<String>, StoreError> {
-        of!(self, store => store.risks().await)
-    }
-
-    async fn window(&self, filter: &Filter, span: Span, order: Order) -> Result<Window, StoreError> {
-        of!(self, store => store.window(filter, span, order).await)
-    }
-
-    async fn matches(
-        &self,
-        filter: &Filter,
-        window: Window,
-        order: Order,
-        limit: u32,
-    ) -> Result<Matches, StoreError> {
-        of!(self, store => store.matches(filter, window, order, limit).await)
-    }
-
-    async fn page(
-        &self,
-        filter: &Filter,
-        window: Window,
-        order: Order,
-        layout: Layout,
-        size: PageSize,
-    ) -> Result<Option<Page>, StoreError> {
-        of!(self, store => store.page(filter, window, order, layout, size).await)
-    }
-
-    async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<Found>, StoreError> {
-        of!(self, store => store.event(topic, event_id).await)
-    }
-
-    async fn ledger(&self, topics: &[Topic]) -> Result<Ledger, StoreError> {
-        of!(self, store => store.ledger(topics).await)
-    }
-
-    async fn find_topics(&self, topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError> {
-        of!(self, store => store.find_topics(topics).await)
-    }
-}
-
-impl<S: Database, P: Database<Parameter>, C: Clock> RemoveStore for ChosenStore<S, P, C> {
     async fn erase_event(&self, topic: &Topic, event_id: &EventId) -> Result<bool, StoreError> {
-        of!(self, store => store.erase_event(topic, event_id).await)
-    }
-
-    async fn erase(&self, filter: &Filter, window: Window, limit: u32) -> Result<Matches, StoreError> {
-        of!(self, store => store.erase(filter, window, limit).await)
+        of!(self, backend => backend.erase_event(topic, event_id).await)
     }
 
     async fn scrub(&self) -> Result<(), StoreError> {
-        of!(self, store => store.scrub().await)
+        of!(self, backend => backend.scrub().await)
     }
 
-    async fn claim(&self, now: &Timestamp, until: &Timestamp) -> Result<bool, StoreError> {
-        of!(self, store => store.claim(now, until).await)
+    async fn expire(&self, kept: Kept, most: u32) -> Result<Step, StoreError> {
+        of!(self, backend => backend.expire(kept, most).await)
     }
 
-    async fn release(&self, due_at: &Timestamp) -> Result<(), StoreError> {
-        of!(self, store => store.release(due_at).await)
+    async fn sweep(&self, most: u32) -> Result<Step, StoreError> {
+        of!(self, backend => backend.sweep(most).await)
     }
 
-    async fn readable_events(&self) -> Result<i64, StoreError> {
-        of!(self, store => store.readable_events().await)
-    }
-
-    async fn expire(&self, received_before: Option<&Timestamp>, rows: u32) -> Result<Expired, StoreError> {
-        of!(self, store => store.expire(received_before, rows).await)
-    }
-
-    async fn forget(&self, received_before: &Timestamp, rows: u32) -> Result<u32, StoreError> {
-        of!(self, store => store.forget(received_before, rows).await)
+    fn texts<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Value {
+        of!(self, backend => backend.texts(texts))
     }
 }

@@ -4,7 +4,8 @@ use serde::de::DeserializeOwned;
 
 use super::StoreError;
 
-/// A value: those of SQLite (<https://sqlite.org/datatype3.html>), of which PostgreSQL returns some.
+/// A value: those of SQLite (<https://sqlite.org/datatype3.html>), of which PostgreSQL returns some, and the arrays that
+/// PostgreSQL alone is given.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// An integer.
@@ -15,8 +16,12 @@ pub enum Value {
     Text(String),
     /// Bytes.
     Blob(Vec<u8>),
-    /// No value.
+    /// No value, of any type.
     Null,
+    /// A `bigint[]`.
+    Integers(Vec<Option<i64>>),
+    /// A `text[]`.
+    Texts(Vec<Option<String>>),
 }
 
 impl From<i64> for Value {
@@ -40,6 +45,30 @@ impl From<&str> for Value {
 impl<T: Into<Value>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl FromIterator<i64> for Value {
+    fn from_iter<I: IntoIterator<Item = i64>>(values: I) -> Self {
+        values.into_iter().map(Some).collect()
+    }
+}
+
+impl FromIterator<Option<i64>> for Value {
+    fn from_iter<I: IntoIterator<Item = Option<i64>>>(values: I) -> Self {
+        Self::Integers(values.into_iter().collect())
+    }
+}
+
+impl<'t> FromIterator<&'t str> for Value {
+    fn from_iter<I: IntoIterator<Item = &'t str>>(values: I) -> Self {
+        values.into_iter().map(Some).collect()
+    }
+}
+
+impl<'t> FromIterator<Option<&'t str>> for Value {
+    fn from_iter<I: IntoIterator<Item = Option<&'t str>>>(values: I) -> Self {
+        Self::Texts(values.into_iter().map(|value| value.map(str::to_owned)).collect())
     }
 }
 
@@ -80,38 +109,11 @@ impl Row {
     }
 }
 
-impl StoreError {
-    /// The error that a text of SQLite's means: the interfaces of hosts carry no codes.
-    pub fn of_sqlite(message: String) -> Self {
-        match message {
-            // libSQL's server interrupts a statement also for another that was given up on the same connection. SQLite
-            // rolls back what it interrupts.
-            message if message.contains("is locked") || message.contains("interrupted") => Self::Busy,
-            // It ends connections that were idle for ten seconds, and knows none of those from before its start.
-            message if message.contains("STREAM_EXPIRED") || message.contains("baton") => {
-                Self::Ended(message)
-            }
-            message if message.contains("is full") => Self::Full(message),
-            message => Self::Failed(message),
-        }
-    }
-
-    /// True for an error that says nothing about the statement: the same one may succeed another time.
-    pub fn is_passing(&self) -> bool {
-        match self {
-            Self::Failed(cause) => {
-                ["disk I/O error", "unable to open", "was moved"].iter().any(|text| cause.contains(text))
-            }
-            _ => true,
-        }
-    }
-}
-
-/// A source of connections whose statements take parameters of a type.
+/// A source of connections.
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
-pub trait Database<P = Value>: 'static {
+pub trait Database: 'static {
     /// The connections of this database.
-    type Connection: Connection<P>;
+    type Connection: Connection;
 
     /// Opens one more connection to the same database.
     async fn open(&self) -> Result<Self::Connection, StoreError>;
@@ -119,12 +121,12 @@ pub trait Database<P = Value>: 'static {
 
 /// A connection. It runs one statement at a time.
 #[allow(async_fn_in_trait)]
-pub trait Connection<P = Value>: 'static {
+pub trait Connection: 'static {
     /// Runs one statement to its end and returns its rows.
-    async fn execute(&self, statement: &str, parameters: Vec<P>) -> Result<Vec<Row>, StoreError>;
+    async fn execute(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Row>, StoreError>;
 
     /// Runs a statement and returns its first row, which it must have.
-    async fn query_row(&self, statement: &str, parameters: Vec<P>) -> Result<Row, StoreError> {
+    async fn query_row(&self, statement: &str, parameters: Vec<Value>) -> Result<Row, StoreError> {
         first(self.execute(statement, parameters).await?)
     }
 }

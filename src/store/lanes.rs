@@ -10,9 +10,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::StoreError;
 use crate::clock::Clock;
 
-/// The longest wait of a read for its turn, and then for a busy database; and the pause between two tries.
+/// The longest wait of a read for its turn, and then for a busy database; and the first pause between two tries, and the
+/// longest.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The purpose of a read. Reads of one purpose wait for each other, and for no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +78,7 @@ pub async fn retry_while_busy<T>(
     work: impl AsyncFn() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     let mut deadline = None; // the clock is a call to the host, and few calls find the database busy
+    let mut pause = PAUSE;
     loop {
         match work().await {
             Err(StoreError::Busy) => {
@@ -83,7 +86,8 @@ pub async fn retry_while_busy<T>(
                 if now >= *deadline.get_or_insert(now + PATIENCE) {
                     return Err(StoreError::Busy);
                 }
-                clock.sleep(PAUSE).await;
+                clock.sleep(pause).await;
+                pause = pause.mul_f64(1.5).min(LONGEST_PAUSE);
             }
             result => return result,
         }

@@ -1,22 +1,26 @@
 //! The store: the traits that the domain needs of a database, and their types.
 //!
-//! The traits ask for what every database can give at a cost in proportion to the answer. [`sqlite`] and [`postgres`]
-//! implement them over any [`database`] that executes statements of theirs. `window` is the steps in which both are
-//! read, `statements` what their SQL has in common and `queries` what reads with it, `rows` what they make of
-//! rows, `lanes` the bound of what an instance reads at once.
+//! The traits ask for what every database can give at a cost in proportion to the answer. [`sql`] implements them once,
+//! over two backends: [`sqlite`] and [`postgres`], which write in their own ways over any [`database`] that executes
+//! statements. `dialect` makes the texts of statements, `window` finds the steps in which a span is read, `rows` reads
+//! answers, and `lanes` bounds what an instance reads at once.
 
 pub mod chosen;
 pub mod database;
+mod dialect;
+mod error;
 mod lanes;
 pub mod postgres;
-mod queries;
 mod rows;
+pub mod sql;
 pub mod sqlite;
-mod statements;
 mod window;
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::time::Duration;
+
+pub use self::error::StoreError;
 
 use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
 
@@ -262,8 +266,8 @@ pub struct Keyed<'r> {
     pub events: Range<usize>,
 }
 
-/// Milliseconds for which answers to requests with a key are kept.
-pub const ANSWERS_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
+/// Seconds for which answers to requests with a key are kept.
+pub const ANSWERS_KEPT: i64 = 24 * 60 * 60;
 
 /// A request that was answered before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,61 +278,38 @@ pub struct Answered {
     pub outcomes: Vec<Outcome>,
 }
 
-/// The reason of a failed call.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// Another connection is writing. Nothing was done; the same call may succeed in a moment.
-    #[error("the database is busy")]
-    Busy,
-    /// The connection had ended before the statement was run. Nothing was done; another connection may do it.
-    #[error("the connection has ended: {0}")]
-    Ended(String),
-    /// Other reads hold all connections. Nothing was done; the same call may succeed in a moment.
-    #[error("all connections are reading")]
-    Overloaded,
-    /// There is no room for more. Nothing was done.
-    #[error("the disk is full: {0}")]
-    Full(String),
-    /// The call failed. Nothing was done.
-    #[error("{0}")]
-    Failed(String),
-    /// A request of the group has a key that was answered before, maybe by another host. Nothing was done.
-    #[error("the request was answered before")]
-    Repeated,
-    /// A write may have been done, and its outcomes are not known.
-    #[error("after a write: {0}")]
-    Uncertain(String),
-}
-
 /// The writing side of a durable store that keeps one event of each identity.
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
 pub trait WriteStore: 'static {
-    /// Stores the new events and counts all of them, at once or not at all, and durably before it returns.
-    /// The outcomes have the order of the events. If the store [keeps answers](Self::keeps_answers), it keeps those of
-    /// the requests that have a key with their events.
+    /// Stores the new events and counts all of them, at once or not at all, and durably before it returns. The answers
+    /// to requests that have a key are kept with their events. The outcomes have the order of the events.
     ///
     /// # Errors
-    /// [`StoreError::Repeated`] when it has an answer to one of the keys already.
+    /// [`StoreError::Repeated`] when some of the keys were answered within the last 24 hours.
     async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError>;
 
-    /// True if it keeps the answers to requests that have a key, for all hosts that use it.
-    fn keeps_answers(&self) -> bool {
-        false
-    }
-
-    /// The request of a key within the last 24 hours, `now` in milliseconds since 1970.
-    async fn answered(&self, _key: &str, _now: i64) -> Result<Option<Answered>, StoreError> {
-        Ok(None)
-    }
+    /// The request of a key within the last 24 hours.
+    async fn answered(&self, key: &str) -> Result<Option<Answered>, StoreError>;
 }
 
 /// The reading side of the store. Events become visible in the order of seq.
 ///
-/// A reader goes from window to window, and reads pages in each. Between two steps it holds nothing of the store.
+/// A reader goes from window to window, and reads pages in each. Between two steps it holds nothing of the store. Where
+/// several servers answer, one that has not got all of a span yet is asked again.
 #[allow(async_fn_in_trait)]
 pub trait ReadStore: 'static {
     /// The seqs that can be read: up to the newest, from behind those that have expired.
     async fn readable(&self) -> Result<Span, StoreError>;
+
+    /// The newest seq that was given or reserved, whichever of several servers answers [`readable`](Self::readable).
+    async fn newest(&self) -> Result<Seq, StoreError> {
+        Ok(self.readable().await?.through)
+    }
+
+    /// True if the store takes writes: a replica does not.
+    async fn is_writable(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
 
     /// What endangers the events in the store, a phrase each.
     async fn risks(&self) -> Result<Vec<String>, StoreError> {
@@ -383,28 +364,43 @@ pub trait RemoveStore: 'static {
     /// [`StoreError::Busy`] while somebody reads an old state of the store: what is left is still needed.
     async fn scrub(&self) -> Result<(), StoreError>;
 
-    /// Takes the work of retention for this instance until `until`, if it is due at `now` and no other has it.
-    async fn claim(&self, now: &Timestamp, until: &Timestamp) -> Result<bool, StoreError>;
+    /// Takes the work of retention for this instance and for `lease`, if it is due and no other has it. Time is that of
+    /// the database, here and below: the clocks of hosts differ.
+    async fn claim(&self, lease: Duration) -> Result<bool, StoreError>;
 
-    /// Gives the work back until `due_at`.
-    async fn release(&self, due_at: &Timestamp) -> Result<(), StoreError>;
+    /// Gives the work back, to be due again after `pause`.
+    async fn release(&self, pause: Duration) -> Result<(), StoreError>;
 
-    /// The number of events that can be read.
-    async fn readable_events(&self) -> Result<i64, StoreError>;
+    /// Takes away the oldest events that are not to be kept, and goes through `steps` times the rows of a short step at
+    /// most. What is to be kept is looked up in the transaction that takes away.
+    async fn expire(&self, kept: Kept, steps: u32) -> Result<Step, StoreError>;
 
-    /// Takes away the oldest events that were received before a moment, or whatever their age. It goes through `rows`
-    /// rows at most.
-    async fn expire(&self, received_before: Option<&Timestamp>, rows: u32) -> Result<Expired, StoreError>;
+    /// Forgets identities whose events are gone and were received so many days ago.
+    async fn forget(&self, days: u32, steps: u32) -> Result<Step, StoreError>;
 
-    /// Forgets identities whose events are gone and were received before a moment, up to `rows`; returns how many.
-    async fn forget(&self, received_before: &Timestamp, rows: u32) -> Result<u32, StoreError>;
+    /// Removes answers to requests with a key that are no longer kept.
+    async fn forget_answers(&self, steps: u32) -> Result<Step, StoreError>;
+
+    /// Removes the content of events that expired a while ago, where the store did not when they expired.
+    async fn sweep(&self, _steps: u32) -> Result<Step, StoreError> {
+        Ok(Step { events: 0, has_more: false })
+    }
+}
+
+/// The events that retention keeps. Zero keeps everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Days after which an event expires.
+    pub days: u32,
+    /// Newest events that are kept.
+    pub events: u32,
 }
 
 /// One step of retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expired {
-    /// Rows that it went through. If there are fewer than it might, no more are due.
-    pub rows: u32,
-    /// Events of them that it took away. The others were gone already.
+pub struct Step {
+    /// Events, identities or answers that it took away.
     pub events: u32,
+    /// True if more are due.
+    pub has_more: bool,
 }

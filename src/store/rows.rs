@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::database::{Row, Value};
-use super::{Ledger, Matches, Page, PageSize, StoreError};
+use super::{Answered, Ledger, Matches, Outcome, Page, PageSize, Seq, Status, StoreError};
 use crate::event::Topic;
 
 impl Matches {
@@ -55,4 +55,43 @@ pub(super) fn found_topics(row: &Row) -> Result<(HashSet<Topic>, usize), StoreEr
     let found: Vec<String> = row.json(1)?;
     let found = found.into_iter().filter_map(|name| Topic::parse(name).ok()).collect();
     Ok((found, usize::try_from(row.integer(0)?).unwrap_or_default()))
+}
+
+impl Answered {
+    /// The answered request from a row of its fingerprint and a JSON array of `[seq, status]` of its events.
+    pub(super) fn of(row: &Row) -> Result<Self, StoreError> {
+        let outcomes: Vec<(Seq, u8)> = row.json(1)?;
+        let outcome = |(seq, status)| Outcome { seq, status: Status::of_stored(status) };
+        let outcomes = outcomes.into_iter().map(outcome).collect();
+        Ok(Self { fingerprint: row.text(0)?.to_owned(), outcomes })
+    }
+}
+
+impl Status {
+    /// The number that stands for it in saved answers.
+    pub(super) fn as_stored(self) -> u8 {
+        match self {
+            Self::Stored => 0,
+            Self::Duplicate => 1,
+            Self::Conflict => 2,
+        }
+    }
+
+    /// The status that a number stands for in saved answers.
+    pub(super) fn of_stored(status: u8) -> Self {
+        match status {
+            0 => Self::Stored,
+            1 => Self::Duplicate,
+            _ => Self::Conflict,
+        }
+    }
+}
+
+/// True if the newest seq in the last column of an answer is one that a reader knows of, or a newer one.
+pub(super) fn has_seen(rows: &[Row], through: Seq) -> bool {
+    through == 0
+        || rows.first().is_none_or(|row| match row.0.last() {
+            Some(Value::Integer(newest)) => *newest >= through,
+            _ => false,
+        })
 }

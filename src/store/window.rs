@@ -3,7 +3,8 @@
 //!
 //! A filter by topics or by sources alone is served by their index, whose every entry matches. Any other one may pass
 //! over many events without a match. It is read in windows: each begins at the next event that the blocks do not
-//! exclude by their timestamps, and ends after so many entries of the index that leads farthest with them.
+//! exclude by their timestamps, and ends after so many entries of the index that leads farthest with them. Where events
+//! are partitioned, a window by timestamps ends with its partition, so that no other one is looked at.
 
 use super::{Filter, Index, Order, Seq, Span, StoreError, Window};
 
@@ -16,14 +17,17 @@ const ROWS: i64 = 64 * ENTRIES;
 /// Looks into the indexes of a store, each of bounded cost.
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
 pub trait Looks {
-    /// The next run of a span whose blocks overlap the time of a filter; `None` if its time has fewer than [`ENTRIES`]
-    /// events.
-    async fn overlapping(
-        &self,
-        filter: &Filter,
-        span: Span,
-        order: Order,
-    ) -> Result<Option<Span>, StoreError>;
+    /// The seqs of a partition of the events, if they have some.
+    fn partition(&self) -> Option<Seq>;
+
+    /// Seqs of one window, at most.
+    fn longest_window(&self) -> i64;
+
+    /// The next run of a span whose blocks overlap the time of a filter. It is empty if there is none.
+    async fn overlapping(&self, filter: &Filter, span: Span, order: Order) -> Result<Span, StoreError>;
+
+    /// True if the time of a filter has fewer than [`ENTRIES`] events, in the partitions of a span.
+    async fn has_short_time(&self, filter: &Filter, span: Span) -> Result<bool, StoreError>;
 
     /// The seq that the next [`ENTRIES`] entries of an index lead to; `None` if they lead to the end of the span.
     async fn reach(
@@ -48,6 +52,20 @@ pub async fn next(
     span: Span,
     order: Order,
 ) -> Result<Window, StoreError> {
+    let window = next_of_any_length(looks, filter, span, order).await?;
+    if window.span.len() <= looks.longest_window() {
+        return Ok(window);
+    }
+    let rest = behind_gap(looks, window.span, order).await?;
+    Ok(rest.map_or(window, |rest| Window { span: rest.first(looks.longest_window(), order), ..window }))
+}
+
+async fn next_of_any_length(
+    looks: &impl Looks,
+    filter: &Filter,
+    span: Span,
+    order: Order,
+) -> Result<Window, StoreError> {
     let is_by_time = filter.since.is_some() || filter.until.is_some();
     let (by_topic, by_source) = (!filter.topics.is_empty(), !filter.sources.is_empty());
     match (is_by_time, by_topic, by_source) {
@@ -58,10 +76,15 @@ pub async fn next(
     }
     let mut span = span;
     if is_by_time {
-        match looks.overlapping(filter, span, order).await? {
-            Some(overlapping) => span = overlapping,
-            None => return Ok(Window { span, index: Index::Timestamp }),
+        let run = looks.overlapping(filter, span, order).await?;
+        if run.is_empty() {
+            return Ok(Window { span: run, index: Index::Seq });
         }
+        let part = looks.partition().map_or(span, |partition| run.within(partition, order));
+        if looks.has_short_time(filter, part).await? {
+            return Ok(Window { span: part, index: Index::Timestamp });
+        }
+        span = run;
     }
     if span.len() > ROWS {
         match behind_gap(looks, span, order).await? {
@@ -105,5 +128,25 @@ impl Span {
             Order::Descending => (self.after + 1).max(self.through - count + 1),
         };
         self.up_to(last, order)
+    }
+
+    /// The first part of it, in the order of reading, that lies in one partition of so many seqs.
+    fn within(self, partition: Seq, order: Order) -> Self {
+        match order {
+            Order::Ascending => {
+                let end = ((self.after + 1) / partition + 1) * partition - 1;
+                Self { through: self.through.min(end), ..self }
+            }
+            Order::Descending => {
+                let begin = self.through / partition * partition;
+                Self { after: self.after.max(begin - 1), ..self }
+            }
+        }
+    }
+
+    /// The partitions of so many seqs that it lies in.
+    pub fn partitions(self, partition: Seq) -> Self {
+        let begin = (self.after + 1) / partition * partition;
+        Self { after: begin - 1, through: (self.through / partition + 1) * partition - 1 }
     }
 }

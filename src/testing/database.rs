@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use super::TokioClock;
 use crate::store::StoreError;
 use crate::store::database::{Connection, Database, Row, Value};
-use crate::store::sqlite::SqliteStore;
+use crate::store::sql::SqlStore;
+use crate::store::sqlite::{SqliteBackend, SqliteStore};
 
 /// A database file, opened as Spin would.
 pub struct Native {
@@ -75,7 +76,7 @@ impl Connection for NativeConnection {
             tokio::time::sleep(duration).await;
         }
         let parameters = parameters.into_iter().map(|value| match value {
-            Value::Null => SqlValue::Null,
+            Value::Null | Value::Integers(_) | Value::Texts(_) => SqlValue::Null,
             Value::Integer(value) => SqlValue::Integer(value),
             Value::Real(value) => SqlValue::Real(value),
             Value::Text(value) => SqlValue::Text(value),
@@ -112,7 +113,7 @@ pub type NativeStore = SqliteStore<Native, TokioClock>;
 pub fn open(directory: &Path, seed: u64) -> (NativeStore, Rc<Faults>) {
     let database = Native::at(directory.join("events.db"));
     let faults = Rc::clone(&database.faults);
-    (SqliteStore::new(database, TokioClock::start(), seed), faults)
+    (SqlStore::on(SqliteBackend::new(database, TokioClock::start(), seed)), faults)
 }
 
 /// A store in a directory of its own.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Timestamp, Topic};
 use crate::payload::Payload;
-use crate::store::{Filter, Layout, Order, PageSize, ReadStore};
+use crate::store::{Filter, Kept, Layout, Order, PageSize, ReadStore};
 
 /// An event of the topic `t`.
 pub fn event(id: impl Into<String>) -> NewEvent {
@@ -54,6 +54,17 @@ pub async fn read_in(store: &impl ReadStore, filter: &Filter, order: Order) -> V
         rest = rest.behind(whole.span, order);
     }
     all
+}
+
+/// So many of the newest events are kept.
+pub fn keep(events: u32) -> Kept {
+    Kept { days: 0, events }
+}
+
+/// The number of events that can be read, by the books.
+pub async fn readable_events(store: &impl ReadStore) -> i64 {
+    let ledger = store.ledger(&[]).await.unwrap();
+    ledger.unique_processed - ledger.expired - ledger.erased
 }
 
 /// The clock of tokio. Paused, it moves on when every task waits.

@@ -7,7 +7,8 @@ use tokio_postgres::{Client, NoTls};
 use super::TokioClock;
 use crate::store::StoreError;
 use crate::store::database::{Connection, Database, Row, Value};
-use crate::store::postgres::{Parameter, PostgresStore};
+use crate::store::postgres::{PostgresBackend, PostgresStore};
+use crate::store::sql::SqlStore;
 
 /// A database at an address.
 pub struct Remote {
@@ -15,7 +16,7 @@ pub struct Remote {
     pub url: String,
 }
 
-impl Database<Parameter> for Remote {
+impl Database for Remote {
     type Connection = Client;
 
     async fn open(&self) -> Result<Client, StoreError> {
@@ -26,21 +27,23 @@ impl Database<Parameter> for Remote {
     }
 }
 
-impl Connection<Parameter> for Client {
-    async fn execute(&self, statement: &str, parameters: Vec<Parameter>) -> Result<Vec<Row>, StoreError> {
+impl Connection for Client {
+    async fn execute(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let parameters: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(to_sql).collect();
         let rows = self.query(statement, &parameters).await.map_err(|error| store_error(&error))?;
         Ok(rows.iter().map(|row| Row((0..row.len()).map(|index| value(row, index)).collect())).collect())
     }
 }
 
-fn to_sql(parameter: &Parameter) -> &(dyn ToSql + Sync) {
+fn to_sql(parameter: &Value) -> &(dyn ToSql + Sync) {
     match parameter {
-        Parameter::Integer(value) => value,
-        Parameter::Text(value) => value,
-        Parameter::Integers(values) => values,
-        Parameter::Texts(values) => values,
-        Parameter::Null => &None::<Vec<String>>,
+        Value::Integer(value) => value,
+        Value::Real(value) => value,
+        Value::Text(value) => value,
+        Value::Blob(value) => value,
+        Value::Integers(values) => values,
+        Value::Texts(values) => values,
+        Value::Null => &None::<Vec<String>>,
     }
 }
 
@@ -54,7 +57,7 @@ fn value(row: &tokio_postgres::Row, index: usize) -> Value {
 
 fn store_error(error: &tokio_postgres::Error) -> StoreError {
     match error.as_db_error() {
-        Some(cause) => StoreError::of_sqlstate(cause.code().code(), cause.message()),
+        Some(cause) => StoreError::of_sqlstate(cause.severity(), cause.code().code(), cause.message()),
         None => StoreError::of_lost_connection(error.to_string()),
     }
 }
@@ -72,5 +75,5 @@ pub fn fresh() -> (&'static Postgres, String, RemoteStore) {
 
 /// Another store on a database.
 pub fn open(url: &str) -> RemoteStore {
-    PostgresStore::new(Remote { url: url.to_owned() }, TokioClock::start())
+    SqlStore::on(PostgresBackend::new(Remote { url: url.to_owned() }, TokioClock::start()))
 }

@@ -19,7 +19,8 @@ use crate::http::idempotency::KeyValue;
 use crate::http::reply::{Reply, ReplyBody};
 use crate::http::router;
 use crate::http::settings::Settings;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sql::SqlStore;
+use crate::store::sqlite::{SqliteBackend, SqliteStore};
 
 /// Native code as a platform.
 pub struct NativePlatform;
@@ -54,12 +55,6 @@ impl KeyValue for Memory {
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), String> {
         self.call().await?;
         self.values.borrow_mut().insert(key.into(), value.into());
-        Ok(())
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), String> {
-        self.call().await?;
-        self.values.borrow_mut().remove(key);
         Ok(())
     }
 }
@@ -102,7 +97,7 @@ impl Service {
     pub fn on(database: Native, variables: &[(&str, &str)], seed: u64) -> Self {
         let (faults, path) = (Rc::clone(&database.faults), database.path.clone());
         let clock = TokioClock::start();
-        let store = SqliteStore::new(database, clock, seed);
+        let store = SqlStore::on(SqliteBackend::new(database, clock, seed));
         let started_at = Timestamp::parse("2026-11-21T01:00:00Z").unwrap();
         let app = App::new(settings(variables), started_at, store, Memory::default(), clock, seed);
         Self { app, faults, path, _directory: None }

@@ -2,36 +2,30 @@
 
 use std::collections::HashMap;
 
-use chrono::Utc;
-
-use super::parameter::Parameter;
 use crate::event::{NewEvent, Timestamp};
-use crate::store::database::Row;
+use crate::store::database::{Row, Value};
 use crate::store::{Keyed, Outcome, Seq, Status, StoreError};
 
 /// The parameters of the call.
-pub fn parameters(events: &[&NewEvent], keys: &[Keyed<'_>]) -> Vec<Parameter> {
+pub fn parameters(events: &[&NewEvent], keys: &[Keyed<'_>]) -> Vec<Value> {
     let place = |index: usize| index as i64 + 1;
+    let moments: Vec<_> =
+        events.iter().map(|event| event.timestamp.as_ref().map(Timestamp::as_micros)).collect();
+    let sources = |event: &&NewEvent| event.source.as_ref().map(|source| stored_source(source.as_str()));
     vec![
         events.iter().map(|event| event.topic.as_str()).collect(),
         events.iter().map(|event| event.event_id.as_str()).collect(),
-        events.iter().map(|event| event.timestamp.as_ref().map(Timestamp::as_stored)).collect(),
-        Parameter::Texts(
-            events
-                .iter()
-                .map(|event| event.source.as_ref().map(|source| stored_source(source.as_str())))
-                .collect(),
-        ),
+        moments.iter().map(|moment| moment.map(|(micros, _)| micros)).collect(),
+        moments.iter().map(|moment| moment.map(|(_, nanos)| nanos)).collect(),
+        Value::Texts(events.iter().map(sources).collect()),
         events.iter().map(|event| event.payload.as_json()).collect(),
         events.iter().map(|event| event.attributes.as_deref()).collect(),
         events.iter().map(|event| event.payload.digest()).collect(),
         firsts(events).into_iter().map(place).collect(),
-        Timestamp::now().as_stored().into(),
         keys.iter().map(|keyed| keyed.key.key.as_str()).collect(),
         keys.iter().map(|keyed| keyed.key.fingerprint.as_str()).collect(),
         keys.iter().map(|keyed| place(keyed.events.start)).collect(),
         keys.iter().map(|keyed| place(keyed.events.end)).collect(),
-        Utc::now().timestamp_millis().into(),
     ]
 }
 
@@ -54,22 +48,20 @@ fn firsts(events: &[&NewEvent]) -> Vec<usize> {
 /// The outcomes of so many events, from the row that the call returned.
 ///
 /// # Errors
-/// [`StoreError::Repeated`] when a request was answered before, and nothing was done.
+/// [`StoreError::Repeated`] when some requests were answered before, and nothing was done.
 pub fn outcomes(row: &Row, events: usize) -> Result<Vec<Outcome>, StoreError> {
     if row.text(0).is_ok() {
-        return Err(StoreError::Repeated);
+        return Err(StoreError::Repeated(row.json(0)?));
     }
     let stored_from = row.integer(1)?;
-    let dropped: Vec<(usize, Seq, bool)> = match row.text(2) {
+    let dropped: Vec<(usize, Seq, u8)> = match row.text(2) {
         Ok(_) => row.json(2)?,
         Err(_) => vec![],
     };
     let mut dropped = dropped.into_iter().peekable();
     let mut stored = stored_from..;
     let outcome = |place: usize| match dropped.next_if(|(dropped, ..)| *dropped == place) {
-        Some((_, seq, conflicts)) => {
-            Some(Outcome { seq, status: if conflicts { Status::Conflict } else { Status::Duplicate } })
-        }
+        Some((_, seq, status)) => Some(Outcome { seq, status: Status::of_stored(status) }),
         None => stored.next().map(|seq| Outcome { seq, status: Status::Stored }),
     };
     (1..=events)

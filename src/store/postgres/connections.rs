@@ -9,12 +9,12 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use tokio::sync::OnceCell;
 
-use super::parameter::Parameter;
 use super::schema;
 use crate::clock::Clock;
-use crate::store::StoreError;
-use crate::store::database::{Connection, Database, Row, first};
+use crate::store::database::{Connection, Database, Row, Value};
 use crate::store::lanes::{Lanes, PATIENCE, Purpose, retry_while_busy};
+use crate::store::rows::has_seen;
+use crate::store::{Seq, StoreError};
 
 /// The longest wait for the answer to a statement. A write that has to wait for a replica may take any time.
 const LONGEST_STATEMENT: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ pub struct Connections<D, C> {
     logs_from: Cell<Duration>,
 }
 
-impl<D: Database<Parameter>, C: Clock> Connections<D, C> {
+impl<D: Database, C: Clock> Connections<D, C> {
     /// No connection yet.
     pub fn new(database: D, clock: C) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl<D: Database<Parameter>, C: Clock> Connections<D, C> {
     ///
     /// # Errors
     /// [`StoreError::Uncertain`] when the connection was lost before the answer came, or none came in ten seconds.
-    pub async fn write(&self, statement: &str, parameters: Vec<Parameter>) -> Result<Vec<Row>, StoreError> {
+    pub async fn write(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let connection = self.open().await?;
         let answer = connection.execute(statement, parameters);
         match select(pin!(answer), pin!(self.clock.sleep(LONGEST_STATEMENT))).await {
@@ -57,17 +57,8 @@ impl<D: Database<Parameter>, C: Clock> Connections<D, C> {
         }
     }
 
-    /// The first row of a query, which must have one.
-    pub async fn query_row(
-        &self,
-        purpose: Purpose,
-        statement: &str,
-        parameters: &[Parameter],
-    ) -> Result<Row, StoreError> {
-        first(self.query(purpose, statement, parameters).await?)
-    }
-
-    /// Runs a query, again if its connection was lost.
+    /// Runs a query, again if its connection was lost, and while its answer is of a server whose newest seq, in the last
+    /// column, is before `through`.
     ///
     /// # Errors
     /// [`StoreError::Overloaded`] when other reads leave no room for it in five seconds, or the answer takes ten.
@@ -75,12 +66,16 @@ impl<D: Database<Parameter>, C: Clock> Connections<D, C> {
         &self,
         purpose: Purpose,
         statement: &str,
-        parameters: &[Parameter],
+        parameters: &[Value],
+        through: Seq,
     ) -> Result<Vec<Row>, StoreError> {
         let _permit = self.lanes.permit(purpose, &self.clock).await?;
         let read = async || {
             let connection = self.open().await?;
-            connection.execute(statement, parameters.to_vec()).await.map_err(|error| self.of_read(error))
+            match connection.execute(statement, parameters.to_vec()).await {
+                Ok(rows) if !has_seen(&rows, through) => Err(StoreError::Busy),
+                answer => answer.map_err(|error| self.of_read(error)),
+            }
         };
         match select(pin!(self.retry_while_busy(read)), pin!(self.clock.sleep(LONGEST_STATEMENT))).await {
             Either::Left((rows, _)) => rows,
@@ -109,8 +104,12 @@ impl<D: Database<Parameter>, C: Clock> Connections<D, C> {
             self.log_unreachable(error);
             StoreError::Busy
         })?;
-        let prepared = self.is_prepared.get_or_try_init(|| prepare(&connection)).await;
-        prepared.map_err(|error| self.of_read(error))?;
+        // Bringing a large database up to date takes longer than a request waits. The server goes on with it.
+        let prepared = self.is_prepared.get_or_try_init(|| prepare(&connection));
+        match select(pin!(prepared), pin!(self.clock.sleep(PATIENCE))).await {
+            Either::Left((prepared, _)) => prepared.map_err(|error| self.of_read(error))?,
+            Either::Right(_) => return Err(StoreError::Busy),
+        };
         Ok(connection)
     }
 
@@ -135,10 +134,17 @@ impl<D: Database<Parameter>, C: Clock> Connections<D, C> {
 }
 
 /// Brings the schema up to date, and logs what endangers the events.
-async fn prepare(connection: &impl Connection<Parameter>) -> Result<(), StoreError> {
+async fn prepare(connection: &impl Connection) -> Result<(), StoreError> {
+    let isolation = connection.query_row(include_str!("sql/isolation.sql"), vec![]).await?;
+    let isolation = isolation.text(0)?;
+    if isolation != "read committed" {
+        // A write has to see what was committed while it waited for its turn.
+        return Err(StoreError::Failed(format!(
+            "transactions of this database are {isolation}, and have to be read committed: set \
+            default_transaction_isolation, by alter database or alter role"
+        )));
+    }
     schema::migrate(connection).await?;
-    // A copy of the database on another server may lack its newest events.
-    connection.execute(include_str!("sql/reserve_if_moved.sql"), vec![]).await?;
     let risks: Vec<String> = connection.query_row(include_str!("sql/risks.sql"), vec![]).await?.json(0)?;
     for risk in risks {
         sekali_log::error(

@@ -1,166 +1,117 @@
-//! The store on PostgreSQL: what it writes is a function of the database, what it reads a statement of one row.
+//! PostgreSQL as the backend of a store: what it writes is a function of the database, what it reads a statement of one
+//! row.
 //!
-//! `schema` is the tables and functions, `append` a write, `remove` erasure and retention, `select` the texts of reads,
-//! and `connections` what all of them use. Any number of hosts may share one database.
+//! `schema` is the tables and functions, `append` a write, `select` the texts of reads, and `connections` what all of them
+//! use. Any number of hosts may share one database.
 
 mod append;
 mod connections;
-mod parameter;
-mod remove;
 mod schema;
 mod select;
-
-use std::collections::HashSet;
-
-pub use self::parameter::Parameter;
 
 use self::connections::Connections;
 use self::select::POSTGRES;
 use super::database::{Database, Row, Value, first};
+use super::dialect::Dialect;
 use super::lanes::Purpose;
-use super::queries::{self, Queries};
-use super::rows;
-use super::statements::Dialect;
-use super::window;
-use super::{
-    ANSWERS_KEPT_MS, Answered, Filter, Found, Keyed, LISTED_TOPICS, Layout, Ledger, Matches, Order, Outcome,
-    Page, PageSize, ReadStore, Seq, Span, Status, StoreError, Window, WriteStore,
-};
+use super::sql::{Backend, SqlStore};
+use super::{Kept, Keyed, Outcome, Seq, Step, StoreError};
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Topic};
 
-/// Seqs of one window, at most: PostgreSQL plans each read, and the more partitions it has, the longer that takes.
-const LONGEST_WINDOW: i64 = 8 << 20;
+/// The store on PostgreSQL.
+pub type PostgresStore<D, C> = SqlStore<PostgresBackend<D, C>>;
 
-/// The store.
-pub struct PostgresStore<D, C> {
+/// The backend.
+pub struct PostgresBackend<D, C> {
     connections: Connections<D, C>,
 }
 
-impl<D: Database<Parameter>, C: Clock> PostgresStore<D, C> {
-    /// A store that opens `database` at first use.
+impl<D: Database, C: Clock> PostgresBackend<D, C> {
+    /// A backend that opens `database` at first use.
     pub fn new(database: D, clock: C) -> Self {
         Self { connections: Connections::new(database, clock) }
     }
+
+    async fn write_row(&self, text: &str, parameters: &[Value]) -> Result<Row, StoreError> {
+        first(self.write(text, parameters).await?)
+    }
 }
 
-impl<D: Database<Parameter>, C: Clock> WriteStore for PostgresStore<D, C> {
+impl<D: Database, C: Clock> Backend for PostgresBackend<D, C> {
+    fn dialect(&self) -> &'static Dialect {
+        &POSTGRES
+    }
+
+    async fn query(
+        &self,
+        purpose: Purpose,
+        text: &str,
+        parameters: &[Value],
+        through: Seq,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.connections.query(purpose, text, parameters, through).await
+    }
+
+    async fn write(&self, text: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError> {
+        let write = async || self.connections.write(text, parameters.to_vec()).await;
+        self.connections.retry_while_busy(write).await
+    }
+
+    async fn remove(&self, text: &str, parameters: &[Value], _most: u32) -> Result<i64, StoreError> {
+        self.write_row(text, parameters).await?.integer(0)
+    }
+
     async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError> {
-        if events.is_empty() && keys.is_empty() {
-            return Ok(vec![]);
-        }
         let parameters = append::parameters(events, keys);
         let rows = self.connections.write(include_str!("sql/append.sql"), parameters).await?;
         append::outcomes(&first(rows)?, events.len())
     }
 
-    fn keeps_answers(&self) -> bool {
-        true
+    async fn newest(&self) -> Result<Seq, StoreError> {
+        self.write_row("select sekali.newest()", &[]).await?.integer(0)
     }
 
-    async fn answered(&self, key: &str, now: i64) -> Result<Option<Answered>, StoreError> {
-        let parameters = [key.into(), (now - ANSWERS_KEPT_MS).into()];
-        let rows =
-            self.connections.query(Purpose::Answer, include_str!("sql/answer.sql"), &parameters).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let outcomes: Vec<(Seq, u8)> = row.json(1)?;
-        let outcomes = outcomes.into_iter().map(|(seq, status)| Outcome {
-            seq,
-            status: match status {
-                0 => Status::Stored,
-                1 => Status::Duplicate,
-                _ => Status::Conflict,
-            },
-        });
-        Ok(Some(Answered { fingerprint: row.text(0)?.to_owned(), outcomes: outcomes.collect() }))
+    async fn is_writable(&self) -> Result<bool, StoreError> {
+        let is_writable = include_str!("sql/is_writable.sql");
+        let rows = self.connections.query(Purpose::Look, is_writable, &[], 0).await?;
+        Ok(first(rows)?.integer(0)? == 1)
+    }
+
+    async fn erase_event(&self, topic: &Topic, event_id: &EventId) -> Result<bool, StoreError> {
+        let identity = [topic.as_str(), event_id.as_str()].map(Value::from);
+        Ok(self.write_row(include_str!("sql/erase_event.sql"), &identity).await?.integer(0)? == 1)
+    }
+
+    /// Does nothing: the bytes of a row that was deleted are PostgreSQL's until a vacuum and the writes after it reuse
+    /// their place, and its log's until that is recycled. docs/OPERATIONS.md says how to have them gone at once.
+    async fn scrub(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn expire(&self, kept: Kept, most: u32) -> Result<Step, StoreError> {
+        let parameters = [kept.events, kept.days, most].map(|number| i64::from(number).into());
+        let row = self.write_row(include_str!("sql/expire.sql"), &parameters).await?;
+        if row.integer(2)? == 1 {
+            // If their readers do not let them go now, the next step tries again.
+            self.write(include_str!("sql/drop_expired.sql"), &[]).await?;
+        }
+        step(&row)
+    }
+
+    async fn sweep(&self, most: u32) -> Result<Step, StoreError> {
+        step(&self.write_row(include_str!("sql/sweep.sql"), &[i64::from(most).into()]).await?)
+    }
+
+    fn texts<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Value {
+        texts.collect()
     }
 }
 
-impl<D: Database<Parameter>, C: Clock> ReadStore for PostgresStore<D, C> {
-    async fn readable(&self) -> Result<Span, StoreError> {
-        let row = self.connections.query_row(Purpose::Look, include_str!("sql/readable.sql"), &[]).await?;
-        Ok(Span { after: row.integer(0)?, through: row.integer(1)? })
-    }
-
-    async fn risks(&self) -> Result<Vec<String>, StoreError> {
-        self.connections.query_row(Purpose::Look, include_str!("sql/risks.sql"), &[]).await?.json(0)
-    }
-
-    async fn window(&self, filter: &Filter, span: Span, order: Order) -> Result<Window, StoreError> {
-        let window = window::next(&self.connections, filter, span, order).await?;
-        if window.span.len() <= LONGEST_WINDOW {
-            return Ok(window);
-        }
-        match window::behind_gap(&self.connections, window.span, order).await? {
-            Some(rest) => Ok(Window { span: rest.first(LONGEST_WINDOW, order), ..window }),
-            None => Ok(window),
-        }
-    }
-
-    async fn matches(
-        &self,
-        filter: &Filter,
-        window: Window,
-        order: Order,
-        limit: u32,
-    ) -> Result<Matches, StoreError> {
-        queries::matches(&self.connections, filter, window, order, limit).await
-    }
-
-    async fn page(
-        &self,
-        filter: &Filter,
-        window: Window,
-        order: Order,
-        layout: Layout,
-        size: PageSize,
-    ) -> Result<Option<Page>, StoreError> {
-        queries::page(&self.connections, filter, window, order, layout, size).await
-    }
-
-    async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<Found>, StoreError> {
-        let parameters = [topic.as_str(), event_id.as_str()].map(Parameter::from);
-        let mut rows = self.connections.query(Purpose::Answer, &select::event_by_id(), &parameters).await?;
-        Ok(rows.pop().map(|mut row| match row.0.pop() {
-            Some(Value::Text(event)) => Found::Event(event),
-            _ => Found::Gone,
-        }))
-    }
-
-    async fn ledger(&self, topics: &[Topic]) -> Result<Ledger, StoreError> {
-        let named = match topics {
-            [] => Parameter::Null,
-            topics => topics.iter().map(Topic::as_str).collect(),
-        };
-        let parameters = [named, i64::from(LISTED_TOPICS).into()];
-        let ledger = include_str!("sql/ledger.sql");
-        Ledger::of(&self.connections.query_row(Purpose::Answer, ledger, &parameters).await?)
-    }
-
-    async fn find_topics(&self, topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError> {
-        let parameters = [topics.iter().map(|topic| topic.as_str()).collect()];
-        // A producer asks, and must not wait for those who read.
-        let row = self
-            .connections
-            .query_row(Purpose::Look, include_str!("sql/find_topics.sql"), &parameters)
-            .await?;
-        rows::found_topics(&row)
-    }
-}
-
-impl<D: Database<Parameter>, C: Clock> Queries for Connections<D, C> {
-    type Parameter = Parameter;
-
-    const DIALECT: &'static Dialect = &POSTGRES;
-
-    async fn query_row(
-        &self,
-        purpose: Purpose,
-        statement: &str,
-        parameters: &[Parameter],
-    ) -> Result<Row, StoreError> {
-        self.query_row(purpose, statement, parameters).await
-    }
+/// A step from a row of its events, and whether there are more.
+fn step(row: &Row) -> Result<Step, StoreError> {
+    let events = u32::try_from(row.integer(0)?).unwrap_or(u32::MAX);
+    Ok(Step { events, has_more: row.integer(1)? == 1 })
 }
 
 #[cfg(test)]

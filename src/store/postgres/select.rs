@@ -1,29 +1,59 @@
 //! The texts of the statements that read events, as far as they are this dialect's.
 
 use super::append::stored_source;
-use crate::store::statements::{Conditions, Dialect, Statement, ordered};
+use crate::event::Timestamp;
+use crate::store::dialect::{Conditions, Dialect, Parameters, Statement, Texts, ordered};
 use crate::store::{Filter, Index, Layout, Order};
 
 /// What is different in this dialect.
 pub const POSTGRES: Dialect = Dialect {
     mark: '$',
-    events: "sekali.events",
+    schema: "sekali.",
+    identities: "sekali.identities",
+    least_and_greatest: ["least", "greatest"],
     events_by_timestamp: "sekali.events",
+    text_without_index: "({} || '')",
+    timestamp_without_index: "timestamp + 0",
+    seq_beside_timestamp: "seq", // as it is, it tells the planner which partitions to look at
     // The partition of what has expired may still be there.
     is_readable: "{} > (select expired_through from sekali.upkeep)",
-    text_without_index: "({} || '')",
-    seq_without_index: "(seq + 0)",
     stored_source,
-    matches: include_str!("sql/matches.sql"),
-    erase: include_str!("sql/erase.sql"),
-    overlapping: [
-        include_str!("sql/overlapping_ascending.sql"),
-        include_str!("sql/overlapping_descending.sql"),
-    ],
-    reach: include_str!("sql/reach.sql"),
-    next_row: [include_str!("sql/next_row.sql"), include_str!("sql/previous_row.sql")],
+    compare,
+    partition: Some(1 << 20),
+    // PostgreSQL plans each read, and the more partitions it has, the longer that takes.
+    longest_window: 8 << 20,
     page,
+    event,
+    rows_of_step: 2048,
+    texts: Texts {
+        ledger: include_str!("sql/ledger.sql"),
+        find_topics: include_str!("sql/find_topics.sql"),
+        erase: include_str!("sql/erase.sql"),
+        identity: include_str!("sql/identity.sql"),
+        claim: include_str!("sql/claim.sql"),
+        release: include_str!("sql/release.sql"),
+        risks: include_str!("sql/risks.sql"),
+        answer: include_str!("sql/answer.sql"),
+        forget: include_str!("sql/forget.sql"),
+        forget_answers: include_str!("sql/forget_answers.sql"),
+    },
 };
+
+/// An event's timestamp has a part beyond microseconds. The bounds of a block have not.
+fn compare(column: &str, operator: &str, moment: &Timestamp, parameters: &mut Parameters) -> String {
+    let (micros, nanos) = moment.as_micros();
+    let micros = parameters.add(micros.into());
+    match column {
+        "earliest" => format!("{column} <= {micros}"),
+        "latest" => format!("{column} >= {micros}"),
+        // Nearly all filters: an event with nanoseconds comes behind the same without.
+        _ if nanos == 0 => format!("{column} {operator} {micros}"),
+        _ => {
+            let nanos = parameters.add(nanos.into());
+            format!("({column}, coalesce(nanos, 0)) {operator} ({micros}, {nanos})")
+        }
+    }
+}
 
 /// The statement for a page: $1 and $2 are the span, $3 and $4 the events and bytes of a page.
 fn page(filter: &Filter, index: Index, order: Order, layout: Layout) -> Statement {
@@ -49,10 +79,10 @@ fn page(filter: &Filter, index: Index, order: Order, layout: Layout) -> Statemen
         .replace("/* rows */", &rows)
         .replace("/* event */", event)
         .replace("/* separator */", separator);
-    Statement { text: ordered(&text, order), of_filter: parameters.texts }
+    Statement { text: ordered(&text, order), parameters: parameters.values }
 }
 
-/// The statement for one event: $1 is its topic, $2 its id.
-pub fn event_by_id() -> String {
-    include_str!("sql/event_by_id.sql").replace("/* event */", include_str!("sql/event.sql"))
+/// The statement for one event.
+fn event() -> String {
+    include_str!("sql/event_by_seq.sql").replace("/* event */", include_str!("sql/event.sql"))
 }

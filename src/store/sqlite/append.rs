@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::event::{NewEvent, Source, Timestamp};
 use crate::store::database::{Connection, Row, Value};
-use crate::store::{Outcome, Seq, Status, StoreError};
+use crate::store::{Keyed, Outcome, Seq, Status, StoreError};
 
 /// Rows of the largest statement: a power of two whose parameters SQLite still takes (32,766).
 pub const MAX_ROWS: usize = 4096;
@@ -146,6 +146,34 @@ fn status_of_duplicate(event: &NewEvent, stored_digest: Option<i64>) -> Status {
         Some(digest) if digest != event.payload.digest() => Status::Conflict,
         _ => Status::Duplicate,
     }
+}
+
+/// Looks whether requests with these keys were answered before.
+///
+/// # Errors
+/// [`StoreError::Repeated`] when some of them were.
+pub async fn refuse_repeated(connection: &impl Connection, keys: &[Keyed<'_>]) -> Result<(), StoreError> {
+    let names = serde_json::Value::from_iter(keys.iter().map(|keyed| keyed.key.key.as_str()));
+    let row =
+        connection.query_row(include_str!("sql/repeated_keys.sql"), vec![names.to_string().into()]).await?;
+    let repeated: Vec<String> = row.json(0)?;
+    if repeated.is_empty() { Ok(()) } else { Err(StoreError::Repeated(repeated)) }
+}
+
+/// Keeps the answers to requests that have a key. The outcomes are those of the whole group.
+pub async fn keep_answers(
+    connection: &impl Connection,
+    keys: &[Keyed<'_>],
+    outcomes: &[Outcome],
+) -> Result<(), StoreError> {
+    let answer = |Keyed { key, events }: &Keyed<'_>| {
+        let outcomes = outcomes.get(events.clone()).unwrap_or_default().iter();
+        let outcomes: Vec<_> = outcomes.map(|outcome| (outcome.seq, outcome.status.as_stored())).collect();
+        (key.key.clone(), key.fingerprint.clone(), outcomes)
+    };
+    let answers: Vec<_> = keys.iter().map(answer).collect();
+    let answers = serde_json::to_string(&answers).map_err(|error| StoreError::Failed(error.to_string()))?;
+    connection.execute(include_str!("sql/keep_answers.sql"), vec![answers.into()]).await.map(drop)
 }
 
 /// The parameters of a statement of so many rows. Rows without an event are nulls.

@@ -7,9 +7,10 @@ use tokio::sync::Mutex;
 use super::log::Log;
 use super::schema;
 use crate::clock::Clock;
-use crate::store::StoreError;
 use crate::store::database::{Connection, Database, Row, Value, first};
 use crate::store::lanes::{Lanes, Purpose, retry_while_busy};
+use crate::store::rows::has_seen;
+use crate::store::{Seq, StoreError};
 
 /// The settings of each connection. A server across the network does not know them, nor need them.
 ///
@@ -77,7 +78,8 @@ impl<D: Database, C: Clock> Pool<D, C> {
         result.map_err(StoreError::or_busy)
     }
 
-    /// Runs a query on a connection of its purpose.
+    /// Runs a query on a connection of its purpose, again while its answer is of a server whose newest seq, in the last
+    /// column, is before `through`.
     ///
     /// # Errors
     /// [`StoreError::Overloaded`] when no connection is free for five seconds.
@@ -86,6 +88,7 @@ impl<D: Database, C: Clock> Pool<D, C> {
         purpose: Purpose,
         statement: &str,
         parameters: &[Value],
+        through: Seq,
     ) -> Result<Vec<Row>, StoreError> {
         let _permit = self.lanes.permit(purpose, &self.clock).await?;
         self.retry_while_busy(async || {
@@ -98,7 +101,10 @@ impl<D: Database, C: Clock> Pool<D, C> {
             if is_usable_after(&result) {
                 self.idle.borrow_mut().push(connection);
             }
-            result.map_err(StoreError::or_busy)
+            match result {
+                Ok(rows) if !has_seen(&rows, through) => Err(StoreError::Busy),
+                result => result.map_err(StoreError::or_busy),
+            }
         })
         .await
     }
@@ -110,7 +116,7 @@ impl<D: Database, C: Clock> Pool<D, C> {
         statement: &str,
         parameters: &[Value],
     ) -> Result<Row, StoreError> {
-        first(self.query(purpose, statement, parameters).await?)
+        first(self.query(purpose, statement, parameters, 0).await?)
     }
 
     /// True if a server across a network executes the statements of the connections so far.

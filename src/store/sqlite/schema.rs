@@ -38,6 +38,10 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0029_fill_sections.sql"),
     include_str!("migrations/0030_close_section.sql"),
     include_str!("migrations/0031_narrow_section.sql"),
+    include_str!("migrations/0032_answers.sql"),
+    include_str!("migrations/0033_upkeep_topics.sql"),
+    include_str!("migrations/0034_fill_upkeep_topics.sql"),
+    include_str!("migrations/0035_count_topic.sql"),
 ];
 
 /// The version of the schema that this program knows.

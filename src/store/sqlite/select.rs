@@ -1,27 +1,44 @@
 //! The texts of the statements that read events, as far as they are this dialect's.
 
-use crate::store::statements::{Conditions, Dialect, Run, Statement, merge, ordered};
+use crate::event::Timestamp;
+use crate::store::dialect::{Conditions, Dialect, Parameters, Run, Statement, Texts, merge, ordered};
 use crate::store::{Filter, Index, Layout, Order};
 
 /// What is different in this dialect.
 pub const SQLITE: Dialect = Dialect {
     mark: '?',
-    events: "events",
+    schema: "",
+    identities: "events",
+    least_and_greatest: ["min", "max"],
     events_by_timestamp: "events indexed by events_by_timestamp",
     text_without_index: "+{}",
-    seq_without_index: "+seq",
+    timestamp_without_index: "+timestamp",
+    seq_beside_timestamp: "+seq",
     is_readable: "gone is null",
     stored_source: str::to_owned,
-    matches: include_str!("sql/matches.sql"),
-    erase: include_str!("sql/erase.sql"),
-    overlapping: [
-        include_str!("sql/overlapping_ascending.sql"),
-        include_str!("sql/overlapping_descending.sql"),
-    ],
-    reach: include_str!("sql/reach.sql"),
-    next_row: [include_str!("sql/next_row.sql"), include_str!("sql/previous_row.sql")],
+    compare,
+    partition: None,
+    longest_window: i64::MAX,
     page,
+    event,
+    rows_of_step: 256,
+    texts: Texts {
+        ledger: include_str!("sql/ledger.sql"),
+        find_topics: include_str!("sql/find_topics.sql"),
+        erase: include_str!("sql/erase.sql"),
+        identity: include_str!("sql/identity.sql"),
+        claim: include_str!("sql/claim.sql"),
+        release: include_str!("sql/release.sql"),
+        risks: include_str!("sql/risks.sql"),
+        answer: include_str!("sql/answer.sql"),
+        forget: include_str!("sql/forget.sql"),
+        forget_answers: include_str!("sql/forget_answers.sql"),
+    },
 };
+
+fn compare(column: &str, operator: &str, moment: &Timestamp, parameters: &mut Parameters) -> String {
+    format!("{column} {operator} {}", parameters.add(moment.as_stored().into()))
+}
 
 /// The statement for a page: ?1 and ?2 are the span, ?3 and ?4 the events and bytes of a page.
 fn page(filter: &Filter, index: Index, order: Order, layout: Layout) -> Statement {
@@ -68,12 +85,12 @@ fn page(filter: &Filter, index: Index, order: Order, layout: Layout) -> Statemen
         .replace("/* rows */", &rows)
         .replace("/* event */", event)
         .replace("/* separator */", separator);
-    Statement { text: ordered(&text, order), of_filter: parameters.texts }
+    Statement { text: ordered(&text, order), parameters: parameters.values }
 }
 
-/// The statement for one event: ?1 is its topic, ?2 its id.
-pub fn event_by_id() -> String {
-    include_str!("sql/event_by_id.sql").replace("/* event */", include_str!("sql/event.sql"))
+/// The statement for one event.
+fn event() -> String {
+    include_str!("sql/event_by_seq.sql").replace("/* event */", include_str!("sql/event.sql"))
 }
 
 /// The bytes of those columns that have no small bound.

@@ -1,12 +1,17 @@
 //! The statements of the store, on the SQLite that the host bundles.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::*;
 use crate::event::{Source, Timestamp};
-use crate::store::{Expired, Index, RemoveStore, Seq, Status};
+use crate::store::{
+    Filter, Found, Index, Layout, Order, PageSize, ReadStore, RemoveStore, RequestKey, Span, Status, Window,
+    WriteStore,
+};
 use crate::testing::database::{Native, NativeStore, fresh, open};
-use crate::testing::{event, event_with, read_in};
+use crate::testing::{event, event_with, keep, read_in, readable_events};
 
 async fn append(store: &NativeStore, events: &[NewEvent]) -> Vec<(Seq, Status)> {
     let outcomes = store.append(&events.iter().collect::<Vec<_>>(), &[]).await.unwrap();
@@ -17,6 +22,8 @@ fn topics(names: &[&str]) -> Filter {
     let topics = names.iter().map(|topic| Topic::parse(*topic).unwrap()).collect();
     Filter { topics, ..Filter::default() }
 }
+
+const READABLE: &str = "select 'what is refused'";
 
 /// The window of all of a small store.
 fn whole(through: Seq) -> Window {
@@ -143,7 +150,7 @@ async fn a_connection_that_has_ended_or_a_statement_that_was_interrupted_for_ano
     for cause in ["error at step 0: SQLITE_INTERRUPT: interrupted", "STREAM_EXPIRED", "Invalid MAC on baton"]
     {
         let error = StoreError::of_sqlite(cause.to_owned());
-        *faults.refused.borrow_mut() = Some((include_str!("sql/readable.sql"), error));
+        *faults.refused.borrow_mut() = Some((READABLE, error));
         let readable = async {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             faults.refused.borrow_mut().take();
@@ -225,7 +232,7 @@ async fn a_filter_finds_what_all_of_its_parts_allow_however_many_windows_that_ta
         })
         .collect();
     append(&store, &events).await;
-    store.expire(None, 50).await.unwrap();
+    store.expire(keep(EVENTS as u32 - 50), 1).await.unwrap();
     let sources = |names: &[&str]| names.iter().map(|name| Source::parse(*name).unwrap()).collect::<Vec<_>>();
     let spans = [
         (None, None),
@@ -391,10 +398,11 @@ async fn a_store_is_migrated_once_however_many_open_it_at_the_same_moment() {
 }
 
 /// Databases by the version of their schema: one of each that a program has ever left behind.
-const FIXTURES: [(usize, &str); 3] = [
+const FIXTURES: [(usize, &str); 4] = [
     (5, include_str!("fixtures/schema_5.sql")),
     (8, include_str!("fixtures/schema_8.sql")),
     (31, include_str!("fixtures/schema_31.sql")),
+    (35, include_str!("fixtures/schema_35.sql")),
 ];
 
 #[tokio::test]
@@ -464,10 +472,10 @@ async fn every_filter_has_an_index() {
     let of_several = page(&topics(&["t", "u"]), Index::Topics);
     let of_time = page(&by_time, Index::Seq);
     let of_short_time = page(&by_time, Index::Timestamp);
-    let of_start = plan(&SQLITE.overlapping(&by_time, Order::Ascending).text);
+    let of_length = plan(&SQLITE.of_short_time(&by_time).text);
     let of_reach = plan(&SQLITE.reach(&topics(&["t"]), Index::Topics, Order::Ascending).text);
     let of_stored = plan(include_str!("sql/stored.sql"));
-    let of_event = plan(&select::event_by_id());
+    let of_event = plan(SQLITE.texts.identity);
     let of_forgotten = plan(include_str!("sql/forget.sql"));
     assert!(
         of_stored.contains("rowid>? AND rowid<?"),
@@ -477,11 +485,11 @@ async fn every_filter_has_an_index() {
         assert!(plan.contains("events_by_topic (topic=? AND rowid>? AND rowid<?)"), "{plan}");
     }
     assert!(of_source.contains("events_by_source (source=? AND rowid>? AND rowid<?)"), "{of_source}");
-    for plan in [&of_all, &of_one, &of_source, &of_time, &of_start, &of_reach] {
+    for plan in [&of_all, &of_one, &of_source, &of_time, &of_length, &of_reach] {
         assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN events"), "{plan}");
     }
     assert!(of_several.contains("MERGE (UNION ALL)"), "{of_several}");
-    for plan in [&of_short_time, &of_start] {
+    for plan in [&of_short_time, &of_length] {
         assert!(plan.contains("INDEX events_by_timestamp (timestamp>?)"), "{plan}");
     }
     assert!(of_event.contains("(topic=? AND event_id=?)"), "{of_event}");
@@ -522,8 +530,8 @@ async fn removed(store: &NativeStore) -> (i64, i64, i64) {
 async fn what_has_expired_cannot_be_read_and_its_identity_stays_a_duplicate() {
     let (store, _directory) = fresh();
     append(&store, &[event("a"), event("b"), event("c"), event("d")]).await;
-    assert_eq!(store.readable_events().await, Ok(4));
-    assert_eq!(store.expire(None, 2).await, Ok(Expired { rows: 2, events: 2 }));
+    assert_eq!(readable_events(&store).await, 4);
+    assert_eq!(store.expire(keep(2), 1).await, Ok(Step { events: 2, has_more: false }));
     assert_eq!(seqs(&read(&store, &[]).await), [3, 4]);
     assert_eq!(seqs(&read(&store, &["t"]).await), [3, 4]);
     assert_eq!(store.readable().await, Ok(Span { after: 2, through: 4 }));
@@ -538,7 +546,7 @@ async fn what_has_expired_cannot_be_read_and_its_identity_stays_a_duplicate() {
     let ledger = store.ledger(&[]).await.unwrap();
     assert_eq!((ledger.unique_processed, ledger.duplicate_dropped, ledger.conflicts), (5, 3, 1));
     assert_eq!((removed(&store).await, ledger.first_seq), ((2, 0, 0), 3));
-    assert_eq!(store.readable_events().await, Ok(3));
+    assert_eq!(readable_events(&store).await, 3);
 }
 
 #[tokio::test]
@@ -546,29 +554,100 @@ async fn events_expire_in_the_order_in_which_they_were_received_up_to_a_moment()
     let (store, directory) = fresh();
     append(&store, &(0..10).map(|n| event(n.to_string())).collect::<Vec<_>>()).await;
     let database = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
-    database.execute("update events set received_at = '2020-01-0' || seq where seq < 8", []).unwrap();
-    let before = Timestamp::parse("2020-01-07T00:00:00Z").unwrap();
-    assert_eq!(store.expire(Some(&before), 4).await, Ok(Expired { rows: 4, events: 4 }));
-    assert_eq!(store.expire(Some(&before), 4).await, Ok(Expired { rows: 3, events: 3 }));
-    assert_eq!(store.expire(Some(&before), 4).await, Ok(Expired { rows: 0, events: 0 }));
-    assert_eq!(seqs(&read(&store, &[]).await), [8, 9, 10]);
+    let age =
+        "update events set received_at = strftime('%Y-%m-%dT%H:%M:%f', 'now', '-' || (?1 - seq) || ' days')
+               where seq < 8";
+    database.execute(age, [20]).unwrap();
+    // The seventh was received thirteen days ago.
+    assert_eq!(store.expire(Kept { days: 14, events: 0 }, 1).await, Ok(Step { events: 6, has_more: false }));
+    assert_eq!(store.expire(Kept { days: 14, events: 0 }, 1).await, Ok(Step { events: 0, has_more: false }));
+    assert_eq!(store.expire(Kept { days: 14, events: 9 }, 1).await, Ok(Step { events: 0, has_more: false }));
+    assert_eq!(seqs(&read(&store, &[]).await), [7, 8, 9, 10]);
+    // The day after its receipt counts, since the moment is gone.
+    assert_eq!(store.forget(16, 1).await, Ok(Step { events: 3, has_more: false }));
+    assert_eq!(append(&store, &[event("0"), event("3")]).await, [(11, Stored), (4, Duplicate)]);
+    assert_eq!(removed(&store).await, (6, 0, 3));
+}
 
-    let before = Timestamp::parse("2020-01-03T00:00:00Z").unwrap();
-    assert_eq!(store.forget(&before, 1).await, Ok(1));
-    assert_eq!(store.forget(&before, 3).await, Ok(1), "the third was received on that day");
-    assert_eq!(append(&store, &[event("0"), event("2")]).await, [(11, Stored), (3, Duplicate)]);
-    assert_eq!(removed(&store).await, (7, 0, 2));
+#[tokio::test]
+async fn no_event_goes_that_is_to_stay_whoever_believes_to_be_at_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let stores = [open(directory.path(), 1).0, open(directory.path(), 2).0];
+    append(&stores[0], &(0..3000).map(|n| event(n.to_string())).collect::<Vec<_>>()).await;
+    for _ in 0..20 {
+        // Both have seen the same surplus before.
+        let steps = futures::join!(stores[0].expire(keep(1000), 1), stores[1].expire(keep(1000), 1));
+        assert!(steps.0.is_ok() && steps.1.is_ok(), "{steps:?}");
+    }
+    assert_eq!(readable_events(&stores[0]).await, 1000);
+    assert_eq!(read(&stores[1], &[]).await.len(), 1000);
+}
+
+#[tokio::test]
+async fn answers_are_kept_with_their_events_for_a_day() {
+    let directory = tempfile::tempdir().unwrap();
+    let ((store, faults), (other, _)) = (open(directory.path(), 1), open(directory.path(), 2));
+    let key = |name: &str| RequestKey { key: name.into(), fingerprint: "f".into() };
+    let (one, two, empty) = (key("one"), key("two"), key("empty"));
+    append(&store, &[event("known")]).await;
+    let events = [event("a"), event_with("t", "known", "1"), event("b"), event("a")];
+    let group: Vec<_> = events.iter().collect();
+    let keys = [
+        Keyed { key: &one, events: 0..2 },
+        Keyed { key: &empty, events: 2..2 },
+        Keyed { key: &two, events: 2..4 },
+    ];
+    // Whatever fails, all or nothing of it is kept.
+    for works in 0..7 {
+        faults.statements_left.set(works);
+        assert!(store.append(&group, &keys).await.is_err(), "after {works} statements");
+        faults.statements_left.set(u32::MAX);
+        assert_eq!((last_seq(&other).await, other.answered("one").await), (Ok(1), Ok(None)), "{works}");
+    }
+    let outcomes = store.append(&group, &keys).await.unwrap();
+    assert_eq!(
+        outcomes.iter().map(|it| it.status).collect::<Vec<_>>(),
+        [Stored, Conflict, Stored, Duplicate]
+    );
+    for (name, range) in [("one", 0..2), ("empty", 2..2), ("two", 2..4)] {
+        let answered = other.answered(name).await.unwrap().unwrap();
+        assert_eq!(
+            (answered.fingerprint.as_str(), &answered.outcomes[..]),
+            ("f", &outcomes[range]),
+            "{name}"
+        );
+    }
+    let fresh_event = event("c");
+    let three = key("three");
+    let mixed = [Keyed { key: &three, events: 0..1 }, Keyed { key: &two, events: 1..1 }];
+    assert_eq!(other.append(&[&fresh_event], &mixed).await, Err(StoreError::Repeated(vec!["two".into()])));
+    assert_eq!(
+        (last_seq(&other).await, other.answered("three").await),
+        (Ok(3), Ok(None)),
+        "nothing was done"
+    );
+
+    let database = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
+    database.execute("update answers set answered_at = answered_at - 86400 where key <> 'two'", []).unwrap();
+    assert_eq!(other.answered("one").await, Ok(None));
+    assert_eq!(store.append(&[], &[Keyed { key: &one, events: 0..0 }]).await, Ok(vec![]), "a day later");
+    assert_eq!(store.forget_answers(1).await, Ok(Step { events: 1, has_more: false }));
+    let left = "select group_concat(key) from (select key from answers order by key)";
+    let left: String = database.query_row(left, [], |row| row.get(0)).unwrap();
+    assert_eq!(left, "one,two");
 }
 
 #[tokio::test]
 async fn seq_goes_on_when_everything_is_gone_and_forgotten() {
-    let (store, _directory) = fresh();
+    let (store, directory) = fresh();
     append(&store, &[event("a"), event("b")]).await;
-    store.expire(None, 10).await.unwrap();
-    let future = Timestamp::now().after(std::time::Duration::from_secs(3 * 24 * 3600));
-    assert_eq!(store.forget(&future, 10).await, Ok(1), "the newest row stays");
+    let database = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
+    let age = || database.execute("update events set received_at = '2020-01-01T00:00:00'", []).unwrap();
+    age();
+    store.expire(Kept { days: 30, events: 0 }, 1).await.unwrap();
+    assert_eq!(store.forget(30, 1).await.unwrap().events, 1, "the newest row stays");
     assert_eq!(append(&store, &[event("a")]).await, [(3, Stored)]);
-    assert_eq!(store.forget(&future, 10).await, Ok(1));
+    assert_eq!(store.forget(30, 1).await.unwrap().events, 1);
     assert_eq!(removed(&store).await, (2, 0, 2));
 }
 
@@ -623,7 +702,8 @@ async fn an_expired_event_leaves_no_byte_of_itself_in_the_files() {
     let (store, directory) = fresh();
     let events: Vec<_> = (0..3000).map(|n| event_with("t", n.to_string(), "\"secret\"")).collect();
     append(&store, &events).await;
-    while store.expire(None, 500).await.unwrap().events > 0 {}
+    while store.expire(keep(1), 2).await.unwrap().events > 0 {}
+    store.erase_event(&Topic::parse("t").unwrap(), &EventId::parse("2999").unwrap()).await.unwrap();
     store.scrub().await.unwrap();
     assert!(!is_in_a_file(directory.path(), "secret"));
 }
@@ -644,15 +724,20 @@ async fn what_somebody_still_reads_is_not_said_to_be_erased_from_the_files() {
 async fn one_instance_at_a_time_has_the_work_of_retention() {
     let directory = tempfile::tempdir().unwrap();
     let ((one, _), (other, _)) = (open(directory.path(), 1), open(directory.path(), 2));
-    let at = |second: u64| {
-        Timestamp::parse("2026-11-21T01:00:00Z").unwrap().after(std::time::Duration::from_secs(second))
-    };
-    assert_eq!(one.claim(&at(0), &at(60)).await, Ok(true));
-    assert_eq!(other.claim(&at(59), &at(119)).await, Ok(false));
-    assert_eq!(other.claim(&at(60), &at(120)).await, Ok(true), "the first one is gone");
-    other.release(&at(70)).await.unwrap();
-    assert_eq!(one.claim(&at(69), &at(129)).await, Ok(false), "nothing is due");
-    assert_eq!(one.claim(&at(70), &at(130)).await, Ok(true));
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
+    assert_eq!(one.claim(minute).await, Ok(true));
+    assert_eq!(other.claim(minute).await, Ok(false));
+    let database = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
+    let due_in: f64 = database
+        .query_row("select (julianday(due_at) - julianday('now')) * 86400 from upkeep", [], |row| row.get(0))
+        .unwrap();
+    assert!((50.0..61.0).contains(&due_in), "{due_in}");
+    database.execute("update upkeep set due_at = strftime('%Y-%m-%dT%H:%M:%f', 'now')", []).unwrap();
+    assert_eq!(other.claim(minute).await, Ok(true), "the first one is gone");
+    other.release(hour).await.unwrap();
+    assert_eq!(one.claim(minute).await, Ok(false), "nothing is due");
+    other.release(Duration::ZERO).await.unwrap();
+    assert_eq!(one.claim(minute).await, Ok(true));
 }
 
 /// Fills a database with events, one a second, of which each tenth is of the topic `tenth`.
@@ -693,10 +778,10 @@ async fn sections_of_blocks_are_passed_over_whether_they_are_of_this_schema_or_o
         assert_eq!(read(&new), read(&old), "{table}");
     }
 
+    let begin = chrono::DateTime::from_timestamp(1_790_000_000, 0).unwrap();
     let second = |n: i64| {
-        Some(
-            Timestamp::parse("2026-09-21T14:13:20Z").unwrap().after(std::time::Duration::from_secs(n as u64)),
-        )
+        let moment = begin + chrono::TimeDelta::seconds(n);
+        Some(Timestamp::parse(&moment.to_rfc3339()).unwrap())
     };
     for (since, until) in [
         (Some(190_000), None),

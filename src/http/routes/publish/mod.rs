@@ -4,17 +4,18 @@
 mod meaning;
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use chrono::Utc;
 use futures::Stream;
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode};
 
+use crate::clock::Clock;
 use crate::event::NewEvent;
 use crate::http::app::{App, Platform};
 use crate::http::body::RequestBody;
 use crate::http::budget::Share;
-use crate::http::idempotency::{self, Answer, Fingerprint, Lookup};
+use crate::http::idempotency::{self, Answer, Fingerprint, Running};
 use crate::http::prefer::Preference;
 use crate::http::problem::Problem;
 use crate::http::query::{Known, parameters};
@@ -23,7 +24,7 @@ use crate::http::reply::Reply;
 use crate::ingest::inflate::{self, ContentEncoding};
 use crate::ingest::{Context, Format, Ingested, Invalid};
 use crate::limits::Limits;
-use crate::store::{Outcome, StoreError};
+use crate::store::{Outcome, RequestKey, StoreError};
 
 /// Stores all events of the request, or none of them; with `partial=true`, the valid ones.
 ///
@@ -40,44 +41,20 @@ where
     let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
     let Some(key) = key else {
         let mut ingest = Ingest::of(app, &terms, &head.headers, body).await?;
-        let outcomes = app.committer.commit(Rc::clone(&ingest.events)).await?;
+        let outcomes = ingest.commit(app, None).await?;
         let answer = ingest.answer(&outcomes, &terms)?;
         return Ok(ingest.send(answer.into_reply()));
     };
-    let fingerprint = terms.fingerprint(&head.headers, body.bytes());
-    let find = || app.saved_answers.find(key, fingerprint.clone(), Utc::now().timestamp_millis());
-    let mut lookup = find().await?;
-    if let Lookup::Answered(answer) = lookup {
+    let mut request = app.saved_answers.begin(key, terms.fingerprint(&head.headers, body.bytes()))?;
+    if let Some(answer) = app.saved_answers.find(&request).await? {
         return Ok(answer.into_repeated_reply());
     }
-    let mut ingest = Ingest::of(app, &terms, &head.headers, body).await?;
-    loop {
-        match lookup {
-            Lookup::Answered(answer) => return Ok(answer.into_repeated_reply()),
-            // Not if `max_topics` has let in another part of the request than it does now: those events are duplicates.
-            Lookup::Committed(outcomes) if outcomes.len() != ingest.events.len() => {
-                let outcomes = app.committer.commit(Rc::clone(&ingest.events)).await?;
-                let answer = ingest.answer(&outcomes, &terms)?;
-                return Ok(ingest.send(answer.into_reply()));
-            }
-            Lookup::Committed(outcomes) => {
-                let answer = ingest.answer(&outcomes, &terms)?;
-                return Ok(ingest.send(answer.into_repeated_reply()));
-            }
-            Lookup::New(running) => {
-                let events = Rc::clone(&ingest.events);
-                match app.committer.commit_request(events, running.request_key()).await {
-                    Err(StoreError::Repeated) => {} // another host has answered it meanwhile
-                    outcomes => {
-                        let answer = ingest.answer(&outcomes?, &terms)?;
-                        app.saved_answers.save(running, &answer, Utc::now().timestamp_millis()).await;
-                        return Ok(ingest.send(answer.into_reply()));
-                    }
-                }
-            }
-        }
-        lookup = find().await?;
-    }
+    let ingest = match Ingest::of(app, &terms, &head.headers, body).await {
+        Ok(ingest) => ingest,
+        // The key tells more than the body, if it belongs to another request.
+        Err(problem) => return Err(app.saved_answers.committed(&mut request).await.err().unwrap_or(problem)),
+    };
+    ingest.commit_once(app, &terms, request).await
 }
 
 /// The terms of a request: the way in which its body is to be read and answered.
@@ -128,9 +105,14 @@ fn partial(query: &str) -> Result<bool, Problem> {
     Ok(partial)
 }
 
+/// Tries to carry out a request whose key is known and unknown by turns.
+const TRIES: usize = 5;
+
 /// The events of a request, before and after they are stored.
 struct Ingest {
     events: Rc<[NewEvent]>,
+    /// The time at which the store was asked for their topics, if it was.
+    asked_at: Option<Duration>,
     /// Their places in the request.
     indexes: Vec<usize>,
     rejected: Invalid,
@@ -151,6 +133,7 @@ impl Ingest {
             body.replace(inflated)?;
         }
         let mut ingested = (terms.format.parse)(headers, body.bytes(), &terms.context)?;
+        let asked_at = (!app.topics.are_known(&ingested.events)).then(|| app.clock.now());
         let refused = app.topics.refused(&ingested.events).await?;
         if !refused.is_empty() {
             let message =
@@ -160,7 +143,50 @@ impl Ingest {
         }
         let Ingested { events, indexes, rejected } = ingested;
         // The events take about as much memory as the body, and may wait for a while.
-        Ok(Self { events: events.into(), indexes, rejected, share: body.into_share() })
+        Ok(Self { events: events.into(), asked_at, indexes, rejected, share: body.into_share() })
+    }
+
+    /// Stores the events.
+    async fn commit<P: Platform>(
+        &self,
+        app: &App<P>,
+        key: Option<RequestKey>,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        let outcomes = app.committer.commit_request(Rc::clone(&self.events), key, self.asked_at).await?;
+        if self.asked_at.is_some() {
+            app.topics.remember(&self.events);
+        }
+        Ok(outcomes)
+    }
+
+    /// Stores the events of a request with a key, unless that was done before, and answers as it was then.
+    async fn commit_once<P: Platform>(
+        mut self,
+        app: &App<P>,
+        terms: &Terms,
+        mut request: Running<'_>,
+    ) -> Result<Reply, Problem> {
+        for _ in 0..TRIES {
+            match self.commit(app, request.request_key()).await {
+                Err(StoreError::Repeated(_)) => {}
+                outcomes => {
+                    let answer = self.answer(&outcomes?, terms)?;
+                    app.retention.note_answer();
+                    app.saved_answers.save(request, &answer).await;
+                    return Ok(self.send(answer.into_reply()));
+                }
+            }
+            match app.saved_answers.committed(&mut request).await? {
+                Some(outcomes) if outcomes.len() == self.events.len() => {
+                    let answer = self.answer(&outcomes, terms)?;
+                    return Ok(self.send(answer.into_repeated_reply()));
+                }
+                // `max_topics` has let in another part of the request than it does now: those events are duplicates.
+                Some(_) => request.forgo_keeping(),
+                None => {} // its day has ended meanwhile
+            }
+        }
+        Err(Problem::Busy)
     }
 
     /// The answer, whose bytes take the place of the body's in the budget: once events are stored, there has to be room

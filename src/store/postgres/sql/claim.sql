@@ -1,2 +1,3 @@
--- The first instance to come when retention is due at $1 has the work until $2.
-update sekali.upkeep set due_at = $2 where due_at <= $1 returning id
+-- The first instance to come when retention is due has the work for $1 seconds.
+update sekali.upkeep set due_at = clock_timestamp() + $1::bigint * interval '1 second'
+where due_at <= clock_timestamp() returning id

@@ -1,1 +1,1 @@
-select sekali.erase(array(select seq from sekali.identities where topic = $1 and event_id = $2))
+select case when sekali.erase_event($1, $2) then 1::bigint else 0 end

@@ -2,10 +2,10 @@
 '{"seq":' || seq
 || ',"topic":' || to_json(topic)
 || ',"event_id":' || to_json(event_id)
-|| ',"timestamp":"' || timestamp
+|| ',"timestamp":"' || sekali.moment(timestamp, nanos)
 || 'Z","source":' || coalesce('"' || source || '"', 'null')
 || ',"payload":' || payload
 || coalesce(',"attributes":' || attributes, '')
-|| ',"received_at":"' || received_at
-|| 'Z","deliveries":' || deliveries
-|| ',"conflicts":' || conflicts || '}'
+|| ',"received_at":"' || sekali.moment(received_at, null)
+|| 'Z","deliveries":' || coalesce(deliveries, 1)
+|| ',"conflicts":' || coalesce(conflicts, 0) || '}'

@@ -1,1 +1,2 @@
-select case when sekali.expire($1) then 1::bigint else 0 end
+select expired_now, case when has_more then 1::bigint else 0 end, case when leaves then 1::bigint else 0 end
+from sekali.expire($1, $2, $3)

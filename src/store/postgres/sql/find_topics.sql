@@ -1,4 +1,4 @@
 -- The number of all topics, and those of the array $1 that are there.
 select
-    (select count(*) from sekali.topics),
+    (select topics from sekali.upkeep),
     (select coalesce(json_agg(name), '[]')::text from sekali.topics where name = any($1))

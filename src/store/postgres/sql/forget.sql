@@ -1,1 +1,1 @@
-select sekali.forget($1::text::date, $2)
+select sekali.forget($1, $2)

@@ -41,7 +41,7 @@ select
             erased,
             forgotten,
             last_seq,
-            last_received_at || 'Z' as last_received_at
+            sekali.moment(last_received_at, null) || 'Z' as last_received_at
         from listed
     ) as account)
 from total

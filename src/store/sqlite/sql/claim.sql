@@ -1,2 +1,4 @@
--- The first instance to come when retention is due at ?1 has the work until ?2.
-update upkeep set due_at = ?2 where due_at <= ?1 returning id
+-- The first instance to come when retention is due has the work for ?1 seconds.
+update upkeep set due_at = strftime('%Y-%m-%dT%H:%M:%f', 'now', '+' || ?1 || ' seconds')
+where due_at <= strftime('%Y-%m-%dT%H:%M:%f', 'now')
+returning id

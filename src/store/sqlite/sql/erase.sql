@@ -1,4 +1,4 @@
--- As erase_event.sql, for the first ?3 matches after ?1 and up to ?2.
+-- In place, so that the identity never leaves its index. Nothing is left of the event but when it was received.
 update events
 set gone = 'erased', timestamp = '', source = null, payload = '', attributes = null, digest = 0
-where seq in (/* matching */ limit ?3)
+where seq in (/* seqs */) and gone is null

@@ -1,1 +1,1 @@
-update upkeep set due_at = ?1
+update upkeep set due_at = strftime('%Y-%m-%dT%H:%M:%f', 'now', '+' || ?1 || ' seconds')

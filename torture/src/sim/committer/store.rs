@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sekali::committer::Committed;
 use sekali::event::NewEvent;
-use sekali::store::{Keyed, Outcome, Seq, Status, StoreError, WriteStore};
+use sekali::store::{Answered, Keyed, Outcome, Seq, Status, StoreError, WriteStore};
 
 use super::account::Account;
 use crate::sim::executor::{Doom, Handle};
@@ -160,5 +160,9 @@ impl WriteStore for SimStore {
         };
         write.end(&result);
         result
+    }
+
+    async fn answered(&self, _: &str) -> Result<Option<Answered>, StoreError> {
+        Ok(None)
     }
 }

@@ -132,11 +132,4 @@ impl KeyValue for SimKeyValue {
         self.calls.pause().await;
         Ok(())
     }
-
-    async fn delete(&self, key: &str) -> Result<(), String> {
-        self.calls.pause().await;
-        self.values.borrow_mut().remove(key);
-        self.calls.pause().await;
-        Ok(())
-    }
 }

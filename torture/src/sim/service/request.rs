@@ -3,8 +3,8 @@
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-/// Idempotency keys. Those of digits alone fall into one slot of the index.
-pub const KEYS: [&str; 9] = ["0", "61832", "145189", "208075", "210310", "a", "b", "c", "d"];
+/// Idempotency keys. They are few, so that many requests have the same.
+pub const KEYS: [&str; 9] = ["1", "2", "3", "4", "5", "a", "b", "c", "d"];
 
 /// An event of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,1 @@
+select sekali.place_here()

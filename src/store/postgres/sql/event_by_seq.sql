@@ -1,0 +1,8 @@
+-- The event, or null if it is gone. The seq is a constant when this is planned, so one partition is looked at.
+select
+    (
+        select /* event */ from sekali.events as event
+        join (select seq, event_id, deliveries, conflicts from sekali.identities) as known using (seq)
+        where event.seq = $1 and event.seq > (select expired_through from sekali.upkeep)
+    ),
+    (select max(seq) from sekali.identities)

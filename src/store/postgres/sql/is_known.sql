@@ -1,1 +1,0 @@
-select count(*) from sekali.identities where topic = $1 and event_id = $2

@@ -1,1 +1,0 @@
-select sekali.reserve() from sekali.upkeep where cluster <> sekali.cluster()

@@ -1,1 +1,0 @@
-select coalesce(max(version), 0)::bigint from sekali.schema_migrations

@@ -1,0 +1,278 @@
+//! The store over SQL: reading and removing, the same on every database but for the texts of statements.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::database::{Row, Value, first};
+use super::dialect::{Dialect, Statement};
+use super::lanes::Purpose;
+use super::window::{self, ENTRIES, Looks};
+use super::{
+    Answered, Filter, Found, Index, Kept, Keyed, LISTED_TOPICS, Layout, Ledger, Matches, Order, Outcome,
+    Page, PageSize, ReadStore, RemoveStore, Seq, Span, Step, StoreError, Window, WriteStore, rows,
+};
+use crate::event::{EventId, NewEvent, Topic};
+
+/// A database with its own way to write and to take away.
+#[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
+pub trait Backend: 'static {
+    /// Its dialect.
+    fn dialect(&self) -> &'static Dialect;
+
+    /// Runs a query, again while it finds the database busy, or a server whose newest seq, in the last column of its
+    /// answer, is before `through`.
+    async fn query(
+        &self,
+        purpose: Purpose,
+        text: &str,
+        parameters: &[Value],
+        through: Seq,
+    ) -> Result<Vec<Row>, StoreError>;
+
+    /// Runs a statement that writes, again while it finds the database busy.
+    async fn write(&self, text: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError>;
+
+    /// Runs a statement that removes `most` rows at most, again while it finds the database busy. Returns their number.
+    async fn remove(&self, text: &str, parameters: &[Value], most: u32) -> Result<i64, StoreError>;
+
+    /// See [`WriteStore::append`].
+    async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError>;
+
+    /// See [`ReadStore::newest`].
+    async fn newest(&self) -> Result<Seq, StoreError>;
+
+    /// See [`ReadStore::is_writable`].
+    async fn is_writable(&self) -> Result<bool, StoreError>;
+
+    /// See [`RemoveStore::erase_event`].
+    async fn erase_event(&self, topic: &Topic, event_id: &EventId) -> Result<bool, StoreError>;
+
+    /// See [`RemoveStore::scrub`].
+    async fn scrub(&self) -> Result<(), StoreError>;
+
+    /// See [`RemoveStore::expire`]. It goes through `most` rows.
+    async fn expire(&self, kept: Kept, most: u32) -> Result<Step, StoreError>;
+
+    /// See [`RemoveStore::sweep`]. It goes through `most` rows.
+    async fn sweep(&self, most: u32) -> Result<Step, StoreError>;
+
+    /// An array of texts as a parameter.
+    fn texts<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Value;
+}
+
+/// The store on a database.
+pub struct SqlStore<B>(B);
+
+impl<B: Backend> SqlStore<B> {
+    /// The store.
+    pub fn on(backend: B) -> Self {
+        Self(backend)
+    }
+
+    async fn query_row(&self, purpose: Purpose, text: &str, parameters: &[Value]) -> Result<Row, StoreError> {
+        first(self.0.query(purpose, text, parameters, 0).await?)
+    }
+
+    /// The rows of so many short steps.
+    fn rows(&self, steps: u32) -> u32 {
+        self.0.dialect().rows_of_step * steps
+    }
+
+    /// Runs a statement that removes as many rows as its last parameter says.
+    async fn remove(&self, text: &str, parameters: &[Value], steps: u32) -> Result<Step, StoreError> {
+        let most = self.rows(steps);
+        let parameters = [parameters, &[i64::from(most).into()]].concat();
+        let removed = self.0.remove(text, &parameters, most).await?;
+        let events = u32::try_from(removed).unwrap_or(u32::MAX);
+        Ok(Step { events, has_more: events == most })
+    }
+
+    /// The row of a statement that reads a span.
+    async fn read(&self, purpose: Purpose, span: Span, statement: Statement) -> Result<Row, StoreError> {
+        let Statement { text, parameters } = statement;
+        first(self.0.query(purpose, &text, &parameters, span.through).await?)
+    }
+}
+
+impl<B: Backend> WriteStore for SqlStore<B> {
+    async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError> {
+        if events.is_empty() && keys.is_empty() {
+            return Ok(vec![]);
+        }
+        self.0.append(events, keys).await
+    }
+
+    async fn answered(&self, key: &str) -> Result<Option<Answered>, StoreError> {
+        // As a write: a replica may not have it yet.
+        let rows = self.0.write(self.0.dialect().texts.answer, &[key.into()]).await?;
+        rows.first().map(Answered::of).transpose()
+    }
+}
+
+impl<B: Backend> ReadStore for SqlStore<B> {
+    async fn readable(&self) -> Result<Span, StoreError> {
+        let row = self.query_row(Purpose::Look, &self.0.dialect().readable(), &[]).await?;
+        Ok(Span { after: row.integer(0)?, through: row.integer(1)? })
+    }
+
+    async fn newest(&self) -> Result<Seq, StoreError> {
+        self.0.newest().await
+    }
+
+    async fn is_writable(&self) -> Result<bool, StoreError> {
+        self.0.is_writable().await
+    }
+
+    async fn risks(&self) -> Result<Vec<String>, StoreError> {
+        self.query_row(Purpose::Look, self.0.dialect().texts.risks, &[]).await?.json(0)
+    }
+
+    async fn window(&self, filter: &Filter, span: Span, order: Order) -> Result<Window, StoreError> {
+        window::next(self, filter, span, order).await
+    }
+
+    async fn matches(
+        &self,
+        filter: &Filter,
+        Window { span, index }: Window,
+        order: Order,
+        limit: u32,
+    ) -> Result<Matches, StoreError> {
+        let statement = self.0.dialect().matches(filter, index, order);
+        let own = [span.after, span.through, i64::from(limit) + 1];
+        Matches::of(&self.read(Purpose::Answer, span, statement.with(&own)).await?, limit)
+    }
+
+    async fn page(
+        &self,
+        filter: &Filter,
+        Window { span, index }: Window,
+        order: Order,
+        layout: Layout,
+        size: PageSize,
+    ) -> Result<Option<Page>, StoreError> {
+        let statement = (self.0.dialect().page)(filter, index, order, layout);
+        let own = [span.after, span.through, size.events.into(), size.bytes.into()];
+        let purpose = if size == PageSize::SMALL { Purpose::Follow } else { Purpose::Answer };
+        Page::of(self.read(purpose, span, statement.with(&own)).await?, size)
+    }
+
+    async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<Found>, StoreError> {
+        let dialect = self.0.dialect();
+        let identity = [topic.as_str(), event_id.as_str()].map(Value::from);
+        let known = self.0.query(Purpose::Answer, dialect.texts.identity, &identity, 0).await?;
+        let Some(known) = known.first() else { return Ok(None) };
+        let Ok(seq) = known.integer(0) else { return Ok(Some(Found::Gone)) };
+        // By its seq alone, so that of many partitions one is looked at.
+        let event = self.0.query(Purpose::Answer, &(dialect.event)(), &[seq.into()], seq).await?;
+        match event.into_iter().next().map(|mut row| row.0.swap_remove(0)) {
+            Some(Value::Text(event)) => Ok(Some(Found::Event(event))),
+            _ => Ok(Some(Found::Gone)), // since then
+        }
+    }
+
+    async fn ledger(&self, topics: &[Topic]) -> Result<Ledger, StoreError> {
+        let named = match topics {
+            [] => Value::Null,
+            topics => self.0.texts(topics.iter().map(Topic::as_str)),
+        };
+        let parameters = [named, i64::from(LISTED_TOPICS).into()];
+        Ledger::of(&self.query_row(Purpose::Answer, self.0.dialect().texts.ledger, &parameters).await?)
+    }
+
+    async fn find_topics(&self, topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError> {
+        let parameters = [self.0.texts(topics.iter().map(|topic| topic.as_str()))];
+        // A producer asks, and must not wait for those who read.
+        let row = self.query_row(Purpose::Look, self.0.dialect().texts.find_topics, &parameters).await?;
+        rows::found_topics(&row)
+    }
+}
+
+impl<B: Backend> RemoveStore for SqlStore<B> {
+    async fn erase_event(&self, topic: &Topic, event_id: &EventId) -> Result<bool, StoreError> {
+        self.0.erase_event(topic, event_id).await
+    }
+
+    async fn erase(&self, filter: &Filter, window: Window, limit: u32) -> Result<Matches, StoreError> {
+        let matches = self.matches(filter, window, Order::Ascending, limit).await?;
+        if let Some(last) = matches.last {
+            let own = [window.span.after, last, limit.into()];
+            let Statement { text, parameters } = self.0.dialect().erase(filter, window.index).with(&own);
+            self.0.write(&text, &parameters).await?;
+        }
+        Ok(matches)
+    }
+
+    async fn scrub(&self) -> Result<(), StoreError> {
+        self.0.scrub().await
+    }
+
+    async fn claim(&self, lease: Duration) -> Result<bool, StoreError> {
+        let claimed = self.0.write(self.0.dialect().texts.claim, &[seconds(lease)]).await?;
+        Ok(!claimed.is_empty())
+    }
+
+    async fn release(&self, pause: Duration) -> Result<(), StoreError> {
+        self.0.write(self.0.dialect().texts.release, &[seconds(pause)]).await.map(drop)
+    }
+
+    async fn expire(&self, kept: Kept, steps: u32) -> Result<Step, StoreError> {
+        self.0.expire(kept, self.rows(steps)).await
+    }
+
+    async fn forget(&self, days: u32, steps: u32) -> Result<Step, StoreError> {
+        self.remove(self.0.dialect().texts.forget, &[i64::from(days).into()], steps).await
+    }
+
+    async fn forget_answers(&self, steps: u32) -> Result<Step, StoreError> {
+        self.remove(self.0.dialect().texts.forget_answers, &[], steps).await
+    }
+
+    async fn sweep(&self, steps: u32) -> Result<Step, StoreError> {
+        self.0.sweep(self.rows(steps)).await
+    }
+}
+
+impl<B: Backend> Looks for SqlStore<B> {
+    fn partition(&self) -> Option<Seq> {
+        self.0.dialect().partition
+    }
+
+    fn longest_window(&self) -> i64 {
+        self.0.dialect().longest_window
+    }
+
+    async fn overlapping(&self, filter: &Filter, span: Span, order: Order) -> Result<Span, StoreError> {
+        let statement = self.0.dialect().overlapping(filter, order).with(&[span.after, span.through]);
+        let row = self.read(Purpose::Look, span, statement).await?;
+        Ok(Span { after: row.integer(0)?, through: row.integer(1)? })
+    }
+
+    async fn has_short_time(&self, filter: &Filter, span: Span) -> Result<bool, StoreError> {
+        let dialect = self.0.dialect();
+        let all = dialect.partition.map_or(span, |partition| span.partitions(partition));
+        let statement = dialect.of_short_time(filter).with(&[all.after, all.through, ENTRIES]);
+        Ok(self.read(Purpose::Look, span, statement).await?.integer(0)? < ENTRIES)
+    }
+
+    async fn reach(
+        &self,
+        filter: &Filter,
+        span: Span,
+        index: Index,
+        order: Order,
+    ) -> Result<Option<Seq>, StoreError> {
+        let statement = self.0.dialect().reach(filter, index, order);
+        let statement = statement.with(&[span.after, span.through, ENTRIES]);
+        Ok(self.read(Purpose::Look, span, statement).await?.integer(0).ok())
+    }
+
+    async fn next_row(&self, span: Span, order: Order) -> Result<Option<Seq>, StoreError> {
+        let statement = self.0.dialect().next_row(order).with(&[span.after, span.through]);
+        Ok(self.read(Purpose::Look, span, statement).await?.integer(0).ok())
+    }
+}
+
+fn seconds(duration: Duration) -> Value {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX).into()
+}

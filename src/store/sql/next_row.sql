@@ -1,0 +1,4 @@
+-- The first seq after ?1 and up to ?2; null if there is none.
+select
+    (select min(seq) from {identities} where seq > ?1 and seq <= ?2),
+    (select max(seq) from {identities})

@@ -1,0 +1,1 @@
+update upkeep set topics = (select count(*) from topics)

@@ -1,4 +1,0 @@
--- In place, so that the identity never leaves its index. Nothing is left of the event but when it was received.
-update events
-set gone = 'erased', timestamp = '', source = null, payload = '', attributes = null, digest = 0
-where topic = ?1 and event_id = ?2 and gone is null

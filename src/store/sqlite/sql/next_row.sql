@@ -1,2 +1,0 @@
--- The first row after ?1 and up to ?2; null if there is none.
-select min(seq) from events where seq > ?1 and seq <= ?2

@@ -1,2 +1,0 @@
--- The seq that the next ?3 entries lead to; null if there are fewer.
-select case when count(*) = ?3 then /* last */(seq) end from (/* entries */ limit ?3)

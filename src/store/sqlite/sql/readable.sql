@@ -1,2 +1,0 @@
--- The seqs that can be read: behind the first value, up to the second.
-select (select expired_through from upkeep), coalesce((select max(seq) from events), 0)

@@ -1,1 +1,0 @@
-select synchronous from pragma_synchronous
