@@ -4,6 +4,7 @@
 //! - [`process`]: a program in a process group of its own, killed on drop;
 //! - [`host`]: the program that serves, sekali-host or the Spin that the variable `SPIN` names;
 //! - [`postgres`]: servers of PostgreSQL, for where the store is one;
+//! - [`pgbouncer`]: the pooler that may stand before one;
 //! - [`sqld`]: a server of libSQL, where there is one;
 //! - [`wire`]: what leads from a host to its database, and can be cut;
 //! - [`artifacts`]: refuses a component that is older than its sources;
@@ -12,7 +13,9 @@
 
 pub mod artifacts;
 pub mod deployment;
+mod guarded;
 pub mod host;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 pub mod server;

@@ -1,43 +1,33 @@
 //! Debian's PostgreSQL: servers with state of their own, on free ports, as an ordinary user.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::guarded::{self, Guarded};
 use crate::process::LOOK;
 
 /// The user of its databases.
-const USER: &str = "sekali";
+pub(crate) const USER: &str = "sekali";
 
 /// Time to be ready after the start.
 const STARTUP: Duration = Duration::from_secs(60);
-
-/// The shell ends the server when whoever started it is gone, however that happened: its end of the pipe is closed then.
-const GUARD: &str = r#""$@" & server=$!; echo $server; read -r _; kill -INT $server; wait $server"#;
 
 /// A server. It ends on drop, and its state is removed.
 pub struct Postgres {
     directory: TempDir,
     settings: Vec<String>,
     port: u16,
-    running: Option<Running>,
-}
-
-struct Running {
-    guard: Child,
-    server: Pid,
+    running: Option<Guarded>,
 }
 
 impl Postgres {
@@ -98,11 +88,57 @@ impl Postgres {
         shared.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
     }
 
-    fn prepare(settings: &[&str]) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        if let Some((user, group)) = ordinary_user()? {
-            chown(directory.path(), Some(user), Some(group))?;
+    /// A copy of this server, which runs, that is started as it is: it knows nothing of its original, serves what was
+    /// committed before, and goes on from there, as one does that was restored from a base backup or a snapshot.
+    ///
+    /// # Errors
+    /// See [`Postgres::start`].
+    pub fn copy(&self) -> Result<Self> {
+        let copy = Self::prepare(&[])?;
+        let mut backup = copy.program("pg_basebackup")?;
+        backup.args(["--dbname", &format!("host=127.0.0.1 port={} user={USER}", self.port)]);
+        backup.args(["--checkpoint=fast", "--wal-method=stream", "--no-sync"]);
+        run(backup.arg("--pgdata").arg(copy.data()))?;
+        copy.started()
+    }
+
+    /// Stops a replica from replaying what it receives: it answers with what it has, until it is resumed.
+    ///
+    /// # Errors
+    /// When it is no replica.
+    pub fn pause_replay(&self) -> Result<()> {
+        self.query("postgres", "select pg_wal_replay_pause()")?;
+        let began = Instant::now();
+        // What it is replaying at this moment comes first. Before version 14 there is nothing to wait for.
+        while self.query("postgres", "select pg_get_wal_replay_pause_state()").is_ok_and(|it| it != "paused")
+        {
+            ensure!(began.elapsed() < STARTUP, "the replica does not pause");
+            sleep(LOOK);
         }
+        Ok(())
+    }
+
+    /// Lets a replica that was paused replay what it has received, and what comes.
+    ///
+    /// # Errors
+    /// When it is no replica.
+    pub fn resume_replay(&self) -> Result<()> {
+        self.query("postgres", "select pg_wal_replay_resume()").map(drop)
+    }
+
+    /// Starts this server, which was stopped in order, as a replica of another that was its own and has been promoted.
+    ///
+    /// # Errors
+    /// See [`Postgres::start`].
+    pub fn follow(&mut self, primary: &Self) -> Result<()> {
+        let from = format!("host=127.0.0.1 port={} user={USER}", primary.port);
+        self.settings.push(format!("primary_conninfo={from}"));
+        fs::write(self.data().join("standby.signal"), "")?;
+        self.run()
+    }
+
+    fn prepare(settings: &[&str]) -> Result<Self> {
+        let directory = guarded::directory()?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
         Ok(Self { directory, settings, port, running: None })
@@ -118,19 +154,15 @@ impl Postgres {
     /// # Errors
     /// When it does not start.
     pub fn run(&mut self) -> Result<()> {
-        let mut command = self.command("sh")?;
-        command.args(["-c", GUARD, "sh"]).arg(programs()?.join("postgres")).arg("-D").arg(self.data());
-        command.arg("-k").arg(self.directory.path()).args(["-p", &self.port.to_string()]);
-        command.args(["-c", "listen_addresses=127.0.0.1"]);
+        let directory = self.directory.path().display();
+        let mut arguments = vec!["-D".into(), self.data().display().to_string()];
+        arguments.extend(["-k".into(), directory.to_string(), "-p".into(), self.port.to_string()]);
+        arguments.extend(["-c".into(), "listen_addresses=127.0.0.1".into()]);
         for setting in &self.settings {
-            command.args(["-c", setting]);
+            arguments.extend(["-c".into(), setting.clone()]);
         }
-        let log = fs::File::create(self.directory.path().join("log"))?;
-        let mut guard = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn()?;
-        let mut line = String::new();
-        BufReader::new(guard.stdout.take().context("no output")?).read_line(&mut line)?;
-        let server = line.trim().parse().ok().and_then(Pid::from_raw).context("PostgreSQL has no process")?;
-        self.running = Some(Running { guard, server });
+        let program = programs()?.join("postgres");
+        self.running = Some(Guarded::start(self.directory.path(), "INT", &program, &arguments)?);
         let began = Instant::now();
         while self.query("postgres", "select 1").is_err() {
             ensure!(began.elapsed() < STARTUP, "PostgreSQL does not start:\n{}", self.log());
@@ -141,10 +173,8 @@ impl Postgres {
 
     /// Stops the server: with [`Signal::INT`] in order, with [`Signal::QUIT`] as a crash would.
     pub fn stop(&mut self, signal: Signal) {
-        if let Some(Running { mut guard, server }) = self.running.take() {
-            let _ = kill_process(server, signal); // it may have ended
-            drop(guard.stdin.take());
-            let _ = guard.wait();
+        if let Some(running) = self.running.take() {
+            running.stop(signal);
         }
     }
 
@@ -216,7 +246,7 @@ impl Postgres {
 
     /// What it has printed since its start.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+        guarded::log(self.directory.path())
     }
 
     fn data(&self) -> PathBuf {
@@ -224,17 +254,7 @@ impl Postgres {
     }
 
     fn program(&self, name: &str) -> Result<Command> {
-        self.command(programs()?.join(name))
-    }
-
-    /// A command as the user who owns the state.
-    fn command(&self, program: impl AsRef<Path>) -> Result<Command> {
-        let mut command = Command::new(program.as_ref());
-        command.current_dir(self.directory.path()).process_group(0);
-        if let Some((user, group)) = ordinary_user()? {
-            command.uid(user).gid(group);
-        }
-        Ok(command)
+        guarded::command(self.directory.path(), programs()?.join(name))
     }
 }
 
@@ -264,15 +284,63 @@ fn programs() -> Result<PathBuf> {
     Ok(newest.context("PostgreSQL is not installed: run 'apt-get install postgresql'")?.1)
 }
 
-/// The user and group to run it as, if this is root: PostgreSQL refuses to be root's.
-fn ordinary_user() -> Result<Option<(u32, u32)>> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(None);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_serves_what_was_committed_before_and_knows_nothing_of_what_comes_after() {
+        let original = Postgres::start().unwrap();
+        original.query("postgres", "create table t (n int); insert into t values (1)").unwrap();
+        let copy = original.copy().unwrap();
+        original.query("postgres", "insert into t values (2)").unwrap();
+        copy.query("postgres", "insert into t values (3)").unwrap();
+        assert_eq!(original.query("postgres", "select n from t order by n").unwrap(), "1\n2");
+        assert_eq!(copy.query("postgres", "select n from t order by n").unwrap(), "1\n3");
+        let identity =
+            "select system_identifier, timeline_id from pg_control_system(), pg_control_checkpoint()";
+        assert_eq!(copy.query("postgres", identity).unwrap(), original.query("postgres", identity).unwrap());
     }
-    let users = fs::read_to_string("/etc/passwd")?;
-    let user = users.lines().find_map(|line| {
-        let fields: Vec<_> = line.strip_prefix("postgres:")?.split(':').collect();
-        Some((fields.get(1)?.parse().ok()?, fields.get(2)?.parse().ok()?))
-    });
-    Ok(Some(user.context("there is no user postgres, who comes with Debian's package postgresql")?))
+
+    #[test]
+    fn a_replica_that_is_paused_answers_with_what_it_has_until_it_is_resumed() {
+        let primary = Postgres::start().unwrap();
+        let replica = primary.replica("replica").unwrap();
+        primary.query("postgres", "create table t (n int); insert into t values (1)").unwrap();
+        let count = || replica.query("postgres", "select count(*) from t");
+        let wait_for = |expected: &str| {
+            let began = Instant::now();
+            while count().is_ok_and(|it| it != expected) || count().is_err() {
+                assert!(began.elapsed() < STARTUP);
+                sleep(LOOK);
+            }
+        };
+        wait_for("1");
+        replica.pause_replay().unwrap();
+        primary.query("postgres", "insert into t values (2)").unwrap();
+        let received = "select pg_last_wal_receive_lsn() >= '{}'";
+        let end = primary.query("postgres", "select pg_current_wal_flush_lsn()").unwrap();
+        while replica.query("postgres", &received.replace("{}", &end)).unwrap() != "t" {
+            sleep(LOOK);
+        }
+        assert_eq!(count().unwrap(), "1");
+        replica.resume_replay().unwrap();
+        wait_for("2");
+    }
+
+    #[test]
+    fn a_primary_that_was_replaced_follows_its_replica() {
+        let mut first = Postgres::start().unwrap();
+        let second = first.replica("second").unwrap();
+        first.stop(Signal::INT);
+        second.promote().unwrap();
+        first.follow(&second).unwrap();
+        second.query("postgres", "create table t (n int)").unwrap();
+        let began = Instant::now();
+        while first.query("postgres", "select count(*) from t").is_err() {
+            assert!(began.elapsed() < STARTUP, "{}", first.log());
+            sleep(LOOK);
+        }
+        assert!(first.query("postgres", "insert into t values (1)").is_err(), "it takes no writes");
+    }
 }
