@@ -49,6 +49,11 @@ impl Wire {
         self.lead(Some(address));
     }
 
+    /// Leads new connections to an address, and leaves those that are there, as a name that changes does.
+    pub fn lead_new_to(&self, address: SocketAddr) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).to = Some(address);
+    }
+
     fn lead(&self, to: Option<SocketAddr>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.to = to;

@@ -208,6 +208,65 @@ fn a_host_on_a_replica_reads_and_refuses_to_publish() {
 }
 
 #[test]
+fn a_host_whose_connections_lead_to_a_standby_publishes_as_soon_as_the_name_leads_to_the_primary() {
+    let it = Replicated::start();
+    for id in ["1", "2"] {
+        deliver(&it.host, id);
+    }
+    eventually("the replica has what the host needs", || {
+        it.replica
+            .query(&it.database, "select 1 from sekali.events where seq = 2")
+            .is_ok_and(|it| it == "1")
+            .then_some(())
+    });
+    it.wire.lead_to(it.replica.address());
+    eventually("it publishes to the standby", || {
+        let answer = it.host.publish(&json!({"topic": "t", "event_id": "3"}));
+        (answer.status == 503).then_some(()) // another is that of a connection that broke
+    });
+    it.wire.lead_new_to(it.primary.address()); // the connections to the standby stay
+    let answers: Vec<_> =
+        (0..20).map(|n| it.host.publish(&json!({"topic": "t", "event_id": n.to_string()})).status).collect();
+    // Each thread of the host finds out by itself.
+    let refused = answers.iter().filter(|&&status| status == 503).count();
+    assert!(refused <= 4 && answers[19] == 200, "{answers:?}");
+    eventually("readers have left the standby, too", || {
+        let sessions = format!("select count(*) from pg_stat_activity where datname = '{}'", it.database);
+        it.host.get("/events?limit=1");
+        (it.replica.query("postgres", &sessions).unwrap() == "0").then_some(())
+    });
+    it.host.assert_books_balance();
+}
+
+#[test]
+fn a_host_with_two_servers_in_its_address_publishes_to_the_one_that_takes_writes_after_each_swap() {
+    let mut primary = Postgres::start().unwrap();
+    let mut replica = primary.replica("replica").unwrap();
+    let database = primary.create_database().unwrap();
+    let servers = [&primary, &replica].map(|server| server.address().to_string());
+    let url = format!(
+        "postgres://sekali@{}/{database}?sslmode=disable&target_session_attrs=read-write",
+        servers.join(",")
+    );
+    let mut setup = Setup::on_database(&url, primary.address()).unwrap();
+    setup.variables.push(("database_standby_host".into(), servers[1].clone()));
+    let host = Server::of(setup);
+    let mut follower = Follower::start(&host, "?after=0", "");
+    deliver(&host, "0");
+    for swap in 1..=3 {
+        primary.stop(Signal::INT); // what it has committed goes to its replica before it ends
+        replica.promote().unwrap();
+        primary.follow(&replica).unwrap();
+        std::mem::swap(&mut primary, &mut replica);
+        deliver(&host, &swap.to_string());
+        assert_eq!(host.events().len(), swap + 1);
+    }
+    let followed: Vec<_> = follower.events(4).iter().map(|event| event["event_id"].clone()).collect();
+    assert_eq!(followed, ["0", "1", "2", "3"]);
+    host.assert_books_balance();
+}
+
+#[test]
 fn a_host_that_is_cut_off_answers_503_and_serves_again_as_soon_as_it_is_joined() {
     let postgres = Postgres::shared().unwrap();
     let database = postgres.create_database().unwrap();

@@ -16,6 +16,7 @@ mod idempotency;
 mod libsql;
 mod operations;
 mod pages;
+mod pooler;
 mod publish;
 mod removal;
 mod scripts;

@@ -11,7 +11,7 @@ use super::bindings::spin::postgres::postgres::{
     HostConnectionBuilderWithStore, HostConnectionWithStore, ParameterValue, QueryError, RowSet,
 };
 use super::guest::Guest;
-use crate::stores::postgres::{Answer, Connection, ConnectionBuilder};
+use crate::stores::postgres::{Answer, Connection, ConnectionBuilder, Failure, Parameter};
 
 /// The most bytes of a result, as in Spin.
 const RESULT_BYTES: usize = 128 << 20;
@@ -34,7 +34,7 @@ impl ToSql for ParameterValue {
             Self::ArrayInt64(values) => values.to_sql_checked(ty, out),
             Self::ArrayStr(values) => values.to_sql_checked(ty, out),
             Self::DbNull => Ok(IsNull::Yes),
-            _ => Err(format!("sekali-host does not support this type of a parameter for {ty}").into()),
+            _ => Err("sekali-host does not support this type of a parameter".into()),
         }
     }
 
@@ -43,6 +43,27 @@ impl ToSql for ParameterValue {
     }
 
     to_sql_checked!();
+}
+
+impl Parameter for ParameterValue {
+    fn ty(&self) -> Type {
+        match self {
+            Self::Boolean(_) => Type::BOOL,
+            Self::Int8(_) => Type::CHAR,
+            Self::Int16(_) => Type::INT2,
+            Self::Int32(_) => Type::INT4,
+            Self::Int64(_) => Type::INT8,
+            Self::Floating32(_) => Type::FLOAT4,
+            Self::Floating64(_) => Type::FLOAT8,
+            Self::Str(_) => Type::TEXT,
+            Self::Binary(_) => Type::BYTEA,
+            Self::ArrayInt32(_) => Type::INT4_ARRAY,
+            Self::ArrayInt64(_) => Type::INT8_ARRAY,
+            Self::ArrayStr(_) => Type::TEXT_ARRAY,
+            // Of any type; the others are refused by to_sql.
+            _ => Type::UNKNOWN,
+        }
+    }
 }
 
 /// The value of a column of a type that this host does not know.
@@ -109,15 +130,20 @@ fn row_set(Answer { columns, rows, .. }: Answer) -> Result<RowSet, Error> {
     Ok(RowSet { columns, rows: rows.map_err(|error| Error::ValueConversionFailed(error.to_string()))? })
 }
 
-/// Runs a statement to its end.
-async fn query(
+fn connection(
     accessor: &Accessor<Guest, HasSelf<Guest>>,
-    connection: Resource<Connection>,
+    connection: &Resource<Connection>,
+) -> Result<Connection, Error> {
+    let connection = accessor.with(|mut access| access.get().table.get(connection).cloned());
+    connection.map_err(|error| Error::Other(error.to_string()))
+}
+
+/// Runs a statement to its end, and returns its rows.
+async fn query(
+    connection: Connection,
     statement: &str,
     parameters: &[ParameterValue],
 ) -> Result<Answer, Error> {
-    let connection = accessor.with(|mut access| access.get().table.get(&connection).cloned());
-    let connection = connection.map_err(|error| Error::Other(error.to_string()))?;
     let answer = connection.query(statement, parameters).await?;
     let bytes = answer.rows.iter().map(Row::raw_size_bytes).sum::<usize>();
     if bytes > RESULT_BYTES {
@@ -127,13 +153,24 @@ async fn query(
     Ok(answer)
 }
 
-impl From<tokio_postgres::Error> for Error {
-    fn from(error: tokio_postgres::Error) -> Self {
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let error = match failure {
+            Failure::Statement(error) => error,
+            // Without a code, as of a connection that was lost: the statement has done what it does.
+            Failure::Description(error) => {
+                let text = format!("the statement was run, but its columns are not known: {}", chain(&error));
+                return Self::QueryFailed(QueryError::Text(text));
+            }
+        };
         Self::QueryFailed(match error.as_db_error() {
             None => QueryError::Text(chain(&error)),
             Some(cause) => QueryError::DbError(DbError {
                 as_text: chain(&error),
-                severity: cause.severity().to_owned(),
+                // Not translated, where the server says it that way, too.
+                severity: cause
+                    .parsed_severity()
+                    .map_or_else(|| cause.severity().to_owned(), |it| it.to_string()),
                 code: cause.code().code().to_owned(),
                 message: cause.message().to_owned(),
                 detail: cause.detail().map(str::to_owned),
@@ -233,7 +270,8 @@ impl HostConnectionWithStore<Guest> for HasSelf<Guest> {
         statement: String,
         parameters: Vec<ParameterValue>,
     ) -> Result<StreamedRows, Error> {
-        let RowSet { columns, rows } = row_set(query(accessor, connection, &statement, &parameters).await?)?;
+        let connection = self::connection(accessor, &connection)?;
+        let RowSet { columns, rows } = row_set(query(connection, &statement, &parameters).await?)?;
         accessor
             .with(|mut access| {
                 let rows = StreamReader::new(&mut access, rows)?;
@@ -249,6 +287,6 @@ impl HostConnectionWithStore<Guest> for HasSelf<Guest> {
         statement: String,
         parameters: Vec<ParameterValue>,
     ) -> Result<u64, Error> {
-        Ok(query(accessor, connection, &statement, &parameters).await?.count)
+        Ok(self::connection(accessor, &connection)?.execute(&statement, &parameters).await?)
     }
 }
