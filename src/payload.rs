@@ -30,7 +30,7 @@ impl Payload {
     /// # Errors
     /// See [`Malformed`].
     pub fn new(raw: &RawValue, depth: usize) -> Result<Self, Malformed> {
-        let mut walk = Walk { text: raw.get(), at: 0, white_space: false };
+        let mut walk = Walk::new(raw.get());
         let digest = walk.value(depth)?;
         let json = if walk.white_space { without_white_space(raw.get()) } else { raw.get().to_owned() };
         Ok(Self { json, digest: digest.cast_signed() })
@@ -46,8 +46,8 @@ impl Payload {
         &self.json
     }
 
-    /// A 64-bit hash of the value, not of its text: white space, the order of an object's keys, the escaping of strings
-    /// and the notation of numbers (`1`, `1.0`, `10e-1`) make no difference. It is stored with the event, so it must
+    /// A 64-bit hash of the value, not of its text: white space, the order of an object's keys (but of equal ones), the
+    /// escaping of strings and the notation of numbers (`1`, `1.0`, `10e-1`) make no difference. It is stored with the event, so it must
     /// never change: it is made of XXH3 alone.
     pub fn digest(&self) -> i64 {
         self.digest
@@ -59,7 +59,7 @@ impl Payload {
 /// # Errors
 /// See [`Malformed`].
 pub fn check(raw: &RawValue, depth: usize) -> Result<(), Malformed> {
-    Walk { text: raw.get(), at: 0, white_space: false }.value(depth).map(drop)
+    Walk::new(raw.get()).value(depth).map(drop)
 }
 
 /// Removes the white space between tokens of valid JSON.
@@ -87,15 +87,48 @@ const STRING: u64 = 0x7374_7269;
 const ARRAY: u64 = 0x6172_7261;
 const OBJECT: u64 = 0x6f62_6a65;
 
+/// Puts their place among equal keys into the values of members whose key came before, so that `{"a":1,"a":2}` is not
+/// `{"a":2,"a":1}`, of which readers take different values.
+fn tell_repeated_apart(members: &mut [Member]) {
+    let is_repeated = |at: usize| members[..at].iter().any(|before| before.key == members[at].key);
+    if members.len() <= FEW_MEMBERS && !(1..members.len()).any(is_repeated) {
+        return;
+    }
+    members.sort_by_key(|member| member.key); // which keeps the order of equal ones
+    let mut place = 0;
+    for at in 1..members.len() {
+        place = if members[at].key == members[at - 1].key { place + 1 } else { 0 };
+        if place > 0 {
+            members[at].value = hash_pair(members[at].value, place);
+        }
+    }
+}
+
 /// Walks a text, which [`RawValue`] guarantees to be valid JSON, and hashes its value.
 struct Walk<'a> {
     text: &'a str,
     at: usize,
     /// True if white space was seen between tokens.
     white_space: bool,
+    /// The hashes of the members of the objects that it is in, so far.
+    members: Vec<Member>,
 }
 
-impl Walk<'_> {
+/// A member of an object.
+#[derive(Clone, Copy)]
+struct Member {
+    key: u64,
+    value: u64,
+}
+
+/// Members among which each is compared with each; more are sorted.
+const FEW_MEMBERS: usize = 16;
+
+impl<'a> Walk<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, at: 0, white_space: false, members: Vec::new() }
+    }
+
     fn value(&mut self, depth: usize) -> Result<u64, Malformed> {
         match self.peek() {
             b'{' => self.object(depth + 1),
@@ -111,18 +144,22 @@ impl Walk<'_> {
     fn object(&mut self, depth: usize) -> Result<u64, Malformed> {
         check_depth(depth)?;
         self.at += 1;
-        let (mut sum, mut count) = (0u64, 0u64);
+        let first = self.members.len();
         while self.peek() != b'}' {
             let key = self.string()?;
             self.peek(); // moves to the colon
             self.at += 1;
             let value = self.value(depth)?;
-            // A sum does not depend on the order of its parts.
-            sum = sum.wrapping_add(hash_pair(key, value));
-            count += 1;
+            self.members.push(Member { key, value });
             self.skip_comma();
         }
         self.at += 1;
+        let members = &mut self.members[first..];
+        tell_repeated_apart(members);
+        // A sum does not depend on the order of its parts.
+        let parts = members.iter().map(|member| hash_pair(member.key, member.value));
+        let (sum, count) = (parts.fold(0, u64::wrapping_add), members.len() as u64);
+        self.members.truncate(first);
         Ok(hash_object(sum, count))
     }
 
@@ -292,6 +329,11 @@ mod tests {
             r#"["ab"]"#,
             r#"[null]"#,
             r#"[{}]"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":2,"a":1}"#,
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"a":2,"b":{"a":2,"a":1}}"#,
+            r#"{"a":1,"a":2,"b":{"a":1,"a":2}}"#,
         ];
         let digests: std::collections::HashSet<_> = all.iter().map(|json| payload(json).digest()).collect();
         assert_eq!(digests.len(), all.len());
@@ -301,6 +343,17 @@ mod tests {
     fn the_digest_of_a_stored_payload_never_changes() {
         let digest = payload(r#"{"n":1,"s":"x","l":[true,false,null,-2.5e3]}"#).digest();
         assert_eq!(digest, -6_172_076_701_549_885_670);
+    }
+
+    #[test]
+    fn keys_that_stand_twice_are_told_apart_by_their_order_among_few_and_many_others() {
+        for others in [0, 5, 15, 40] {
+            let others: String = (0..others).map(|n| format!(r#""k{n}":{n},"#)).collect();
+            let with = |twice: &str| payload(&format!("{{{others}{twice}}}")).digest();
+            assert_ne!(with(r#""a":1,"a":2"#), with(r#""a":2,"a":1"#), "{others}");
+            assert_eq!(with(r#""a":1,"b":3,"a":2"#), with(r#""b":3,"a":1,"a":2"#), "{others}");
+            assert_eq!(with(r#""a":1,"b":2"#), with(r#""b":2,"a":1"#), "{others}");
+        }
     }
 
     #[test]

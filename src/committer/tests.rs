@@ -19,6 +19,8 @@ struct FakeStore {
     writes: RefCell<Vec<Vec<String>>>,
     /// The end of a time in which it is busy.
     busy_until: Cell<Option<Instant>>,
+    /// Keys that were answered before.
+    answered: RefCell<Vec<String>>,
     /// A write with this event fails.
     poison: RefCell<Option<String>>,
     /// Tries that found it busy.
@@ -28,7 +30,14 @@ struct FakeStore {
 const WRITE: Duration = Duration::from_millis(10);
 
 impl WriteStore for FakeStore {
-    async fn append(&self, events: &[&NewEvent], _: &[Keyed<'_>]) -> Committed {
+    async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Committed {
+        let answered = self.answered.borrow();
+        let keys: Vec<_> = keys.iter().map(|keyed| keyed.key.key.clone()).collect();
+        let repeated: Vec<_> = keys.into_iter().filter(|key| answered.contains(key)).collect();
+        drop(answered);
+        if !repeated.is_empty() {
+            return Err(StoreError::Repeated(repeated));
+        }
         if self.busy_until.get() > Some(Instant::now()) {
             self.refused.set(self.refused.get() + 1);
             return Err(StoreError::Busy);
@@ -260,4 +269,32 @@ async fn leadership_handed_to_a_request_that_goes_away_is_not_lost() {
     drop(second); // it was woken to lead, and never ran
     assert!(timeout(Duration::from_secs(1), third).await.unwrap().is_ok());
     assert_eq!(*store.writes.borrow(), [["a"], ["c"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_were_answered_before_leave_their_group_and_the_others_are_written_together() {
+    let (committer, store) = committer();
+    store.answered.replace(vec!["b".into(), "leader".into()]);
+    let keyed = async |id: &str| {
+        let key = RequestKey { key: id.into(), fingerprint: "f".into() };
+        committer.commit_request([event(id)].into(), Some(key), None).await
+    };
+    let before = committer.commit(events(["before"]));
+    let (before, leader, a, b, c) =
+        futures::join!(before, keyed("leader"), keyed("a"), keyed("b"), keyed("c"));
+    assert!(before.is_ok());
+    assert!(matches!(leader, Err(StoreError::Repeated(_))) && matches!(b, Err(StoreError::Repeated(_))));
+    assert_eq!((seqs(a), seqs(c)), (vec![2], vec![3]));
+    assert_eq!(*store.writes.borrow(), [vec!["before", "a", "c"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waited_before_waits_five_seconds_in_all() {
+    let (committer, store) = committer();
+    store.busy_until.set(Some(Instant::now() + Duration::from_secs(60)));
+    let start = Instant::now();
+    sleep(Duration::from_secs(4)).await;
+    let committed = committer.commit_request(events(["a"]), None, Some(Duration::ZERO)).await;
+    assert_eq!(committed, Err(StoreError::Busy));
+    assert!(start.elapsed() < Duration::from_millis(5100), "{:?}", start.elapsed());
 }

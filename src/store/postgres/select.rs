@@ -50,7 +50,7 @@ fn compare(column: &str, operator: &str, moment: &Timestamp, parameters: &mut Pa
         _ if nanos == 0 => format!("{column} {operator} {micros}"),
         _ => {
             let nanos = parameters.add(nanos.into());
-            format!("({column}, coalesce(nanos, 0)) {operator} ({micros}, {nanos})")
+            format!("({column}, coalesce(nanos, 0)::bigint) {operator} ({micros}, {nanos})")
         }
     }
 }

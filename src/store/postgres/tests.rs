@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use sekali_harness::postgres::Postgres;
 use serde_json::Value as Json;
 
 use super::*;
 use crate::event::{Source, Timestamp};
 use crate::store::{
-    Filter, Found, Index, Ledger, Order, ReadStore, RemoveStore, RequestKey, Span, Status, Window, WriteStore,
+    Filter, Found, Index, Layout, Ledger, Order, PageSize, ReadStore, RemoveStore, RequestKey, Span, Status,
+    Window, WriteStore,
 };
 use crate::testing::postgres::{Remote, RemoteStore, fresh, open};
-use crate::testing::{database, event, event_with, keep, read_in, readable_events};
+use crate::testing::{TokioClock, database, event, event_with, keep, read_in, readable_events};
 
 use Status::{Conflict, Duplicate, Stored};
 
@@ -275,9 +277,9 @@ async fn no_new_event_gets_the_seq_of_one_that_a_failover_or_a_restore_lost() {
     while server.query("postgres", &copy).is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await; // connections are about to end
     }
+    assert_eq!(append(&store, &[event("f")]).await, [(2 * RESERVED + 6, Stored)]);
     let elsewhere = open(&server.url(&format!("copy_of_{database}")));
     assert_eq!(append(&elsewhere, &[event("f")]).await, [(3 * RESERVED + 6, Stored)]);
-    assert_eq!(append(&store, &[event("f")]).await, [(2 * RESERVED + 6, Stored)]);
     let expected = [1, 2, RESERVED + 3, RESERVED + 4, 2 * RESERVED + 5, 2 * RESERVED + 6];
     assert_eq!(seqs(&store).await, expected);
     let descending = read_in(&store, &Filter::default(), Order::Descending).await;
@@ -362,4 +364,209 @@ async fn a_write_whose_connection_was_lost_is_uncertain_and_the_next_has_another
     assert!(matches!(result, Err(StoreError::Uncertain(_))), "{result:?}");
     other.batch_execute("commit").await.unwrap();
     assert_eq!(append(&store, &[event("b")]).await, [(2, Stored)]);
+}
+
+/// Connections that lead to one server and the other by turns, as a load balancer's do.
+struct Balanced {
+    servers: [Remote; 2],
+    turn: std::cell::Cell<usize>,
+}
+
+impl Database for Balanced {
+    type Connection = <Remote as Database>::Connection;
+
+    async fn open(&self) -> Result<Self::Connection, StoreError> {
+        self.turn.set(1 - self.turn.get());
+        self.servers[self.turn.get()].open().await
+    }
+}
+
+#[tokio::test]
+async fn a_reader_behind_two_servers_misses_nothing_while_one_of_them_is_behind() {
+    let primary = Postgres::start().unwrap();
+    let replica = primary.replica("replica").unwrap();
+    let writer = open(&primary.url("postgres"));
+    append(&writer, &[event("first")]).await;
+    let servers = [&primary, &replica].map(|server| Remote { url: server.url("postgres") });
+    let reader = SqlStore::on(PostgresBackend::new(
+        Balanced { servers, turn: Default::default() },
+        TokioClock::start(),
+    ));
+    let has_all = "select count(*) from sekali.events";
+    while replica.query("postgres", has_all).ok().as_deref() != Some("1") {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    replica.query("postgres", "select pg_wal_replay_pause()").unwrap();
+    let events: Vec<_> = (0..60).map(|n| event(n.to_string())).collect();
+    append(&writer, &events).await;
+    let since = Some(Timestamp::parse("2026-11-21T00:00:00Z").unwrap());
+    let topics = vec![Topic::parse("t").unwrap()];
+    let filters = [
+        Filter::default(),
+        Filter { topics: topics.clone(), ..Filter::default() },
+        Filter { since: since.clone(), ..Filter::default() },
+        Filter { topics, since, ..Filter::default() },
+    ];
+    for filter in filters {
+        for order in [Order::Ascending, Order::Descending] {
+            // As two servers may answer them: the end is that of the primary.
+            let mut rest = Span { after: 0, through: 61 };
+            let mut seen = 0;
+            while !rest.is_empty() {
+                let window = reader.window(&filter, rest, order).await.unwrap();
+                let page = reader.page(&filter, window, order, Layout::Lines, PageSize::LARGE).await.unwrap();
+                seen += page.map_or(0, |page| page.text.lines().count());
+                let matches = reader.matches(&filter, window, order, 100).await.unwrap();
+                assert_eq!(matches.has_more, false);
+                rest = rest.behind(window.span, order);
+            }
+            assert_eq!(seen, 61, "{filter:?} {order:?}");
+        }
+    }
+    assert_eq!(reader.newest().await, Ok(61), "only a server that writes says so");
+    let by_both = event("by way of both");
+    while reader.append(&[&by_both], &[]).await == Err(StoreError::Busy) {}
+    assert_eq!(append(&writer, &[by_both]).await, [(62, Duplicate)]);
+    replica.query("postgres", "select pg_wal_replay_resume()").unwrap();
+}
+
+#[tokio::test]
+async fn an_erasure_reaches_the_rows_of_expired_events_and_a_sweep_the_rest() {
+    let (server, database, store) = fresh();
+    append(&store, &(0..10).map(|n| event_with("t", n.to_string(), "\"secret\"")).collect::<Vec<_>>()).await;
+    store.expire(keep(2), 1).await.unwrap();
+    let rows = || {
+        server.query(&database, "select string_agg(seq::text, ',' order by seq) from sekali.events").unwrap()
+    };
+    assert_eq!(rows(), "1,2,3,4,5,6,7,8,9,10", "they cannot be read any more, and their partition lives");
+    let (topic, id) = (Topic::parse("t").unwrap(), |id: &str| EventId::parse(id).unwrap());
+    assert_eq!(store.erase_event(&topic, &id("3")).await, Ok(true));
+    assert_eq!(store.erase_event(&topic, &id("9")).await, Ok(true));
+    assert_eq!(store.erase_event(&topic, &id("none")).await, Ok(false));
+    assert_eq!(rows(), "1,2,3,5,6,7,8,9");
+    let ledger = store.ledger(&[]).await.unwrap();
+    assert_eq!((ledger.expired, ledger.erased), (8, 1), "what had expired is not counted again");
+
+    let later = "update sekali.upkeep set sweep_at = now() - interval '20 minutes'";
+    for (left, swept) in [("1,2,3,5,6,7,8,9", 0), ("9", 7), ("9", 0)] {
+        server.query(&database, later).unwrap();
+        assert_eq!(store.sweep(1).await.unwrap().events, swept);
+        assert_eq!(rows(), left);
+    }
+    let group = [event_with("t", "0", "9"), event_with("t", "9", "9"), event_with("t", "8", "9")];
+    assert_eq!(append(&store, &group).await, [(1, Duplicate), (10, Duplicate), (9, Conflict)]);
+}
+
+#[tokio::test]
+async fn forgetting_goes_on_where_it_was_and_finds_what_was_erased_behind() {
+    let (server, database, store) = fresh();
+    append(&store, &(0..3000).map(|n| event(n.to_string())).collect::<Vec<_>>()).await;
+    store.expire(keep(100), 2).await.unwrap();
+    let id = EventId::parse("2950").unwrap();
+    store.erase_event(&Topic::parse("t").unwrap(), &id).await.unwrap();
+    server.query(&database, "update sekali.identities set received_on = received_on - 40").unwrap();
+    assert_eq!(store.forget(50, 1).await, Ok(Step { events: 0, has_more: false }));
+    assert_eq!(store.forget(30, 1).await, Ok(Step { events: 2048, has_more: true }));
+    let passed = "select forgotten_through from sekali.upkeep";
+    assert_eq!(server.query(&database, passed).unwrap(), "2048");
+    assert_eq!(store.forget(30, 1).await, Ok(Step { events: 853, has_more: false }));
+    assert_eq!(store.ledger(&[]).await.unwrap().forgotten, 2901);
+    assert_eq!(append(&store, &[event("2950"), event("0"), event("2999")]).await[2], (3000, Duplicate));
+}
+
+#[tokio::test]
+async fn a_host_whose_clock_is_wrong_keeps_what_is_to_be_kept() {
+    let (server, database, one) = fresh();
+    let other = open(&server.url(&database));
+    append(&one, &(0..5000).map(|n| event(n.to_string())).collect::<Vec<_>>()).await;
+    let minute = Duration::from_secs(60);
+    assert_eq!((one.claim(minute).await, other.claim(minute).await), (Ok(true), Ok(false)));
+    // Even if two believe to be at work, none of them takes what is to stay.
+    for _ in 0..10 {
+        let steps = futures::join!(one.expire(keep(1000), 1), other.expire(keep(1000), 1));
+        assert!(steps.0.is_ok() && steps.1.is_ok(), "{steps:?}");
+    }
+    assert_eq!((readable_events(&one).await, seqs(&other).await.len()), (1000, 1000));
+}
+
+#[tokio::test]
+async fn moments_come_back_as_they_were_sent() {
+    let (_, _, store) = fresh();
+    let moments = [
+        "0000-01-01T00:00:00Z",
+        "0000-12-31T23:59:59.5Z",
+        "0001-01-01T00:00:00Z",
+        "1582-10-10T00:00:00Z",
+        "1969-12-31T23:59:59.999999999Z",
+        "2016-12-31T23:59:60Z",
+        "2016-12-31T23:59:60.25Z",
+        "2026-11-21T01:00:00.120034Z",
+        "2026-11-21T01:00:10Z",
+        "9999-12-31T23:59:59.999999999Z",
+    ];
+    let of = |moment: &str| NewEvent { timestamp: Some(Timestamp::parse(moment).unwrap()), ..event(moment) };
+    append(&store, &moments.map(of)).await;
+    let events = read_in(&store, &Filter::default(), Order::Ascending).await;
+    assert_eq!(events.iter().map(|event| event["timestamp"].as_str().unwrap()).collect::<Vec<_>>(), moments);
+    for (n, moment) in moments.iter().enumerate() {
+        let moment = Some(Timestamp::parse(moment).unwrap());
+        let since = Filter { since: moment.clone(), ..Filter::default() };
+        let until = Filter { until: moment, ..Filter::default() };
+        let count = async |filter| read_in(&store, &filter, Order::Ascending).await.len();
+        assert_eq!((count(since).await, count(until).await), (moments.len() - n, n));
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_cannot_be_attached_now_stops_nobody_while_there_is_room() {
+    let (server, database, store) = fresh();
+    append(&store, &[event("a")]).await;
+    // Small partitions, of which the next is due.
+    let reserve = "insert into sekali.identities (seq, topic, event_id, received_on, erased)
+                   values (786431, '', 'near the end', current_date, true)";
+    server.query(&database, reserve).unwrap();
+    let analyze = Remote { url: server.url(&database) }.open().await.unwrap();
+    // What an ANALYZE holds.
+    analyze.batch_execute("begin; lock table sekali.events in share update exclusive mode").await.unwrap();
+    let began = std::time::Instant::now();
+    for n in 0..20 {
+        assert_eq!(append(&store, &[event(format!("during {n}"))]).await[0].1, Stored);
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "it is tried once: {:?}", began.elapsed());
+    analyze.batch_execute("commit").await.unwrap();
+    server.query(&database, "update sekali.upkeep set room_retry = 0").unwrap();
+    append(&store, &[event("after")]).await;
+    assert_eq!(server.query(&database, "select count(*) from sekali.partitions").unwrap(), "2");
+}
+
+#[tokio::test]
+async fn transactions_that_are_not_read_committed_are_refused_by_name() {
+    let (server, database, _) = fresh();
+    let set = format!("alter database {database} set default_transaction_isolation = 'repeatable read'");
+    server.query("postgres", &set).unwrap();
+    let refused = open(&server.url(&database)).append(&[&event("a")], &[]).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Failed(cause)) if cause.contains("default_transaction_isolation")),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn hosts_that_wait_for_a_schema_hold_no_connection() {
+    let (server, database, _) = fresh();
+    let other = Remote { url: server.url(&database) }.open().await.unwrap();
+    other.batch_execute("begin; select pg_advisory_xact_lock(126879430437993)").await.unwrap();
+    let stores: Vec<_> = (0..10).map(|_| open(&server.url(&database))).collect();
+    let began = std::time::Instant::now();
+    let results = join_all(stores.iter().map(|store| store.readable())).await;
+    let waited = [Err(StoreError::Busy), Err(StoreError::Overloaded)];
+    assert!(results.iter().all(|result| waited.contains(result)), "{results:?}");
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    let waiting = format!(
+        "select count(*) from pg_stat_activity where datname = '{database}' and wait_event_type = 'Lock'"
+    );
+    let waiting: u32 = server.query("postgres", &waiting).unwrap().parse().unwrap();
+    assert!(waiting <= 1, "{waiting}");
+    other.batch_execute("commit").await.unwrap();
+    assert!(stores[0].readable().await.is_ok());
 }

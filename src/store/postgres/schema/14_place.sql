@@ -4,5 +4,5 @@ create table sekali.place (
     id bigint primary key check (id = 1),
     written_by text not null,        -- the transaction that wrote the row, which a row from a dump has not
     started_at timestamptz not null, -- the start of the server, which no other server shares
-    database text not null           -- its name: a copy beside it has another
+    database oid not null            -- a copy beside it has another, whatever it is renamed to
 )
