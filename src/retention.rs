@@ -70,6 +70,14 @@ impl<S: RemoveStore, C: Clock> Retention<S, C> {
         self.has_answers.set(true);
     }
 
+    /// The events that are too many, of so many that can be read.
+    pub fn backlog(&self, readable: i64) -> i64 {
+        match self.policy.kept.events {
+            0 => 0,
+            kept => (readable - i64::from(kept)).max(0),
+        }
+    }
+
     /// True if [`work`](Self::work) should be called. It costs nothing if everything is kept.
     pub fn is_due(&self) -> bool {
         (self.policy != Policy::default() || self.has_answers.get())

@@ -15,6 +15,8 @@ export async function refreshService(uptime) {
   const sum = (all) => [...all].filter(([name]) => name.startsWith(counted)).reduce((total, [, value]) => total + value, 0);
   if (before && sum(samples) < sum(before.samples)) before = null;
   const rows = [["State", readiness.text, readiness.isReady ? "good" : "bad"], ["Up for", uptime === undefined ? null : duration(uptime)]];
+  const backlog = samples.get("sekali_retention_backlog_events");
+  if (backlog) rows.push(["Too many events", `${number(backlog)}, which retention is taking away`]);
   rows.push(...described(samples, now));
   at("service").replaceChildren(...rows.filter(([, value]) => value !== null && value !== undefined)
     .map(([name, value, quality]) => make("div", {}, make("dt", {}, name), make("dd", { class: quality }, value))));
@@ -25,7 +27,8 @@ export async function refreshService(uptime) {
 
 async function ready() {
   try {
-    const { risks = [] } = await (await ask("/readyz")).json();
+    const { risks = [], read_only } = await (await ask("/readyz")).json();
+    if (read_only) return { text: "ready to read: the database is a replica", isReady: false };
     return risks.length ? { text: `ready, but ${risks.join(", ")}`, isReady: false } : { text: "ready", isReady: true };
   } catch (error) {
     return { text: error instanceof Refusal ? error.message : "unreachable", isReady: false };

@@ -46,11 +46,12 @@ pub async fn get<P: Platform>(app: &App<P>) -> Result<Reply, Problem> {
         room > 0
     });
     let uptime = app.started_at.whole_seconds_until(&Timestamp::now());
-    let text = render(&accounts, &ledger, uptime) + &P::host_metrics().await;
+    let backlog = app.retention.backlog(ledger.unique_processed - ledger.expired - ledger.erased);
+    let text = render(&accounts, &ledger, backlog, uptime) + &P::host_metrics().await;
     Ok(Reply::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }
 
-fn render(accounts: &[Account<'_>], ledger: &Ledger, uptime: u64) -> String {
+fn render(accounts: &[Account<'_>], ledger: &Ledger, backlog: i64, uptime: u64) -> String {
     type Counter<'a> = (&'static str, &'static str, fn(&Account<'a>) -> i64);
     let counters: [Counter<'_>; COUNTERS] = [
         ("sekali_events_received_total", "Deliveries of events.", |account| account.received),
@@ -75,6 +76,12 @@ fn render(accounts: &[Account<'_>], ledger: &Ledger, uptime: u64) -> String {
         ("sekali_events_expired_total", "Events that retention took away.", "counter", ledger.expired),
         ("sekali_events_erased_total", "Events that were erased on demand.", "counter", ledger.erased),
         ("sekali_events_forgotten_total", "Identities that were forgotten.", "counter", ledger.forgotten),
+        (
+            "sekali_retention_backlog_events",
+            "Events beyond retention_events that are still there.",
+            "gauge",
+            backlog,
+        ),
         (
             "sekali_topics",
             "Topics, of which the latest active have counters here.",
@@ -131,7 +138,7 @@ mod tests {
             topics: String::new(),
             by_topic: String::new(),
         };
-        let text = render(&accounts, &ledger, 7);
+        let text = render(&accounts, &ledger, 9, 7);
         for line in [
             r#"sekali_events_received_total{topic="a\"b\\c"} 5"#,
             r#"sekali_events_stored_total{topic="a\"b\\c"} 3"#,
@@ -140,6 +147,7 @@ mod tests {
             "sekali_events_expired_total 4",
             "sekali_events_erased_total 5",
             "sekali_events_forgotten_total 6",
+            "sekali_retention_backlog_events 9",
             "sekali_topics 8",
             "sekali_first_seq 2",
             "sekali_last_seq 3",
@@ -161,6 +169,22 @@ mod tests {
         for (name, value) in [("received", 3), ("stored", 1), ("duplicate", 2), ("conflict", 1)] {
             let line = format!("sekali_events_{name}_total{{topic=\"t\"}} {value}");
             assert!(answer.text.lines().any(|found| found == line), "{line} is missing:\n{}", answer.text);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_backlog_is_what_retention_has_not_taken_yet() {
+        let line = async |service: &Service| {
+            let text = service.get("/metrics").await.text;
+            text.lines().find(|line| line.starts_with("sekali_retention_backlog")).unwrap().to_owned()
+        };
+        let events: Vec<_> = (0..10).map(|n| json!({"topic": "t", "event_id": n.to_string()})).collect();
+        for (variables, backlog) in [(vec![], 0), (vec![("retention_events", "4")], 6)] {
+            let service = Service::with_variables(&variables);
+            service.publish(&json!(events)).await;
+            assert_eq!(line(&service).await, format!("sekali_retention_backlog_events {backlog}"));
+            service.app.retention.work().await;
+            assert_eq!(line(&service).await, "sekali_retention_backlog_events 0");
         }
     }
 
