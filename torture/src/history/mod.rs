@@ -2,7 +2,6 @@
 //! did and saw is checked against the model afterwards.
 //!
 //! - `identities`: the events, few identities at a time, so that their deliveries race
-//! - `keys`: idempotency keys that collide where the service notes them
 //! - `request`: random requests to publish, and `format`: the forms in which they are written
 //! - `publisher`, `reader`, `follower`: the clients; none of them retries
 //! - `stage`: the part of a round that all of them share
@@ -14,7 +13,6 @@ mod client;
 mod follower;
 mod format;
 mod identities;
-mod keys;
 mod publisher;
 mod reader;
 mod record;

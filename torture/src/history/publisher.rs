@@ -9,7 +9,8 @@ use super::record::{Answer, History, NEVER, Outcome, Publish, Span};
 use super::request::{MOMENTS_OF_A_KEY, Request};
 use super::stage::{PAUSE, Stage};
 
-/// Publishes random requests, one after another and now and then two at once, until the stage ends.
+/// Publishes random requests, every second with a key, one after another and now and then two at once, until the stage
+/// ends. Where there are several hosts, each gets its requests in turn, so a key is replayed to another than the first.
 pub fn run(stage: &Stage, seed: u64) -> History {
     let client = Client::new(&stage.addresses);
     let mut rng = Rng::with_seed(seed);
@@ -35,15 +36,14 @@ pub fn run(stage: &Stage, seed: u64) -> History {
     history
 }
 
+/// The next request, with a key that others use, too, or without one.
 fn choose(stage: &Stage, rng: &mut Rng, moment: usize) -> (Option<String>, Request) {
-    match rng.u8(..3) {
-        0 => {
-            let key = stage.keys.position((moment / MOMENTS_OF_A_KEY).saturating_sub(rng.usize(..4)));
-            let variant = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2][rng.usize(..10)];
-            (Some(stage.keys.name(key).to_owned()), Request::keyed(stage.seed, key, variant))
-        }
-        _ => (None, Request::random(rng, moment)),
+    if rng.bool() {
+        return (None, Request::random(rng, moment));
     }
+    let key = (moment / MOMENTS_OF_A_KEY).saturating_sub(rng.usize(..4));
+    let variant = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2][rng.usize(..10)];
+    (Some(format!("key {key}")), Request::keyed(stage.seed, key, variant))
 }
 
 fn publish(stage: &Stage, client: &Client, key: Option<String>, request: Request) -> Publish {

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::identities::Identities;
-use super::keys::Keys;
 use super::record::Clock;
 
 /// The pause of a client that found nobody, and of a reader between two reads.
@@ -21,8 +20,6 @@ pub struct Stage {
     pub clock: Clock,
     /// The events.
     pub identities: Identities,
-    /// The idempotency keys.
-    pub keys: Keys,
     /// True when nobody is to publish or read any more.
     is_over: AtomicBool,
     /// True when nobody is to follow any more.
@@ -37,7 +34,6 @@ impl Stage {
             addresses,
             clock: Clock::default(),
             identities: Identities::new(),
-            keys: Keys::find(),
             is_over: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
         }

@@ -34,7 +34,7 @@ const RULES: [Rule; 17] = [
     ("/stats never shrinks", stats::check_monotony),
     ("/stats is the sum of its events", stats::check_sums),
     ("a replayed answer belongs to its request", keys::check_replays),
-    ("an answered key is not used again", keys::check_repetitions),
+    ("a key is carried out once", keys::check_repetitions),
     ("a request is refused for a reason", keys::check_refusals),
 ];
 

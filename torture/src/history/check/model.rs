@@ -1,5 +1,7 @@
 //! The history as the model sees it: the deliveries of each identity, and the time from which it was known.
 
+use std::collections::HashSet;
+
 use sekali_clients::account::{Register, Stored, Wrong};
 use sekali_clients::api::EventStatus;
 
@@ -204,5 +206,11 @@ fn executions(history: &History) -> (Vec<Execution<'_>>, Vec<&Publish>) {
             None => strays.push(publish),
         }
     }
+    // One request of a key is carried out: if one was answered, none of those that were lost was.
+    let answered = executions.iter().filter(|execution| execution.answer.is_some());
+    let answered: HashSet<_> = answered.filter_map(|execution| execution.publish.key.as_deref()).collect();
+    executions.retain(|execution| {
+        execution.answer.is_some() || !execution.publish.key.as_deref().is_some_and(|key| answered.contains(key))
+    });
     (executions, strays)
 }

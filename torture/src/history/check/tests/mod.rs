@@ -123,7 +123,20 @@ const BREAKS: &[(&str, Break)] = &[
         history.publishes[6].request.headers.push(("ce-id", "other".into()));
     }),
     ("a replayed answer belongs to its request", |history, _| answer_of(history, 6).body.push(' ')),
-    ("an answered key is not used again", |history, _| answer_of(history, 6).is_replayed = false),
+    ("a key is carried out once", |history, _| answer_of(history, 6).is_replayed = false),
+    ("a key is carried out once", |history, _| {
+        // At the same moment, by two hosts.
+        answer_of(history, 6).is_replayed = false;
+        history.publishes[6].span = history.publishes[5].span;
+    }),
+    ("each event counts its deliveries", |history, end| {
+        // A request was carried out, and its answer was lost; then it was carried out again under its key.
+        let mut lost = history.publishes[5].clone();
+        lost.outcome = Outcome::Lost("killed".into());
+        lost.span = Span { began: lost.span.began - 1, ended: NEVER };
+        history.publishes.push(lost);
+        stored(end, 3).deliveries += 1;
+    }),
     ("a request is refused for a reason", |history, _| {
         history.publishes[7].request = history.publishes[5].request.clone();
     }),
