@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::deployment::repository;
+
 /// A host of components.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
@@ -39,6 +41,11 @@ impl Host {
         let host = program.ancestors().skip(1).take(2).map(|directory| directory.join("sekali-host"));
         let host = host.into_iter().find(|host| host.exists());
         Ok(Self::Sekali(host.context("sekali-host is not built: run scripts/build")?))
+    }
+
+    /// The sekali-host that makes faults on request, as `scripts/build` leaves it.
+    pub fn faulty() -> Self {
+        Self::Sekali(repository().join("target/faults/sekali-host"))
     }
 
     /// True for a real Spin.

@@ -35,6 +35,14 @@ impl PgBouncer {
     /// # Errors
     /// When PgBouncer is not installed, or does not start.
     pub fn before(server: &Postgres, connections: usize) -> Result<Self> {
+        Self::at(server.address(), connections)
+    }
+
+    /// A pooler with so many connections to each database of the server that an address leads to.
+    ///
+    /// # Errors
+    /// See [`PgBouncer::before`].
+    pub fn at(server: SocketAddr, connections: usize) -> Result<Self> {
         let directory = guarded::directory()?;
         let address = free_port()?;
         // The user whom it runs as may not reach the directory where it was installed.
@@ -44,7 +52,7 @@ impl PgBouncer {
         let users = directory.path().join("users.txt");
         fs::write(&users, format!("\"{USER}\" \"\"\n"))?;
         let settings = directory.path().join("pgbouncer.ini");
-        fs::write(&settings, configuration(server.address(), address, &users, connections))?;
+        fs::write(&settings, configuration(server, address, &users, connections))?;
         let arguments = [settings.display().to_string()];
         let running = Some(Guarded::start(directory.path(), "TERM", &program, &arguments)?);
         let pooler = Self { directory, address, running };

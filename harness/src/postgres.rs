@@ -102,6 +102,17 @@ impl Postgres {
         copy.started()
     }
 
+    /// Restores a dump of a database beside it, under another name.
+    ///
+    /// # Errors
+    /// When it cannot be dumped or restored.
+    pub fn restore_beside(&self, database: &str, copy: &str) -> Result<()> {
+        let dump = self.directory.path().join("dump.sql");
+        run(self.program("pg_dump")?.args(["--dbname", &self.url(database), "--file"]).arg(&dump))?;
+        self.query("postgres", &format!("create database {copy}"))?;
+        run(self.psql(copy)?.arg("--file").arg(&dump))
+    }
+
     /// Stops a replica from replaying what it receives: it answers with what it has, until it is resumed.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! A wire between a host and its database that can be cut.
+//! A wire between a host and its database that can be cut, and may lead to several servers.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,8 +12,8 @@ pub struct Wire {
 }
 
 struct State {
-    /// `None` while it is cut.
-    to: Option<SocketAddr>,
+    /// The servers that connections lead to, in turn; none while it is cut.
+    to: Vec<SocketAddr>,
     connections: Vec<TcpStream>,
 }
 
@@ -24,7 +24,7 @@ impl Wire {
     /// When no port is free.
     pub fn to(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        let state = Arc::new(Mutex::new(State { to: Some(address), connections: Vec::new() }));
+        let state = Arc::new(Mutex::new(State { to: vec![address], connections: Vec::new() }));
         let wire = Self { address: listener.local_addr()?, state: Arc::clone(&state) };
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -41,22 +41,27 @@ impl Wire {
 
     /// Breaks all connections, and refuses new ones.
     pub fn cut(&self) {
-        self.lead(None);
+        self.lead(&[]);
     }
 
     /// Breaks all connections, and leads new ones to an address.
     pub fn lead_to(&self, address: SocketAddr) {
-        self.lead(Some(address));
+        self.lead(&[address]);
     }
 
     /// Leads new connections to an address, and leaves those that are there, as a name that changes does.
     pub fn lead_new_to(&self, address: SocketAddr) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).to = Some(address);
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).to = vec![address];
     }
 
-    fn lead(&self, to: Option<SocketAddr>) {
+    /// Breaks all connections, and leads new ones to each of these addresses in turn.
+    pub fn lead_in_turn(&self, addresses: &[SocketAddr]) {
+        self.lead(addresses);
+    }
+
+    fn lead(&self, to: &[SocketAddr]) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.to = to;
+        state.to = to.to_vec();
         for connection in state.connections.drain(..) {
             let _ = connection.shutdown(Shutdown::Both); // it may have ended
         }
@@ -66,7 +71,8 @@ impl Wire {
 /// Connects a client, and copies what comes from either side to the other.
 fn forward(client: TcpStream, state: &Mutex<State>) -> io::Result<()> {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(to) = state.to else { return Ok(()) };
+    let Some(&to) = state.to.first() else { return Ok(()) };
+    state.to.rotate_left(1);
     let server = TcpStream::connect(to)?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;

@@ -47,11 +47,14 @@ pub struct Guest {
 impl Guest {
     /// A guest that has opened nothing yet.
     pub fn new(services: Arc<Services>) -> Self {
+        let mut wasi = WasiCtx::builder();
+        #[cfg(feature = "faults")]
+        wasi.wall_clock(crate::faults::AheadClock::from_environment());
         Self {
             table: ResourceTable::new(),
             services,
             limits: StoreLimitsBuilder::new().memory_size(MEMORY_BYTES).build(),
-            wasi: WasiCtx::builder().inherit_stdout().inherit_stderr().build(),
+            wasi: wasi.inherit_stdout().inherit_stderr().build(),
             http: WasiHttpCtx::new(),
             hooks: HttpRules,
         }
