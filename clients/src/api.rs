@@ -76,15 +76,25 @@ pub struct Account {
     pub duplicate_dropped: u64,
     /// The dropped deliveries whose payload differs from the stored one.
     pub conflicts: u64,
+    /// Events that retention took away.
+    #[serde(default)]
+    pub expired: u64,
+    /// Events that were erased.
+    #[serde(default)]
+    pub erased: u64,
 }
 
 impl fmt::Display for Account {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { received, unique_processed, duplicate_dropped, conflicts } = self;
+        let Self { received, unique_processed, duplicate_dropped, conflicts, expired, erased } = self;
         write!(
             out,
             "{received} received, {unique_processed} unique, {duplicate_dropped} duplicates, {conflicts} conflicts"
-        )
+        )?;
+        match expired + erased {
+            0 => Ok(()),
+            _ => write!(out, ", {expired} expired, {erased} erased"),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::thread::{self, sleep};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use sekali_harness::deployment::{Deployment, Setup, repository};
+use sekali_harness::deployment::{Deployment, Setup};
 use sekali_harness::host::Host;
 
 use super::Trial;
@@ -14,9 +14,6 @@ use crate::siege::account::{Account, Outcome};
 use crate::siege::batch;
 use crate::siege::wire::Wire;
 use crate::siege::witness::Witnesses;
-
-/// The host that makes faults on request, as `scripts/build` leaves it.
-const FAULTY_HOST: &str = "target/faults/sekali-host";
 
 /// Requests with a fault at once: with fewer, one of the instances may not get any.
 const AT_ONCE: usize = 4;
@@ -96,6 +93,6 @@ fn faulty() -> Result<Option<Deployment>> {
     if setup.host.is_spin() {
         return Ok(None);
     }
-    setup.host = Host::Sekali(repository().join(FAULTY_HOST));
+    setup.host = Host::faulty();
     setup.start().context("the host with faults").map(Some)
 }

@@ -1,6 +1,7 @@
 //! Clients that follow: each reads one live stream, and resumes it whenever it breaks.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -18,14 +19,18 @@ pub struct Follower {
     pub selection: Selection,
     /// The seq after which it begins; `None` to begin at its moment.
     pub after: Option<u64>,
+    /// The address to which it keeps; `None` for all in turn.
+    pub address: Option<SocketAddr>,
     /// The newest seq that it has seen.
     pub reached: AtomicU64,
 }
 
 impl Follower {
-    /// A follower with a random filter.
-    pub fn random(rng: &mut Rng) -> Self {
-        Self { selection: select(rng), after: rng.bool().then_some(0), reached: AtomicU64::new(0) }
+    /// A follower with a random filter. One that keeps to an address, where the present may come late, begins at the
+    /// start.
+    pub fn random(rng: &mut Rng, address: Option<SocketAddr>) -> Self {
+        let after = (rng.bool() || address.is_some()).then_some(0);
+        Self { selection: select(rng), after, address, reached: AtomicU64::new(0) }
     }
 
     /// Follows until the service ends for good.
@@ -37,7 +42,7 @@ impl Follower {
             start: Span { began: 0, ended: 0 },
             events: Vec::new(),
         };
-        let client = Client::new(&stage.addresses);
+        let client = Client::new(self.address.as_ref().map_or(&stage.addresses, std::slice::from_ref));
         while !stage.is_closed() {
             if let Err(fault) = self.connect(stage, &client, &mut follow) {
                 history.faults.push(format!("{fault:#}"));

@@ -3,22 +3,26 @@
 //!
 //! - `identities`: the events, few identities at a time, so that their deliveries race
 //! - `request`: random requests to publish, and `format`: the forms in which they are written
-//! - `publisher`, `reader`, `follower`: the clients; none of them retries
+//! - `publisher`, `reader`, `follower`, `eraser`: the clients; none of them retries
+//! - `operator`: what their operator can do and see
 //! - `stage`: the part of a round that all of them share
 //! - `record`: what they did and saw
 //! - `check`: the rules
 
 mod check;
 mod client;
+mod eraser;
 mod follower;
 mod format;
 mod identities;
+mod operator;
 mod publisher;
 mod reader;
 mod record;
 mod request;
 mod stage;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -32,12 +36,22 @@ use sekali_harness::deployment::{Deployment, Setup};
 use self::client::{Answer, Client};
 use self::follower::Follower;
 use self::identities::{IDENTITIES, TOPICS};
-use self::record::{End, History};
+pub use self::operator::Place;
+pub use self::record::Clock;
+use self::record::{End, History, Selection};
+use self::request::Request;
 use self::stage::{PAUSE, Stage};
 use crate::{Effort, Tally};
 
 /// The time for which clients publish in a round.
-pub const ROUND: Duration = Duration::from_secs(7);
+pub const ROUND: Duration = Duration::from_secs(5);
+
+/// The newest events that are kept in rounds with retention. A flood has about as many.
+pub const KEPT: usize = 500;
+
+/// Events that a client delivers late at once, and those that it erases in the end, before all payloads are looked for.
+const LATE: usize = 200;
+const LAST_ERASED: usize = 8;
 
 /// The average time between two restarts.
 const LIFE: Duration = Duration::from_secs(2);
@@ -55,11 +69,21 @@ const FOLLOWERS: usize = 5;
 /// When the service cannot be started.
 pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
     let mut tally = Tally::default();
-    for round in 0..effort.pick(1, 6) {
+    for round in 0..effort.pick(2, 8) {
         let seed = seed.wrapping_mul(1_000).wrapping_add(round);
-        play_and_check(seed, &mut Setup::from_environment()?.start()?, &mut tally)?;
+        let mut setup = Setup::from_environment()?;
+        let kept = (round % 2 == 1).then_some(KEPT);
+        setup.variables.extend(variables(kept));
+        play_and_check(seed, kept, &mut setup.start()?, &mut tally)?;
     }
     Ok(tally)
+}
+
+/// The variables of a service that anybody with the token may erase from, and that keeps so many events, or all.
+pub fn variables(kept: Option<usize>) -> [(String, String); 2] {
+    let kept = kept.unwrap_or_default().to_string();
+    [("admin_token", eraser::TOKEN.to_owned()), ("retention_events", kept)]
+        .map(|(name, value)| (name.into(), value))
 }
 
 /// The site of a round: a service that is tormented while it serves.
@@ -67,11 +91,20 @@ pub trait Site {
     /// The addresses at which it serves, also after a restart.
     fn addresses(&self) -> Vec<SocketAddr>;
 
-    /// Torments the service for the time of a round, and leaves it in order.
+    /// An address at which reads may be late, because they come from several servers.
+    fn late_address(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    /// Torments the service for the time of a round, and leaves it in order. Returns the tick at which a copy that may
+    /// lack the newest events had taken its place, if one has.
     ///
     /// # Errors
     /// When it cannot be brought in order.
-    fn torment(&mut self, rng: &mut Rng, tally: &mut Tally) -> Result<()>;
+    fn torment(&mut self, rng: &mut Rng, clock: &Clock, tally: &mut Tally) -> Result<Option<u64>>;
+
+    /// The place of its store.
+    fn place(&self) -> Place<'_>;
 
     /// True if the service loses its database with writes under way.
     fn loses_database(&self) -> bool {
@@ -85,42 +118,61 @@ pub trait Site {
     fn restart(&mut self) -> Result<()>;
 }
 
-/// Plays one round, and counts what it broke.
+/// Plays one round, with retention and erasure at work or without, and counts what it broke.
 ///
 /// # Errors
 /// When the service cannot be tormented or read.
-pub fn play_and_check(seed: u64, site: &mut impl Site, tally: &mut Tally) -> Result<()> {
-    let (history, end) = play(seed, site, tally)?;
+pub fn play_and_check(seed: u64, kept: Option<usize>, site: &mut impl Site, tally: &mut Tally) -> Result<()> {
+    let (mut history, end) = match play(seed, kept, site, tally) {
+        Ok(played) => played,
+        Err(error) => {
+            tally.violated(format!("seed {seed}: it could not be carried out: {error:#}"));
+            return Ok(());
+        }
+    };
     let operations = [history.publishes.len(), history.reads.len(), history.snapshots.len()];
     tally.trials += operations.iter().sum::<usize>() as u64;
     let acknowledged = history.publishes.iter().filter(|publish| publish.is_acknowledged());
     tally.acknowledged += acknowledged.map(|publish| publish.request.events.len() as u64).sum::<u64>();
-    for broken in check::check(&history, &end) {
+    let given_twice = check::check_seqs(&history, &end);
+    history.forget_lost(&end);
+    for broken in given_twice.into_iter().chain(check::check(&history, &end)) {
         tally.violated(format!("seed {seed}: {broken}"));
     }
     Ok(())
 }
 
 /// Plays one round.
-fn play(seed: u64, site: &mut impl Site, tally: &mut Tally) -> Result<(History, End)> {
+fn play(seed: u64, kept: Option<usize>, site: &mut impl Site, tally: &mut Tally) -> Result<(History, End)> {
     let mut rng = Rng::with_seed(seed);
-    let stage = Stage::new(seed, site.addresses());
-    let followers: Vec<_> = (0..FOLLOWERS).map(|_| Follower::random(&mut rng)).collect();
-    let mut history = History { loses_database: site.loses_database(), ..History::default() };
-    let stage = &stage;
+    let stage = Stage::new(seed, site.addresses(), [site.loses_database(), kept.is_some()]);
+    let late = site.late_address();
+    let addresses = (0..FOLLOWERS).map(|number| late.filter(|_| number % 2 == 1));
+    let followers: Vec<_> = addresses.map(|address| Follower::random(&mut rng, address)).collect();
+    let mut history = History { loses_database: site.loses_database(), kept, ..History::default() };
+    let (stage, mut payloads) = (&stage, BTreeSet::new());
     thread::scope(|scope| -> Result<()> {
         let follows: Vec<_> =
             followers.iter().map(|follower| scope.spawn(move || follower.run(stage))).collect();
         let publishers = (0..PUBLISHERS).map(|number| seed ^ (number << 32));
         let publishers = publishers.map(|seed| scope.spawn(move || publisher::run(stage, seed)));
-        let readers = (0..READERS).map(|number| seed ^ (number << 40));
-        let readers = readers.map(|seed| scope.spawn(move || reader::run(stage, seed)));
-        let clients: Vec<_> = publishers.chain(readers).collect();
+        let readers = (0..READERS).map(|number| (seed ^ (number << 40), late.filter(|_| number % 2 == 1)));
+        let readers = readers.map(|(seed, late)| scope.spawn(move || reader::run(stage, seed, late)));
+        let eraser = kept.map(|_| scope.spawn(move || eraser::run(stage, seed ^ (1 << 48))));
+        let clients: Vec<_> = publishers.chain(readers).chain(eraser).collect();
 
-        let tormented = site.torment(&mut rng, tally);
+        let tormented = site.torment(&mut rng, &stage.clock, tally);
         stage.end();
         let mut histories: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
-        let caught_up = tormented.and_then(|()| wait_for(&followers, stage));
+        let mut done = tormented.and_then(|taken_over| {
+            history.taken_over = taken_over;
+            wait_for(&followers, stage)
+        });
+        if kept.is_some() && done.is_ok() {
+            let (mut last, sent) = (History::default(), acknowledged(&histories));
+            done = come_late(stage, &sent, &mut last).and_then(|()| Ok(payloads = site.place().payloads()?));
+            histories.push(Ok(last));
+        }
         // A kill ends the streams; what was acknowledged must be there afterwards.
         stage.close();
         let restarted = site.restart();
@@ -128,9 +180,9 @@ fn play(seed: u64, site: &mut impl Site, tally: &mut Tally) -> Result<(History, 
         for part in histories {
             history.add(part.map_err(|_| anyhow!("a client panicked"))?);
         }
-        caught_up.and(restarted)
+        done.and(restarted)
     })?;
-    let end = look_back(stage)?;
+    let end = look_back(stage, payloads)?;
     Ok((history, end))
 }
 
@@ -139,8 +191,15 @@ impl Site for Deployment {
         vec![self.address()]
     }
 
-    fn torment(&mut self, rng: &mut Rng, tally: &mut Tally) -> Result<()> {
-        torment(self, rng, tally)
+    fn torment(&mut self, rng: &mut Rng, _: &Clock, tally: &mut Tally) -> Result<Option<u64>> {
+        torment(self, rng, tally).map(|()| None)
+    }
+
+    fn place(&self) -> Place<'_> {
+        match self.postgres() {
+            Some((server, database)) => Place::Tables(server, database),
+            None => Place::Files(self.state().to_owned()),
+        }
     }
 
     fn restart(&mut self) -> Result<()> {
@@ -154,10 +213,13 @@ fn torment(deployment: &mut Deployment, rng: &mut Rng, tally: &mut Tally) -> Res
     for number in rng.usize(..2).. {
         let life = LIFE.mul_f64(0.5 + rng.f64());
         if began.elapsed() + life > ROUND {
+            deployment.place().hasten();
             thread::sleep(ROUND.saturating_sub(began.elapsed()));
             return Ok(());
         }
-        thread::sleep(life);
+        thread::sleep(life / 2);
+        deployment.place().hasten();
+        thread::sleep(life / 2);
         if number % 2 == 0 {
             deployment.ask_to_end();
             let status = deployment.wait_for_end()?;
@@ -185,11 +247,34 @@ fn wait_for(followers: &[Follower], stage: &Stage) -> Result<()> {
     Ok(())
 }
 
+/// The identities that clients were told are stored.
+fn acknowledged(histories: &[thread::Result<History>]) -> BTreeSet<usize> {
+    let publishes = histories.iter().flatten().flat_map(|history| &history.publishes);
+    let acknowledged = publishes.filter(|publish| publish.is_acknowledged());
+    acknowledged.flat_map(|publish| publish.request.events.iter().map(|sent| sent.identity)).collect()
+}
+
+/// Delivers what is gone once more, which shows where it stood, and erases a few events, of which some are gone before.
+fn come_late(stage: &Stage, acknowledged: &BTreeSet<usize>, history: &mut History) -> Result<()> {
+    let (read, client) = (read_back(stage)?, Client::new(&stage.addresses));
+    let (here, gone): (Vec<_>, Vec<_>) =
+        acknowledged.iter().partition(|identity| read.stored[**identity].is_some());
+    for identities in gone.chunks(LATE) {
+        history.publishes.push(publisher::publish(stage, &client, None, Request::late(identities)));
+    }
+    let last = [here, gone].map(|identities: Vec<usize>| identities.into_iter().rev().take(LAST_ERASED));
+    for identity in last.into_iter().flatten() {
+        let selection = Selection { identity: Some(identity), ..Selection::default() };
+        eraser::erase(stage, &client, selection, history)?;
+    }
+    Ok(())
+}
+
 /// The state of the service when nothing is in progress.
-fn look_back(stage: &Stage) -> Result<End> {
+fn look_back(stage: &Stage, payloads: BTreeSet<usize>) -> Result<End> {
     let stats = get(stage, "/stats", "application/json")?;
     let stats = serde_json::from_slice(&stats.body).with_context(|| stats.text())?;
-    Ok(End { read: read_back(stage)?, stats })
+    Ok(End { read: read_back(stage)?, payloads, stats })
 }
 
 fn read_back(stage: &Stage) -> Result<ReadBack> {
@@ -200,8 +285,15 @@ fn read_back(stage: &Stage) -> Result<ReadBack> {
     Ok(read)
 }
 
+/// The answer of a service that is in order again. Until it has noticed that, it may refuse for a moment.
 fn get(stage: &Stage, path: &str, accept: &str) -> Result<Answer> {
-    let answer = Client::new(&stage.addresses).send("GET", path, &[("accept", accept)], b"");
+    let (client, began) = (Client::new(&stage.addresses), Instant::now());
+    let send = || client.send("GET", path, &[("accept", accept)], b"");
+    let mut answer = send();
+    while began.elapsed() < CATCH_UP && answer.as_ref().is_ok_and(|answer| answer.status == 503) {
+        thread::sleep(PAUSE);
+        answer = send();
+    }
     let answer = answer.map_err(|failure| anyhow!("GET {path}: {failure:?}"))?;
     ensure!(answer.status == 200 && answer.is_complete, "GET {path}: {} {}", answer.status, answer.text());
     Ok(answer)

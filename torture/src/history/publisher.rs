@@ -38,6 +38,9 @@ pub fn run(stage: &Stage, seed: u64) -> History {
 
 /// The next request, with a key that others use, too, or without one.
 fn choose(stage: &Stage, rng: &mut Rng, moment: usize) -> (Option<String>, Request) {
+    if stage.has_floods && rng.u8(..100) == 0 {
+        return (None, Request::flood(rng));
+    }
     if rng.bool() {
         return (None, Request::random(rng, moment));
     }
@@ -46,7 +49,8 @@ fn choose(stage: &Stage, rng: &mut Rng, moment: usize) -> (Option<String>, Reque
     (Some(format!("key {key}")), Request::keyed(stage.seed, key, variant))
 }
 
-fn publish(stage: &Stage, client: &Client, key: Option<String>, request: Request) -> Publish {
+/// Publishes a request.
+pub fn publish(stage: &Stage, client: &Client, key: Option<String>, request: Request) -> Publish {
     let mut headers: Vec<_> = request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     headers.extend(key.as_deref().map(|key| ("idempotency-key", key)));
     let began = stage.clock.tick();

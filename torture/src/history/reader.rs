@@ -1,5 +1,6 @@
 //! Clients that read events and `/stats`.
 
+use std::net::SocketAddr;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
@@ -13,9 +14,9 @@ use super::identities::{IDENTITIES, SOURCES, TOPICS, event_id, source, timestamp
 use super::record::{History, Read, Selection, Snapshot, Span};
 use super::stage::{PAUSE, Stage};
 
-/// Reads at random until the stage ends.
-pub fn run(stage: &Stage, seed: u64) -> History {
-    let client = Client::new(&stage.addresses);
+/// Reads at random until the stage ends, or where what is read may be late.
+pub fn run(stage: &Stage, seed: u64, late: Option<SocketAddr>) -> History {
+    let client = Client::new(late.as_ref().map_or(&stage.addresses, std::slice::from_ref));
     let mut rng = Rng::with_seed(seed);
     let (mut history, mut newest) = (History::default(), 0);
     for moment in 0.. {
@@ -23,10 +24,14 @@ pub fn run(stage: &Stage, seed: u64) -> History {
             break;
         }
         let is_done = match rng.u8(..8) {
+            0..4 if late.is_some() => Ok(()),
             0 | 1 => look(stage, &client, &mut history),
             2 | 3 => find(stage, &client, rng.usize(..=moment) % IDENTITIES, &mut history),
             _ => read(stage, &client, &plan(&mut rng, newest), &mut history),
         };
+        if let Some(read) = history.reads.last_mut() {
+            read.is_late = late.is_some();
+        }
         if let Err(fault) = is_done {
             history.faults.push(format!("{fault:#}"));
         }
@@ -103,9 +108,12 @@ fn look(stage: &Stage, client: &Client, history: &mut History) -> Result<()> {
 fn find(stage: &Stage, client: &Client, identity: usize, history: &mut History) -> Result<()> {
     let path = format!("/events/{}/{}", encoded(topic(identity)), encoded(&event_id(identity)));
     let began = stage.clock.tick();
-    let Some(answer) = get(client, &path, "application/json", &[200, 404])? else { return Ok(()) };
+    let Some(answer) = get(client, &path, "application/json", &[200, 404, 410])? else { return Ok(()) };
     let span = Span { began, ended: stage.clock.tick() };
     let mut events = Vec::new();
+    if answer.status == 404 {
+        history.strangers.push((span, identity));
+    }
     if answer.status == 200 {
         let event = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
         events.push(recognise(stage, &event)?);
@@ -113,7 +121,15 @@ fn find(stage: &Stage, client: &Client, identity: usize, history: &mut History) 
         ensure!(is_asked, "{} of {} was asked for: {}", event_id(identity), source(identity), answer.text());
     }
     let selection = Selection { identity: Some(identity), ..Selection::default() };
-    history.reads.push(Read { span, selection, after: 0, is_descending: false, events, is_complete: true });
+    history.reads.push(Read {
+        span,
+        selection,
+        after: 0,
+        is_descending: false,
+        events,
+        is_complete: true,
+        is_late: false,
+    });
     Ok(())
 }
 
@@ -151,7 +167,15 @@ fn read(stage: &Stage, client: &Client, plan: &Plan, history: &mut History) -> R
     if pages > 0 || !events.is_empty() {
         let (selection, span) = (plan.selection.clone(), Span { began, ended: stage.clock.tick() });
         let Plan { after, is_descending, .. } = *plan;
-        history.reads.push(Read { span, selection, after, is_descending, events, is_complete });
+        history.reads.push(Read {
+            span,
+            selection,
+            after,
+            is_descending,
+            events,
+            is_complete,
+            is_late: false,
+        });
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The record of what clients did and saw.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,12 +42,20 @@ pub struct History {
     pub reads: Vec<Read>,
     /// Live streams.
     pub follows: Vec<Follow>,
+    /// Requests to erase events.
+    pub erasures: Vec<Erasure>,
+    /// Answers that an identity was never stored.
+    pub strangers: Vec<(Span, usize)>,
     /// Answers of `/stats`.
     pub snapshots: Vec<Snapshot>,
+    /// The newest events, which retention keeps; `None` if it keeps all.
+    pub kept: Option<usize>,
     /// Answers that no client should ever see, whatever the order of things.
     pub faults: Vec<String>,
     /// True if the service lost its database with writes under way.
     pub loses_database: bool,
+    /// The tick from which a copy of the store served, which may lack the newest events of before.
+    pub taken_over: Option<u64>,
 }
 
 impl History {
@@ -55,8 +64,38 @@ impl History {
         self.publishes.extend(other.publishes);
         self.reads.extend(other.reads);
         self.follows.extend(other.follows);
+        self.erasures.extend(other.erasures);
+        self.strangers.extend(other.strangers);
         self.snapshots.extend(other.snapshots);
         self.faults.extend(other.faults);
+    }
+
+    /// Leaves what is certain when a copy has taken the place of the store: whatever was answered before may be lost, as
+    /// if no answer had come. Live streams have shown what is lost, and go on.
+    pub fn forget_lost(&mut self, end: &End) {
+        let Some(taken_over) = self.taken_over else { return };
+        let is_later = |span: &Span| span.began > taken_over;
+        self.publishes.retain(|publish| match &publish.outcome {
+            Outcome::Answered(Answer { status, is_replayed, .. }) => {
+                is_later(&publish.span) || (!is_replayed && (*status < 300 || *status == 500))
+            }
+            _ => true,
+        });
+        for publish in self.publishes.iter_mut().filter(|publish| !is_later(&publish.span)) {
+            if publish.is_acknowledged() {
+                publish.outcome = Outcome::Lost("a copy took over".into());
+                publish.span.ended = NEVER;
+            }
+        }
+        self.reads.retain(|read| is_later(&read.span));
+        self.snapshots.retain(|snapshot| is_later(&snapshot.span));
+        self.strangers.retain(|(span, _)| is_later(span));
+        for follow in &mut self.follows {
+            follow.events.retain(|(tick, identity, seen)| {
+                let last = &end.read.stored[*identity];
+                *tick > taken_over || last.is_some_and(|last| last.seq == seen.seq)
+            });
+        }
     }
 }
 
@@ -64,6 +103,8 @@ impl History {
 pub struct End {
     /// All events.
     pub read: ReadBack,
+    /// The identities of which a payload of their own is anywhere in the store.
+    pub payloads: BTreeSet<usize>,
     /// The account.
     pub stats: Stats,
 }
@@ -125,6 +166,8 @@ pub struct Read {
     pub events: Vec<(usize, Stored)>,
     /// True if it was read to its end.
     pub is_complete: bool,
+    /// True if it may show an earlier moment, each page another.
+    pub is_late: bool,
 }
 
 /// A live stream, resumed whenever it broke.
@@ -138,6 +181,17 @@ pub struct Follow {
     pub start: Span,
     /// The events, in the order in which they came, each with its time.
     pub events: Vec<(u64, usize, Stored)>,
+}
+
+/// A request to erase events, which may have been carried out.
+#[derive(Clone, Debug)]
+pub struct Erasure {
+    /// Its time.
+    pub span: Span,
+    /// The events that are to go.
+    pub selection: Selection,
+    /// True if the answer says that none of them is left.
+    pub is_whole: bool,
 }
 
 /// An answer of `/stats`.

@@ -10,6 +10,10 @@ use super::identities::{IDENTITIES, PAYLOADS, name};
 /// Identities from which the events of a moment are drawn.
 const WINDOW: usize = 24;
 
+/// Events of a flood, and the number of different floods.
+const FLOOD: usize = 400;
+const FLOODS: usize = 12;
+
 /// Moments for which a key is in use.
 pub const MOMENTS_OF_A_KEY: usize = 4;
 
@@ -65,6 +69,20 @@ impl Request {
         }
         let prefer = [None, Some("return=minimal"), Some("return=representation")][rng.usize(..3)];
         Self::new(form, &events, is_partial, prefer)
+    }
+
+    /// A request with many events, most of which nobody else sends, so that others are soon too old to be kept.
+    pub fn flood(rng: &mut Rng) -> Self {
+        let first = IDENTITIES - FLOOD * (1 + rng.usize(..FLOODS));
+        let events: Vec<_> =
+            (first..first + FLOOD).map(|identity| Some((identity, rng.usize(..PAYLOADS)))).collect();
+        Self::new(Form::plain(Format::Array), &events, false, None)
+    }
+
+    /// Deliveries of events that are gone, which are duplicates, and never conflicts.
+    pub fn late(identities: &[usize]) -> Self {
+        let events: Vec<_> = identities.iter().map(|identity| Some((*identity, PAYLOADS - 1))).collect();
+        Self::new(Form::plain(Format::Array), &events, false, Some("return=representation"))
     }
 
     /// The request with an idempotency key. Variant 0 is the usual one; the others have another meaning, and where

@@ -18,6 +18,10 @@ pub struct Stage {
     pub addresses: Vec<SocketAddr>,
     /// The clock of the history.
     pub clock: Clock,
+    /// True if the service loses its database with writes under way.
+    pub loses_database: bool,
+    /// True if there are floods of events now and then.
+    pub has_floods: bool,
     /// The events.
     pub identities: Identities,
     /// True when nobody is to publish or read any more.
@@ -28,11 +32,13 @@ pub struct Stage {
 
 impl Stage {
     /// A stage that is open.
-    pub fn new(seed: u64, addresses: Vec<SocketAddr>) -> Self {
+    pub fn new(seed: u64, addresses: Vec<SocketAddr>, [loses_database, has_floods]: [bool; 2]) -> Self {
         Self {
             seed,
             addresses,
             clock: Clock::default(),
+            loses_database,
+            has_floods,
             identities: Identities::new(),
             is_over: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),

@@ -10,15 +10,18 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 use sekali_clients::account::Wrong;
 
 use self::model::Model;
+use super::identities::name;
 use super::record::{End, History};
 
 /// The rules, with their names.
 type Rule = (&'static str, fn(&Model<'_>, &mut Wrong));
 
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 20] = [
     ("an acknowledged event is stored", registers::check_acknowledged),
     ("an event is stored by one delivery", registers::check_set_once),
     ("an event is stored by its first delivery", registers::check_real_time),
@@ -28,6 +31,9 @@ const RULES: [Rule; 17] = [
     ("reads show the events of their selection", reads::check_reads),
     ("reads show the counts of their time", reads::check_counts),
     ("live streams show each event once", reads::check_follows),
+    ("what is gone is not read", reads::check_gone),
+    ("what is gone is known", reads::check_strangers),
+    ("what was erased is nowhere", reads::check_payloads),
     ("/stats balances", stats::check_balances),
     ("/stats counts each delivery", stats::check_growth),
     ("/stats is one moment", stats::check_snapshots),
@@ -37,6 +43,25 @@ const RULES: [Rule; 17] = [
     ("a key is carried out once", keys::check_repetitions),
     ("a request is refused for a reason", keys::check_refusals),
 ];
+
+/// Seqs that were shown with several events, also if a copy took the place of the store in between.
+pub fn check_seqs(history: &History, end: &End) -> Vec<String> {
+    let last = end.read.stored.iter().enumerate();
+    let last = last.filter_map(|(identity, stored)| Some((identity, (*stored)?.seq)));
+    let reads = history.reads.iter().flat_map(|read| &read.events);
+    let reads = reads.map(|(identity, stored)| (*identity, stored.seq));
+    let follows = history.follows.iter().flat_map(|follow| &follow.events);
+    let follows = follows.map(|(_, identity, stored)| (*identity, stored.seq));
+    let mut owners = HashMap::new();
+    let mut wrong = Wrong::default();
+    for (identity, seq) in reads.chain(follows).chain(last) {
+        let owner = *owners.entry(seq).or_insert(identity);
+        if owner != identity {
+            wrong.add(|| format!("a seq is given once: {seq} to {} and {}", name(owner), name(identity)));
+        }
+    }
+    wrong.examples
+}
 
 /// The broken rules of a history, each with what happened.
 pub fn check(history: &History, end: &End) -> Vec<String> {

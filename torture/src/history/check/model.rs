@@ -7,7 +7,7 @@ use sekali_clients::api::EventStatus;
 
 use super::receipt::{self, Receipt};
 use crate::history::identities::{IDENTITIES, PAYLOADS};
-use crate::history::record::{Answer, End, History, NEVER, Outcome, Publish, Span};
+use crate::history::record::{Answer, End, Erasure, History, NEVER, Outcome, Publish, Span};
 
 /// The history, the end, and what follows from them.
 pub struct Model<'h> {
@@ -15,8 +15,8 @@ pub struct Model<'h> {
     pub history: &'h History,
     /// The state at the end.
     pub end: &'h End,
-    /// The events at the end with their identities, in the order of seq.
-    pub ordered: Vec<(usize, Stored)>,
+    /// The events that were ever seen with their identities, in the order of seq.
+    pub ordered: Vec<(usize, Known)>,
     /// Requests that were carried out, or may have been.
     pub executions: Vec<Execution<'h>>,
     /// Replayed answers to which no request is known.
@@ -25,10 +25,27 @@ pub struct Model<'h> {
     pub deliveries: Vec<Vec<Delivery>>,
     /// For each identity, the first tick at which a client knew that it was stored.
     pub known: Vec<u64>,
+    /// For each identity, the tick from which its event may be gone, erased or expired.
+    pub goes: Vec<u64>,
+    /// For each identity, the tick from which its event must be gone.
+    pub gone: Vec<u64>,
+    /// The identities whose events were erased one by one, also if they had expired.
+    pub erased: HashSet<usize>,
     /// Answers that contradict their requests.
     pub wrong_answers: Wrong,
+    /// The events that were ever seen, by identity.
+    stored: Vec<Option<Known>>,
     /// The times at which clients knew of a seq, and the highest of those known by then.
     highest: Vec<(u64, u64)>,
+}
+
+/// An event that was seen, and may be gone at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its place in the order of all events.
+    pub seq: u64,
+    /// The number of its payload, unless nobody saw it.
+    pub payload: Option<usize>,
 }
 
 /// A request that was carried out, or may have been.
@@ -61,29 +78,41 @@ impl<'h> Model<'h> {
     /// Makes the model of a history.
     pub fn new(history: &'h History, end: &'h End) -> Self {
         let (executions, strays) = executions(history);
-        let stored = end.read.stored.iter().enumerate();
-        let mut ordered: Vec<_> =
-            stored.filter_map(|(identity, stored)| Some((identity, (*stored)?))).collect();
-        ordered.sort_by_key(|(_, stored)| stored.seq);
         let mut model = Self {
             history,
             end,
-            ordered,
+            ordered: Vec::new(),
             executions,
             strays,
             deliveries: vec![Vec::new(); IDENTITIES],
             known: vec![NEVER; IDENTITIES],
+            goes: vec![NEVER; IDENTITIES],
+            gone: vec![NEVER; IDENTITIES],
+            erased: HashSet::new(),
             wrong_answers: Wrong::default(),
+            stored: vec![None; IDENTITIES],
             highest: Vec::new(),
         };
         model.add_deliveries();
+        model.add_events();
         model.add_knowledge();
+        model.add_removal();
         model
     }
 
-    /// The event as it is stored at the end.
-    pub fn stored(&self, identity: usize) -> Option<&Stored> {
+    /// The event as it was stored, if anybody ever saw it.
+    pub fn stored(&self, identity: usize) -> Option<Known> {
+        self.stored[identity]
+    }
+
+    /// The event as it is read at the end.
+    pub fn last(&self, identity: usize) -> Option<&Stored> {
         self.end.read.stored[identity].as_ref()
+    }
+
+    /// True if the event is not read at the end, and may not be gone.
+    pub fn is_lost(&self, identity: usize) -> bool {
+        self.last(identity).is_none() && self.goes[identity] == NEVER
     }
 
     /// The register of an identity as an operation may have found it: a delivery that was neither answered before nor
@@ -135,6 +164,67 @@ impl<'h> Model<'h> {
         }
     }
 
+    /// Adds the events that were read, or whose seq was answered.
+    fn add_events(&mut self) {
+        let last = self.end.read.stored.iter().enumerate();
+        let last = last.filter_map(|(identity, stored)| Some((identity, (*stored)?)));
+        let reads = self.history.reads.iter().flat_map(|read| &read.events).copied();
+        let follows = self.history.follows.iter().flat_map(|follow| &follow.events);
+        let follows = follows.map(|(_, identity, stored)| (*identity, *stored));
+        let known = |stored: Stored| Known { seq: stored.seq, payload: Some(stored.payload) };
+        for (identity, stored) in last.chain(reads).chain(follows) {
+            self.stored[identity].get_or_insert(known(stored));
+        }
+        for (deliveries, stored) in self.deliveries.iter().zip(&mut self.stored) {
+            let seq = deliveries.iter().find_map(|delivery| delivery.seq);
+            let storer = deliveries.iter().find(|delivery| delivery.status == Some(EventStatus::Stored));
+            let payload = storer.map(|storer| storer.payload);
+            *stored = stored.or_else(|| Some(Known { seq: seq?, payload }));
+        }
+        let stored = self.stored.iter().enumerate();
+        self.ordered = stored.filter_map(|(identity, known)| Some((identity, (*known)?))).collect();
+        self.ordered.sort_by_key(|(_, known)| known.seq);
+    }
+
+    /// Adds what took events away: an event may be gone once a request that erases it was sent, or once as many newer
+    /// ones as are kept may have been stored.
+    fn add_removal(&mut self) {
+        if let Some(kept) = self.history.kept {
+            let sent: Vec<_> = self.deliveries.iter().map(|deliveries| first(deliveries)).collect();
+            let is_unseen = |identity: &usize| self.stored[*identity].is_none() && sent[*identity] < NEVER;
+            // An event whose seq nobody saw may stand anywhere.
+            let unseen: Vec<_> = (0..IDENTITIES).filter(is_unseen).collect();
+            let mut newer: Vec<_> = unseen.iter().map(|identity| sent[*identity]).collect();
+            newer.sort_unstable();
+            for (identity, _) in self.ordered.iter().rev() {
+                self.goes[*identity] = newer.get(kept - 1).copied().unwrap_or(NEVER);
+                newer.insert(newer.partition_point(|tick| *tick < sent[*identity]), sent[*identity]);
+            }
+            for identity in unseen {
+                self.goes[identity] = newer.get(kept).copied().unwrap_or(NEVER);
+            }
+        }
+        for Erasure { span, selection, is_whole } in &self.history.erasures {
+            for identity in (0..IDENTITIES).filter(|identity| selection.matches(*identity)) {
+                self.goes[identity] = self.goes[identity].min(span.began);
+                if *is_whole && self.known[identity] < span.began {
+                    self.gone[identity] = self.gone[identity].min(span.ended);
+                    self.erased.extend(selection.identity);
+                }
+            }
+        }
+        // A read that did not show an event, which was known before, shows that it is gone.
+        for read in self.history.reads.iter().filter(|read| read.is_complete && !read.is_late) {
+            let shown: HashSet<_> = read.events.iter().map(|(identity, _)| *identity).collect();
+            for (identity, known) in &self.ordered {
+                let is_asked = read.selection.matches(*identity) && known.seq > read.after;
+                if is_asked && self.known[*identity] < read.span.began && !shown.contains(identity) {
+                    self.gone[*identity] = self.gone[*identity].min(read.span.ended);
+                }
+            }
+        }
+    }
+
     fn add_knowledge(&mut self) {
         let deliveries = self.deliveries.iter().enumerate();
         let answers = deliveries.flat_map(|(identity, deliveries)| {
@@ -152,7 +242,7 @@ impl<'h> Model<'h> {
         for (identity, tick) in answers.chain(replays).chain(reads).chain(follows) {
             self.known[identity] = self.known[identity].min(tick);
         }
-        let stored = self.end.read.stored.iter().zip(&self.known);
+        let stored = self.stored.iter().zip(&self.known);
         let mut known: Vec<_> = stored.filter_map(|(stored, known)| Some((*known, (*stored)?.seq))).collect();
         known.sort_unstable();
         let mut highest = 0;
@@ -162,6 +252,11 @@ impl<'h> Model<'h> {
         }
         self.highest = known;
     }
+}
+
+/// The tick before the first of these deliveries.
+fn first(deliveries: &[Delivery]) -> u64 {
+    deliveries.iter().map(|delivery| delivery.span.began).min().unwrap_or(NEVER)
 }
 
 /// The requests that were carried out or may have been, and the replayed answers that belong to none of them.
@@ -210,7 +305,8 @@ fn executions(history: &History) -> (Vec<Execution<'_>>, Vec<&Publish>) {
     let answered = executions.iter().filter(|execution| execution.answer.is_some());
     let answered: HashSet<_> = answered.filter_map(|execution| execution.publish.key.as_deref()).collect();
     executions.retain(|execution| {
-        execution.answer.is_some() || !execution.publish.key.as_deref().is_some_and(|key| answered.contains(key))
+        execution.answer.is_some()
+            || !execution.publish.key.as_deref().is_some_and(|key| answered.contains(key))
     });
     (executions, strays)
 }

@@ -1,19 +1,51 @@
 //! Rules of reads and live streams: each shows the events of the end, from its cursor on, as far as it came.
 
-use sekali_clients::account::{Stored, Wrong};
+use std::collections::HashSet;
 
-use super::model::Model;
+use sekali_clients::account::{Bounds, Stored, Wrong};
+
+use super::model::{Known, Model};
 use super::registers::tell;
-use crate::history::record::{Follow, Read, Selection};
+use crate::history::record::{Follow, NEVER, Read, Selection};
 
 /// A read shows exactly the events of its selection: events become visible in the order of seq, so those that it shows
-/// are the first of those that it could. It shows all that were known before it began.
+/// are the first of those that it could. It shows all that were known before it began, but for those that are gone.
 pub fn check_reads(model: &Model<'_>, wrong: &mut Wrong) {
     for read in &model.history.reads {
-        let expected = expected(model, read);
+        let shown: HashSet<_> = read.events.iter().map(|(identity, _)| *identity).collect();
+        let mut expected = expected(model, read);
+        expected.retain(|(identity, _)| shown.contains(identity) || model.goes[*identity] >= read.span.ended);
         if let Some(difference) = difference(model, &read.events, &expected) {
             wrong.add(|| format!("{read}: {difference}"));
         }
+    }
+}
+
+/// Of an identity that was known before, nobody says that it was never stored, also if its event is gone.
+pub fn check_strangers(model: &Model<'_>, wrong: &mut Wrong) {
+    let strangers = model.history.strangers.iter();
+    for (span, identity) in strangers.filter(|(span, identity)| model.known[*identity] < span.began) {
+        wrong.add(|| format!("{span} 404 for {}", tell(model, *identity)));
+    }
+}
+
+/// What was erased is nowhere in the store.
+pub fn check_payloads(model: &Model<'_>, wrong: &mut Wrong) {
+    for identity in model.end.payloads.iter().filter(|identity| model.erased.contains(identity)) {
+        wrong.add(|| format!("a payload is still there: {}", tell(model, *identity)));
+    }
+}
+
+/// What is gone is never shown again.
+pub fn check_gone(model: &Model<'_>, wrong: &mut Wrong) {
+    let last = model.end.read.stored.iter().enumerate().filter(|(_, stored)| stored.is_some());
+    let last = last.map(|(identity, _)| (identity, NEVER));
+    let reads = model.history.reads.iter().filter(|read| !read.is_late);
+    let shown = reads.flat_map(|read| read.events.iter().map(|(identity, _)| (*identity, read.span.began)));
+    for (identity, tick) in shown.chain(last).filter(|(identity, tick)| model.gone[*identity] < *tick) {
+        wrong.add(|| {
+            format!("gone at {}, and read from {tick} on: {}", model.gone[identity], tell(model, identity))
+        });
     }
 }
 
@@ -23,6 +55,8 @@ pub fn check_counts(model: &Model<'_>, wrong: &mut Wrong) {
         for (identity, seen) in &read.events {
             let register = model.register(*identity, read.span);
             let (deliveries, conflicts) = (register.deliveries(), register.conflicts(seen.payload));
+            let [deliveries, conflicts] = [deliveries, conflicts]
+                .map(|counts| if read.is_late { Bounds { least: 0, ..counts } } else { counts });
             if !deliveries.contains(seen.deliveries) || !conflicts.contains(seen.conflicts) {
                 wrong.add(|| {
                     format!(
@@ -37,14 +71,22 @@ pub fn check_counts(model: &Model<'_>, wrong: &mut Wrong) {
     }
 }
 
-/// A live stream shows each event of its selection once, in the order of seq, from its cursor on until the end.
+/// A live stream shows each event of its selection once, in the order of seq, from its cursor on until the end, but for
+/// those that were gone before the next.
 pub fn check_follows(model: &Model<'_>, wrong: &mut Wrong) {
     for follow in &model.history.follows {
         let name =
             || format!("the stream {} of {:?} after {:?}", follow.start, follow.selection, follow.after);
         let seen: Vec<_> = follow.events.iter().map(|(_, identity, stored)| (*identity, *stored)).collect();
         let cursor = follow.after.unwrap_or_else(|| cursor_of(model, follow));
-        let expected = select(model, &follow.selection, cursor, u64::MAX);
+        let mut expected = select(model, &follow.selection, cursor, u64::MAX);
+        expected.retain(|(identity, known)| {
+            let at = follow.events.partition_point(|(_, _, stored)| stored.seq < known.seq);
+            let next = follow.events.get(at);
+            let is_shown = next.is_some_and(|(_, _, stored)| stored.seq == known.seq);
+            let moment = next.map_or(NEVER, |(tick, _, _)| *tick);
+            is_shown || model.last(*identity).is_some() || model.goes[*identity] >= moment
+        });
         if let Some(difference) = difference(model, &seen, &expected) {
             wrong.add(|| format!("{}: {difference}", name()));
         }
@@ -71,9 +113,10 @@ fn cursor_of(model: &Model<'_>, follow: &Follow) -> u64 {
 }
 
 /// The events that a read should have shown, in its order.
-fn expected(model: &Model<'_>, read: &Read) -> Vec<(usize, Stored)> {
+fn expected(model: &Model<'_>, read: &Read) -> Vec<(usize, Known)> {
     let known = model.ordered.iter().rev().find(|(identity, stored)| {
-        read.selection.matches(*identity)
+        !read.is_late
+            && read.selection.matches(*identity)
             && stored.seq > read.after
             && model.known[*identity] < read.span.began
     });
@@ -92,7 +135,7 @@ fn expected(model: &Model<'_>, read: &Read) -> Vec<(usize, Stored)> {
     expected
 }
 
-fn select(model: &Model<'_>, selection: &Selection, after: u64, until: u64) -> Vec<(usize, Stored)> {
+fn select(model: &Model<'_>, selection: &Selection, after: u64, until: u64) -> Vec<(usize, Known)> {
     let events = model.ordered.iter().filter(|(identity, stored)| {
         (after < stored.seq && stored.seq <= until) && selection.matches(*identity)
     });
@@ -100,16 +143,13 @@ fn select(model: &Model<'_>, selection: &Selection, after: u64, until: u64) -> V
 }
 
 /// The first place in which two sequences of events differ.
-fn difference(model: &Model<'_>, seen: &[(usize, Stored)], expected: &[(usize, Stored)]) -> Option<String> {
-    let event = |events: &[(usize, Stored)], at: usize| {
-        events.get(at).map(|(identity, stored)| (*identity, stored.seq, stored.payload))
-    };
-    let at = (0..seen.len().max(expected.len())).find(|&at| event(seen, at) != event(expected, at))?;
-    let tell = |events: &[(usize, Stored)]| match events.get(at) {
-        Some((identity, stored)) => {
-            format!("seq {} payload {} {}", stored.seq, stored.payload, tell(model, *identity))
-        }
+fn difference(model: &Model<'_>, seen: &[(usize, Stored)], expected: &[(usize, Known)]) -> Option<String> {
+    let known = |stored: &Stored| Known { seq: stored.seq, payload: Some(stored.payload) };
+    let seen: Vec<_> = seen.iter().map(|(identity, stored)| (*identity, known(stored))).collect();
+    let at = (0..seen.len().max(expected.len())).find(|&at| seen.get(at) != expected.get(at))?;
+    let tell = |events: &[(usize, Known)]| match events.get(at) {
+        Some((identity, known)) => format!("{known:?} {}", tell(model, *identity)),
         None => "nothing".into(),
     };
-    Some(format!("event {at} of {} is {}\n    instead of {}", seen.len(), tell(seen), tell(expected)))
+    Some(format!("event {at} of {} is {}\n    instead of {}", seen.len(), tell(&seen), tell(expected)))
 }

@@ -1,6 +1,6 @@
 //! Rules of the register of each identity: it is set once, and all answers agree with it.
 
-use sekali_clients::account::{Comparison, Seen, Wrong};
+use sekali_clients::account::{Bounds, Comparison, Seen, Wrong};
 use sekali_clients::api::EventStatus;
 
 use super::model::{Delivery, Model};
@@ -11,9 +11,12 @@ use crate::history::record::NEVER;
 /// Each event that a client was told is stored, is stored; also if the answer was that of another request.
 pub fn check_acknowledged(model: &Model<'_>, wrong: &mut Wrong) {
     for publish in model.history.publishes.iter().filter(|publish| publish.is_acknowledged()) {
-        if let Some(lost) = publish.request.events.iter().find(|sent| model.stored(sent.identity).is_none()) {
+        if let Some(lost) = publish.request.events.iter().find(|sent| model.is_lost(sent.identity)) {
             wrong.add(|| format!("{} is lost: {publish}", name(lost.identity)));
         }
+    }
+    for (identity, seen) in model.ordered.iter().filter(|(identity, _)| model.is_lost(*identity)) {
+        wrong.add(|| format!("{seen:?} was seen, and is lost: {}", tell(model, *identity)));
     }
 }
 
@@ -49,15 +52,19 @@ pub fn check_real_time(model: &Model<'_>, wrong: &mut Wrong) {
     }
 }
 
-/// Each answer tells the one payload and the one seq.
+/// Each answer tells the one payload and the one seq. A duplicate of what is gone is never a conflict.
 pub fn check_agreement(model: &Model<'_>, wrong: &mut Wrong) {
     for (identity, deliveries) in model.deliveries.iter().enumerate() {
         let Some(stored) = model.stored(identity) else { continue };
         for delivery in deliveries {
-            let is_same = delivery.payload == stored.payload;
+            let is_same = stored.payload.is_none_or(|payload| delivery.payload == payload);
+            let (may_be_gone, is_gone) =
+                [model.goes[identity] < delivery.span.ended, model.gone[identity] < delivery.span.began]
+                    .into();
             let agrees = match delivery.status {
-                Some(EventStatus::Stored | EventStatus::Duplicate) => is_same,
-                Some(EventStatus::Conflict) => !is_same,
+                Some(EventStatus::Stored) => is_same,
+                Some(EventStatus::Duplicate) => is_same || may_be_gone,
+                Some(EventStatus::Conflict) => stored.payload != Some(delivery.payload) && !is_gone,
                 None => true,
             };
             if !agrees || delivery.seq.is_some_and(|seq| seq != stored.seq) {
@@ -76,12 +83,14 @@ pub fn check_conflicts(model: &Model<'_>, wrong: &mut Wrong) {
         let Some(Ok(receipt)) = execution.answer.map(|answer| receipt::read(request, answer)) else {
             continue;
         };
-        let differ = request
-            .events
-            .iter()
-            .filter(|sent| model.stored(sent.identity).is_some_and(|stored| stored.payload != sent.payload));
-        let conflicts = differ.count() as u64;
-        if conflicts != receipt.conflicts {
+        let mut conflicts = Bounds::default();
+        for sent in &request.events {
+            let payload = model.stored(sent.identity).map(|stored| stored.payload);
+            let may_differ = payload.is_some_and(|payload| payload != Some(sent.payload));
+            let is_sure = payload.flatten().is_some() && model.goes[sent.identity] >= execution.span.ended;
+            conflicts.add(Bounds { least: (may_differ && is_sure).into(), most: may_differ.into() });
+        }
+        if !conflicts.contains(receipt.conflicts) {
             wrong.add(|| {
                 format!("{conflicts} of these events differ from the stored ones: {}", execution.publish)
             });
@@ -97,7 +106,7 @@ pub fn check_atomicity(model: &Model<'_>, wrong: &mut Wrong) {
             |identity: usize| model.deliveries[identity].iter().all(|other| other.execution == number);
         let is_carried_out =
             events.iter().any(|sent| model.stored(sent.identity).is_some() && is_only_one(sent.identity));
-        let missing = events.iter().find(|sent| model.stored(sent.identity).is_none());
+        let missing = events.iter().find(|sent| model.is_lost(sent.identity));
         if let (true, Some(missing)) = (is_carried_out, missing) {
             wrong.add(|| {
                 format!("{} was not stored, but others were: {}", name(missing.identity), execution.publish)
@@ -106,7 +115,7 @@ pub fn check_atomicity(model: &Model<'_>, wrong: &mut Wrong) {
     }
 }
 
-/// Compares the events at the end with their registers.
+/// Compares the events at the end with their registers, but for those that are gone.
 pub fn compare(model: &Model<'_>) -> Comparison {
     let mut comparison = Comparison::default();
     for (identity, deliveries) in model.deliveries.iter().enumerate() {
@@ -118,7 +127,9 @@ pub fn compare(model: &Model<'_>) -> Comparison {
             floor: sent.and_then(|sent| model.highest_before(sent)),
         };
         let register = model.last_register(identity);
-        comparison.compare(&register, model.stored(identity), seen, || tell(model, identity));
+        if model.last(identity).is_some() || model.is_lost(identity) {
+            comparison.compare(&register, model.last(identity), seen, || tell(model, identity));
+        }
     }
     comparison
 }

@@ -5,9 +5,10 @@ mod scene;
 use sekali_clients::account::Stored;
 use serde_json::{Value, json};
 
-use self::scene::{end, scene};
+use self::scene::{Scene, end, scene};
 use super::check;
-use crate::history::record::{Answer, End, History, NEVER, Outcome, Span};
+use crate::history::identities::topic_number;
+use crate::history::record::{Answer, End, Erasure, History, NEVER, Outcome, Selection, Span};
 
 #[test]
 fn a_history_that_keeps_the_rules_passes() {
@@ -245,3 +246,70 @@ fn an_answer_that_was_lost_is_known_once_it_is_replayed() {
     let found = check(&scene.history, &end);
     assert!(found.iter().any(|found| found.starts_with("a replayed answer belongs")), "{found:#?}");
 }
+
+/// The scene, at whose end the event of identity 1 is gone: the second of seven.
+fn scene_without_one(gone: &str) -> (Scene, End) {
+    let (mut scene, _) = scene();
+    let mut stats = scene.stats();
+    let (last_seq, topic) = (stats["last_seq"].clone(), topic_number(1));
+    scene.stored.retain(|(identity, _)| *identity != 1);
+    for account in [topic, usize::MAX] {
+        let account = match account {
+            usize::MAX => &mut stats,
+            topic => &mut stats["by_topic"][topic],
+        };
+        account[gone] = 1.into();
+    }
+    stats["last_seq"] = last_seq;
+    let end = end(&scene.lines(), stats);
+    (scene, end)
+}
+
+/// A request that erases it.
+fn erase_one(scene: &mut Scene) {
+    let selection = Selection { identity: Some(1), ..Selection::default() };
+    let erasure = Erasure { span: scene.span(), selection, is_whole: true };
+    scene.history.erasures.push(erasure);
+}
+
+#[test]
+fn an_event_may_go_if_it_is_erased_and_nothing_of_it_comes_back() {
+    let (mut scene, end) = scene_without_one("erased");
+    assert_ne!(check(&scene.history, &end), Vec::<String>::new());
+    erase_one(&mut scene);
+    assert_eq!(check(&scene.history, &end), Vec::<String>::new());
+    let breaks: [(&str, Break); 6] = [
+        ("an acknowledged event is stored", |history, _| history.erasures.clear()),
+        ("each event that was answered is stored", |history, _| {
+            history.erasures[0].selection.identity = Some(3)
+        }),
+        ("reads show the events of their selection", |history, _| _ = history.reads[1].events.remove(1)),
+        ("what is gone is known", |history, _| history.strangers.push((LATE, 1))),
+        ("what was erased is nowhere", |_, end| _ = end.payloads.insert(1)),
+        ("what is gone is not read", |history, _| {
+            let mut read = history.reads[2].clone();
+            read.span = LATE;
+            history.reads.push(read);
+        }),
+    ];
+    for (name, broken) in breaks {
+        let (mut scene, mut end) = scene_without_one("erased");
+        erase_one(&mut scene);
+        broken(&mut scene.history, &mut end);
+        let found = check(&scene.history, &end);
+        assert!(found.iter().any(|found| found.starts_with(name)), "{name}: found {found:#?}");
+    }
+}
+
+#[test]
+fn an_event_may_go_if_as_many_newer_ones_as_are_kept_were_stored() {
+    let (mut scene, end) = scene_without_one("expired");
+    for kept in 1..8 {
+        scene.history.kept = Some(kept);
+        let found = check(&scene.history, &end);
+        assert_eq!(found.is_empty(), kept <= 5, "{kept}: {found:#?}");
+    }
+}
+
+/// After everything else.
+const LATE: Span = Span { began: 1_000, ended: 1_001 };

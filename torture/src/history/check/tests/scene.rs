@@ -1,5 +1,7 @@
 //! A history that keeps all rules.
 
+use std::collections::BTreeSet;
+
 use sekali_clients::account::{Lines, ReadBack, Stored};
 use serde_json::{Value, json};
 
@@ -71,7 +73,15 @@ impl Scene {
             events.pop();
         }
         let (span, selection) = (self.span(), Selection::default());
-        self.history.reads.push(Read { span, selection, after: 0, is_descending, events, is_complete });
+        self.history.reads.push(Read {
+            span,
+            selection,
+            after: 0,
+            is_descending,
+            events,
+            is_complete,
+            is_late: false,
+        });
     }
 
     /// The account.
@@ -130,7 +140,7 @@ pub fn end(lines: &[Value], stats: Value) -> End {
     let (identities, mut read) = (Identities::new(), ReadBack::new(IDENTITIES, TOPICS.len(), 0));
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     Lines::default().push(text.as_bytes(), |event| read.take(&identities, event)).unwrap();
-    End { read, stats: serde_json::from_value(stats).unwrap() }
+    End { read, payloads: BTreeSet::new(), stats: serde_json::from_value(stats).unwrap() }
 }
 
 fn request(prefer: &'static str, is_partial: bool, events: &[(usize, usize)]) -> Request {

@@ -1,0 +1,82 @@
+//! The store of a service as its operator sees it, past the service.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use sekali_harness::postgres::Postgres;
+
+/// The place of a store.
+pub enum Place<'p> {
+    /// The directory of SQLite's files.
+    Files(PathBuf),
+    /// A server of PostgreSQL, and the name of the database.
+    Tables(&'p Postgres, String),
+}
+
+impl Place<'_> {
+    /// The identities of which a payload of their own is anywhere in the store.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn payloads(&self) -> Result<BTreeSet<usize>> {
+        let mut found = BTreeSet::new();
+        match self {
+            Self::Files(directory) => {
+                for file in fs::read_dir(directory)? {
+                    find(&String::from_utf8_lossy(&fs::read(file?.path()).unwrap_or_default()), &mut found);
+                }
+            }
+            Self::Tables(server, database) => {
+                let tables = "select format('select * from sekali.%I', relname) from pg_class
+                    where relnamespace = 'sekali'::regnamespace and relkind = 'r'";
+                for table in server.query(database, tables)?.lines() {
+                    find(&server.query(database, table)?, &mut found);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Lets retention look at once. It looks every ten seconds by itself, which is longer than a round. Before the first
+    /// request there is nothing to look at.
+    pub fn hasten(&self) {
+        let _ = match self {
+            Self::Files(directory) => hasten_sqlite(&directory.join("sqlite_db.db")),
+            Self::Tables(server, database) => {
+                server.query(database, "update sekali.upkeep set due_at = '-infinity'").map(drop)
+            }
+        };
+    }
+}
+
+fn hasten_sqlite(path: &std::path::Path) -> Result<()> {
+    let database = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    database.busy_timeout(Duration::from_secs(1))?;
+    database.execute("update upkeep set due_at = ''", [])?;
+    Ok(())
+}
+
+/// Adds the identities that payloads in a text name.
+fn find(text: &str, found: &mut BTreeSet<usize>) {
+    for (_, rest) in text.match_indices("\"identity\"").map(|(at, key)| text.split_at(at + key.len())) {
+        let digits = rest.trim_start_matches([':', ' ']);
+        let end = digits.find(|other: char| !other.is_ascii_digit()).unwrap_or(digits.len());
+        found.extend(digits[..end].parse::<usize>());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::identities::payload;
+
+    #[test]
+    fn payloads_are_found_however_they_are_written() {
+        let mut found = BTreeSet::new();
+        find(&format!("\0{}\n{:#}|{}", payload(7, 1), payload(81, 2), payload(5, 0)), &mut found);
+        assert_eq!(found, BTreeSet::from([7, 81]));
+    }
+}
