@@ -94,12 +94,49 @@ impl Postgres {
     /// # Errors
     /// See [`Postgres::start`].
     pub fn copy(&self) -> Result<Self> {
+        self.base_backup()?.started()
+    }
+
+    /// A copy of this server that is restored to the moment of the backup, as one is to a point in time: it ends its
+    /// recovery there, and begins another timeline.
+    ///
+    /// # Errors
+    /// See [`Postgres::start`].
+    pub fn copy_at_this_moment(&self) -> Result<Self> {
+        let mut copy = self.base_backup()?;
+        fs::write(copy.data().join("recovery.signal"), "")?;
+        let settings =
+            ["restore_command=false", "recovery_target=immediate", "recovery_target_action=promote"];
+        copy.settings.extend(settings.map(str::to_owned));
+        let copy = copy.started()?;
+        let began = Instant::now();
+        while copy.query("postgres", "select pg_is_in_recovery()")? == "t" {
+            ensure!(began.elapsed() < STARTUP, "the recovery does not end:\n{}", copy.log());
+            sleep(LOOK);
+        }
+        Ok(copy)
+    }
+
+    /// Starts this server, which was stopped in order, as a replica of another whose history has left its own.
+    ///
+    /// # Errors
+    /// See [`Postgres::start`]. It needs the setting `wal_log_hints=on` from its start.
+    pub fn rewind(&mut self, primary: &Self) -> Result<()> {
+        let from = format!("host=127.0.0.1 port={} user={USER} dbname=postgres", primary.port);
+        run(self
+            .program("pg_rewind")?
+            .args(["--no-sync", "--source-server", &from, "--target-pgdata"])
+            .arg(self.data()))?;
+        self.follow(primary)
+    }
+
+    fn base_backup(&self) -> Result<Self> {
         let copy = Self::prepare(&[])?;
         let mut backup = copy.program("pg_basebackup")?;
         backup.args(["--dbname", &format!("host=127.0.0.1 port={} user={USER}", self.port)]);
         backup.args(["--checkpoint=fast", "--wal-method=stream", "--no-sync"]);
         run(backup.arg("--pgdata").arg(copy.data()))?;
-        copy.started()
+        Ok(copy)
     }
 
     /// Restores a dump of a database beside it, under another name.

@@ -89,7 +89,8 @@ fn events_expire_by_their_age_and_are_forgotten_later() {
             "update events set received_at = strftime({format}, '-{days} days') where seq <= {through}"
         );
         let of_postgres = format!(
-            "update sekali.events set received_at = to_char(now() - interval '{days} days', 'YYYY-MM-DD\"T\"HH24:MI:SS')
+            "update sekali.events
+            set received_at = (extract(epoch from now() - interval '{days} days') * 1000000)::bigint
             where seq <= {through};
             update sekali.identities set received_on = now() - interval '{days} days' where seq <= {through}"
         );

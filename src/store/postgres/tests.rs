@@ -570,3 +570,55 @@ async fn hosts_that_wait_for_a_schema_hold_no_connection() {
     other.batch_execute("commit").await.unwrap();
     assert!(stores[0].readable().await.is_ok());
 }
+
+#[tokio::test]
+async fn a_database_of_version_0_2_is_brought_up_to_date_with_its_events_its_books_and_its_keys() {
+    let (server, database, store) = fresh();
+    let mut psql = server.psql(&database).unwrap();
+    let fixture =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres/fixtures/schema_25.sql");
+    assert!(psql.arg("--file").arg(fixture).output().unwrap().status.success());
+    let others: Vec<_> = (0..4).map(|_| open(&server.url(&database))).collect();
+    let spans = join_all(others.iter().map(|store| store.readable())).await;
+    assert!(spans.iter().all(|span| *span == Ok(Span { after: 0, through: 5 })), "{spans:?}");
+
+    let ledger = store.ledger(&[]).await.unwrap();
+    let totals = [ledger.unique_processed, ledger.duplicate_dropped, ledger.conflicts, ledger.erased];
+    assert_eq!((totals, ledger.last_seq, ledger.topics_total), ([5, 2, 1, 1], 5, 2));
+    let events = read_in(&store, &Filter::default(), Order::Ascending).await;
+    let field = |name: &str| events.iter().map(|event| event[name].clone()).collect::<Vec<_>>();
+    assert_eq!(field("event_id"), ["a-1", "a-2", "bank#1", "a-3"]);
+    assert_eq!(
+        field("timestamp"),
+        [
+            "2026-11-21T01:00:00Z",
+            "2026-11-21T01:00:01.5Z",
+            "2016-12-31T23:59:60.25Z",
+            "0000-02-29T00:00:00.000000001Z"
+        ]
+    );
+    assert_eq!(
+        (field("deliveries"), field("conflicts")),
+        (vec![3.into(), 1.into(), 1.into(), 1.into()], vec![1.into(), 0.into(), 0.into(), 0.into()])
+    );
+    assert_eq!(events[0]["received_at"], "2026-11-28T22:18:55.386Z");
+    assert_eq!(events[2]["attributes"]["subject"], "s");
+    let of_shop = Filter { sources: vec![Source::parse("shop").unwrap()], ..Filter::default() };
+    assert_eq!(read_in(&store, &of_shop, Order::Descending).await.len(), 2);
+
+    let moved = 1 << 32; // a dump is a copy
+    let again = [
+        event_with("orders", "a-1", r#"{ "n": 1 }"#),
+        event_with("orders", "a-2", "2"),
+        event_with("orders", "gone", "2"),
+        event_with("orders", "a-4", "1"),
+    ];
+    let outcomes = append(&store, &again).await;
+    assert_eq!(outcomes[..3], [(1, Duplicate), (2, Conflict), (5, Duplicate)]);
+    assert!([6, moved + 6].contains(&outcomes[3].0), "{outcomes:?}");
+    server.query(&database, "update sekali.answers set answered_at = now()").unwrap();
+    let kept = store.answered("k").await.unwrap().unwrap().outcomes;
+    assert_eq!(kept.iter().map(|it| (it.seq, it.status)).collect::<Vec<_>>(), [(4, Stored), (1, Conflict)]);
+    let left = "select count(*) from pg_namespace where nspname = 'sekali_0_2'";
+    assert_eq!(server.query(&database, left).unwrap(), "0");
+}
