@@ -123,6 +123,8 @@ impl Postgres {
     /// See [`Postgres::start`]. It needs the setting `wal_log_hints=on` from its start.
     pub fn rewind(&mut self, primary: &Self) -> Result<()> {
         let from = format!("host=127.0.0.1 port={} user={USER} dbname=postgres", primary.port);
+        // Until then the other one tells of its old history, and nothing would be rewound.
+        primary.query("postgres", "checkpoint")?;
         run(self
             .program("pg_rewind")?
             .args(["--no-sync", "--source-server", &from, "--target-pgdata"])

@@ -76,7 +76,13 @@ async fn next_of_any_length(
     }
     let mut span = span;
     if is_by_time {
-        let run = looks.overlapping(filter, span, order).await?;
+        let mut run = looks.overlapping(filter, span, order).await?;
+        if run.len() > ROWS {
+            match behind_gap(looks, run, order).await? {
+                Some(rest) => run = rest,
+                None => return Ok(Window { span: run, index: Index::Seq }), // reading it costs nothing
+            }
+        }
         if run.is_empty() {
             return Ok(Window { span: run, index: Index::Seq });
         }
@@ -85,8 +91,7 @@ async fn next_of_any_length(
             return Ok(Window { span: part, index: Index::Timestamp });
         }
         span = run;
-    }
-    if span.len() > ROWS {
+    } else if span.len() > ROWS {
         match behind_gap(looks, span, order).await? {
             Some(rest) => span = rest,
             None => return Ok(Window { span, index: Index::Seq }), // reading it costs nothing

@@ -403,7 +403,9 @@ fn await_identities(replica: &Postgres, database: &str, count: u32) {
 #[test]
 fn a_primary_that_is_rewound_and_promoted_again_hides_no_later_event() {
     let (mut it, mut replica) =
-        Overtaken::after(&["wal_log_hints=on"], |primary, _| primary.replica("replica").unwrap());
+        Overtaken::after(&["wal_log_hints=on", "wal_keep_size=64MB"], |primary, _| {
+            primary.replica("replica").unwrap()
+        });
     await_identities(&replica, &it.database, 8);
     replica.promote().unwrap();
     // The old primary goes on for a while, as one that was cut off does, and its follower sees what will be lost.

@@ -1,6 +1,7 @@
 //! `GET /events`: stored events in the order of seq, or a live stream; `GET /events/{topic}/{event_id}`: one event.
 //! DELETE erases what GET reads.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -162,19 +163,24 @@ fn stream_pages<P: Platform>(
     rest: Pages<P::Store>,
     representation: &'static Representation,
 ) -> Result<Reply, Problem> {
-    let Representation { content_type, open, between, close, .. } = *representation;
+    let Representation { content_type, layout, open, between, close, .. } = *representation;
     let permit = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| Problem::Overloaded("answers"))?;
-    let mut before = if first.text.is_empty() { "" } else { between };
+    let has_events = Rc::new(Cell::new(!first.text.is_empty()));
     let start = stream::iter([Ok([open, &first.text].concat().into_bytes())]);
     let pace = Pace::new(app.clock.clone(), app.committer.writes());
+    let had_events = Rc::clone(&has_events);
     let rest = page_stream(rest, pace).map(move |page| {
         page.map(|page| match page.text.as_str() {
+            // A line of white space is no value.
+            "" if layout == Layout::Lines && !had_events.get() => vec![],
             // White space between two values changes nothing, and shows whether the client is still there.
-            "" => " ".into(),
-            text => [std::mem::replace(&mut before, between), text].concat().into_bytes(),
+            "" => b" ".to_vec(),
+            text => [if had_events.replace(true) { between } else { "" }, text].concat().into_bytes(),
         })
     });
-    let end = stream::iter([Ok(close.into())]);
+    let end = stream::once(async move {
+        Ok(if layout == Layout::Lines && !has_events.get() { vec![] } else { close.into() })
+    });
     let pieces = start.chain(rest).chain(end).inspect(move |_| _ = &permit); // held to the end of the stream
     Ok(Reply::stream(content_type, pieces))
 }
@@ -304,6 +310,28 @@ mod tests {
 
     fn seqs(body: &Value) -> Vec<i64> {
         body.as_array().unwrap().iter().map(|event| event["seq"].as_i64().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn lines_that_are_searched_for_long_have_no_line_without_an_event() {
+        let service = Service::start();
+        let event = |n: usize| {
+            let (topic, source) = if n % 2 == 0 { ("a", "x") } else { ("b", "y") };
+            json!({"topic": topic, "source": source, "event_id": n.to_string()})
+        };
+        for batch in 0..5 {
+            let events: Vec<_> = (batch * 1000..(batch + 1) * 1000).map(event).collect();
+            service.publish(&json!(events)).await;
+        }
+        let lines = async |service: &Service| {
+            let accept = [("accept", "application/x-ndjson")];
+            service.send("GET", "/events?topic=a&source=y", &accept, "").await.text
+        };
+        assert_eq!(service.get("/events?topic=a&source=y").await.json(), json!([]));
+        assert_eq!(lines(&service).await, "", "they never meet");
+        service.publish(&json!({"topic": "a", "source": "y", "event_id": "late"})).await;
+        let found = lines(&service).await;
+        assert!(found.starts_with('{') && found.ends_with("}\n") && found.lines().count() == 1, "{found:?}");
     }
 
     #[tokio::test]
@@ -638,12 +666,15 @@ mod tests {
     #[tokio::test]
     async fn an_answer_whose_search_finds_nothing_for_long_shows_whether_its_client_is_there() {
         let service = with_a_rare_meeting().await;
-        for (accept, found) in [("application/json", "[19000]"), ("application/x-ndjson", "19000")] {
+        // A line has to be JSON, so there lines wait for the first event.
+        let of = [("application/json", "[19000]", 6..99), ("application/x-ndjson", "19000", 0..1)];
+        for (accept, found, blanks) in of {
             let reply = service.reply("GET", "/events?topic=t&source=b", &[("accept", accept)], "").await;
             let ReplyBody::Stream(pieces, _) = reply.body else { panic!("not a stream") };
             let pieces: Vec<_> =
                 pieces.map(|piece| String::from_utf8(piece.unwrap()).unwrap()).collect().await;
-            assert!(pieces.iter().filter(|piece| *piece == " ").count() > 5, "{pieces:?}");
+            let count = pieces.iter().filter(|piece| *piece == " ").count();
+            assert!(blanks.contains(&count), "{pieces:?}");
             let body: Value = serde_json::from_str(&pieces.concat()).unwrap();
             let seq = if body.is_array() { json!(seqs(&body)) } else { body["seq"].clone() };
             assert_eq!(seq.to_string(), found);
