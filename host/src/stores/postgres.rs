@@ -77,6 +77,10 @@ impl AllowedServers {
 
     /// The servers of an address, each of which must be allowed.
     fn check(&self, config: &Config) -> Result<()> {
+        ensure!(
+            config.get_hostaddrs().is_empty(),
+            "the database address has hostaddr, which the manifest cannot allow: name its servers with host"
+        );
         let ports = config.get_ports();
         for (index, host) in config.get_hosts().iter().enumerate() {
             let Host::Tcp(host) = host else { bail!("connections by a socket of Unix are not allowed") };
@@ -120,8 +124,6 @@ pub struct Answer {
     pub columns: Vec<Column>,
     /// Its rows.
     pub rows: Vec<Row>,
-    /// The number of rows that it returned or changed.
-    pub count: u64,
 }
 
 /// A column of an answer.
@@ -227,12 +229,12 @@ fn is_fatal(error: &DbError) -> bool {
 
 impl Inner {
     async fn query<P: Parameter>(&self, statement: &str, parameters: &[P]) -> Result<Answer, Failure> {
-        let (rows, count) = self.rows(statement, parameters).await?;
+        let (rows, _) = self.rows(statement, parameters).await?;
         let columns = match rows.first() {
             Some(row) => row.columns().iter().map(Column::of).collect(),
             None => self.columns(statement, parameters).await.map_err(Failure::Description)?,
         };
-        Ok(Answer { columns, rows, count })
+        Ok(Answer { columns, rows })
     }
 
     /// The rows of a statement, and how many it returned or changed.
@@ -390,6 +392,7 @@ mod tests {
             "postgres://u@other/d",
             "postgres://u@db.example:1/d",
             "host=/tmp",
+            "host=db.example hostaddr=10.0.0.1",
             "postgres://u@db.example,b/d",
         ] {
             let error = check(&[db], address).unwrap_err().to_string();
@@ -429,7 +432,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_has_its_columns_and_the_number_of_rows_that_were_changed() {
+    async fn an_answer_has_its_columns_also_without_rows_or_the_number_of_rows_that_were_changed() {
         let (connection, ..) = open().await;
         let run = async |statement| connection.query::<i64>(statement, &[]).await.unwrap();
         let columns = async |statement| {
@@ -444,9 +447,10 @@ mod tests {
         }
         assert_eq!(columns("select 1::bigint as a, 'x' as b").await, (expected, 1));
         run("create temporary table t (n bigint)").await;
-        assert_eq!(run("insert into t select generate_series(1, 5)").await.count, 5);
-        assert_eq!(connection.query("delete from t where n > $1", &[3i64]).await.unwrap().count, 2);
-        assert_eq!(connection.execute("delete from t where n > $1", &[2i64]).await.unwrap(), 1);
+        let change =
+            async |statement, parameter: i64| connection.execute(statement, &[parameter]).await.unwrap();
+        assert_eq!(change("insert into t select generate_series(1, $1)", 5).await, 5);
+        assert_eq!(change("delete from t where n > $1", 2).await, 3);
         assert_eq!(
             columns("delete from t where n > 7 returning n").await,
             (vec![("n".to_owned(), Type::INT8)], 0)
