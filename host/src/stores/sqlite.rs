@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -19,6 +19,9 @@ const CACHED_STATEMENTS: usize = 64;
 /// Spin's default, which a component may change with a pragma.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The longest wait for the turn of another writer.
+const LONGEST_TURN: Duration = Duration::from_millis(500);
+
 /// A statement that takes longer is not brief.
 const BRIEF: Duration = Duration::from_millis(2);
 
@@ -27,7 +30,7 @@ pub struct Database {
     uri: String,
     /// None in memory.
     file: Option<Arc<DatabaseFile>>,
-    turn: Turn,
+    turn: Arc<Turn>,
     /// True if the last statement of any connection that writes was brief.
     was_brief: Arc<AtomicBool>,
     /// A database in memory lives as long as a connection to it.
@@ -51,7 +54,7 @@ impl Database {
             .with_context(|| format!("the path of a database must be UTF-8: {} is not", path.display()))?;
         let uri = uri.to_owned();
         let file = Some(Arc::new(DatabaseFile::new(path)));
-        Ok(Self { uri, file, turn: Turn::default(), was_brief: Arc::default(), _keep: None })
+        Ok(Self { uri, file, turn: Arc::default(), was_brief: Arc::default(), _keep: None })
     }
 
     /// Its file, unless it is in memory.
@@ -75,16 +78,49 @@ impl Database {
             file: self.file.clone(),
             connection: Arc::new(Mutex::new(connection)),
             turn: Arc::clone(&self.turn),
+            of_transaction: Arc::default(),
             has_written: Arc::default(),
             was_brief: Arc::clone(&self.was_brief),
         })
     }
 }
 
-/// The lock that the writers of a database take in turn. SQLite allows one writer at a time, and a
-/// connection that finds another writing sleeps for a millisecond or more. This lock wakes the next writer
-/// as soon as a statement has ended.
-type Turn = Arc<Mutex<()>>;
+/// The turn that the writers of a database take, for a statement or a transaction. SQLite allows one writer at a time, and
+/// a connection that finds another writing sleeps for a millisecond or more. This wakes the next writer as soon as the one
+/// before has ended.
+#[derive(Default)]
+struct Turn {
+    is_taken: Mutex<bool>,
+    is_free: Condvar,
+}
+
+/// The turn of a writer, until it is dropped.
+struct Taken(Arc<Turn>);
+
+impl Turn {
+    /// Takes the turn; `None` if a transaction does not end. SQLite finds the database locked then, and says so.
+    fn take(self: &Arc<Self>) -> Option<Taken> {
+        let is_taken = self.is_taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.is_free.wait_timeout_while(is_taken, LONGEST_TURN, |is_taken| *is_taken);
+        let (mut is_taken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return None;
+        }
+        *is_taken = true;
+        Some(Taken(Arc::clone(self)))
+    }
+
+    fn is_free(&self) -> bool {
+        self.is_taken.try_lock().is_ok_and(|is_taken| !*is_taken)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        *self.0.is_taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.is_free.notify_one();
+    }
+}
 
 /// A connection, shared with the statement that runs on it.
 #[derive(Clone)]
@@ -94,7 +130,9 @@ pub struct Connection {
     /// True while a statement runs that only reads, outside of a transaction.
     is_reading: Arc<AtomicBool>,
     file: Option<Arc<DatabaseFile>>,
-    turn: Turn,
+    turn: Arc<Turn>,
+    /// The turn that it has while a transaction of it is open.
+    of_transaction: Arc<Mutex<Option<Taken>>>,
     has_written: Arc<AtomicBool>,
     was_brief: Arc<AtomicBool>,
 }
@@ -159,9 +197,9 @@ impl Connection {
         for (index, parameter) in (1..).zip(parameters) {
             statement.raw_bind_parameter(index, parameter)?;
         }
-        // A statement in a transaction takes no turn: the writer that has it may wait for the transaction.
+        // A transaction that writes keeps its turn to its end.
         let takes_turn = connection.is_autocommit() && !statement.readonly();
-        let _turn = takes_turn.then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        let turn = if takes_turn { self.turn.take() } else { None };
         // SQLite counts a commit among those that only read.
         let only_reads = statement.readonly() && connection.is_autocommit();
         self.is_reading.store(only_reads, Ordering::SeqCst);
@@ -173,6 +211,7 @@ impl Connection {
         let began = Instant::now();
         let before = connection.total_changes();
         let rows = rows(statement.raw_query(), columns.len());
+        self.keep_turn(turn, connection.is_autocommit());
         self.is_reading.store(false, Ordering::SeqCst);
         self.has_written.fetch_or(takes_turn, Ordering::Relaxed);
         if self.has_written.load(Ordering::Relaxed) {
@@ -194,7 +233,21 @@ impl Connection {
     pub fn is_brief(&self) -> bool {
         self.has_written.load(Ordering::Relaxed)
             && self.was_brief.load(Ordering::Relaxed)
-            && self.turn.try_lock().is_ok()
+            && (self.turn.is_free() || self.has_turn())
+    }
+
+    /// Keeps the turn that was taken for a statement if it has begun a transaction, and gives it on if none is open.
+    fn keep_turn(&self, turn: Option<Taken>, is_autocommit: bool) {
+        let mut of_transaction = self.of_transaction.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_autocommit {
+            *of_transaction = None;
+        } else if turn.is_some() {
+            *of_transaction = turn;
+        }
+    }
+
+    fn has_turn(&self) -> bool {
+        self.of_transaction.try_lock().is_ok_and(|turn| turn.is_some())
     }
 
     /// The interest in a statement, to be kept until its end.
@@ -270,8 +323,39 @@ mod tests {
         assert!(runs_briefly("insert into t values (1)"));
         assert!(!run(many));
         assert!(runs_briefly("select 1"));
-        let _turn = database.turn.lock().unwrap();
+        let _turn = database.turn.take().unwrap();
         assert!(!writer.is_brief(), "it would wait for its turn");
+    }
+
+    #[test]
+    fn a_transaction_keeps_its_turn_to_its_end_and_gives_it_on_when_its_connection_goes() {
+        let database = Database::new("turns", None).unwrap();
+        let run = |connection: &Connection, statement: &str| {
+            connection.execute::<i64, Integer>(statement, &[], &GivenUp::default()).map(drop)
+        };
+        let (one, other) = (database.connect().unwrap(), database.connect().unwrap());
+        run(&one, "create table t(x)").unwrap();
+        for end in ["commit", "rollback"] {
+            run(&one, "begin immediate").unwrap();
+            run(&one, "insert into t values (1)").unwrap();
+            assert!(!database.turn.is_free());
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| run(&other, "insert into t values (2)"));
+                std::thread::sleep(Duration::from_millis(50));
+                assert!(!waiting.is_finished(), "it waits for its turn");
+                run(&one, end).unwrap();
+                waiting.join().unwrap().unwrap();
+            });
+            assert!(database.turn.is_free());
+        }
+        run(&one, "begin").unwrap();
+        assert!(database.turn.is_free(), "it has written nothing");
+        run(&one, "commit").unwrap();
+        run(&one, "begin immediate").unwrap();
+        run(&other, "pragma busy_timeout = 1").unwrap();
+        assert!(run(&other, "insert into t values (3)").is_err(), "it waits no longer than that");
+        drop(one);
+        run(&other, "insert into t values (3)").unwrap();
     }
 
     #[test]
