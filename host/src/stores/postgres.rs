@@ -7,19 +7,22 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use deadpool_postgres::{Manager, ManagerConfig, Metrics, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Connect, Manager, ManagerConfig, Metrics, Object, Pool, RecyclingMethod, Runtime};
 use futures::TryStreamExt;
 use rustls::{ClientConfig, RootCertStore};
-use tokio_postgres::config::{Host, SslMode};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 use tokio_postgres::error::{DbError, Severity};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Config, Error, NoTls, Row};
+use tokio_postgres::{Client, Config, Error, NoTls, Row, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Connections of a pool. Each thread has a pool of each server, so that its connections wake no other thread.
@@ -31,6 +34,10 @@ const SERVERS: usize = 16;
 /// The greatest age of a connection. That of each is shorter by up to a quarter, so that not all end at once. A name that
 /// leads to another server may cost no error: readers of a server that was left behind would stay there.
 const GREATEST_AGE: Duration = Duration::from_secs(300);
+
+/// The time for a server of an address to take a connection, if another is named behind it. One that hangs still takes
+/// them by its kernel, and never answers. A component waits for five seconds.
+const LONGEST_SILENCE: Duration = Duration::from_secs(2);
 
 /// The time between two suspicions that concern all connections of a pool. Where writes are refused for good, as on a
 /// replica, each failure must not cost all of them.
@@ -354,11 +361,83 @@ fn pool(mut config: Config) -> Result<Pool> {
     config.connect_timeout(std::time::Duration::from_secs(3));
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = match config.get_ssl_mode() {
-        SslMode::Disable => Manager::from_config(config, NoTls, recycling),
-        _ => Manager::from_config(config, MakeRustlsConnect::new(tls()?), recycling),
+        SslMode::Disable => Manager::from_connect(config, InTurn(NoTls), recycling),
+        _ => Manager::from_connect(config, InTurn(MakeRustlsConnect::new(tls()?)), recycling),
     };
     let pool = Pool::builder(manager).max_size(CONNECTIONS).runtime(Runtime::Tokio1);
     Ok(pool.build()?)
+}
+
+/// Connects to the servers of an address in turn, and does not wait for one that hangs.
+struct InTurn<T>(T);
+
+impl<T> Connect for InTurn<T>
+where
+    T: MakeTlsConnect<Socket> + Clone + Sync + Send + 'static,
+    T::Stream: Sync + Send,
+    T::TlsConnect: Sync + Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    fn connect(
+        &self,
+        config: &Config,
+    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
+        let config = config.clone();
+        Box::pin(async move {
+            let servers = servers(&config);
+            let (last, others) = servers.split_last().unwrap_or((&config, &[]));
+            for server in others {
+                let attempt = server.connect(self.0.clone());
+                if let Ok(Ok(connected)) = tokio::time::timeout(LONGEST_SILENCE, attempt).await {
+                    return Ok(started(connected));
+                }
+            }
+            last.connect(self.0.clone()).await.map(started)
+        })
+    }
+}
+
+/// Lets a connection work.
+fn started<S, T>((client, connection): (Client, tokio_postgres::Connection<S, T>)) -> (Client, JoinHandle<()>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // Whoever uses the client gets its errors, too.
+    let work = tokio::spawn(async { drop(connection.await) });
+    (client, work)
+}
+
+/// The servers of an address, each by itself. None if there is but one, or no order among them.
+fn servers(config: &Config) -> Vec<Config> {
+    let (hosts, ports) = (config.get_hosts(), config.get_ports());
+    let is_ordered = config.get_load_balance_hosts() == LoadBalanceHosts::Disable;
+    if hosts.len() < 2 || !is_ordered || (ports.len() > 1 && ports.len() != hosts.len()) {
+        return vec![];
+    }
+    let server = |(index, host): (usize, &Host)| {
+        let Host::Tcp(host) = host else { return None }; // refused before
+        let mut server = Config::new();
+        server.host(host).port(ports.get(index).or(ports.first()).copied().unwrap_or(DEFAULT_PORT));
+        config.get_user().map(|user| server.user(user));
+        config.get_password().map(|password| server.password(password));
+        config.get_dbname().map(|name| server.dbname(name));
+        config.get_options().map(|options| server.options(options));
+        config.get_application_name().map(|name| server.application_name(name));
+        config.get_connect_timeout().map(|timeout| server.connect_timeout(*timeout));
+        config.get_tcp_user_timeout().map(|timeout| server.tcp_user_timeout(*timeout));
+        config.get_keepalives_interval().map(|interval| server.keepalives_interval(interval));
+        config.get_keepalives_retries().map(|retries| server.keepalives_retries(retries));
+        server
+            .keepalives(config.get_keepalives())
+            .keepalives_idle(config.get_keepalives_idle())
+            .ssl_mode(config.get_ssl_mode())
+            .ssl_negotiation(config.get_ssl_negotiation())
+            .channel_binding(config.get_channel_binding())
+            .target_session_attrs(config.get_target_session_attrs());
+        Some(server)
+    };
+    hosts.iter().enumerate().filter_map(server).collect()
 }
 
 /// TLS with the certificates that the machine trusts; SSL_CERT_FILE names others.
@@ -575,6 +654,29 @@ mod tests {
         let ages = (0..100).map(|_| server.greatest_age(&Metrics::default()));
         let ages: std::collections::BTreeSet<_> = ages.collect();
         assert!(ages.len() > 10 && ages.iter().all(|age| (AGE * 3 / 4..=AGE).contains(age)), "{ages:?}");
+    }
+
+    #[test]
+    fn a_server_of_an_address_has_all_that_the_address_says() {
+        let address = "host=a,b port=1,2 user=u password=p dbname=d options=-ca=b application_name=n sslmode=require \
+            sslnegotiation=direct connect_timeout=3 tcp_user_timeout=4 keepalives=0 keepalives_idle=5 \
+            keepalives_interval=6 keepalives_retries=7 target_session_attrs=read-write channel_binding=require";
+        let rest = address.split_once(" user").unwrap().1;
+        let expected =
+            ["host=a port=1", "host=b port=2"].map(|server| format!("{server} user{rest}").parse().unwrap());
+        assert_eq!(servers(&address.parse().unwrap()), expected);
+        assert_eq!(servers(&"host=a user=u".parse().unwrap()), []);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_does_not_keep_the_next_one_of_its_address_waiting() {
+        let hangs = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // its kernel takes connections
+        let serves = Postgres::shared().unwrap();
+        let hosts = format!("{},{}", hangs.local_addr().unwrap(), serves.address());
+        let server = server(&format!("postgres://sekali@{hosts}/postgres?sslmode=disable"), GREATEST_AGE);
+        let connection = tokio::time::timeout(LONGEST_SILENCE * 2, server.connect()).await.unwrap().unwrap();
+        let port = value::<i32>(&connection, "select inet_server_port()").await;
+        assert_eq!(port, i32::from(serves.address().port()));
     }
 
     #[tokio::test]
