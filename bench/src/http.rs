@@ -31,6 +31,19 @@ pub fn answer(buffer: &[u8]) -> Result<Option<usize>> {
     Ok((buffer.len() >= length).then_some(length))
 }
 
+/// The status and the length of the answer at the start of the buffer, or `None` while a part of it is missing.
+///
+/// # Errors
+/// An answer without a length that needs one.
+pub fn any_answer(buffer: &[u8]) -> Result<Option<(u16, usize)>> {
+    let Some(head) = any_head(buffer)? else { return Ok(None) };
+    let body = match head.status {
+        204 | 304 => 0,
+        _ => head.content_length.context("the answer has no length")?,
+    };
+    Ok((buffer.len() >= head.bytes + body).then_some((head.status, head.bytes + body)))
+}
+
 /// The body of a whole answer.
 pub fn body(answer: &[u8]) -> Result<&[u8]> {
     let head = head(answer)?.context("the answer is not whole")?;
@@ -38,22 +51,32 @@ pub fn body(answer: &[u8]) -> Result<&[u8]> {
 }
 
 struct Head {
+    status: u16,
     bytes: usize,
     content_length: Option<usize>,
 }
 
+/// The head of an answer that tells of success.
 fn head(buffer: &[u8]) -> Result<Option<Head>> {
+    let head = any_head(buffer)?;
+    if let Some(Head { status, .. }) = head
+        && !(200..300).contains(&status)
+    {
+        bail!("the server answered {status}: {}", String::from_utf8_lossy(buffer));
+    }
+    Ok(head)
+}
+
+fn any_head(buffer: &[u8]) -> Result<Option<Head>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(bytes) = response.parse(buffer)? else { return Ok(None) };
-    if !matches!(response.code, Some(200..300)) {
-        bail!("the server answered {:?}: {}", response.code, String::from_utf8_lossy(buffer));
-    }
+    let status = response.code.context("the answer has no status")?;
     let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
     let content_length = length
         .map(|header| std::str::from_utf8(header.value)?.parse().context("content-length"))
         .transpose()?;
-    Ok(Some(Head { bytes, content_length }))
+    Ok(Some(Head { status, bytes, content_length }))
 }
 
 #[cfg(test)]
@@ -68,5 +91,15 @@ mod tests {
         assert_eq!(answer(&whole[..20]).unwrap(), None);
         assert_eq!(body(whole).unwrap(), b"ok");
         assert!(answer(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn an_answer_of_any_status_is_told_with_its_status() {
+        let busy = b"HTTP/1.1 503 Busy\r\ncontent-length: 2\r\n\r\nno";
+        assert_eq!(any_answer(busy).unwrap(), Some((503, busy.len())));
+        assert_eq!(any_answer(&busy[..busy.len() - 1]).unwrap(), None);
+        let erased = b"HTTP/1.1 204 No Content\r\n\r\n";
+        assert_eq!(any_answer(erased).unwrap(), Some((204, erased.len())));
+        assert!(any_answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 }

@@ -111,12 +111,12 @@ struct Filler {
 }
 
 /// The timestamp of the event `n`.
-fn moment(start: &Timestamp, n: u64) -> String {
+pub fn moment(start: &Timestamp, n: u64) -> String {
     start.after(Duration::from_millis(n)).to_string()
 }
 
 /// The timestamp of the first event.
-fn start() -> Timestamp {
+pub fn start() -> Timestamp {
     Timestamp::parse("2026-01-01T00:00:00Z").unwrap_or_else(|_| Timestamp::now())
 }
 
@@ -295,7 +295,7 @@ struct BesideReaders<T> {
 }
 
 /// Reads everything, again and again, and counts the bytes.
-fn read_until(address: SocketAddr, is_over: &AtomicBool, read: &AtomicU64) -> Result<()> {
+pub fn read_until(address: SocketAddr, is_over: &AtomicBool, read: &AtomicU64) -> Result<()> {
     use std::io::{Read, Write};
     let mut buffer = vec![0; 256 * 1024];
     while !is_over.load(Ordering::Relaxed) {

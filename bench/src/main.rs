@@ -4,6 +4,7 @@
 //! - [`native`] and [`pgbench`] write the same rows to databases without HTTP;
 //! - [`large`] measures what depends on the number of events that are stored;
 //! - [`followers`] are live streams at a steady rate;
+//! - [`stores`] measures what is hard for a store, on both;
 //! - [`peers`] are others that store events once;
 //! - [`report`] prints and writes the results.
 
@@ -16,6 +17,7 @@ mod peers;
 mod pgbench;
 mod report;
 mod scaling;
+mod stores;
 mod workload;
 
 use std::io::Read;
@@ -58,17 +60,32 @@ struct Options {
     /// Measures the service beside others that store events once, those that are installed
     #[arg(long)]
     peers: bool,
-    /// Only those whose names have one of these parts: of --peers, or of the parts of --rows, which are filters,
-    /// readers, followers, writes and retention
+    /// Only those whose names have one of these parts: of --peers; of the parts of --rows, which are filters, readers,
+    /// followers, writes and retention; or of those of --stores, which are keys, topics, erasure, readers, bytes and
+    /// retention, each "on SQLite" and "on PostgreSQL"
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     only: Vec<String>,
-    /// Rounds of --peers, of which the median counts
+    /// Rounds of --peers, --stores and --partitions, of which the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 
     /// Measures one host and three on one PostgreSQL, beside the database by itself
     #[arg(long)]
     scaling: bool,
+
+    /// Measures what is hard for a store, on SQLite and on PostgreSQL
+    #[arg(long)]
+    stores: bool,
+    /// Measures PostgreSQL with events in so many partitions, beside the same events in one
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000")]
+    partitions: Option<u64>,
+    /// Checkouts, with what they have built, that --stores and --partitions measure in turns in place of this one
+    #[arg(long, value_delimiter = ',', value_name = "DIR,...")]
+    builds: Vec<PathBuf>,
+
+    /// With --stores or --partitions: only shows that all of it works. The figures mean nothing.
+    #[arg(long, hide = true)]
+    small: bool,
 
     /// Only sends load to this running server, for use with a profiler.
     #[arg(long, value_name = "ADDR")]
@@ -101,11 +118,26 @@ fn main() -> Result<()> {
         let Options { seconds, rounds, only, output, .. } = options;
         return peers::run(&peers::Plan { seconds, rounds, only, output });
     }
+    if options.stores || options.partitions.is_some() {
+        return measure_stores(options);
+    }
     let setup = Setup::from_environment()?;
     let bench = Bench { setup, seconds: Duration::from_secs(options.seconds), report: Report::default() };
     let report = bench.run(&options)?;
     report.write(&options.output)?;
     Ok(())
+}
+
+fn measure_stores(options: Options) -> Result<()> {
+    let Options { seconds, rounds, only, output, builds, partitions, small, .. } = options;
+    let mut report = Report::default();
+    for (name, value) in report::machine()? {
+        report.setting(name, &value);
+    }
+    let plan = stores::Plan { builds, seconds, rounds, only, partitions, is_small: small };
+    let measured = stores::run(&plan, &mut report);
+    report.write(&output)?;
+    measured
 }
 
 struct Bench {

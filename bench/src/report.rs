@@ -52,7 +52,7 @@ impl Report {
 
     /// Adds a ratio of two figures of the same run. Unlike the figures, it depends little on the machine.
     pub fn ratio(&mut self, name: &str, value: f64) {
-        println!("{:<60} {value:>12.2}", format!("= {name}"));
+        println!("{:<60} {:>12}", format!("= {name}"), ratio(value));
         self.ratios.push(Ratio { name: name.to_owned(), value });
     }
 
@@ -65,14 +65,15 @@ impl Report {
         Ok(())
     }
 
-    fn markdown(&self) -> Result<String> {
+    /// The results as Markdown.
+    pub fn markdown(&self) -> Result<String> {
         let mut text = String::new();
         for (name, value) in &self.settings {
             writeln!(text, "- {name}: {value}")?;
         }
         writeln!(text, "\n| ratio | |\n|---|---:|")?;
         for Ratio { name, value } in &self.ratios {
-            writeln!(text, "| {name} | {value:.2} |")?;
+            writeln!(text, "| {name} | {} |", ratio(*value))?;
         }
         writeln!(text, "\n| measured | | |\n|---|---:|---|")?;
         for Row { name, value, unit } in &self.rows {
@@ -91,6 +92,11 @@ pub fn machine() -> Result<[(&'static str, String); 2]> {
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
     let cores = std::thread::available_parallelism()?;
     Ok([("cpu", model.trim_start_matches([' ', '\t', ':']).to_owned()), ("cores", cores.to_string())])
+}
+
+/// Formats a ratio: with two decimals, and with four below a tenth.
+fn ratio(value: f64) -> String {
+    if value < 0.1 { format!("{value:.4}") } else { format!("{value:.2}") }
 }
 
 /// Formats a figure: with two decimals below 100, and above as a whole number with separated thousands.

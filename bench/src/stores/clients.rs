@@ -1,0 +1,106 @@
+//! Clients of any request, which count the answers that are no success and go on.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use anyhow::Result;
+
+use crate::http;
+use crate::load::{self, Measured, Requests, Until};
+use crate::workload;
+
+/// What came of a number of requests.
+pub struct Load {
+    /// All of them, whatever was answered.
+    pub measured: Measured,
+    /// Those that were answered with no success.
+    pub failed: u64,
+    /// Those that were answered as an earlier request with the same key was.
+    pub replayed: u64,
+    /// The first answer that was no success.
+    pub failure: String,
+}
+
+impl Load {
+    /// Successes a second.
+    pub fn rate(&self) -> f64 {
+        (self.measured.requests - self.failed) as f64 / self.measured.elapsed.as_secs_f64()
+    }
+}
+
+/// What the clients of a run count.
+#[derive(Default)]
+struct Counts {
+    failed: Cell<u64>,
+    replayed: Cell<u64>,
+    failure: RefCell<String>,
+}
+
+struct Client<F> {
+    write: F,
+    counts: Rc<Counts>,
+}
+
+impl<F: FnMut(&mut Vec<u8>) + 'static> Requests for Client<F> {
+    fn next(&mut self, request: &mut Vec<u8>) {
+        (self.write)(request);
+    }
+
+    fn answer(&mut self, buffer: &[u8]) -> Result<Option<usize>> {
+        let Some((status, length)) = http::any_answer(buffer)? else { return Ok(None) };
+        let counts = &self.counts;
+        if !(200..300).contains(&status) {
+            if counts.failed.get() == 0 {
+                *counts.failure.borrow_mut() = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            }
+            counts.failed.set(counts.failed.get() + 1);
+        }
+        if memchr::memmem::find(&buffer[..length], b"\r\nidempotent-replayed: true").is_some() {
+            counts.replayed.set(counts.replayed.get() + 1);
+        }
+        Ok(Some(length))
+    }
+}
+
+/// Runs so many clients. `client` makes what writes the requests of one, whose number it is given.
+pub fn run<F: FnMut(&mut Vec<u8>) + 'static>(
+    address: SocketAddr,
+    clients: usize,
+    until: Until,
+    mut client: impl FnMut(usize) -> F,
+) -> Result<Load> {
+    let counts = Rc::new(Counts::default());
+    let clients = (0..clients).map(|number| Client { write: client(number), counts: counts.clone() });
+    let measured = load::run(address, clients.collect(), until)?;
+    let Counts { failed, replayed, failure } = &*counts;
+    Ok(Load { measured, failed: failed.get(), replayed: replayed.get(), failure: failure.take() })
+}
+
+/// A client of single new events. No other of this store has the same name.
+pub fn singles(name: &str) -> impl FnMut(&mut Vec<u8>) + use<> {
+    let mut ids = workload::Ids::ordered(name.to_owned());
+    let mut body = Vec::new();
+    move |request| {
+        body.clear();
+        workload::write_event(&ids.next(), &mut body);
+        http::write(request, "POST", "/publish", "", &body);
+    }
+}
+
+/// A client of batches of new events. No other of this store has the same name.
+pub fn batches(name: &str, events: usize) -> impl FnMut(&mut Vec<u8>) + use<> {
+    let mut ids = workload::Ids::ordered(name.to_owned());
+    let mut body = Vec::new();
+    move |request| {
+        body.clear();
+        let ids: Vec<_> = (0..events).map(|_| ids.next()).collect();
+        workload::write_events(ids.iter(), &mut body);
+        http::write(request, "POST", "/publish", "", &body);
+    }
+}
+
+/// A client of GET, whose paths are made one after the other.
+pub fn gets(mut path: impl FnMut() -> String + 'static) -> impl FnMut(&mut Vec<u8>) + 'static {
+    move |request| http::write(request, "GET", &path(), "", b"")
+}
