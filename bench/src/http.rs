@@ -31,12 +31,17 @@ pub fn answer(buffer: &[u8]) -> Result<Option<usize>> {
     Ok((buffer.len() >= length).then_some(length))
 }
 
-/// The status and the length of the answer at the start of the buffer, or `None` while a part of it is missing.
+/// The status and the length of the answer in the buffer, or `None` while a part of it is missing. Its body may come in
+/// chunks, then nothing may follow it.
 ///
 /// # Errors
-/// An answer without a length that needs one.
+/// An answer of which one cannot tell where it ends.
 pub fn any_answer(buffer: &[u8]) -> Result<Option<(u16, usize)>> {
     let Some(head) = any_head(buffer)? else { return Ok(None) };
+    if head.is_chunked {
+        // JSON has no such line ends in it.
+        return Ok(buffer.ends_with(b"\r\n0\r\n\r\n").then_some((head.status, buffer.len())));
+    }
     let body = match head.status {
         204 | 304 => 0,
         _ => head.content_length.context("the answer has no length")?,
@@ -54,6 +59,7 @@ struct Head {
     status: u16,
     bytes: usize,
     content_length: Option<usize>,
+    is_chunked: bool,
 }
 
 /// The head of an answer that tells of success.
@@ -72,11 +78,15 @@ fn any_head(buffer: &[u8]) -> Result<Option<Head>> {
     let mut response = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(bytes) = response.parse(buffer)? else { return Ok(None) };
     let status = response.code.context("the answer has no status")?;
-    let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
-    let content_length = length
-        .map(|header| std::str::from_utf8(header.value)?.parse().context("content-length"))
-        .transpose()?;
-    Ok(Some(Head { status, bytes, content_length }))
+    let find = |name: &str| {
+        let header = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        header.map(|header| std::str::from_utf8(header.value)).transpose()
+    };
+    let length = find("content-length")?;
+    let content_length = length.map(|length| length.parse().context("content-length")).transpose()?;
+    let is_chunked =
+        find("transfer-encoding")?.is_some_and(|encoding| encoding.eq_ignore_ascii_case("chunked"));
+    Ok(Some(Head { status, bytes, content_length, is_chunked }))
 }
 
 #[cfg(test)]
@@ -101,5 +111,8 @@ mod tests {
         let erased = b"HTTP/1.1 204 No Content\r\n\r\n";
         assert_eq!(any_answer(erased).unwrap(), Some((204, erased.len())));
         assert!(any_answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+        let chunks = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n";
+        assert_eq!(any_answer(chunks).unwrap(), Some((200, chunks.len())));
+        assert_eq!(any_answer(&chunks[..chunks.len() - 3]).unwrap(), None);
     }
 }

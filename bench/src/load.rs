@@ -4,12 +4,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
+use tokio::time::timeout;
 
 use crate::http;
 
@@ -28,6 +29,16 @@ pub trait Requests: 'static {
     /// # Errors
     /// An answer that is a refusal, or that does not belong to the protocol.
     fn answer(&mut self, buffer: &[u8]) -> Result<Option<usize>>;
+
+    /// The longest time that an answer may take.
+    fn patience(&self) -> Duration {
+        Duration::MAX
+    }
+
+    /// A request has no answer. True to go on with another connection; else all clients end.
+    fn goes_on_after(&mut self, _: &anyhow::Error) -> bool {
+        false
+    }
 }
 
 /// The HTTP requests of a client: a path, and bodies.
@@ -131,7 +142,15 @@ async fn client<R: Requests>(
         request.clear();
         requests.next(&mut request);
         let sent = Instant::now();
-        connection.exchange(&request, |answer| requests.answer(answer)).await?;
+        let patience = requests.patience();
+        let exchange = connection.exchange(&request, |answer| requests.answer(answer));
+        let answer = timeout(patience, exchange).await.context("no answer in time");
+        if let Err(error) = answer.and_then(|answer| answer.map(drop)) {
+            if !requests.goes_on_after(&error) {
+                return Err(error);
+            }
+            connection = Connection::open(address, &mut requests).await?;
+        }
         latencies.record(sent.elapsed().as_micros() as u64)?;
     }
 }

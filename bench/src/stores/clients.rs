@@ -3,12 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::http;
 use crate::load::{self, Measured, Requests, Until};
 use crate::workload;
+
+/// The longest time that an answer may take. One that takes longer counts as no success.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What came of a number of requests.
 pub struct Load {
@@ -37,6 +41,15 @@ struct Counts {
     failure: RefCell<String>,
 }
 
+impl Counts {
+    fn fail(&self, why: impl FnOnce() -> String) {
+        if self.failed.get() == 0 {
+            *self.failure.borrow_mut() = why();
+        }
+        self.failed.set(self.failed.get() + 1);
+    }
+}
+
 struct Client<F> {
     write: F,
     counts: Rc<Counts>,
@@ -51,15 +64,21 @@ impl<F: FnMut(&mut Vec<u8>) + 'static> Requests for Client<F> {
         let Some((status, length)) = http::any_answer(buffer)? else { return Ok(None) };
         let counts = &self.counts;
         if !(200..300).contains(&status) {
-            if counts.failed.get() == 0 {
-                *counts.failure.borrow_mut() = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            }
-            counts.failed.set(counts.failed.get() + 1);
+            counts.fail(|| String::from_utf8_lossy(&buffer[..length]).into_owned());
         }
         if memchr::memmem::find(&buffer[..length], b"\r\nidempotent-replayed: true").is_some() {
             counts.replayed.set(counts.replayed.get() + 1);
         }
         Ok(Some(length))
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    fn goes_on_after(&mut self, error: &anyhow::Error) -> bool {
+        self.counts.fail(|| format!("{error:#}"));
+        true
     }
 }
 
