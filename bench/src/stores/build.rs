@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use sekali_harness::deployment::{Deployment, Setup, Store, repository};
@@ -11,6 +11,8 @@ use sekali_harness::postgres::Postgres;
 use serde_json::Value;
 
 use super::clients;
+use crate::http;
+use crate::large::{moment, start};
 use crate::load::Until;
 
 /// The token of those who may erase.
@@ -101,10 +103,21 @@ impl Build {
         };
         let service = Service { deployment: setup.start()?, database };
         // The work that is done only once.
-        clients::run(service.address(), 2, Until::Requests(50), |client| {
-            clients::singles(&format!("warm-up-{client}"))
-        })?;
+        clients::run(service.address(), 2, Until::Requests(50), warm_up)?;
         Ok(service)
+    }
+}
+
+/// A client of events that are no younger than those that a store is filled with: filters by time pass over both alike.
+fn warm_up(client: usize) -> impl FnMut(&mut Vec<u8>) {
+    let mut n = 0;
+    move |request| {
+        n += 1;
+        let event = format!(
+            r#"{{"topic":"warm-up","event_id":"{client}-{n}","timestamp":"{}"}}"#,
+            moment(&start(), 0)
+        );
+        http::write(request, "POST", "/publish", "", event.as_bytes());
     }
 }
 
@@ -217,6 +230,21 @@ impl Service<'_> {
                 Ok(file.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))?)
             }
         }
+    }
+
+    /// Waits until PostgreSQL has nothing to do: it goes on with statements whose clients wait no longer.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn wait_until_idle(&self) -> Result<()> {
+        const ACTIVE: &str = "select count(*) from pg_stat_activity
+            where state = 'active' and backend_type = 'client backend' and pid <> pg_backend_pid()";
+        let Some(database) = &self.database else { return Ok(()) };
+        let began = Instant::now();
+        while database.number(ACTIVE)? > 0.0 && began.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(())
     }
 
     fn file(&self, suffix: &str) -> f64 {

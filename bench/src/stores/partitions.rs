@@ -12,8 +12,8 @@ use super::scale::{BATCH, CLIENTS, Scale};
 use crate::http;
 use crate::load::Until;
 
-/// Events of a partition.
-const EACH: u64 = 300;
+/// Events of a partition: as many as a block has, by which a filter by time finds them.
+const EACH: u64 = 512;
 
 /// The partition `n` of a store begins at the seq `n << PARTITION`.
 const PARTITION: u32 = 20;
@@ -43,7 +43,10 @@ pub fn measure(build: &Build, place: Place<'_>, scale: &Scale, figures: &mut Fig
     }
     for round in 0..scale.rounds {
         for kind in KINDS {
-            let run = |store: &Store<'_>| kind.run(store, scale, round);
+            let run = |store: &Store<'_>| {
+                store.service.wait_until_idle()?;
+                kind.run(store, scale, round)
+            };
             let (few, many) = (run(&one)?, run(&many)?);
             figures.load(&name(1, kind.name()), &few);
             figures.load(&name(partitions, kind.name()), &many);
