@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::http;
 use crate::load::{self, Measured, Requests, Until};
@@ -31,6 +31,41 @@ impl Load {
     pub fn rate(&self) -> f64 {
         (self.measured.requests - self.failed) as f64 / self.measured.elapsed.as_secs_f64()
     }
+
+    /// Adds another run of the same measurement.
+    fn add(&mut self, other: Self) -> Result<()> {
+        self.measured.requests += other.measured.requests;
+        self.measured.elapsed += other.measured.elapsed;
+        self.measured.latencies.add(other.measured.latencies)?;
+        self.replayed += other.replayed;
+        if self.failed == 0 {
+            self.failure = other.failure;
+        }
+        self.failed += other.failed;
+        Ok(())
+    }
+}
+
+/// Times that each of several measurements has its turn.
+pub const TURNS: u32 = 4;
+
+/// Measures several things in turns, so that a slow moment of the machine is everyone's. Each is given its share of the
+/// time and the number of its turn.
+pub fn in_turns<const N: usize>(
+    time: Duration,
+    measures: [&dyn Fn(Duration, u32) -> Result<Load>; N],
+) -> Result<[Load; N]> {
+    let mut loads: [Option<Load>; N] = [const { None }; N];
+    for turn in 0..TURNS {
+        for (measure, sum) in measures.iter().zip(&mut loads) {
+            let load = measure(time / TURNS, turn)?;
+            match sum {
+                Some(sum) => sum.add(load)?,
+                None => *sum = Some(load),
+            }
+        }
+    }
+    loads.into_iter().collect::<Option<Vec<_>>>().and_then(|loads| loads.try_into().ok()).context("no turn")
 }
 
 /// What the clients of a run count.

@@ -14,19 +14,24 @@ pub fn measure(build: &Build, place: Place<'_>, scale: &Scale, figures: &mut Fig
     let service = build.start(place, &[])?;
     for clients in [64, 256] {
         let name = |what: &str| format!("keys on {}, {clients} clients, {what}", place.name());
-        let run = |kind: Kind, time| {
+        let run = |kind: Kind, time, turn| {
             clients::run(service.address(), clients, Until::Elapsed(time), |client| {
-                self::client(kind, &format!("{kind:?}-{clients}-{}-{client}", time.as_millis()))
+                self::client(kind, &format!("{kind:?}-{clients}-{turn}-{client}"))
             })
         };
         // Spin starts as many instances as it needs.
-        run(Kind::Without, scale.time / 4)?;
-        let without = run(Kind::Without, scale.time)?;
-        let with = run(Kind::EachItsOwn, scale.time)?;
-        let again = run(Kind::EachTwice, scale.time)?;
+        run(Kind::Without, scale.time / 4, u32::MAX)?;
+        let [without, with, again] = clients::in_turns(
+            scale.time,
+            [
+                &|time, turn| run(Kind::Without, time, turn),
+                &|time, turn| run(Kind::EachItsOwn, time, turn),
+                &|time, turn| run(Kind::EachTwice, time, turn),
+            ],
+        )?;
         let answered = again.measured.requests - again.failed;
-        // The second of a client's last two may not have been sent.
-        let expected = answered.saturating_sub(clients as u64) / 2;
+        // The second of a client's last two may not have been sent, in each turn.
+        let expected = answered.saturating_sub(u64::from(clients::TURNS) * clients as u64) / 2;
         ensure!(again.replayed >= expected, "{} replays of {answered} requests", again.replayed);
         figures.load(&name("without a key"), &without);
         figures.load(&name("a key each"), &with);

@@ -43,11 +43,14 @@ pub fn measure(build: &Build, place: Place<'_>, scale: &Scale, figures: &mut Fig
     }
     for round in 0..scale.rounds {
         for kind in KINDS {
-            let run = |store: &Store<'_>| {
+            let run = |store: &Store<'_>, time, turn| {
                 store.service.wait_until_idle()?;
-                kind.run(store, scale, round)
+                kind.run(store, time, &format!("{round}-{turn}"))
             };
-            let (few, many) = (run(&one)?, run(&many)?);
+            let [few, many] = clients::in_turns(
+                scale.time,
+                [&|time, turn| run(&one, time, turn), &|time, turn| run(&many, time, turn)],
+            )?;
             figures.load(&name(1, kind.name()), &few);
             figures.load(&name(partitions, kind.name()), &many);
             let ratio = format!("{}: {partitions} partitions / one, at least 0.9", kind.name());
@@ -119,10 +122,12 @@ impl<'p> Store<'p> {
 
     /// The time to erase what a rare source has.
     fn erase_by_filter(&self, round: usize) -> Result<Duration> {
+        let rare = round as u64 % RARE_SOURCES;
         let began = Instant::now();
-        let erased = self.service.erase(&format!("/events?source=rare-{}", round as u64 % RARE_SOURCES))?;
+        let erased = self.service.erase(&format!("/events?source=rare-{rare}"))?;
         let took = began.elapsed();
-        ensure!(erased == self.events / events::step(self.events), "{erased} events were erased");
+        let expected = (self.events - rare).div_ceil(events::step(self.events));
+        ensure!(erased == expected, "{erased} events were erased and not {expected}");
         Ok(took)
     }
 }
@@ -171,10 +176,9 @@ impl Kind {
         }
     }
 
-    fn run(self, store: &Store<'_>, scale: &Scale, round: usize) -> Result<Load> {
-        let (address, events, until) = (store.service.address(), store.events, Until::Elapsed(scale.time));
-        let random = |client| fastrand::Rng::with_seed((round * 1000 + client) as u64);
-        let name = |what| format!("{what}-{round}");
+    fn run(self, store: &Store<'_>, time: Duration, run: &str) -> Result<Load> {
+        let (address, events, until) = (store.service.address(), store.events, Until::Elapsed(time));
+        let name = |what| format!("{what}-{run}");
         match self {
             Self::Publish => {
                 clients::run(address, CLIENTS, until, |client| again(client, events, 0.0, &name("none")))
@@ -182,12 +186,12 @@ impl Kind {
             Self::PublishWithDuplicates => clients::run(address, CLIENTS, until, |client| {
                 again(client, events, DUPLICATES, &name("some"))
             }),
-            Self::Get => clients::run(address, READERS, until, |client| {
-                let mut random = random(client);
+            Self::Get => clients::run(address, READERS, until, |_| {
+                let mut random = fastrand::Rng::new();
                 gets(move || path(random_event(&mut random, events, false)))
             }),
-            Self::ByTime | Self::ByTopicAndTime => clients::run(address, READERS, until, |client| {
-                let mut random = random(client);
+            Self::ByTime | Self::ByTopicAndTime => clients::run(address, READERS, until, |_| {
+                let mut random = fastrand::Rng::new();
                 gets(move || {
                     let n = random.u64(..events - SPAN);
                     let (since, until) = (events::timestamp(n), events::timestamp(n + SPAN));
@@ -198,8 +202,8 @@ impl Kind {
                     format!("/events?limit=100&since={since}&until={until}{topic}")
                 })
             }),
-            Self::Erase => clients::run(address, ERASERS, until, |client| {
-                let mut random = random(client);
+            Self::Erase => clients::run(address, ERASERS, until, |_| {
+                let mut random = fastrand::Rng::new();
                 let headers = format!("authorization: Bearer {TOKEN}\r\n");
                 move |request: &mut Vec<u8>| {
                     let n = random_event(&mut random, events, true);
@@ -231,7 +235,7 @@ fn path(n: u64) -> String {
 
 /// A client of single events, of which a share are random ones of those that are stored.
 fn again(client: usize, events: u64, share: f64, name: &str) -> impl FnMut(&mut Vec<u8>) + use<> {
-    let mut random = fastrand::Rng::with_seed(client as u64);
+    let mut random = fastrand::Rng::new();
     let mut new = clients::singles(&format!("{name}-{client}"));
     let mut body = String::new();
     move |request| {

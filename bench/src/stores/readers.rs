@@ -19,21 +19,25 @@ const READERS: usize = 4;
 pub fn measure(build: &Build, place: Place<'_>, scale: &Scale, figures: &mut Figures) -> Result<()> {
     let service = build.start(place, &[])?;
     events::fill(&service, scale.events)?;
-    let publish = |name: &str| {
-        clients::run(service.address(), CLIENTS, Until::Elapsed(scale.time), |client| {
-            singles(&format!("{name}-{client}"))
+    let publish = |name: &str, time, turn| {
+        clients::run(service.address(), CLIENTS, Until::Elapsed(time), |client| {
+            singles(&format!("{name}-{turn}-{client}"))
         })
     };
-    let alone = publish("alone")?;
-    let (is_over, read) = (AtomicBool::new(false), AtomicU64::new(0));
-    let beside = std::thread::scope(|scope| {
-        for _ in 0..READERS {
-            scope.spawn(|| read_until(service.address(), &is_over, &read));
-        }
-        let beside = publish("beside");
-        is_over.store(true, Ordering::Relaxed);
-        beside
-    })?;
+    let read = AtomicU64::new(0);
+    let beside_readers = |time, turn| {
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..READERS {
+                scope.spawn(|| read_until(service.address(), &is_over, &read));
+            }
+            let beside = publish("beside", time, turn);
+            is_over.store(true, Ordering::Relaxed);
+            beside
+        })
+    };
+    let [alone, beside] =
+        clients::in_turns(scale.time, [&|time, turn| publish("alone", time, turn), &beside_readers])?;
     let name = |what: &str| format!("readers on {}, {CLIENTS} clients {what}", place.name());
     figures.load(&name("alone"), &alone);
     let readers = format!("beside {READERS} readers");

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::build::{Build, Place, Service};
-use super::clients::{self, Load};
+use super::clients;
 use super::figures::Figures;
 use super::scale::{BATCH, CLIENTS, Scale};
 use crate::http;
@@ -16,13 +16,22 @@ const FEW: u64 = 20;
 /// Measures one round.
 pub fn measure(build: &Build, place: Place<'_>, scale: &Scale, figures: &mut Figures) -> Result<()> {
     let variables = [("max_topics", "100000")];
-    let run = |topics| -> Result<Load> {
+    let start = |topics| -> Result<Service<'_>> {
         let service = build.start(place, &variables)?;
         // The same number of events, whatever the topics are.
         warm(&service, topics, 2 * scale.topics)?;
-        clients::run(service.address(), CLIENTS, Until::Elapsed(scale.time), |client| singles(client, topics))
+        Ok(service)
     };
-    let (few, many) = (run(FEW)?, run(scale.topics)?);
+    let run = |service: &Service<'_>, topics, time, turn| {
+        clients::run(service.address(), CLIENTS, Until::Elapsed(time), |client| {
+            singles(&format!("{turn}-{client}"), topics)
+        })
+    };
+    let (of_few, of_many) = (start(FEW)?, start(scale.topics)?);
+    let [few, many] = clients::in_turns(
+        scale.time,
+        [&|time, turn| run(&of_few, FEW, time, turn), &|time, turn| run(&of_many, scale.topics, time, turn)],
+    )?;
     let name = |topics| format!("topics on {}, single events over {topics}", place.name());
     figures.load(&name(FEW), &few);
     figures.load(&name(scale.topics), &many);
@@ -46,12 +55,14 @@ fn warm(service: &Service<'_>, topics: u64, events: u64) -> Result<()> {
     Ok(())
 }
 
-fn singles(client: usize, topics: u64) -> impl FnMut(&mut Vec<u8>) {
-    let mut random = fastrand::Rng::with_seed(client as u64);
+/// A client of single events, each to one of so many topics. No other of this store has the same name.
+fn singles(name: &str, topics: u64) -> impl FnMut(&mut Vec<u8>) + use<> {
+    let name = name.to_owned();
+    let mut random = fastrand::Rng::new();
     let mut n = 0;
     move |request| {
         n += 1;
-        let event = event(random.u64(..topics), &format!("single-{client}-{n:012}"));
+        let event = event(random.u64(..topics), &format!("single-{name}-{n:012}"));
         http::write(request, "POST", "/publish", "", event.as_bytes());
     }
 }
