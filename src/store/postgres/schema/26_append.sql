@@ -65,6 +65,8 @@ begin
         last := sekali.reserve();
     end if;
     if last < room_from or last + given_events > room_through then
+        -- Its rows come in this transaction, too. No reader may have planned without it and see them missing.
+        lock table sekali.events in access exclusive mode;
         perform sekali.make_partitions(last + 1, last + given_events + ahead);
     elsif last + given_events + ahead > room_through and last >= room_retry then
         perform sekali.make_room(last + 1, last + given_events + ahead);
