@@ -20,8 +20,10 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
         let take_over = TAKE_OVERS[(seed as usize + round / 2) % TAKE_OVERS.len()];
         let (take_over, kept) = if round % 2 == 0 { (Some(take_over), None) } else { (None, Some(KEPT)) };
         let seed = seed.wrapping_mul(1_000).wrapping_add(round as u64);
-        let partition = effort.pick(256, 8);
-        play_and_check(seed, kept, &mut Cluster::start(kept, partition, take_over)?, &mut tally)?;
+        // A short round has half of the faults, and the next one the others.
+        let faults = effort.pick([0..3, 3..6][round % 2].clone(), 0..6);
+        let mut cluster = Cluster::start(kept, effort.pick(256, 8), take_over, faults)?;
+        play_and_check(seed, kept, &mut cluster, &mut tally)?;
     }
     Ok(tally)
 }

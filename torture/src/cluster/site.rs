@@ -2,6 +2,7 @@
 //! wrong between them.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,8 @@ pub struct Cluster {
     replication: Wire,
     database: String,
     take_over: Option<TakeOver>,
-    faults: u32,
+    /// The faults that are yet to be made. More follow until the round is over.
+    faults: Range<u32>,
 }
 
 /// A way in which a copy that lacks the newest events takes the place of the database.
@@ -74,7 +76,12 @@ pub const TAKE_OVERS: [TakeOver; 4] = [TakeOver::Copy, TakeOver::Dump, TakeOver:
 
 impl Cluster {
     /// A cluster with fresh state that keeps so many events, or all, and is taken over by a copy, or is not.
-    pub fn start(kept: Option<usize>, partition: usize, take_over: Option<TakeOver>) -> Result<Self> {
+    pub fn start(
+        kept: Option<usize>,
+        partition: usize,
+        take_over: Option<TakeOver>,
+        faults: Range<u32>,
+    ) -> Result<Self> {
         let primary = Postgres::start()?;
         let replication = Wire::to(primary.address())?;
         let replica = primary.replica_by(REPLICA, replication.address())?;
@@ -109,7 +116,7 @@ impl Cluster {
             replication,
             database,
             take_over,
-            faults: 0,
+            faults,
         };
         cluster.lead();
         Ok(cluster)
@@ -133,10 +140,10 @@ impl Cluster {
     /// One fault and its repair.
     fn fault(&mut self, rng: &mut Rng) -> Result<()> {
         let victim = rng.usize(..HOSTS);
-        self.faults += 1;
-        match self.faults % 5 {
-            1 => self.hosts[victim].0.crash_while(|_| thread::sleep(ABSENCE)),
-            2 => {
+        let number = self.faults.next().unwrap_or_else(|| rng.u32(..));
+        match number % 6 {
+            0 => self.hosts[victim].0.crash_while(|_| thread::sleep(ABSENCE)),
+            1 => {
                 // Of the first host, the connections between its pooler and the database.
                 let wire = if victim == 0 { &self.pooled } else { &self.hosts[victim].1 };
                 wire.cut();
@@ -144,17 +151,21 @@ impl Cluster {
                 wire.lead_to(self.primary.address());
                 Ok(())
             }
-            3 => {
+            2 => {
                 self.replica.pause_replay()?;
                 thread::sleep(2 * ABSENCE);
                 self.replica.resume_replay()
             }
-            4 => {
+            3 => {
                 self.primary.stop(if rng.bool() { Signal::QUIT } else { Signal::INT });
                 thread::sleep(ABSENCE);
                 self.primary.run()
             }
-            _ => self.fail_over(),
+            4 => self.fail_over(),
+            _ => {
+                self.pooled.lead_to(self.primary.address());
+                Ok(())
+            }
         }
     }
 
@@ -287,7 +298,7 @@ impl Site for Cluster {
             self.be_taken_over(by)?;
             taken_over = Some(clock.tick());
         }
-        while self.faults < 5 || began.elapsed() < ROUND {
+        while !self.faults.is_empty() || began.elapsed() < ROUND {
             self.place().hasten();
             thread::sleep(PEACE.mul_f64(0.5 + rng.f64()));
             self.fault(rng)?;

@@ -3,13 +3,13 @@
 use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, Request, Response};
 use ureq::{Agent, Body};
 
 /// Time limit of an answer. The service promises one within seconds; on a busy machine that takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A client with connections of its own.
 pub struct Client {
@@ -26,6 +26,8 @@ pub enum Failure {
     Unsent,
     /// It was sent, and no answer came.
     Lost(String),
+    /// It was sent, and no answer came for longer than anybody should wait.
+    Late(String),
 }
 
 /// An answer.
@@ -71,7 +73,11 @@ impl Client {
     ) -> Result<Answer, Failure> {
         let (head, mut body) = self.open(method, path, headers, body)?.into_parts();
         let mut bytes = Vec::new();
+        let began = Instant::now();
         let is_complete = body.as_reader().read_to_end(&mut bytes).is_ok();
+        if !is_complete && began.elapsed() >= PATIENCE / 2 {
+            return Err(Failure::Late(format!("{method} {path} -> {} without an end", head.status)));
+        }
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: bytes, is_complete })
     }
 
@@ -99,6 +105,10 @@ impl Client {
             Ok(Err(ureq::Error::Io(error))) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
                 Err(Failure::Unsent)
             }
+            Ok(Err(ureq::Error::Timeout(_))) => Err(Failure::Late(format!(
+                "{method} {path} of {address}, which is number {}",
+                turn % self.addresses.len()
+            ))),
             Ok(Err(error)) => Err(Failure::Lost(error.to_string())),
             Err(error) => Err(Failure::Lost(format!("the request cannot be made: {error}"))),
         }

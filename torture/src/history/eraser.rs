@@ -59,7 +59,7 @@ pub fn erase(stage: &Stage, client: &Client, selection: Selection, history: &mut
     let is_whole = match &answer {
         Err(Failure::Unsent) => return Ok(()),
         // It may be done, in part at least.
-        Err(Failure::Lost(_)) => false,
+        Err(Failure::Lost(_) | Failure::Late(_)) => false,
         Ok(answer) => match (answer.status, selection.identity) {
             (204, Some(_)) => true,
             (404, Some(identity)) => {

@@ -40,6 +40,7 @@ impl Follower {
             selection: self.selection.clone(),
             after: self.after,
             start: Span { began: 0, ended: 0 },
+            is_late: self.address.is_some(),
             events: Vec::new(),
         };
         let client = Client::new(self.address.as_ref().map_or(&stage.addresses, std::slice::from_ref));

@@ -240,7 +240,10 @@ fn wait_for(followers: &[Follower], stage: &Stage) -> Result<()> {
         let stored = read.stored.iter().enumerate();
         let matching = stored.filter(|(identity, _)| follower.selection.matches(*identity));
         let newest = matching.filter_map(|(_, stored)| Some((*stored)?.seq)).max().unwrap_or_default();
-        while follower.reached.load(Ordering::SeqCst) < newest && began.elapsed() < CATCH_UP {
+        // One that began at its moment may have come after the last of its events.
+        let has_begun = follower.after.is_some() || follower.reached.load(Ordering::SeqCst) > 0;
+        let patience = if has_begun { CATCH_UP } else { CATCH_UP / 4 };
+        while follower.reached.load(Ordering::SeqCst) < newest && began.elapsed() < patience {
             thread::sleep(PAUSE);
         }
     }

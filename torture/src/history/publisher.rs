@@ -65,6 +65,7 @@ pub fn publish(stage: &Stage, client: &Client, key: Option<String>, request: Req
         Ok(_) => Outcome::Lost("the answer broke off".into()),
         Err(Failure::Unsent) => Outcome::Unsent,
         Err(Failure::Lost(cause)) => Outcome::Lost(cause),
+        Err(Failure::Late(cause)) => Outcome::Late(cause),
     };
     let ended = if matches!(outcome, Outcome::Answered(_)) { ended } else { NEVER };
     Publish { span: Span { began, ended }, key, request, outcome }

@@ -221,5 +221,6 @@ fn get(client: &Client, path: &str, accept: &str, statuses: &[u16]) -> Result<Op
             Ok((answer.is_complete || accept == "application/x-ndjson").then_some(answer))
         }
         Err(Failure::Unsent | Failure::Lost(_)) => Ok(None),
+        Err(Failure::Late(cause)) => anyhow::bail!("no answer in time: {cause}"),
     }
 }

@@ -136,6 +136,8 @@ pub enum Outcome {
     Unsent,
     /// It was sent and no answer came, for this cause: it may have been carried out.
     Lost(String),
+    /// As [`Outcome::Lost`], after its client had waited for longer than anybody should.
+    Late(String),
     /// It was answered.
     Answered(Answer),
 }
@@ -179,6 +181,8 @@ pub struct Follow {
     pub after: Option<u64>,
     /// The time of its beginning, until the service confirmed it.
     pub start: Span,
+    /// True if it kept to an address where the present may come late.
+    pub is_late: bool,
     /// The events, in the order in which they came, each with its time.
     pub events: Vec<(u64, usize, Stored)>,
 }
@@ -244,7 +248,7 @@ impl fmt::Display for Publish {
         write!(out, " {} -> ", self.request)?;
         match &self.outcome {
             Outcome::Unsent => write!(out, "not sent"),
-            Outcome::Lost(cause) => write!(out, "no answer: {cause}"),
+            Outcome::Lost(cause) | Outcome::Late(cause) => write!(out, "no answer: {cause}"),
             Outcome::Answered(answer) => {
                 let replayed = if answer.is_replayed { " (replayed)" } else { "" };
                 write!(out, "{}{replayed} {}", answer.status, answer.body)

@@ -27,6 +27,15 @@ pub fn check_repetitions(model: &Model<'_>, wrong: &mut Wrong) {
     }
 }
 
+/// Nobody waits without an end.
+pub fn check_patience(model: &Model<'_>, wrong: &mut Wrong) {
+    for publish in
+        model.history.publishes.iter().filter(|publish| matches!(publish.outcome, Outcome::Late(_)))
+    {
+        wrong.add(|| format!("no answer in time: {publish}"));
+    }
+}
+
 /// A request is refused only for a reason that the contract has.
 pub fn check_refusals(model: &Model<'_>, wrong: &mut Wrong) {
     let executions = by_key(model);

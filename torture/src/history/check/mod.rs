@@ -21,7 +21,7 @@ use super::record::{End, History};
 /// The rules, with their names.
 type Rule = (&'static str, fn(&Model<'_>, &mut Wrong));
 
-const RULES: [Rule; 20] = [
+const RULES: [Rule; 21] = [
     ("an acknowledged event is stored", registers::check_acknowledged),
     ("an event is stored by one delivery", registers::check_set_once),
     ("an event is stored by its first delivery", registers::check_real_time),
@@ -41,6 +41,7 @@ const RULES: [Rule; 20] = [
     ("/stats is the sum of its events", stats::check_sums),
     ("a replayed answer belongs to its request", keys::check_replays),
     ("a key is carried out once", keys::check_repetitions),
+    ("a request is answered in time", keys::check_patience),
     ("a request is refused for a reason", keys::check_refusals),
 ];
 

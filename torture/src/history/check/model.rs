@@ -269,7 +269,7 @@ fn executions(history: &History) -> (Vec<Execution<'_>>, Vec<&Publish>) {
         };
         match &publish.outcome {
             Outcome::Unsent => {}
-            Outcome::Lost(_) => add(NEVER, None),
+            Outcome::Lost(_) | Outcome::Late(_) => add(NEVER, None),
             Outcome::Answered(answer) if answer.is_replayed => replays.push((publish, answer)),
             Outcome::Answered(answer) if answer.status < 300 => add(publish.span.ended, Some(answer)),
             Outcome::Answered(answer) if answer.status >= 500 && answer.status != 503 => add(NEVER, None),

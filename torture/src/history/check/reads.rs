@@ -75,8 +75,10 @@ pub fn check_counts(model: &Model<'_>, wrong: &mut Wrong) {
 /// those that were gone before the next.
 pub fn check_follows(model: &Model<'_>, wrong: &mut Wrong) {
     for follow in &model.history.follows {
-        let name =
-            || format!("the stream {} of {:?} after {:?}", follow.start, follow.selection, follow.after);
+        let late = if follow.is_late { "late " } else { "" };
+        let name = || {
+            format!("the {late}stream {} of {:?} after {:?}", follow.start, follow.selection, follow.after)
+        };
         let seen: Vec<_> = follow.events.iter().map(|(_, identity, stored)| (*identity, *stored)).collect();
         let cursor = follow.after.unwrap_or_else(|| cursor_of(model, follow));
         let mut expected = select(model, &follow.selection, cursor, u64::MAX);

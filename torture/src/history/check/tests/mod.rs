@@ -124,6 +124,9 @@ const BREAKS: &[(&str, Break)] = &[
         history.publishes[6].request.headers.push(("ce-id", "other".into()));
     }),
     ("a replayed answer belongs to its request", |history, _| answer_of(history, 6).body.push(' ')),
+    ("a request is answered in time", |history, _| {
+        history.publishes[4].outcome = Outcome::Late("30 s".into());
+    }),
     ("a key is carried out once", |history, _| answer_of(history, 6).is_replayed = false),
     ("a key is carried out once", |history, _| {
         // At the same moment, by two hosts.

@@ -226,7 +226,13 @@ pub fn scene() -> (Scene, End) {
     let seen = |from: usize| scene.stored[from..].iter().map(|(identity, stored)| (100, *identity, *stored));
     for (after, start, from) in [(Some(0), Span { began: 1, ended: 2 }, 0), (None, began, 1)] {
         let events = seen(from).collect();
-        scene.history.follows.push(Follow { selection: Selection::default(), after, start, events });
+        scene.history.follows.push(Follow {
+            selection: Selection::default(),
+            after,
+            start,
+            is_late: false,
+            events,
+        });
     }
     let end = scene.end();
     (scene, end)
