@@ -16,7 +16,7 @@ use sekali_harness::process::Signal;
 use sekali_harness::wire::Wire;
 
 use crate::Tally;
-use crate::history::{Clock, Place, ROUND, Site, variables};
+use crate::history::{Clock, Place, ROUND, Site, Turn, variables};
 
 /// Hosts that take writes. The first reaches the database by a pooler.
 const HOSTS: usize = 3;
@@ -290,20 +290,20 @@ impl Site for Cluster {
         Some(self.reader.0.address())
     }
 
-    fn torment(&mut self, rng: &mut Rng, clock: &Clock, _: &mut Tally) -> Result<Option<u64>> {
+    fn torment(&mut self, rng: &mut Rng, clock: &Clock, _: &mut Tally) -> Result<Turn> {
         let began = Instant::now();
-        let mut taken_over = None;
+        let mut turn = Turn::None;
         if let Some(by) = self.take_over {
             thread::sleep(PEACE);
             self.be_taken_over(by)?;
-            taken_over = Some(clock.tick());
+            turn = Turn::TakenOver(clock.tick());
         }
         while !self.faults.is_empty() || began.elapsed() < ROUND {
             self.place().hasten();
             thread::sleep(PEACE.mul_f64(0.5 + rng.f64()));
             self.fault(rng)?;
         }
-        Ok(taken_over)
+        Ok(turn)
     }
 
     fn place(&self) -> Place<'_> {

@@ -32,13 +32,14 @@ use anyhow::{Context, Result, anyhow, ensure};
 use fastrand::Rng;
 use sekali_clients::account::{Lines, ReadBack};
 use sekali_harness::deployment::{Deployment, Setup};
+use serde_json::Value;
 
 use self::client::{Answer, Client};
 use self::follower::Follower;
 use self::identities::{IDENTITIES, TOPICS};
 pub use self::operator::Place;
-pub use self::record::Clock;
-use self::record::{End, History, Selection};
+pub use self::record::{Clock, Turn};
+use self::record::{End, History, Selection, Span};
 use self::request::Request;
 use self::stage::{PAUSE, Stage};
 use crate::{Effort, Tally};
@@ -69,12 +70,16 @@ const FOLLOWERS: usize = 5;
 /// When the service cannot be started.
 pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
     let mut tally = Tally::default();
-    for round in 0..effort.pick(2, 8) {
+    for round in 0..effort.pick(2, 9) {
         let seed = seed.wrapping_mul(1_000).wrapping_add(round);
         let mut setup = Setup::from_environment()?;
-        let kept = (round % 2 == 1).then_some(KEPT);
+        // Without retention, with that by number, and in a long form with that by age.
+        let (kept, ages) = ((round % 3 == 1).then_some(KEPT), round % 3 == 2);
         setup.variables.extend(variables(kept));
-        play_and_check(seed, kept, &mut setup.start()?, &mut tally)?;
+        if ages {
+            setup.variables.push(("retention_days".into(), operator::KEPT_DAYS.to_string()));
+        }
+        play_and_check(seed, kept, &mut Single { deployment: setup.start()?, ages }, &mut tally)?;
     }
     Ok(tally)
 }
@@ -96,12 +101,11 @@ pub trait Site {
         None
     }
 
-    /// Torments the service for the time of a round, and leaves it in order. Returns the tick at which a copy that may
-    /// lack the newest events had taken its place, if one has.
+    /// Torments the service for the time of a round, and leaves it in order. Returns what happened to its store.
     ///
     /// # Errors
     /// When it cannot be brought in order.
-    fn torment(&mut self, rng: &mut Rng, clock: &Clock, tally: &mut Tally) -> Result<Option<u64>>;
+    fn torment(&mut self, rng: &mut Rng, clock: &Clock, tally: &mut Tally) -> Result<Turn>;
 
     /// The place of its store.
     fn place(&self) -> Place<'_>;
@@ -164,8 +168,8 @@ fn play(seed: u64, kept: Option<usize>, site: &mut impl Site, tally: &mut Tally)
         let tormented = site.torment(&mut rng, &stage.clock, tally);
         stage.end();
         let mut histories: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
-        let mut done = tormented.and_then(|taken_over| {
-            history.taken_over = taken_over;
+        let mut done = tormented.and_then(|turn| {
+            history.turn = turn;
             wait_for(&followers, stage)
         });
         if kept.is_some() && done.is_ok() {
@@ -186,50 +190,75 @@ fn play(seed: u64, kept: Option<usize>, site: &mut impl Site, tally: &mut Tally)
     Ok((history, end))
 }
 
-impl Site for Deployment {
+/// A service of one host.
+struct Single {
+    deployment: Deployment,
+    /// True if its events become too old in the midst of the round.
+    ages: bool,
+}
+
+impl Single {
+    /// A count of `/stats`.
+    fn count(&self, name: &str) -> Result<u64> {
+        let client = Client::new(&[self.deployment.address()]);
+        let answer = client.send("GET", "/stats", &[], b"").map_err(|failure| anyhow!("{failure:?}"))?;
+        let stats: Value = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
+        stats[name].as_u64().with_context(|| answer.text())
+    }
+}
+
+impl Site for Single {
     fn addresses(&self) -> Vec<SocketAddr> {
-        vec![self.address()]
+        vec![self.deployment.address()]
     }
 
-    fn torment(&mut self, rng: &mut Rng, _: &Clock, tally: &mut Tally) -> Result<Option<u64>> {
-        torment(self, rng, tally).map(|()| None)
+    /// Restarts the service at random moments, by SIGKILL and by SIGTERM in turn, until the round is over.
+    fn torment(&mut self, rng: &mut Rng, clock: &Clock, tally: &mut Tally) -> Result<Turn> {
+        let (began, mut turn, mut old) = (Instant::now(), Turn::None, 0);
+        for number in rng.usize(..2).. {
+            let life = LIFE.mul_f64(0.5 + rng.f64());
+            if began.elapsed() + life > ROUND {
+                break;
+            }
+            thread::sleep(life / 2);
+            if self.ages && matches!(turn, Turn::None) {
+                let began = clock.tick();
+                old = self.count("unique_processed")?;
+                self.place().age()?;
+                turn = Turn::Aged(Span { began, ended: clock.tick() });
+            }
+            self.place().hasten();
+            thread::sleep(life / 2);
+            if number % 2 == 0 {
+                self.deployment.ask_to_end();
+                let status = self.deployment.wait_for_end()?;
+                if !status.success() {
+                    let log = self.deployment.log();
+                    tally.violated(format!("after SIGTERM the host ended with {status}: {log}"));
+                }
+            }
+            self.deployment.crash_while(|_| ())?;
+        }
+        self.place().hasten();
+        thread::sleep(ROUND.saturating_sub(began.elapsed()));
+        let ended = Instant::now();
+        while self.count("expired")? < old && ended.elapsed() < CATCH_UP {
+            self.place().hasten();
+            thread::sleep(LIFE / 10);
+        }
+        Ok(turn)
     }
 
     fn place(&self) -> Place<'_> {
-        match self.postgres() {
+        match self.deployment.postgres() {
             Some((server, database)) => Place::Tables(server, database),
-            None => Place::Files(self.state().to_owned()),
+            None => Place::Files(self.deployment.state().to_owned()),
         }
     }
 
     fn restart(&mut self) -> Result<()> {
-        self.crash_while(|_| ())
+        self.deployment.crash_while(|_| ())
     }
-}
-
-/// Restarts the service at random moments, by SIGKILL and by SIGTERM in turn, until the round is over.
-fn torment(deployment: &mut Deployment, rng: &mut Rng, tally: &mut Tally) -> Result<()> {
-    let began = Instant::now();
-    for number in rng.usize(..2).. {
-        let life = LIFE.mul_f64(0.5 + rng.f64());
-        if began.elapsed() + life > ROUND {
-            deployment.place().hasten();
-            thread::sleep(ROUND.saturating_sub(began.elapsed()));
-            return Ok(());
-        }
-        thread::sleep(life / 2);
-        deployment.place().hasten();
-        thread::sleep(life / 2);
-        if number % 2 == 0 {
-            deployment.ask_to_end();
-            let status = deployment.wait_for_end()?;
-            if !status.success() {
-                tally.violated(format!("after SIGTERM the host ended with {status}: {}", deployment.log()));
-            }
-        }
-        deployment.crash_while(|_| ())?;
-    }
-    Ok(())
 }
 
 /// Waits until each stream has shown the newest of its events, or the time is over; the check finds what it missed.

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 use sekali_harness::postgres::Postgres;
+
+/// The days for which events are kept where they expire by their age.
+pub const KEPT_DAYS: u32 = 30;
 
 /// The place of a store.
 pub enum Place<'p> {
@@ -44,18 +47,37 @@ impl Place<'_> {
     /// request there is nothing to look at.
     pub fn hasten(&self) {
         let _ = match self {
-            Self::Files(directory) => hasten_sqlite(&directory.join("sqlite_db.db")),
+            Self::Files(directory) => change_sqlite(directory, "update upkeep set due_at = ''"),
             Self::Tables(server, database) => {
                 server.query(database, "update sekali.upkeep set due_at = '-infinity'").map(drop)
             }
         };
     }
+
+    /// Makes all events older than they are kept, which nobody can wait for.
+    ///
+    /// # Errors
+    /// When it cannot be done.
+    pub fn age(&self) -> Result<()> {
+        let days = 2 * KEPT_DAYS;
+        match self {
+            Self::Files(directory) => {
+                let moment = format!("strftime('%Y-%m-%dT%H:%M:%f', received_at, '-{days} days')");
+                change_sqlite(directory, &format!("update events set received_at = {moment}"))
+            }
+            Self::Tables(server, database) => {
+                let moment = format!("received_at - {days} * 86400000000");
+                server.query(database, &format!("update sekali.events set received_at = {moment}")).map(drop)
+            }
+        }
+    }
 }
 
-fn hasten_sqlite(path: &std::path::Path) -> Result<()> {
+fn change_sqlite(directory: &Path, sql: &str) -> Result<()> {
+    let path = directory.join("sqlite_db.db");
     let database = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    database.busy_timeout(Duration::from_secs(1))?;
-    database.execute("update upkeep set due_at = ''", [])?;
+    database.busy_timeout(Duration::from_secs(5))?;
+    database.execute(sql, [])?;
     Ok(())
 }
 

@@ -54,8 +54,8 @@ pub struct History {
     pub faults: Vec<String>,
     /// True if the service lost its database with writes under way.
     pub loses_database: bool,
-    /// The tick from which a copy of the store served, which may lack the newest events of before.
-    pub taken_over: Option<u64>,
+    /// What happened to the store as a whole.
+    pub turn: Turn,
 }
 
 impl History {
@@ -73,7 +73,7 @@ impl History {
     /// Leaves what is certain when a copy has taken the place of the store: whatever was answered before may be lost, as
     /// if no answer had come. Live streams have shown what is lost, and go on.
     pub fn forget_lost(&mut self, end: &End) {
-        let Some(taken_over) = self.taken_over else { return };
+        let Turn::TakenOver(taken_over) = self.turn else { return };
         let is_later = |span: &Span| span.began > taken_over;
         self.publishes.retain(|publish| match &publish.outcome {
             Outcome::Answered(Answer { status, is_replayed, .. }) => {
@@ -97,6 +97,18 @@ impl History {
             });
         }
     }
+}
+
+/// What happened to the store as a whole in a round.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Turn {
+    /// Nothing.
+    #[default]
+    None,
+    /// From this tick on a copy of it served, which may lack the newest events of before.
+    TakenOver(u64),
+    /// In this time all events of before became too old to be kept.
+    Aged(Span),
 }
 
 /// The state of the service at the end, when nothing is in progress.

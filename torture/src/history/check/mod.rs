@@ -21,7 +21,7 @@ use super::record::{End, History};
 /// The rules, with their names.
 type Rule = (&'static str, fn(&Model<'_>, &mut Wrong));
 
-const RULES: [Rule; 21] = [
+const RULES: [Rule; 22] = [
     ("an acknowledged event is stored", registers::check_acknowledged),
     ("an event is stored by one delivery", registers::check_set_once),
     ("an event is stored by its first delivery", registers::check_real_time),
@@ -33,6 +33,7 @@ const RULES: [Rule; 21] = [
     ("live streams show each event once", reads::check_follows),
     ("what is gone is not read", reads::check_gone),
     ("what is gone is known", reads::check_strangers),
+    ("what is too old expires", reads::check_age),
     ("what was erased is nowhere", reads::check_payloads),
     ("/stats balances", stats::check_balances),
     ("/stats counts each delivery", stats::check_growth),

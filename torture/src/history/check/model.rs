@@ -7,7 +7,7 @@ use sekali_clients::api::EventStatus;
 
 use super::receipt::{self, Receipt};
 use crate::history::identities::{IDENTITIES, PAYLOADS};
-use crate::history::record::{Answer, End, Erasure, History, NEVER, Outcome, Publish, Span};
+use crate::history::record::{Answer, End, Erasure, History, NEVER, Outcome, Publish, Span, Turn};
 
 /// The history, the end, and what follows from them.
 pub struct Model<'h> {
@@ -202,6 +202,13 @@ impl<'h> Model<'h> {
             }
             for identity in unseen {
                 self.goes[identity] = newer.get(kept).copied().unwrap_or(NEVER);
+            }
+        }
+        if let Turn::Aged(span) = self.history.turn {
+            for (identity, deliveries) in self.deliveries.iter().enumerate() {
+                if first(deliveries) < span.ended {
+                    self.goes[identity] = self.goes[identity].min(span.began);
+                }
             }
         }
         for Erasure { span, selection, is_whole } in &self.history.erasures {

@@ -6,7 +6,7 @@ use sekali_clients::account::{Bounds, Stored, Wrong};
 
 use super::model::{Known, Model};
 use super::registers::tell;
-use crate::history::record::{Follow, NEVER, Read, Selection};
+use crate::history::record::{Follow, NEVER, Read, Selection, Turn};
 
 /// A read shows exactly the events of its selection: events become visible in the order of seq, so those that it shows
 /// are the first of those that it could. It shows all that were known before it began, but for those that are gone.
@@ -26,6 +26,15 @@ pub fn check_strangers(model: &Model<'_>, wrong: &mut Wrong) {
     let strangers = model.history.strangers.iter();
     for (span, identity) in strangers.filter(|(span, identity)| model.known[*identity] < span.began) {
         wrong.add(|| format!("{span} 404 for {}", tell(model, *identity)));
+    }
+}
+
+/// What had become too old is gone at the end.
+pub fn check_age(model: &Model<'_>, wrong: &mut Wrong) {
+    let Turn::Aged(span) = model.history.turn else { return };
+    let is_old = |identity: &usize| model.known[*identity] < span.began && model.last(*identity).is_some();
+    for identity in (0..model.known.len()).filter(is_old) {
+        wrong.add(|| format!("too old since {span}, and still there: {}", tell(model, identity)));
     }
 }
 

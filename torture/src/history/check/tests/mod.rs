@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use self::scene::{Scene, end, scene};
 use super::check;
 use crate::history::identities::topic_number;
-use crate::history::record::{Answer, End, Erasure, History, NEVER, Outcome, Selection, Span};
+use crate::history::record::{Answer, End, Erasure, History, NEVER, Outcome, Selection, Span, Turn};
 
 #[test]
 fn a_history_that_keeps_the_rules_passes() {
@@ -316,3 +316,15 @@ fn an_event_may_go_if_as_many_newer_ones_as_are_kept_were_stored() {
 
 /// After everything else.
 const LATE: Span = Span { began: 1_000, ended: 1_001 };
+
+#[test]
+fn an_event_may_go_if_it_became_too_old_and_must_if_it_was_known_before() {
+    let (mut scene, end) = scene_without_one("expired");
+    scene.history.turn = Turn::Aged(Span { began: 1, ended: LATE.began });
+    assert_eq!(check(&scene.history, &end), Vec::<String>::new());
+    scene.history.turn = Turn::Aged(Span { began: 1, ended: 2 });
+    assert_ne!(check(&scene.history, &end), Vec::<String>::new());
+    scene.history.turn = Turn::Aged(LATE);
+    let found = check(&scene.history, &end);
+    assert!(found.iter().any(|found| found.starts_with("what is too old expires")), "{found:#?}");
+}
