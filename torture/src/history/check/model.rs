@@ -299,8 +299,9 @@ fn executions(history: &History) -> (Vec<Execution<'_>>, Vec<&Publish>) {
         if alike.iter().any(is_answered) {
             continue;
         }
-        // The answer that was lost comes late.
-        match alike.iter_mut().find(|execution| execution.answer.is_none()) {
+        // The answer that was lost comes late: that of the first, since any of them may have been carried out.
+        let unanswered = alike.iter_mut().filter(|execution| execution.answer.is_none());
+        match unanswered.min_by_key(|execution| execution.span.began) {
             Some(execution) => {
                 execution.answer = Some(answer);
                 execution.span.ended = publish.span.ended;
