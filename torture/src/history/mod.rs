@@ -174,7 +174,10 @@ fn play(seed: u64, kept: Option<usize>, site: &mut impl Site, tally: &mut Tally)
         });
         if kept.is_some() && done.is_ok() {
             let (mut last, sent) = (History::default(), acknowledged(&histories));
-            done = come_late(stage, &sent, &mut last).and_then(|()| Ok(payloads = site.place().payloads()?));
+            done = come_late(stage, &sent, &mut last).and_then(|()| {
+                payloads = site.place().payloads()?;
+                Ok(())
+            });
             histories.push(Ok(last));
         }
         // A kill ends the streams; what was acknowledged must be there afterwards.
