@@ -13,7 +13,8 @@ use crate::clock::Clock;
 use crate::store::{Kept, RemoveStore, Step, StoreError};
 
 /// The length of a step, in short ones, and the rest after it, in tenths of its time, as long as there is more to do.
-const PACE: [(u32, u32); 8] = [(1, 80), (1, 80), (1, 40), (2, 40), (4, 20), (8, 10), (16, 5), (16, 0)];
+const PACE: [(u32, u32); 10] =
+    [(1, 80), (1, 80), (1, 40), (2, 40), (4, 20), (8, 10), (16, 5), (16, 0), (32, 0), (64, 0)];
 
 /// The most rest after a step while producers do not write, in tenths of its time.
 const IDLE_REST: u32 = 10;
