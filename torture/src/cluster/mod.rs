@@ -22,7 +22,9 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
         let seed = seed.wrapping_mul(1_000).wrapping_add(round as u64);
         // A short round has half of the faults, and the next one the others.
         let faults = effort.pick([0..3, 3..6][round % 2].clone(), 0..6);
-        let mut cluster = Cluster::start(kept, effort.pick(256, 8), take_over, faults)?;
+        // Seqs of a partition: a long form has rounds with hundreds of partitions.
+        let partition = effort.pick(256, [8, 256][round / 2 % 2]);
+        let mut cluster = Cluster::start(kept, partition, take_over, faults)?;
         play_and_check(seed, kept, &mut cluster, &mut tally)?;
     }
     Ok(tally)

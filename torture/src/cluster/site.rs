@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use fastrand::Rng;
 use sekali_harness::deployment::{Deployment, Setup};
 use sekali_harness::host::Host;
@@ -102,10 +102,13 @@ impl Cluster {
         };
         let mut hosts = vec![host(0)?];
         make_small_partitions(&hosts[0].0, &primary, &database, partition)?;
-        for number in 1..HOSTS {
-            hosts.push(host(number)?);
-        }
-        let reader = host(HOSTS)?;
+        let (host, panicked) = (&host, |_| anyhow!("a host panicked while it was started"));
+        let others: Vec<Result<_>> = thread::scope(|scope| {
+            let started: Vec<_> = (1..=HOSTS).map(|number| scope.spawn(move || host(number))).collect();
+            started.into_iter().map(|host| host.join().map_err(panicked).flatten()).collect()
+        });
+        hosts.extend(others.into_iter().collect::<Result<Vec<_>>>()?);
+        let Some(reader) = hosts.pop() else { bail!("there are no hosts") };
         let mut cluster = Self {
             hosts,
             reader,
