@@ -31,10 +31,11 @@ const WRITE: Duration = Duration::from_millis(10);
 
 impl WriteStore for FakeStore {
     async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Committed {
-        let answered = self.answered.borrow();
-        let keys: Vec<_> = keys.iter().map(|keyed| keyed.key.key.clone()).collect();
-        let repeated: Vec<_> = keys.into_iter().filter(|key| answered.contains(key)).collect();
-        drop(answered);
+        let repeated: Vec<_> = keys
+            .iter()
+            .map(|keyed| keyed.key.key.clone())
+            .filter(|key| self.answered.borrow().contains(key))
+            .collect();
         if !repeated.is_empty() {
             return Err(StoreError::Repeated(repeated));
         }

@@ -316,7 +316,7 @@ mod tests {
     async fn lines_that_are_searched_for_long_have_no_line_without_an_event() {
         let service = Service::start();
         let event = |n: usize| {
-            let (topic, source) = if n % 2 == 0 { ("a", "x") } else { ("b", "y") };
+            let (topic, source) = [("a", "x"), ("b", "y")][n % 2];
             json!({"topic": topic, "source": source, "event_id": n.to_string()})
         };
         for batch in 0..5 {

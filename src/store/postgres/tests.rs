@@ -429,7 +429,7 @@ async fn a_reader_behind_two_servers_misses_nothing_while_one_of_them_is_behind(
                 let page = reader.page(&filter, window, order, Layout::Lines, PageSize::LARGE).await.unwrap();
                 seen += page.map_or(0, |page| page.text.lines().count());
                 let matches = reader.matches(&filter, window, order, 100).await.unwrap();
-                assert_eq!(matches.has_more, false);
+                assert!(!matches.has_more);
                 rest = rest.behind(window.span, order);
             }
             assert_eq!(seen, 61, "{filter:?} {order:?}");
