@@ -13,8 +13,14 @@ use crate::clock::Clock;
 use crate::store::{Kept, RemoveStore, Step, StoreError};
 
 /// The length of a step, in short ones, and the rest after it, in tenths of its time, as long as there is more to do.
-const PACE: [(u32, u32); 10] =
-    [(1, 80), (1, 80), (1, 40), (2, 40), (4, 20), (8, 10), (16, 5), (16, 0), (32, 0), (64, 0)];
+const PACE: [(u32, u32); 9] =
+    [(1, 80), (1, 80), (1, 40), (2, 40), (4, 20), (8, 10), (16, 5), (16, 0), (32, 0)];
+
+/// A round of steps that removed so many has others behind it soon: it does not end the work, which would rest for long.
+const MANY: u32 = 256;
+
+/// The time until then.
+const SOON: Duration = Duration::from_millis(200);
 
 /// The most rest after a step while producers do not write, in tenths of its time.
 const IDLE_REST: u32 = 10;
@@ -110,7 +116,7 @@ impl<S: RemoveStore, C: Clock> Retention<S, C> {
     async fn steps(&self) -> Result<bool, StoreError> {
         let ends = self.clock.now() + SHIFT;
         let mut due = self.tasks();
-        let mut level = 0;
+        let mut level: usize = 0;
         while !due.is_empty() {
             let (mut left, mut removed) = (Vec::new(), 0);
             for task in due {
@@ -128,10 +134,15 @@ impl<S: RemoveStore, C: Clock> Retention<S, C> {
                 self.clock.sleep((self.clock.now() - began) * rest / 10).await;
             }
             due = left;
-            level = (level + 1).min(PACE.len() - 1);
-            if removed == 0 {
+            level = match (due.is_empty(), removed) {
                 // Only rows that were gone already: nothing to hurry for.
-                level = level.min(2);
+                (false, 0) => level.min(2),
+                (false, _) => (level + 1).min(PACE.len() - 1),
+                (true, _) => level.saturating_sub(2),
+            };
+            if due.is_empty() && removed >= MANY {
+                self.clock.sleep(SOON).await;
+                due = self.tasks();
             }
         }
         Ok(true)
