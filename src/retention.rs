@@ -32,7 +32,7 @@ const SHIFT: Duration = Duration::from_secs(30);
 const LEASE: Duration = Duration::from_secs(60);
 
 /// The time between two looks when nothing is due.
-const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// What is kept. Zero keeps everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! SQLite databases and connections to them, on bundled SQLite.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -85,13 +86,21 @@ impl Database {
     }
 }
 
-/// The turn that the writers of a database take, for a statement or a transaction. SQLite allows one writer at a time, and
-/// a connection that finds another writing sleeps for a millisecond or more. This wakes the next writer as soon as the one
-/// before has ended.
+/// The turn that the writers of a database take, for a statement or a transaction, in the order in which they come. SQLite
+/// allows one writer at a time, and a connection that finds another writing sleeps for a millisecond or more. This wakes
+/// the next writer as soon as the one before has ended.
 #[derive(Default)]
 struct Turn {
-    is_taken: Mutex<bool>,
-    is_free: Condvar,
+    writers: Mutex<Writers>,
+    has_changed: Condvar,
+}
+
+#[derive(Default)]
+struct Writers {
+    is_taken: bool,
+    /// The numbers of those that wait.
+    waiting: VecDeque<u64>,
+    last: u64,
 }
 
 /// The turn of a writer, until it is dropped.
@@ -100,25 +109,38 @@ struct Taken(Arc<Turn>);
 impl Turn {
     /// Takes the turn; `None` if a transaction does not end. SQLite finds the database locked then, and says so.
     fn take(self: &Arc<Self>) -> Option<Taken> {
-        let is_taken = self.is_taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.is_free.wait_timeout_while(is_taken, LONGEST_TURN, |is_taken| *is_taken);
-        let (mut is_taken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut writers = self.lock();
+        writers.last += 1;
+        let number = writers.last;
+        writers.waiting.push_back(number);
+        let waits = |writers: &mut Writers| writers.is_taken || writers.waiting.front() != Some(&number);
+        let (mut writers, waited) = self
+            .has_changed
+            .wait_timeout_while(writers, LONGEST_TURN, waits)
+            .unwrap_or_else(PoisonError::into_inner);
+        writers.waiting.retain(|waiting| *waiting != number);
         if waited.timed_out() {
+            drop(writers);
+            self.has_changed.notify_all(); // another may be the first now
             return None;
         }
-        *is_taken = true;
+        writers.is_taken = true;
         Some(Taken(Arc::clone(self)))
     }
 
     fn is_free(&self) -> bool {
-        self.is_taken.try_lock().is_ok_and(|is_taken| !*is_taken)
+        self.writers.try_lock().is_ok_and(|writers| !writers.is_taken && writers.waiting.is_empty())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writers> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        *self.0.is_taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        self.0.is_free.notify_one();
+        self.0.lock().is_taken = false;
+        self.0.has_changed.notify_all();
     }
 }
 
