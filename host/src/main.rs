@@ -13,6 +13,8 @@
 //! - [`variables`] resolves the values of variables and the templates over them;
 //! - [`manifest`] with its [`routes`], and [`runtime_config`], are the files as plain data.
 
+#[cfg(feature = "faults")]
+mod ahead;
 mod ending;
 #[cfg(feature = "faults")]
 mod faults;

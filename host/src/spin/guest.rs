@@ -49,7 +49,7 @@ impl Guest {
     pub fn new(services: Arc<Services>) -> Self {
         let mut wasi = WasiCtx::builder();
         #[cfg(feature = "faults")]
-        wasi.wall_clock(crate::faults::AheadClock::from_environment());
+        wasi.wall_clock(crate::ahead::AheadClock::from_environment());
         Self {
             table: ResourceTable::new(),
             services,

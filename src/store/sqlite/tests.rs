@@ -555,7 +555,7 @@ async fn events_expire_in_the_order_in_which_they_were_received_up_to_a_moment()
     append(&store, &(0..10).map(|n| event(n.to_string())).collect::<Vec<_>>()).await;
     let database = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
     let age =
-        "update events set received_at = strftime('%Y-%m-%dT%H:%M:%f', 'now', '-' || (?1 - seq) || ' days')
+        "update events set received_at = strftime('%Y-%m-%dT%H:%M:%f', 'now', '-1 minute', '-' || (?1 - seq) || ' days')
                where seq < 8";
     database.execute(age, [20]).unwrap();
     // The seventh was received thirteen days ago.
