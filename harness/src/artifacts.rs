@@ -52,6 +52,12 @@ fn dependencies(text: &str) -> Vec<PathBuf> {
     names.map(PathBuf::from).collect()
 }
 
+/// The directory of this repository.
+pub fn repository() -> &'static Path {
+    let harness = Path::new(env!("CARGO_MANIFEST_DIR"));
+    harness.parent().unwrap_or(harness)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
+pub use crate::artifacts::repository;
+
 use crate::artifacts;
 use crate::host::Host;
 use crate::postgres::Postgres;
@@ -282,12 +284,6 @@ pub struct Memory {
     pub resident: u64,
     /// The most that was ever resident.
     pub peak: u64,
-}
-
-/// The directory of this repository.
-pub fn repository() -> &'static Path {
-    let harness = Path::new(env!("CARGO_MANIFEST_DIR"));
-    harness.parent().unwrap_or(harness)
 }
 
 /// The address in the line by which both hosts tell that they serve.

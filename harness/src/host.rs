@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::deployment::repository;
+use crate::artifacts::repository;
 
 /// A host of components.
 #[derive(Clone, Debug, PartialEq, Eq)]

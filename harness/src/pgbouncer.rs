@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::deployment::repository;
+use crate::artifacts::repository;
 use crate::guarded::{self, Guarded};
 use crate::host::free_port;
 use crate::postgres::{Postgres, USER};
