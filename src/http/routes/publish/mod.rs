@@ -52,7 +52,12 @@ where
     let ingest = match Ingest::of(app, &terms, &head.headers, body).await {
         Ok(ingest) => ingest,
         // The key tells more than the body, if it belongs to another request.
-        Err(problem) => return Err(app.saved_answers.committed(&mut request).await.err().unwrap_or(problem)),
+        Err(problem) => {
+            return Err(match app.saved_answers.committed(&mut request).await {
+                Err(mismatch @ Problem::IdempotencyKeyMismatch) => mismatch,
+                _ => problem, // whatever the store says, the request is at fault
+            });
+        }
     };
     ingest.commit_once(app, &terms, request).await
 }
