@@ -182,9 +182,8 @@ impl<B: Backend> ReadStore for SqlStore<B> {
 
     async fn find_topics(&self, topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError> {
         let parameters = [self.0.texts(topics.iter().map(|topic| topic.as_str()))];
-        // A producer asks, and must not wait for those who read.
-        let row = self.query_row(Purpose::Look, self.0.dialect().texts.find_topics, &parameters).await?;
-        rows::found_topics(&row)
+        // As a write, which waits for no reader: a producer asks.
+        rows::found_topics(&first(self.0.write(self.0.dialect().texts.find_topics, &parameters).await?)?)
     }
 }
 
