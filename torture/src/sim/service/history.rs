@@ -77,7 +77,7 @@ impl Attempt {
 
     /// True if its answer may be saved although no client has it.
     pub fn may_be_saved(&self) -> bool {
-        self.answer.is_none()
+        self.answer.as_ref().is_none_or(|answer| answer.status >= 500)
     }
 }
 

@@ -45,6 +45,8 @@ fn judge(attempt: &Attempt, answer: &Answered, others: &[&Attempt]) -> Result<()
             .any(|other| other.request != attempt.request && other.began < attempt.ended)
             .then_some(())
             .ok_or("no other request had the key"),
+        // A fault on the way to what was saved: it did not run. Whether faults are possible is judged with the receipts.
+        _ if answer.status >= 500 => Ok(()),
         _ if answered_before.is_some() => Err("a request ran although its key had a saved answer"),
         _ => Ok(()),
     }

@@ -61,8 +61,9 @@ fn scenario(seed: u64) -> Result<Report> {
     let values = Rc::<RefCell<BTreeMap<String, Vec<u8>>>>::default();
     let started_at = Timestamp::parse("2026-11-21T01:00:00Z")?;
     let count = sim.draw(|random| random.u64(1..3));
-    // Answers beside the events are tried by `history` and `cluster`.
-    let place = "key-value";
+    // Two instances may run one key at the same time if its answer is in key-value: there it promises less.
+    let places = if count == 1 { ["store", "key-value"] } else { ["store", "store"] };
+    let place = sim.draw(|random| random.choice(places)).unwrap_or_default();
     let instance = |number| {
         let database = SimDatabase::new(directory.path().join("events.db"), calls.clone());
         let (clock, seed) = (SimClock(sim.clone()), seed ^ number);
@@ -127,8 +128,7 @@ impl Clients {
             (3..5, Some((earlier, key))) => (earlier.changed(random), *key),
             _ => {
                 let request = Request::draw(random, number);
-                // Two instances may run one key at the same time: there it promises less.
-                let is_keyed = self.instances.len() == 1 && random.u32(..4) != 0;
+                let is_keyed = random.u32(..4) != 0;
                 (request, random.choice(KEYS).filter(|_| is_keyed))
             }
         })
