@@ -30,6 +30,7 @@ fn state_dir_moves_both_stores() {
     let (directory, address) = (tempfile::tempdir().unwrap(), free_port().unwrap());
     let mut command = up(directory.path());
     command.args(["--listen", &address.to_string(), "--state-dir", "state"]);
+    command.env("SPIN_VARIABLE_ANSWERS", "key-value"); // Spin makes the file when it is first needed
     let mut process = Process::start(command).unwrap();
     eventually("scripts/up serves", || {
         assert!(process.exit_status().unwrap().is_none(), "it ended{}", process.last_words());
