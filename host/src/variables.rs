@@ -35,6 +35,7 @@ pub fn resolve(
             Some(value) => value,
             None if name == "started_at" => now(),
             None if name == "instances" => "fixed".to_owned(),
+            None if name == "machine" => machine(),
             None => match &variable.default {
                 Some(default) if !variable.required => default.clone(),
                 _ => bail!("variable {name} has no value: set it with --variable {name}=..."),
@@ -111,6 +112,12 @@ fn expand(template: &str, values: &BTreeMap<String, String>) -> Result<String> {
         rest = after;
     }
     Ok(text + rest)
+}
+
+/// The name of this machine, or nothing where the kernel does not tell it.
+fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }
 
 /// The current time in UTC, as RFC 3339 writes it.

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::uri::Authority;
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -270,10 +271,13 @@ fn until_sent(response: Response, held: impl Send + 'static) -> Response {
 
 /// The answer of the component that the path leads to, or the host's own.
 async fn respond(service: &Service, request: http::Request<Incoming>) -> Response {
+    let fault = fault(&request);
     let request = SharedBody::of(request);
     let body = request.body().clone();
-    let refusal = match service.application.routes.find(request.uri().path()) {
-        Some(component) => match service.instances[component].handle(request).await {
+    let component = service.application.routes.find(request.uri().path());
+    let refusal = match (fault, component) {
+        (Some((kind, detail)), _) => problem(kind, detail),
+        (None, Some(component)) => match service.instances[component].handle(request).await {
             Ok(response) => return response,
             Err(Unanswered::Overloaded) => {
                 sekali_log::error(kinds::OVERLOADED.name, "too many requests wait for an instance");
@@ -284,10 +288,30 @@ async fn respond(service: &Service, request: http::Request<Incoming>) -> Respons
                 problem(kinds::INTERNAL, INTERNAL_DETAIL)
             }
         },
-        None => problem(kinds::NOT_FOUND, NOT_FOUND_DETAIL),
+        (None, None) => problem(kinds::NOT_FOUND, NOT_FOUND_DETAIL),
     };
     body.linger();
     refusal
+}
+
+/// The fault of a request that no component may see: it has no host, or it is not clear which (RFC 9112, section 3.2),
+/// or it asks for a proxy.
+fn fault<B>(request: &http::Request<B>) -> Option<(Kind, &'static str)> {
+    if request.method() == Method::CONNECT {
+        return Some((kinds::MALFORMED_REQUEST, "the method CONNECT asks for a proxy, and this is none"));
+    }
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let is_valid = |host: &HeaderValue| host.is_empty() || Authority::try_from(host.as_bytes()).is_ok();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => Some((kinds::INVALID_HEADER, "header 'host' is given more than once")),
+        (Some(host), _) if !is_valid(host) => {
+            Some((kinds::INVALID_HEADER, "header 'host' is neither a name nor an address"))
+        }
+        (None, _) if request.version() > Version::HTTP_10 && request.uri().authority().is_none() => {
+            Some((kinds::INVALID_HEADER, "header 'host' is required"))
+        }
+        _ => None,
+    }
 }
 
 /// True for server-sent events, which have no end of their own (HTML standard, section 9.2).
@@ -378,6 +402,30 @@ mod tests {
                 }
             })
             .await;
+    }
+
+    #[test]
+    fn a_request_without_one_host_is_refused_and_so_is_one_for_a_proxy() {
+        let named = |version, method, hosts: &[&str]| {
+            let mut request = http::Request::builder().version(version).method(method).uri("/");
+            for host in hosts {
+                request = request.header(header::HOST, *host);
+            }
+            fault(&request.body(()).unwrap()).map(|(kind, _)| kind.name)
+        };
+        let (old, new) = (Version::HTTP_10, Version::HTTP_11);
+        for (version, method, hosts, expected) in [
+            (new, "GET", &["a.example:80"][..], None),
+            (new, "GET", &[""], None),
+            (old, "GET", &[], None),
+            (new, "GET", &[], Some("invalid-header")),
+            (new, "GET", &["a", "a"], Some("invalid-header")),
+            (old, "GET", &["a", "b"], Some("invalid-header")),
+            (new, "GET", &["a/b"], Some("invalid-header")),
+            (new, "CONNECT", &["a"], Some("malformed-request")),
+        ] {
+            assert_eq!(named(version, method, hosts), expected, "{version:?} {method} {hosts:?}");
+        }
     }
 
     #[tokio::test]

@@ -17,6 +17,12 @@ const NO_WRITE: &str = "Nothing: such a request stores nothing.";
 /// All of them.
 pub const ALL: [Explanation; kinds::ALL.len()] = [
     Explanation {
+        kind: kinds::MALFORMED_REQUEST,
+        meaning: "The head of the request is not one that this service can take: CONNECT, which asks for a proxy, or a target or header that is not valid.",
+        stored: NOTHING,
+        remedy: "Send one of the requests of the reference. The same request fails again.",
+    },
+    Explanation {
         kind: kinds::MALFORMED_BODY,
         meaning: "The body is not what its Content-Type says: not valid JSON, not valid UTF-8, an event field given twice, values nested deeper than 128, or gzip that does not inflate. The detail says where.",
         stored: NOTHING,
@@ -56,7 +62,7 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         kind: kinds::FOREIGN_ORIGIN,
         meaning: "The request comes from a web page of another origin, which this service does not list. Without this check, any page that a browser opens could publish to an inbox on the same machine.",
         stored: NOTHING,
-        remedy: "If the page is meant to call the service, ask its operator to add the origin to the variable cors_origins.",
+        remedy: "If the page is meant to call the service, ask its operator to add the origin to the variable cors_origins. If it is the service's own console, a proxy stands between that does not pass the Host header on: let it (in nginx: proxy_set_header Host $http_host). A server that sends Origin is let in by its token.",
     },
     Explanation {
         kind: kinds::ADMINISTRATION_DISABLED,
@@ -117,6 +123,12 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         meaning: "The Content-Type or Content-Encoding of the body is not one that is read here.",
         stored: NOTHING,
         remedy: "Send one of the content types that the detail lists, as it is or compressed by gzip, and say so in the headers.",
+    },
+    Explanation {
+        kind: kinds::UNKNOWN_HOST,
+        meaning: "A browser addresses the service by a name that is not known to be the service's. Without this check, a page of any site could make a name of its own lead here (DNS rebinding), and read and publish what it likes on an inbox without tokens.",
+        stored: NOTHING,
+        remedy: "If the name is the service's, ask its operator to add it to the variable hosts, such as hosts=inbox.example. IP addresses, localhost and the machine's own name are always known, and a request with a valid token needs none of them.",
     },
     Explanation {
         kind: kinds::INVALID_EVENT,

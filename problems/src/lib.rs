@@ -36,6 +36,7 @@ macro_rules! kinds {
 }
 
 kinds! {
+    MALFORMED_REQUEST = 400 "malformed-request" "The request is malformed";
     MALFORMED_BODY = 400 "malformed-body" "The body is malformed";
     INCOMPLETE_BODY = 400 "incomplete-body" "The body is incomplete";
     INVALID_PARAMETER = 400 "invalid-parameter" "A parameter is invalid";
@@ -53,6 +54,7 @@ kinds! {
     GONE = 410 "gone" "The event is gone";
     TOO_LARGE = 413 "too-large" "The request is too large";
     UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type" "The media type is not supported";
+    UNKNOWN_HOST = 421 "unknown-host" "The service does not know this name of it";
     INVALID_EVENT = 422 "invalid-event" "Invalid events";
     IDEMPOTENCY_KEY_MISMATCH = 422 "idempotency-key-mismatch" "The idempotency key belongs to another request";
     INTERNAL = 500 "internal" "Internal error";
@@ -86,6 +88,7 @@ impl Kind {
             410 => "Gone",
             413 => "Content Too Large",
             415 => "Unsupported Media Type",
+            421 => "Misdirected Request",
             422 => "Unprocessable Content",
             500 => "Internal Server Error",
             503 => "Service Unavailable",

@@ -1,7 +1,6 @@
-//! Access: bearer tokens (RFC 6750), and the origins whose pages may call (CORS, the Fetch standard).
+//! Access: bearer tokens (RFC 6750). What pages in browsers may do without one is in [`super::origin`].
 
-use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 
 use super::problem::Problem;
 
@@ -27,8 +26,6 @@ pub struct Access {
     pub read_token: String,
     /// The token of those who may remove events.
     pub admin_token: String,
-    /// Origins whose pages may call; `*` stands for all.
-    pub origins: Vec<String>,
 }
 
 impl std::fmt::Debug for Access {
@@ -38,7 +35,6 @@ impl std::fmt::Debug for Access {
             .field("publish_token", &!self.publish_token.is_empty())
             .field("read_token", &!self.read_token.is_empty())
             .field("admin_token", &!self.admin_token.is_empty())
-            .field("origins", &self.origins)
             .finish()
     }
 }
@@ -73,74 +69,12 @@ impl Access {
         }
     }
 
-    /// Checks that a request of a browser comes from a page of this service, which is called at `host`, or of a listed
-    /// origin. Browsers name the origin in every request that can change something; other clients do not.
-    ///
-    /// # Errors
-    /// [`Problem::ForeignOrigin`].
-    pub fn check_origin(&self, request: &HeaderMap, host: Option<&Authority>) -> Result<(), Problem> {
-        let is_own = |origin: &HeaderValue| host.is_some_and(|host| is_origin_of(origin, host));
-        match request.get_all(header::ORIGIN).iter().all(|origin| self.lists(origin) || is_own(origin)) {
-            true => Ok(()),
-            false => Err(Problem::ForeignOrigin),
-        }
+    /// True if the request brings one of the tokens, whatever it is for. A page of another site cannot know one.
+    pub fn knows(&self, headers: &HeaderMap) -> bool {
+        let Some(given) = bearer_token(headers) else { return false };
+        let tokens = [&self.publish_token, &self.read_token, &self.admin_token];
+        tokens.into_iter().any(|token| !token.is_empty() && is_same(given, token.as_bytes()))
     }
-
-    fn lists(&self, origin: &HeaderValue) -> bool {
-        self.origins.iter().any(|listed| listed == "*" || listed.as_bytes() == origin.as_bytes())
-    }
-
-    /// The headers that let a page of the request's origin read the answer.
-    pub fn allow_origin(&self, request: &HeaderMap, answer: &mut HeaderMap) {
-        if self.origins.is_empty() {
-            return;
-        }
-        answer.append(header::VARY, HeaderValue::from_static("origin"));
-        let Some(origin) = request.get(header::ORIGIN) else { return };
-        if self.lists(origin) {
-            answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
-        }
-    }
-
-    /// The headers that answer a CORS preflight.
-    pub fn allow_request(&self, request: &HeaderMap, methods: &'static str, answer: &mut HeaderMap) {
-        if self.origins.is_empty() {
-            return;
-        }
-        answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
-        // Extensions of CloudEvents are headers of any name behind `ce-`.
-        let asked = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS).and_then(|names| names.to_str().ok());
-        let extensions = asked.into_iter().flat_map(|names| names.split(',')).map(str::trim);
-        let extensions = extensions.filter(|name| name.to_ascii_lowercase().starts_with("ce-"));
-        let accepted: Vec<_> = std::iter::once(ACCEPTED).chain(extensions).collect();
-        if let Ok(accepted) = HeaderValue::try_from(accepted.join(", ")) {
-            answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, accepted);
-        }
-        answer.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
-    }
-}
-
-/// Headers of an answer that a page may read.
-const EXPOSED: &str = "link, retry-after, preference-applied, idempotent-replayed";
-
-/// Headers of a request that a page may send.
-const ACCEPTED: &str = "authorization, content-type, content-encoding, idempotency-key, prefer, last-event-id, \
-    ce-specversion, ce-id, ce-source, ce-type, ce-time, ce-subject, ce-dataschema";
-
-/// True if pages of the origin come from `host`. The scheme is not compared: a proxy in front may speak TLS.
-fn is_origin_of(origin: &HeaderValue, host: &Authority) -> bool {
-    let Ok(origin) = origin.to_str() else { return false };
-    let Some((scheme, authority)) = origin.split_once("://") else { return false };
-    let default_port = match scheme {
-        "http" => ":80",
-        "https" => ":443",
-        _ => return false,
-    };
-    // A browser leaves the default port out, in both headers; other clients may not.
-    let bare =
-        |authority: &str| authority.strip_suffix(default_port).unwrap_or(authority).to_ascii_lowercase();
-    bare(authority) == bare(host.as_str())
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
@@ -160,15 +94,12 @@ fn is_same(given: &[u8], wanted: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn access() -> Access {
-        Access {
-            publish_token: "write".into(),
-            read_token: "read".into(),
-            admin_token: String::new(),
-            origins: vec!["https://a".into()],
-        }
+        Access { publish_token: "write".into(), read_token: "read".into(), admin_token: String::new() }
     }
 
     fn with(authorization: &'static str) -> HeaderMap {
@@ -207,45 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn a_page_may_call_the_host_that_it_comes_from_and_others_must_be_listed() {
-        for (origin, host, is_allowed) in [
-            ("http://localhost:3000", Some("localhost:3000"), true),
-            ("https://inbox.example", Some("inbox.example"), true),
-            ("https://inbox.example", Some("INBOX.example:443"), true),
-            ("http://[::1]:3000", Some("[::1]:3000"), true),
-            ("https://a", Some("localhost:3000"), true),
-            ("http://localhost:3001", Some("localhost:3000"), false),
-            ("http://localhost", Some("localhost:3000"), false),
-            ("https://evil.example", Some("localhost:3000"), false),
-            ("http://localhost:3000.evil.example", Some("localhost:3000"), false),
-            ("null", Some("localhost:3000"), false),
-            ("null", None, false),
-            ("file://localhost:3000", Some("localhost:3000"), false),
-        ] {
-            let request = HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(origin))]);
-            let host = host.map(|host| host.parse().unwrap());
-            assert_eq!(
-                access().check_origin(&request, host.as_ref()).is_ok(),
-                is_allowed,
-                "{origin} {host:?}"
-            );
+    fn any_token_is_known_and_an_empty_one_is_none() {
+        for (authorization, is_known) in
+            [("Bearer write", true), ("Bearer read", true), ("Bearer other", false), ("Bearer ", false)]
+        {
+            assert_eq!(access().knows(&with(authorization)), is_known, "{authorization}");
         }
-        assert!(access().check_origin(&HeaderMap::new(), None).is_ok(), "not a browser");
-    }
-
-    #[test]
-    fn only_listed_origins_may_read_answers() {
-        let answer = |origins: &[&str], origin: &'static str| {
-            let access =
-                Access { origins: origins.iter().map(|origin| (*origin).to_owned()).collect(), ..access() };
-            let mut headers = HeaderMap::new();
-            let request = HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(origin))]);
-            access.allow_origin(&request, &mut headers);
-            headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).map(|value| value.to_str().unwrap().to_owned())
-        };
-        assert_eq!(answer(&["https://a", "https://b"], "https://b").as_deref(), Some("https://b"));
-        assert_eq!(answer(&["https://a"], "https://a.evil"), None);
-        assert_eq!(answer(&["*"], "https://c").as_deref(), Some("https://c"));
-        assert_eq!(answer(&[], "https://a"), None);
+        assert!(!Access::default().knows(&with("Bearer ")));
     }
 }

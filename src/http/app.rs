@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::access::Access;
 use super::budget::Budget;
 use super::idempotency::{KeyValue, SavedAnswers};
+use super::origin::Origins;
 use super::settings::{Instances, Settings};
 use crate::clock::Clock;
 use crate::committer::Committer;
@@ -39,8 +40,10 @@ pub trait Platform: 'static {
 pub struct App<P: Platform> {
     /// The largest requests that are accepted.
     pub limits: Limits,
-    /// The tokens and origins that are let in.
+    /// The tokens.
     pub access: Access,
+    /// What pages in browsers may do.
+    pub origins: Origins,
     /// The start of the service.
     pub started_at: Timestamp,
     /// Reads events.
@@ -88,6 +91,7 @@ impl<P: Platform> App<P> {
         Self {
             limits: settings.limits,
             access: settings.access,
+            origins: settings.origins,
             started_at,
             topics: Topics::new(Rc::clone(&store), settings.max_topics),
             saved_answers: SavedAnswers::new(settings.answers, key_value, Rc::clone(&store)),

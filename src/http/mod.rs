@@ -1,7 +1,7 @@
 //! HTTP without a host: from a request to a reply.
 //!
 //! [`router`] is the whole table of routes, and [`routes`] has a file for each resource. The others serve them:
-//! [`app`] holds the state of an instance, [`settings`] and [`access`] the rules of its operator; [`body`], [`query`],
+//! [`app`] holds the state of an instance, [`settings`], [`access`] and [`origin`] the rules of its operator; [`body`], [`query`],
 //! [`negotiate`], [`prefer`] and [`idempotency`] read the parts of a request; [`receipt`], [`reply`] and [`problem`]
 //! make the answer.
 
@@ -11,6 +11,7 @@ pub mod body;
 pub mod budget;
 pub mod idempotency;
 pub mod negotiate;
+pub mod origin;
 pub mod pace;
 pub mod prefer;
 pub mod problem;

@@ -16,6 +16,9 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 /// An error of a request. Nothing of the request was stored unless a variant says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
+    /// 400: the head of the request is not one that this service can take. Hosts let few of these through.
+    #[error("the request is malformed: {0}")]
+    MalformedRequest(String),
     /// 400: the body does not have the format that its content type names.
     #[error("{0}")]
     MalformedBody(String),
@@ -48,8 +51,11 @@ pub enum Problem {
     #[error("the token is valid, but it does not allow this request")]
     Forbidden,
     /// 403: the request comes from a page of an origin that is neither the service's own nor listed.
-    #[error("pages of this origin may not call the service; cors_origins lists the origins that may")]
-    ForeignOrigin,
+    #[error("pages of this origin may not call the service{}; cors_origins lists the origins that may", of_proxy(addressed.as_deref()))]
+    ForeignOrigin {
+        /// The host that the request names, if a proxy has most likely changed it.
+        addressed: Option<String>,
+    },
     /// 403: the service has no administration token, so nobody may remove events.
     #[error("nobody may remove events: the variable admin_token is empty")]
     AdministrationDisabled,
@@ -95,6 +101,15 @@ pub enum Problem {
     /// 415: an unknown content type or encoding.
     #[error(transparent)]
     UnsupportedMediaType(#[from] Unsupported),
+    /// 421: a browser addresses the service by a name that is not known to be its own.
+    #[error(
+        "the service is not known as {name}: if that is a name of it, add it to the variable hosts \
+        (hosts={name}), or send a token"
+    )]
+    UnknownHost {
+        /// The name, without a port.
+        name: String,
+    },
     /// 422: events break a rule. The errors are listed.
     #[error("{} of the events in this request cannot be stored, so none was", .0.events)]
     InvalidEvents(Invalid),
@@ -133,17 +148,29 @@ struct Newest {
     last_seq: Seq,
 }
 
+/// The remedy for a page of the service itself that a proxy makes foreign.
+fn of_proxy(addressed: Option<&str>) -> String {
+    let remedy = |host| {
+        format!(
+            ", which the request names {host}: if a proxy stands between, let it pass the Host header on \
+            (in nginx: proxy_set_header Host $http_host)"
+        )
+    };
+    addressed.map(remedy).unwrap_or_default()
+}
+
 impl Problem {
     /// Its row in the table of problems.
     fn kind(&self) -> Kind {
         match self {
+            Self::MalformedRequest(_) => kinds::MALFORMED_REQUEST,
             Self::MalformedBody(_) => kinds::MALFORMED_BODY,
             Self::IncompleteBody(_) => kinds::INCOMPLETE_BODY,
             Self::InvalidParameter { .. } => kinds::INVALID_PARAMETER,
             Self::InvalidHeader { .. } => kinds::INVALID_HEADER,
             Self::Unauthorized { .. } => kinds::UNAUTHORIZED,
             Self::Forbidden => kinds::FORBIDDEN,
-            Self::ForeignOrigin => kinds::FOREIGN_ORIGIN,
+            Self::ForeignOrigin { .. } => kinds::FOREIGN_ORIGIN,
             Self::AdministrationDisabled => kinds::ADMINISTRATION_DISABLED,
             Self::NotFound => kinds::NOT_FOUND,
             Self::MethodNotAllowed { .. } => kinds::METHOD_NOT_ALLOWED,
@@ -154,6 +181,7 @@ impl Problem {
             Self::Gone => kinds::GONE,
             Self::TooLarge { .. } => kinds::TOO_LARGE,
             Self::UnsupportedMediaType(_) => kinds::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnknownHost { .. } => kinds::UNKNOWN_HOST,
             Self::InvalidEvents(_) => kinds::INVALID_EVENT,
             Self::IdempotencyKeyMismatch => kinds::IDEMPOTENCY_KEY_MISMATCH,
             Self::Internal(_) => kinds::INTERNAL,

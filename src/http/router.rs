@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 
 use super::access::Scope;
 use super::app::{App, Platform};
+use super::origin;
 use super::problem::Problem;
 use super::reply::{Reply, ReplyBody};
 use super::routes::{events, health, metrics, publish, stats};
@@ -16,12 +17,12 @@ where
     P: Platform,
     B: Stream<Item = Result<Vec<u8>, String>>,
 {
-    if app.access.origins.is_empty() {
+    if app.origins.listed.is_empty() {
         return reply(app, request).await;
     }
     let headers = request.headers().clone();
     let mut reply = reply(app, request).await;
-    app.access.allow_origin(&headers, &mut reply.headers);
+    app.origins.allow_origin(&headers, &mut reply.headers);
     reply
 }
 
@@ -58,18 +59,32 @@ where
     P: Platform,
     B: Stream<Item = Result<Vec<u8>, String>>,
 {
-    app.access.check_origin(request.headers(), request.uri().authority())?;
+    let (headers, host) = (request.headers(), request.uri().authority());
+    let is_page = origin::is_from_browser(headers) && !app.access.knows(headers);
     let path = request.uri().path();
+    if let Some(route) = Route::of(path)
+        && request.method() == Method::OPTIONS
+        && let Some(reply) = allow_webhook(app, headers, route.allow())
+    {
+        return Ok(reply);
+    }
+    if is_page {
+        app.origins.check_origin(headers, host)?;
+    }
     let route = Route::of(path).ok_or(Problem::NotFound)?;
     let allow = route.allow();
     if request.method() == Method::OPTIONS {
-        return Ok(options(app, request.headers(), allow));
+        return Ok(options(app, headers, allow));
     }
     let method = Verb::of(request.method()).filter(|verb| route.takes(*verb));
     let Some(verb) = method else {
         return Err(Problem::MethodNotAllowed { method: request.method().to_string(), allow });
     };
-    app.access.check(request.headers(), route.scope(verb))?;
+    let scope = route.scope(verb);
+    app.access.check(headers, scope)?;
+    if is_page && scope != Scope::Anyone {
+        app.origins.check_host(host)?;
+    }
     match (route, verb) {
         (Route::Events, Verb::Delete) => events::erase(app, request.uri()).await,
         (Route::Event { topic, event_id }, Verb::Delete) => events::erase_one(app, topic, event_id).await,
@@ -175,11 +190,18 @@ impl<'p> Route<'p> {
     }
 }
 
+/// The answer to a listed sender of web hooks that asks whether it may deliver (CloudEvents' web hooks, section 4.2).
+fn allow_webhook<P: Platform>(app: &App<P>, headers: &HeaderMap, allow: &'static str) -> Option<Reply> {
+    let mut reply = Reply::empty(StatusCode::OK);
+    reply.headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    app.origins.allow_webhook(headers, &mut reply.headers).then_some(reply)
+}
+
 /// The allowed methods, and the answer to a CORS preflight.
 fn options<P: Platform>(app: &App<P>, headers: &HeaderMap, allow: &'static str) -> Reply {
     let mut reply = Reply::empty(StatusCode::NO_CONTENT);
     reply.headers.insert(header::ALLOW, HeaderValue::from_static(allow));
-    app.access.allow_request(headers, allow, &mut reply.headers);
+    app.origins.allow_request(headers, allow, &mut reply.headers);
     reply
 }
 

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use sekali_log::Format;
 
 use super::access::Access;
+use super::origin::Origins;
 use crate::event::Timestamp;
 use crate::limits::{BODIES_BYTES, Limits};
 use crate::retention::Policy;
@@ -24,8 +25,10 @@ pub struct Settings {
     pub store: StoreSetting,
     /// Topics of the store, at most.
     pub max_topics: usize,
-    /// The tokens and origins that are let in.
+    /// The tokens.
     pub access: Access,
+    /// What pages in browsers may do.
+    pub origins: Origins,
     /// The events that are kept.
     pub retention: Policy,
     /// The place of the answers to requests with an Idempotency-Key.
@@ -133,11 +136,11 @@ impl Settings {
                 publish_token: token("publish_token")?,
                 read_token: token("read_token")?,
                 admin_token: token("admin_token")?,
-                origins: variable("cors_origins")
-                    .split([',', ' '])
-                    .filter(|origin| !origin.is_empty())
-                    .map(Into::into)
-                    .collect(),
+            },
+            origins: Origins {
+                listed: list(&variable("cors_origins")),
+                webhooks: list(&variable("webhook_origins")),
+                hosts: hosts(&variable("hosts"), &variable("machine"))?,
             },
             retention: Policy {
                 kept: Kept { days: kept("retention_days")?, events: kept("retention_events")? },
@@ -168,7 +171,7 @@ impl Settings {
     }
 
     /// The names of all variables.
-    pub const VARIABLES: [&'static str; 17] = [
+    pub const VARIABLES: [&'static str; 20] = [
         "store",
         "database_url",
         "max_body_bytes",
@@ -178,7 +181,10 @@ impl Settings {
         "publish_token",
         "read_token",
         "admin_token",
+        "hosts",
+        "machine",
         "cors_origins",
+        "webhook_origins",
         "retention_days",
         "retention_events",
         "forget_days",
@@ -187,6 +193,24 @@ impl Settings {
         "log_format",
         "instances",
     ];
+}
+
+/// The items of a list, which commas or blanks separate.
+fn list(text: &str) -> Vec<String> {
+    text.split([',', ' ']).filter(|item| !item.is_empty()).map(Into::into).collect()
+}
+
+/// The names of the service: those of `text`, and the machine's own, also as it is in its local network (RFC 6762).
+fn hosts(text: &str, machine: &str) -> Result<Vec<String>, InvalidSetting> {
+    let mut hosts = list(text);
+    if hosts.iter().any(|host| host != "*" && host.contains(['/', ':', '*'])) {
+        let message = "must be names such as inbox.example, without scheme and port, or * for all".into();
+        return Err(InvalidSetting { name: "hosts", message });
+    }
+    if !machine.is_empty() {
+        hosts.extend([machine.to_owned(), format!("{machine}.local")]);
+    }
+    Ok(hosts)
 }
 
 /// The values by name.
@@ -242,6 +266,8 @@ mod tests {
             ("instances", "many"),
             ("store", "mysql"),
             ("answers", "redis"),
+            ("hosts", "https://inbox.example"),
+            ("hosts", "inbox.example:443"),
         ] {
             let error = read(name, value).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");

@@ -84,8 +84,12 @@ fn retire_if_crowded() {
 }
 
 async fn answer(request: Request) -> Result<Response, ErrorCode> {
-    let (head, mut body) =
-        request::receive(request).map_err(|error| ErrorCode::InternalError(Some(error.to_string())))?;
+    let (head, mut body) = match request::receive(request) {
+        Ok(received) => received,
+        Err(error) => {
+            return response::send(Problem::MalformedRequest(format!("{error:#}")).into_reply(), false).await;
+        }
+    };
     let is_head = head.method == Method::HEAD;
     let app = APP.with(Rc::clone);
     let reply = match app.get_or_try_init(start).await {

@@ -17,6 +17,8 @@ use spin_sdk::wasip3::http::types::{ErrorCode, Method as WasiMethod, Request, Tr
 use spin_sdk::wasip3::wit_bindgen::{FutureReader, StreamReader, StreamResult};
 use spin_sdk::wasip3::wit_future;
 
+use crate::http::origin;
+
 /// The most bytes of a body that are read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -41,7 +43,7 @@ pub fn receive(request: Request) -> Result<(Parts, Incoming)> {
         let name = HeaderName::from_bytes(name.as_bytes()).context("the name of a header")?;
         head.headers.append(name, HeaderValue::from_maybe_shared(value).context("the value of a header")?);
     }
-    if head.headers.contains_key(header::ORIGIN) {
+    if origin::is_from_browser(&head.headers) {
         // Only then does anybody ask for it, and it costs another call to the host.
         // Hosts tell it as the authority, or leave it in the header (RFC 9112, section 3.2).
         let host = head.headers.get(header::HOST).and_then(|host| Some(host.to_str().ok()?.to_owned()));
@@ -141,6 +143,15 @@ fn chunk_bytes(announced: Option<u64>) -> usize {
     announced.unwrap_or(CHUNK_BYTES).clamp(1, CHUNK_BYTES)
 }
 
+/// What hosts tell of a body that broke off, without the names of their interface.
+fn told(error: ErrorCode) -> String {
+    match error {
+        ErrorCode::InternalError(Some(told)) => told,
+        ErrorCode::HttpRequestBodySize(_) => "its length is another than was announced".into(),
+        _ => "the connection failed, or a chunk is malformed".into(),
+    }
+}
+
 fn chunks(request: Request, size: usize) -> impl Stream<Item = Chunk> {
     enum State {
         Unread(Request),
@@ -161,7 +172,7 @@ fn chunks(request: Request, size: usize) -> impl Stream<Item = Chunk> {
             (StreamResult::Complete(_), chunk) => Some((Ok(chunk), State::Reading(bytes, end))),
             (StreamResult::Dropped | StreamResult::Cancelled, _) => match end.await {
                 Ok(_trailers) => None,
-                Err(error) => Some((Err(error.to_string()), State::Ended)),
+                Err(error) => Some((Err(told(error)), State::Ended)),
             },
         }
     })

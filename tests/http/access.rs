@@ -51,23 +51,103 @@ fn a_page_may_publish_to_the_host_that_it_comes_from_and_to_no_other() {
     assert_eq!(publish(&format!("http://{}", server.address())).json()["stored"], 1);
 }
 
+/// Sends a request as it is, and reads to the end of the connection.
+fn exchange(server: &Server, request: &str) -> String {
+    let (mut stream, mut answer) = (server.connect(), String::new());
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 #[test]
-fn a_page_of_an_unusable_host_is_foreign() {
+fn a_request_without_one_usable_host_is_refused_and_so_is_one_for_a_proxy() {
     if is_skipped_on_spin("it refuses such hosts itself") {
         return;
     }
     let server = Server::start();
-    for host in ["", "a/b"] {
-        let request =
-            format!("GET /stats HTTP/1.1\r\nhost: {host}\r\norigin: http://a\r\nconnection: close\r\n\r\n");
-        let (mut stream, mut answer) = (server.connect(), String::new());
-        stream.write_all(request.as_bytes()).unwrap();
-        stream.read_to_string(&mut answer).unwrap();
+    for (head, status, name) in [
+        ("GET /stats HTTP/1.1\r\nhost:\r\norigin: http://a", 403, "foreign-origin"),
+        ("GET /stats HTTP/1.1\r\nhost: a/b", 400, "invalid-header"),
+        ("GET /stats HTTP/1.1", 400, "invalid-header"),
+        ("GET /stats HTTP/1.1\r\nhost: a\r\nhost: b", 400, "invalid-header"),
+        ("CONNECT x:443 HTTP/1.1\r\nhost: x:443", 400, "malformed-request"),
+    ] {
+        let answer = exchange(&server, &format!("{head}\r\nconnection: close\r\n\r\n"));
         assert!(
-            answer.starts_with("HTTP/1.1 403 ") && answer.contains("foreign-origin"),
-            "{host:?}: {answer}"
+            answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(name),
+            "{head}: {answer}"
         );
     }
+    let old = exchange(&server, "GET /healthz HTTP/1.0\r\n\r\n");
+    assert!(old.contains(" 200 "), "a version without this header: {old}");
+}
+
+#[test]
+fn a_page_whose_name_leads_here_can_neither_read_nor_publish_unless_the_name_is_listed() {
+    let server = Server::with_variables(&[("hosts", "inbox.example")]);
+    let event = br#"{"topic":"t","event_id":"1"}"#;
+    let call = |method: &str, path: &str, headers: &[(&str, &str)]| {
+        server.send(method, path, headers, if method == "POST" { event } else { b"" })
+    };
+    for host in ["evil.example", "evil.example:3000"] {
+        let origin = format!("http://{host}");
+        call("POST", "/publish", &[("host", host), ("origin", &origin)]).problem(421, "unknown-host");
+        for path in ["/events", "/events/t/1", "/stats", "/metrics"] {
+            // A browser sends neither Origin nor Sec-Fetch-Site with a GET to the page's own host without TLS.
+            for sign in [("sec-fetch-site", "same-origin"), ("accept-language", "en-US,en;q=0.5")] {
+                let refused = call("GET", path, &[("host", host), sign]);
+                let detail = refused.problem(421, "unknown-host")["detail"].to_string();
+                assert!(detail.contains("evil.example") && detail.contains("hosts"), "{detail}");
+            }
+        }
+    }
+    assert_eq!(server.stats()["received"], 0);
+    for host in ["inbox.example", "localhost:1", "127.0.0.1", "[::1]:3000"] {
+        let origin = format!("https://{host}");
+        assert_eq!(call("POST", "/publish", &[("host", host), ("origin", &origin)]).status, 200, "{host}");
+    }
+    let curl = [("host", "sekali.internal"), ("user-agent", "curl/8.5.0"), ("accept", "*/*")];
+    assert_eq!(call("GET", "/stats", &curl).status, 200, "servers notice nothing");
+    let probe = [("host", "sekali.internal"), ("user-agent", "Mozilla/5.0 (compatible; a monitor)")];
+    assert_eq!(call("GET", "/readyz", &probe).status, 200, "nor do probes");
+}
+
+#[test]
+fn a_valid_token_stands_for_any_origin_and_any_host() {
+    let server = Server::with_variables(&TOKENS);
+    let publish = |token: &str| {
+        let authorization = format!("Bearer {token}");
+        let headers =
+            [("origin", "eventgrid.example"), ("host", "inbox.example"), ("authorization", &authorization)];
+        server.send("POST", "/publish", &headers, br#"{"topic":"t","event_id":"1"}"#)
+    };
+    assert_eq!(publish("write-secret").status, 200);
+    publish("guess").problem(403, "foreign-origin");
+    publish("").problem(403, "foreign-origin");
+}
+
+#[test]
+fn a_listed_sender_of_web_hooks_may_deliver_and_others_get_no_permission() {
+    let server = Server::with_variables(&[("webhook_origins", "eventgrid.example")]);
+    let ask = |sender: &str| {
+        let headers =
+            [("webhook-request-origin", sender), ("origin", sender), ("webhook-request-rate", "120")];
+        server.send("OPTIONS", "/publish", &headers, b"")
+    };
+    let allowed = ask("eventgrid.example");
+    assert_eq!((allowed.status, allowed.header("allow")), (200, Some("POST, OPTIONS")));
+    assert_eq!(allowed.header("webhook-allowed-origin"), Some("eventgrid.example"));
+    assert_eq!(allowed.header("webhook-allowed-rate"), Some("*"));
+    assert_eq!(ask("other.example").header("webhook-allowed-origin"), None);
+}
+
+#[test]
+fn a_page_behind_a_proxy_that_changes_the_host_is_told_so() {
+    let server = Server::start();
+    let headers = [("origin", "https://inbox.example"), ("x-forwarded-for", "10.0.0.1"), ("host", "backend")];
+    let refused = server.send("GET", "/stats", &headers, b"");
+    let detail = refused.problem(403, "foreign-origin")["detail"].to_string();
+    assert!(detail.contains("proxy_set_header Host $http_host"), "{detail}");
 }
 
 #[test]

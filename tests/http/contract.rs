@@ -108,6 +108,7 @@ fn every_route_and_status_is_exercised_and_every_answer_matches_its_schema() {
         contract.check("POST", "/publish", &answer);
     }
     contract.check("POST", "/publish", &key_in_use(&server));
+    contract.check("POST", "/publish", &from_rebound_page(&server, "POST", "/publish"));
     // The document lists this status under POST, because it has no entry for other methods.
     let not_allowed = send(&server, "PUT", "/publish", &[], "");
     contract.check("POST", "/publish", &not_allowed);
@@ -163,6 +164,7 @@ fn every_route_and_status_is_exercised_and_every_answer_matches_its_schema() {
             ("/metrics", "/metrics"),
         ] {
             contract.check(method, route, &send(&locked, method, path, &[], ""));
+            contract.check(method, route, &from_rebound_page(&server, method, path));
             contract.check(
                 method,
                 route,
@@ -201,6 +203,12 @@ fn every_route_and_status_is_exercised_and_every_answer_matches_its_schema() {
             }
         }
     }
+}
+
+/// The answer to a page whose name leads to the service, and is not the service's.
+fn from_rebound_page(server: &Server, method: &str, path: &str) -> Answer {
+    let headers = [("host", "evil.example"), ("origin", "http://evil.example")];
+    server.send(method, path, &headers, b"")
 }
 
 /// The 409 to a request whose key another running request uses.

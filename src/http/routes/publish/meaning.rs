@@ -260,7 +260,7 @@ async fn a_saved_answer_is_for_those_who_may_publish() {
     send(&service, &[]).await.problem(401, "unauthorized");
     send(&service, &[("authorization", "Bearer writ")]).await.problem(401, "unauthorized");
     send(&service, &[("authorization", "Bearer read")]).await.problem(403, "forbidden");
-    let foreign = [write[0], ("origin", "https://evil.example")];
+    let foreign = [("origin", "https://evil.example")];
     send(&service, &foreign).await.problem(403, "foreign-origin");
     assert_eq!(send(&service, &write).await.header("idempotent-replayed"), Some("true"));
     service.app.access.publish_token = "other".into();
