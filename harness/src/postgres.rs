@@ -1,9 +1,10 @@
 //! Debian's PostgreSQL: servers with state of their own, on free ports, as an ordinary user.
 
 use std::fs;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
@@ -259,6 +260,37 @@ impl Postgres {
         let name = name.unwrap_or_default();
         self.query("postgres", &format!("alter system set synchronous_standby_names = '{name}'"))?;
         self.query("postgres", "select pg_reload_conf()").map(drop)
+    }
+
+    /// Serves with TLS from now on, by a certificate and its key in PEM; without them, it refuses TLS.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn serve_tls(&self, certificate: Option<(&str, &str)>) -> Result<()> {
+        if let Some((certificate, key)) = certificate {
+            self.write("server.crt", certificate)?;
+            self.write("server.key", key)?;
+        }
+        let ssl = if certificate.is_some() { "on" } else { "off" };
+        self.query("postgres", &format!("alter system set ssl = {ssl}"))?;
+        self.query("postgres", "select pg_reload_conf()")?;
+        let began = Instant::now();
+        while self.query("postgres", "show ssl")? != ssl {
+            ensure!(began.elapsed() < STARTUP, "TLS is not {ssl}:\n{}", self.log());
+            sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Writes a file of its state as its user, for whom alone it is.
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        let mut shell = guarded::command(self.directory.path(), "/bin/sh")?;
+        let file = self.data().join(name);
+        let mut shell =
+            shell.args(["-c", "umask 077; cat >\"$0\""]).arg(file).stdin(Stdio::piped()).spawn()?;
+        shell.stdin.take().context("a pipe")?.write_all(text.as_bytes())?;
+        ensure!(shell.wait()?.success(), "{name} cannot be written");
+        Ok(())
     }
 
     /// Makes a database, and returns its name.

@@ -293,6 +293,7 @@ impl From<StoreError> for Problem {
             StoreError::Full(cause) => Self::StorageFull(cause),
             StoreError::Ended(_)
             | StoreError::Failed(_)
+            | StoreError::Misconfigured(_)
             | StoreError::Repeated(_)
             | StoreError::Uncertain(_) => Self::Internal(error.to_string()),
         }

@@ -15,6 +15,7 @@ use crate::event::Timestamp;
 use crate::limits::{BODIES_BYTES, Limits};
 use crate::retention::Policy;
 use crate::store::Kept;
+use crate::store::postgres::address;
 
 /// The settings of this instance.
 #[derive(Clone, Debug)]
@@ -48,7 +49,7 @@ pub enum StoreSetting {
     Sqlite,
     /// PostgreSQL.
     Postgres {
-        /// Its address: a URL, or a string of `key=value`. It may hold a password.
+        /// Its address, as [`address::secured`] makes it. It may hold a password.
         database_url: String,
     },
 }
@@ -120,7 +121,9 @@ impl Settings {
             store: match (variable("store").as_str(), variable("database_url")) {
                 ("" | "sqlite", _) => StoreSetting::Sqlite,
                 ("postgres", database_url) if !database_url.is_empty() => {
-                    StoreSetting::Postgres { database_url }
+                    let secured = address::secured(&database_url)
+                        .map_err(|fault| InvalidSetting { name: "database_url", message: fault.into() })?;
+                    StoreSetting::Postgres { database_url: secured }
                 }
                 ("postgres", _) => {
                     let message = "must be set when store is postgres: spin.postgres.toml has it".into();

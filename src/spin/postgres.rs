@@ -65,7 +65,7 @@ fn store_error(error: PgError) -> StoreError {
         }
         // The host has no code for it: the server is gone, or the connection to it.
         PgError::QueryFailed(QueryError::Text(cause)) => StoreError::of_lost_connection(cause),
-        PgError::ConnectionFailed(cause) => StoreError::Failed(cause),
+        PgError::ConnectionFailed(cause) => StoreError::of_opening(cause),
         other => StoreError::Failed(other.to_string()),
     }
 }

@@ -12,6 +12,10 @@ pub enum StoreError {
     /// Other reads hold all connections. Nothing was done; the same call may succeed in a moment.
     #[error("all connections are reading")]
     Overloaded,
+    /// The host may not connect to the database, or cannot read its address. Nothing was done, and nothing will be until
+    /// an operator has mended it.
+    #[error("{0}")]
+    Misconfigured(String),
     /// There is no room for more. Nothing was done.
     #[error("the disk is full: {0}")]
     Full(String),
@@ -55,6 +59,27 @@ impl StoreError {
             "53100" => Self::Full(told()),
             _ => Self::Failed(told()),
         }
+    }
+
+    /// The error of a connection that could not be made, by what the host says. Both hosts name what the manifest does not
+    /// allow and an address that they cannot read.
+    pub fn of_opening(cause: String) -> Self {
+        let is = |texts: &[&str]| texts.iter().any(|text| cause.contains(text));
+        if is(&["is not permitted", "does not allow connections"]) {
+            return Self::Misconfigured(format!(
+                "the manifest does not allow the server of database_url: set the variables database_host and \
+                database_standby_host to what it names ({cause})"
+            ));
+        }
+        if is(&[
+            "invalid connection string",
+            "invalid configuration",
+            "invalid value for option",
+            "unknown option",
+        ]) {
+            return Self::Misconfigured(format!("the variable database_url is no address: {cause}"));
+        }
+        Self::Failed(cause)
     }
 
     /// The error of a connection that was lost with a statement under way.

@@ -21,3 +21,4 @@ mod publish;
 mod removal;
 mod scripts;
 mod stats;
+mod tls;

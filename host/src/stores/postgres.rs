@@ -362,7 +362,11 @@ fn pool(mut config: Config) -> Result<Pool> {
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = match config.get_ssl_mode() {
         SslMode::Disable => Manager::from_connect(config, InTurn(NoTls), recycling),
-        _ => Manager::from_connect(config, InTurn(MakeRustlsConnect::new(tls()?)), recycling),
+        _ => {
+            // By default it would send the password to a server that refuses TLS.
+            config.ssl_mode(SslMode::Require);
+            Manager::from_connect(config, InTurn(MakeRustlsConnect::new(tls()?)), recycling)
+        }
     };
     let pool = Pool::builder(manager).max_size(CONNECTIONS).runtime(Runtime::Tokio1);
     Ok(pool.build()?)

@@ -95,14 +95,18 @@ impl<D: Database, C: Clock> Connections<D, C> {
     ///
     /// # Errors
     /// [`StoreError::Busy`] when the database cannot be reached: it may be at its start, or another may take its place.
+    /// [`StoreError::Misconfigured`] when the host may not connect to it.
     async fn open(&self) -> Result<D::Connection, StoreError> {
         let connection = match select(pin!(self.database.open()), pin!(self.clock.sleep(PATIENCE))).await {
             Either::Left((connection, _)) => connection,
             Either::Right(_) => Err(StoreError::Failed("no connection is free".into())),
         };
-        let connection = connection.map_err(|error| {
-            self.log_unreachable(error);
-            StoreError::Busy
+        let connection = connection.map_err(|error| match error {
+            StoreError::Misconfigured(_) => error,
+            passing => {
+                self.log_unreachable(passing);
+                StoreError::Busy
+            }
         })?;
         // Bringing a large database up to date takes longer than a request waits. The server goes on with it.
         let prepared = self.is_prepared.get_or_try_init(|| prepare(&connection));

@@ -1,9 +1,10 @@
 //! PostgreSQL as the backend of a store: what it writes is a function of the database, what it reads a statement of one
 //! row.
 //!
-//! `schema` is the tables and functions, `append` a write, `select` the texts of reads, and `connections` what all of them
+//! [`address`] is where the database is, `schema` is the tables and functions, `append` a write, `select` the texts of reads, and `connections` what all of them
 //! use. Any number of hosts may share one database.
 
+pub mod address;
 mod append;
 mod connections;
 mod schema;
