@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::committer::Committer;
 use crate::eraser::Eraser;
 use crate::event::Timestamp;
+use crate::ingest::UnknownFields;
 use crate::limits::{ANSWERS_BYTES, BODIES_BYTES, FOLLOWERS, Limits, STREAMS};
 use crate::reader::Reader;
 use crate::retention::Retention;
@@ -40,6 +41,8 @@ pub trait Platform: 'static {
 pub struct App<P: Platform> {
     /// The largest requests that are accepted.
     pub limits: Limits,
+    /// What becomes of fields that no event has.
+    pub unknown_fields: UnknownFields,
     /// The tokens.
     pub access: Access,
     /// What pages in browsers may do.
@@ -90,6 +93,7 @@ impl<P: Platform> App<P> {
             Retention::new(Rc::clone(&store), clock.clone(), settings.retention, committer.writes());
         Self {
             limits: settings.limits,
+            unknown_fields: settings.unknown_fields,
             access: settings.access,
             origins: settings.origins,
             started_at,

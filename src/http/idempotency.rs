@@ -25,6 +25,7 @@ use super::settings::AnswersSetting;
 use crate::store::{Outcome, RequestKey, WriteStore};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const SEKALI_IGNORED: HeaderName = HeaderName::from_static("sekali-ignored");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Places for answers in the key-value store.
@@ -35,7 +36,7 @@ const LIFETIME: i64 = 24 * 60 * 60 * 1000;
 
 /// The form of fingerprints, with which each of them begins. Answers under another form are ignored: nobody can tell
 /// which request they belong to, and the events of a request that runs again are duplicates.
-const FINGERPRINT_FORM: &str = "3:";
+const FINGERPRINT_FORM: &str = "4:";
 
 /// A store of values by key, without transactions.
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
@@ -54,6 +55,9 @@ pub struct Answer {
     pub status: u16,
     /// Its `Preference-Applied`.
     pub preference: Option<String>,
+    /// Its `Sekali-Ignored`.
+    #[serde(default)]
+    pub ignored: Option<String>,
     /// Its body, which is JSON.
     pub body: String,
 }
@@ -65,6 +69,9 @@ impl Answer {
         let mut reply = Reply::new(status, JSON, self.body);
         if let Some(preference) = self.preference.and_then(|value| HeaderValue::try_from(value).ok()) {
             reply.headers.insert(PREFERENCE_APPLIED, preference);
+        }
+        if let Some(ignored) = self.ignored.and_then(|value| HeaderValue::try_from(value).ok()) {
+            reply.headers.insert(SEKALI_IGNORED, ignored);
         }
         reply
     }
@@ -269,7 +276,7 @@ mod tests {
     }
 
     fn answer(body: &str) -> Answer {
-        Answer { status: 200, preference: None, body: body.into() }
+        Answer { status: 200, preference: None, ignored: None, body: body.into() }
     }
 
     fn of(body: &[u8]) -> Fingerprint {

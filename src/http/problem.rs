@@ -235,6 +235,7 @@ impl Problem {
             Self::Unauthorized { presented: true } => {
                 add(header::WWW_AUTHENTICATE, "Bearer realm=\"sekali\", error=\"invalid_token\"");
             }
+            Self::UnsupportedMediaType(Unsupported::Encoding(_)) => _ = add(header::ACCEPT_ENCODING, "gzip"),
             Self::Forbidden => {
                 add(header::WWW_AUTHENTICATE, "Bearer realm=\"sekali\", error=\"insufficient_scope\"");
             }

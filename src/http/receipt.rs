@@ -21,6 +21,9 @@ pub struct Receipt<'a> {
     ids: Option<Ids<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     results: Option<Vec<EventResult<'a>>>,
+    /// The names of fields that were ignored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignored: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<&'a [EventError]>,
     /// The number of errors, of which `errors` lists the first hundred.
@@ -90,6 +93,7 @@ impl<'a> Receipt<'a> {
             rejected: None,
             ids: Some(Ids { processed, duplicate_ids, conflict_ids }),
             results: None,
+            ignored: None,
             errors: None,
             error_count: None,
         }

@@ -12,6 +12,7 @@ use sekali_log::Format;
 use super::access::Access;
 use super::origin::Origins;
 use crate::event::Timestamp;
+use crate::ingest::UnknownFields;
 use crate::limits::{BODIES_BYTES, Limits};
 use crate::retention::Policy;
 use crate::store::Kept;
@@ -22,6 +23,8 @@ use crate::store::postgres::address;
 pub struct Settings {
     /// The largest requests that are accepted.
     pub limits: Limits,
+    /// What becomes of fields that no event has.
+    pub unknown_fields: UnknownFields,
     /// The store of events.
     pub store: StoreSetting,
     /// Topics of the store, at most.
@@ -118,6 +121,14 @@ impl Settings {
                 max_batch_events: limit("max_batch_events", usize::MAX)?,
                 max_event_bytes: limit("max_event_bytes", usize::MAX)?,
             },
+            unknown_fields: match variable("unknown_fields").as_str() {
+                "" | "ignore" => UnknownFields::Ignored,
+                "refuse" => UnknownFields::Refused,
+                _ => {
+                    let message = "must be ignore or refuse".into();
+                    return Err(InvalidSetting { name: "unknown_fields", message });
+                }
+            },
             store: match (variable("store").as_str(), variable("database_url")) {
                 ("" | "sqlite", _) => StoreSetting::Sqlite,
                 ("postgres", database_url) if !database_url.is_empty() => {
@@ -174,13 +185,14 @@ impl Settings {
     }
 
     /// The names of all variables.
-    pub const VARIABLES: [&'static str; 20] = [
+    pub const VARIABLES: [&'static str; 21] = [
         "store",
         "database_url",
         "max_body_bytes",
         "max_batch_events",
         "max_event_bytes",
         "max_topics",
+        "unknown_fields",
         "publish_token",
         "read_token",
         "admin_token",
@@ -271,6 +283,7 @@ mod tests {
             ("answers", "redis"),
             ("hosts", "https://inbox.example"),
             ("hosts", "inbox.example:443"),
+            ("unknown_fields", "deny"),
         ] {
             let error = read(name, value).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");

@@ -16,12 +16,13 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::collect::{
-    Collector, Context, FieldErrors, IngestError, Ingested, Judged, MAX_LISTED_ERRORS, utf8,
+    Collector, Context, FieldErrors, IngestError, Ingested, Judged, MAX_LISTED_ERRORS, Unknown, utf8,
+    without_mark,
 };
-use super::field::{Text, optional, required, text};
+use super::field::{Text, moment, optional, required, text};
 use super::format::Format;
 use super::json::{self, Candidate, Key};
-use crate::event::{EventId, InvalidField, MAX_NAME_BYTES, NewEvent, Source, Timestamp, Topic};
+use crate::event::{EventId, InvalidField, MAX_NAME_BYTES, NewEvent, Source, Topic};
 use crate::payload::{self, Payload};
 
 /// Structured and batch mode. The body itself tells which of the two it is, as for plain events.
@@ -73,12 +74,13 @@ impl<'a> Attributes<'a> {
         let topic = required("type", self.r#type, Topic::parse, &mut found);
         let source = required("source", self.source, source, &mut found);
         let id = required("id", self.id, EventId::parse, &mut found);
-        let timestamp = optional("time", self.time, |text| Timestamp::parse(&text), &mut found);
+        let timestamp = moment("time", self.time, &mut found);
         found.append(&mut errors);
         let (Some(topic), Some(source), Some(id), true) = (topic, source, id, found.is_empty()) else {
             return Err(found);
         };
-        let event_id = event_id(source.as_str(), id.as_str()).map_err(|message| vec![("id", message)])?;
+        let event_id =
+            event_id(source.as_str(), id.as_str()).map_err(|message| vec![("id".into(), message)])?;
         let attributes = Some(format!("{{{}}}", kept.join(",")));
         Ok(NewEvent { topic, event_id, timestamp, source: Some(source), payload, attributes })
     }
@@ -115,13 +117,15 @@ fn binary(headers: &HeaderMap, body: &[u8], context: &Context) -> Result<Ingeste
     let attributes = header_attributes(headers)?;
     let payload = binary_data(attributes.get("datacontenttype").map(String::as_str), body)?;
     let mut collector = Collector::new(context);
-    collector.take(|| {
+    collector.take(|_| {
         let text = |name: &str| Ok(attributes.get(name).map(|value| Ok(Cow::Borrowed(value.as_str()))));
         let (mut kept, mut errors) = (Vec::new(), FieldErrors::new());
         for (name, value) in attributes.iter().filter(|(name, _)| !COLUMNS.contains(&name.as_str())) {
             match check_name(name) {
-                Err(message) => errors.push(("", message)),
-                Ok(()) if value.is_empty() && !may_be_empty(name) => errors.push(("", invalid_value(name))),
+                Err(message) => errors.push(("".into(), message)),
+                Ok(()) if value.is_empty() && !may_be_empty(name) => {
+                    errors.push(("".into(), invalid_value(name)))
+                }
                 Ok(()) => kept.push(format!("\"{name}\":{}", quoted(value))),
             }
         }
@@ -135,9 +139,10 @@ fn header_attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, In
     let mut attributes = BTreeMap::new();
     for (name, value) in headers {
         let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
-        // HTTP protocol binding, section 3.1.3.2: characters that a header cannot hold are percent-encoded.
-        let value = std::str::from_utf8(value.as_bytes()).ok();
-        let value = value.and_then(|value| percent_decode_str(value).decode_utf8().ok());
+        // HTTP protocol binding, section 3.1.3.2: older senders quote, and characters that a header cannot hold are
+        // percent-encoded.
+        let value = std::str::from_utf8(value.as_bytes()).ok().map(unquoted);
+        let value = value.and_then(|value| Some(percent_decode_str(&value).decode_utf8().ok()?.into_owned()));
         let Some(value) = value else {
             return Err(IngestError::Malformed(format!("header ce-{name} is not UTF-8")));
         };
@@ -145,12 +150,11 @@ fn header_attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, In
             let message = format!("header ce-{name}: in binary mode the body is the data");
             return Err(IngestError::Malformed(message));
         }
-        if attributes.insert(name.to_owned(), value.into_owned()).is_some() {
+        if attributes.insert(name.to_owned(), value).is_some() {
             return Err(IngestError::Malformed(format!("header ce-{name} is given twice")));
         }
     }
     if let Some(content_type) = headers.get(header::CONTENT_TYPE) {
-        // Without it, the data would be taken for JSON.
         let content_type = std::str::from_utf8(content_type.as_bytes())
             .map_err(|_| IngestError::Malformed("header content-type is not UTF-8".into()))?;
         attributes.insert("datacontenttype".into(), content_type.to_owned());
@@ -158,7 +162,21 @@ fn header_attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, In
     Ok(attributes)
 }
 
-/// The data of binary mode: JSON as it is, text as a string, anything else as a string of base64.
+/// The content of a quoted string (RFC 9110, section 5.6.4), or the value as it is.
+fn unquoted(value: &str) -> Cow<'_, str> {
+    let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return value.into();
+    };
+    let mut text = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(character) = characters.next() {
+        text.push(if character == '\\' { characters.next().unwrap_or('\\') } else { character });
+    }
+    text.into()
+}
+
+/// The data of binary mode: JSON as it is, text as a string, anything else as a string of base64. Without a content type
+/// it is text, if it is UTF-8.
 fn binary_data(
     content_type: Option<&str>,
     body: &[u8],
@@ -168,10 +186,14 @@ fn binary_data(
     }
     let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     let media_type = media_type.to_ascii_lowercase();
-    if media_type.ends_with("/json") || media_type.ends_with("+json") || media_type.is_empty() {
-        return Ok(Payload::new(serde_json::from_str(utf8(body)?)?, 0));
+    if media_type.ends_with("/json") || media_type.ends_with("+json") {
+        return Ok(Payload::new(serde_json::from_str(utf8(without_mark(body))?)?, 0));
     }
-    let text = if media_type.starts_with("text/") { std::str::from_utf8(body).ok() } else { None };
+    let text = if media_type.starts_with("text/") || media_type.is_empty() {
+        std::str::from_utf8(body).ok()
+    } else {
+        None
+    };
     let string = match text {
         Some(text) => quoted(text),
         None => quoted(&BASE64_STANDARD.encode(body)),
@@ -216,7 +238,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
 }
 
 impl<'de> Candidate<'de> for Members<'de> {
-    fn judge(self, depth: usize) -> Judged {
+    fn judge(self, depth: usize, _: &mut Unknown) -> Judged {
         let get = |name: &str| self.0.get(name).copied();
         let attributes = Attributes::of(|name| text(get(name), depth))?;
         let mut errors = FieldErrors::new();
@@ -226,7 +248,7 @@ impl<'de> Candidate<'de> for Members<'de> {
             None => Payload::empty(),
         };
         if get("data").is_some() && get("data_base64").is_some() {
-            errors.push(("data_base64", "must not stand beside data".into()));
+            errors.push(("data_base64".into(), "must not stand beside data".into()));
         }
         let mut kept = Vec::new();
         for (name, raw) in self.0.iter().filter(|(name, _)| !COLUMNS.contains(&name.as_ref())) {
@@ -236,7 +258,7 @@ impl<'de> Candidate<'de> for Members<'de> {
             match member(name, raw, depth)? {
                 Ok(None) => {}
                 Ok(Some(member)) => kept.push(member),
-                Err(message) => errors.push(("", message)),
+                Err(message) => errors.push(("".into(), message)),
             }
         }
         Ok(attributes.into_event(payload, &kept, errors))
@@ -286,21 +308,25 @@ fn invalid_value(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::collect::UnknownFields;
     use super::*;
     use crate::limits::Limits;
 
     const CONTEXT: Context = Context {
         limits: Limits { max_body_bytes: 1 << 20, max_batch_events: 10, max_event_bytes: 1000 },
         partial: false,
+        unknown_fields: UnknownFields::Ignored,
     };
 
     fn one(body: &str) -> NewEvent {
         json::one_or_many::<Members>(body.as_bytes(), &CONTEXT).unwrap().events.remove(0)
     }
 
-    fn wrong(body: &str) -> Vec<&'static str> {
+    fn wrong(body: &str) -> Vec<String> {
         match json::one_or_many::<Members>(body.as_bytes(), &CONTEXT) {
-            Err(IngestError::Invalid(invalid)) => invalid.listed.iter().map(|error| error.field).collect(),
+            Err(IngestError::Invalid(invalid)) => {
+                invalid.listed.into_iter().map(|error| error.field.into()).collect()
+            }
             other => panic!("{body}: {other:?}"),
         }
     }
@@ -380,6 +406,7 @@ mod tests {
             ("text/plain; title=\u{e9}", b"1", "\"1\""),
             ("image/png", &[0, 1, 2], "\"AAEC\""),
             ("application/json", b"", "{}"),
+            ("application/json", b"\xef\xbb\xbf1", "1"),
         ] {
             let headers = headers(&[("content-type", content_type), ("ce-subject", "caf%C3%A9%20%22x%22")]);
             let event = binary(&headers, body, &CONTEXT).unwrap().events.remove(0);
@@ -390,6 +417,27 @@ mod tests {
             assert_eq!(attributes["datacontenttype"], content_type);
             assert_eq!(attributes.as_object().unwrap().len(), 3, "{attributes}");
         }
+    }
+
+    #[test]
+    fn binary_mode_without_a_content_type_takes_text_or_bytes() {
+        for (body, payload) in
+            [(&b"hello"[..], "\"hello\""), (b"{\"n\":1}", "\"{\\\"n\\\":1}\""), (b"\xff\x00", "\"/wA=\"")]
+        {
+            let event = binary(&headers(&[]), body, &CONTEXT).unwrap().events.remove(0);
+            assert_eq!(event.payload.as_json(), payload);
+        }
+    }
+
+    #[test]
+    fn a_quoted_header_is_the_same_event_as_in_structured_mode() {
+        let mut quoted = headers(&[("ce-subject", r#""a \"b\" %25""#)]);
+        quoted.insert("ce-id", http::HeaderValue::from_static("\"42\""));
+        let event = binary(&quoted, b"", &CONTEXT).unwrap().events.remove(0);
+        let structured =
+            one(r#"{"specversion":"1.0","type":"t","source":"/s","id":"42","subject":"a \"b\" %"}"#);
+        assert_eq!((event.event_id, event.attributes), (structured.event_id, structured.attributes));
+        assert_eq!(unquoted("\"").as_ref(), "\"");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Gathers the valid events of a request, or all errors in it. Every format hands its events to a [`Collector`].
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::event::NewEvent;
@@ -16,6 +18,18 @@ pub struct Context {
     pub limits: Limits,
     /// True if the valid events are taken although others are invalid.
     pub partial: bool,
+    /// What becomes of fields that no event has.
+    pub unknown_fields: UnknownFields,
+}
+
+/// What becomes of fields that no event has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownFields {
+    /// They are ignored, and the answer names them.
+    #[default]
+    Ignored,
+    /// An event with one is invalid.
+    Refused,
 }
 
 /// The events of a request.
@@ -27,7 +41,13 @@ pub struct Ingested {
     pub indexes: Vec<usize>,
     /// The errors of the others; empty unless the request may be taken in part.
     pub rejected: Invalid,
+    /// The names of fields that were ignored, each once, at most [`MAX_IGNORED`] of them.
+    pub ignored: Vec<String>,
 }
+
+/// Names of ignored fields that an answer tells, and the bytes of each.
+const MAX_IGNORED: usize = 16;
+const MAX_IGNORED_BYTES: usize = 64;
 
 impl Ingested {
     /// The same without the events that break one more rule, which only the store knows. `message` is a phrase that
@@ -48,13 +68,16 @@ impl Ingested {
         let mut rejected = self.rejected;
         rejected.errors += refused.len();
         rejected.events += refused.len();
-        let errors =
-            refused.iter().map(|(_, index)| EventError { index: *index, field, message: message.into() });
+        let errors = refused.iter().map(|(_, index)| EventError {
+            index: *index,
+            field: field.into(),
+            message: message.into(),
+        });
         rejected.listed.extend(errors.take(MAX_LISTED_ERRORS));
         rejected.listed.sort_by_key(|error| error.index);
         rejected.listed.truncate(MAX_LISTED_ERRORS);
         if context.partial {
-            Ok(Self { events, indexes, rejected })
+            Ok(Self { events, indexes, rejected, ignored: self.ignored })
         } else {
             Err(IngestError::Invalid(rejected))
         }
@@ -105,7 +128,7 @@ pub struct EventError {
     /// Position of the event in the request, from 0.
     pub index: usize,
     /// The field at fault; empty if the event as a whole is.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// The rule, as a phrase that follows the name of the field.
     pub message: String,
 }
@@ -114,24 +137,46 @@ pub struct EventError {
 pub(super) type Judged = Result<Result<NewEvent, FieldErrors>, payload::Malformed>;
 
 /// The broken rules of an event: field and message.
-pub(super) type FieldErrors = Vec<(&'static str, String)>;
+pub(super) type FieldErrors = Vec<(Cow<'static, str>, String)>;
+
+/// The fields of a request that no event has.
+pub(super) struct Unknown {
+    fate: UnknownFields,
+    names: Vec<String>,
+}
+
+impl Unknown {
+    /// Notes the name of such a field, of an event whose errors these are.
+    pub(super) fn note(&mut self, name: &str, errors: &mut FieldErrors) {
+        let name = &name[..name.floor_char_boundary(MAX_IGNORED_BYTES)];
+        if self.fate == UnknownFields::Refused {
+            let message = "is unknown; known are topic, event_id, timestamp, source and payload";
+            errors.push((name.to_owned().into(), message.into()));
+        } else if self.names.len() < MAX_IGNORED && !self.names.iter().any(|known| known == name) {
+            self.names.push(name.to_owned());
+        }
+    }
+}
 
 /// Gathers the events of a request, or their errors.
 pub(super) struct Collector<'c> {
     context: &'c Context,
     ingested: Ingested,
+    unknown: Unknown,
     seen: usize,
 }
 
 impl<'c> Collector<'c> {
     pub(super) fn new(context: &'c Context) -> Self {
-        Self { context, ingested: Ingested::default(), seen: 0 }
+        let unknown = Unknown { fate: context.unknown_fields, names: Vec::new() };
+        Self { context, ingested: Ingested::default(), unknown, seen: 0 }
     }
 
     /// Counts one more event, has it judged and takes it.
-    pub(super) fn take(&mut self, judge: impl FnOnce() -> Judged) -> Result<(), IngestError> {
+    pub(super) fn take(&mut self, judge: impl FnOnce(&mut Unknown) -> Judged) -> Result<(), IngestError> {
         let index = self.next_index()?;
-        let judged = judge().map_err(|error| IngestError::Malformed(format!("event {index}: {error}")))?;
+        let judged = judge(&mut self.unknown);
+        let judged = judged.map_err(|error| IngestError::Malformed(format!("event {index}: {error}")))?;
         match judged {
             Ok(event) => self.accept(index, event),
             Err(errors) => {
@@ -164,7 +209,7 @@ impl<'c> Collector<'c> {
                 return Err(IngestError::EventTooLarge { index, bytes, limit });
             }
             let message = format!("exceeds the limit max_event_bytes of {limit} with {bytes} bytes");
-            self.reject(index, vec![("", message)]);
+            self.reject(index, vec![("".into(), message)]);
             return Ok(());
         }
         self.ingested.events.push(event);
@@ -187,7 +232,7 @@ impl<'c> Collector<'c> {
         if self.ingested.rejected.events > 0 && !self.context.partial {
             return Err(IngestError::Invalid(self.ingested.rejected));
         }
-        Ok(self.ingested)
+        Ok(Ingested { ignored: self.unknown.names, ..self.ingested })
     }
 }
 
@@ -199,6 +244,16 @@ impl From<serde_json::Error> for IngestError {
 
 /// The text of a body that has to be UTF-8.
 pub(super) fn utf8(body: &[u8]) -> Result<&str, IngestError> {
-    std::str::from_utf8(body)
-        .map_err(|error| IngestError::Malformed(format!("invalid UTF-8 at byte {}", error.valid_up_to())))
+    std::str::from_utf8(body).map_err(|error| {
+        IngestError::Malformed(match body {
+            [0x1f, 0x8b, ..] => "the body is gzip: send it with content-encoding: gzip".into(),
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "the body is UTF-16, and has to be UTF-8".into(),
+            _ => format!("invalid UTF-8 at byte {}", error.valid_up_to()),
+        })
+    })
+}
+
+/// A body without the byte order mark that it may begin with (RFC 8259, section 8.1, lets parsers ignore it).
+pub(super) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::collect::FieldErrors;
-use crate::event::InvalidField;
+use crate::event::{InvalidField, Timestamp};
 use crate::payload;
 
 /// The text of a field, or the name of the JSON type that stands in its place; `None` if the field is absent.
@@ -26,13 +26,14 @@ pub fn text(raw: Option<&RawValue>, depth: usize) -> Result<Text<'_>, payload::M
         b'[' => "an array",
         b't' | b'f' => "a boolean",
         b'n' => NULL,
-        _ => "a number",
+        _ => NUMBER,
     };
     payload::check(raw, depth)?;
     Ok(Some(Err(kind)))
 }
 
 const NULL: &str = "null";
+const NUMBER: &str = "a number";
 
 /// The value of a field that every event has.
 pub fn required<'a, T>(
@@ -46,7 +47,7 @@ pub fn required<'a, T>(
         Some(Err(kind)) => Err(format!("must be a string, not {kind}")),
         None => Err("is required".into()),
     };
-    parsed.map_err(|message| errors.push((field, message))).ok()
+    parsed.map_err(|message| errors.push((field.into(), message))).ok()
 }
 
 /// The value of a field that may be absent or null.
@@ -60,4 +61,14 @@ pub fn optional<'a, T>(
         None | Some(Err(NULL)) => None,
         text => required(field, text, parse, errors),
     }
+}
+
+/// The moment of a field that may be absent or null. Many send it as a number, whose unit nobody can know.
+pub fn moment(field: &'static str, text: Text<'_>, errors: &mut FieldErrors) -> Option<Timestamp> {
+    if let Some(Err(NUMBER)) = text {
+        let message = "must be a string by RFC 3339 such as \"2026-11-21T01:00:00Z\", not a number";
+        errors.push((field.into(), message.into()));
+        return None;
+    }
+    optional(field, text, |text| Timestamp::parse(&text), errors)
 }

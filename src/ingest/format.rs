@@ -19,5 +19,11 @@ pub type Parse = fn(&HeaderMap, &[u8], &Context) -> Result<Ingested, IngestError
 
 /// A content type or encoding that no format has, and the remedy.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Unsupported(pub(super) String);
+pub enum Unsupported {
+    /// A content type.
+    #[error("{0}")]
+    MediaType(String),
+    /// A content encoding.
+    #[error("{0}")]
+    Encoding(String),
+}

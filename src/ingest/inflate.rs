@@ -30,8 +30,11 @@ impl ContentEncoding {
             .collect();
         match encodings.as_slice() {
             [] => Ok(Self::Identity),
-            [encoding] if encoding.eq_ignore_ascii_case("gzip") => Ok(Self::Gzip),
-            [encoding, ..] => Err(Unsupported(format!(
+            // The older name is the same (RFC 9110, section 8.4.1.3).
+            [encoding] if ["gzip", "x-gzip"].iter().any(|name| encoding.eq_ignore_ascii_case(name)) => {
+                Ok(Self::Gzip)
+            }
+            [encoding, ..] => Err(Unsupported::Encoding(format!(
                 "content-encoding '{encoding}' is not supported; supported is gzip, once"
             ))),
         }

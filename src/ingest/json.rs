@@ -11,10 +11,12 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::collect::{Collector, Context, FieldErrors, IngestError, Ingested, Judged, utf8};
-use super::field::{optional, required, text};
+use super::collect::{
+    Collector, Context, FieldErrors, IngestError, Ingested, Judged, Unknown, utf8, without_mark,
+};
+use super::field::{moment, optional, required, text};
 use super::format::Format;
-use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
+use crate::event::{EventId, NewEvent, Source, Topic};
 use crate::payload::{self, Payload};
 
 /// The format.
@@ -27,7 +29,7 @@ pub const FORMAT: Format = Format {
 /// An event as the body has it, well-formed but not yet valid.
 pub trait Candidate<'de>: Deserialize<'de> {
     /// Checks the event, whose fields stand inside `depth` arrays and objects.
-    fn judge(self, depth: usize) -> Judged;
+    fn judge(self, depth: usize, unknown: &mut Unknown) -> Judged;
 }
 
 /// Reads one event or an array of them.
@@ -35,7 +37,7 @@ pub fn one_or_many<'de, T: Candidate<'de>>(
     body: &'de [u8],
     context: &Context,
 ) -> Result<Ingested, IngestError> {
-    let text = utf8(body)?.trim_ascii_start();
+    let text = utf8(without_mark(body))?.trim_ascii_start();
     if text.is_empty() {
         return Err(IngestError::Malformed("the body is empty".into()));
     }
@@ -52,8 +54,8 @@ pub fn one_or_many<'de, T: Candidate<'de>>(
 pub fn one<'de, T: Candidate<'de>>(text: &'de str, collector: &mut Collector<'_>) -> Result<(), IngestError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let event = T::deserialize(&mut json)?;
-    json.end()?;
-    collector.take(|| event.judge(1))
+    json.end().map_err(|error| explained(text, &error))?;
+    collector.take(|unknown| event.judge(1, unknown))
 }
 
 fn many<'de, T: Candidate<'de>>(text: &'de str, collector: &mut Collector<'_>) -> Result<(), IngestError> {
@@ -64,8 +66,22 @@ fn many<'de, T: Candidate<'de>>(text: &'de str, collector: &mut Collector<'_>) -
     if let Some(error) = stopped {
         return Err(error);
     }
-    read?;
-    Ok(json.end()?)
+    read.and_then(|()| json.end()).map_err(|error| explained(text, &error))
+}
+
+/// An error of syntax, with the remedy where another event stands in the place of what was expected.
+fn explained(text: &str, error: &serde_json::Error) -> IngestError {
+    let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let place = line.as_bytes().get(error.column().saturating_sub(1)..).unwrap_or_default();
+    let told = error.to_string();
+    let remedy = match place.first() {
+        Some(b'{') if told.starts_with("trailing characters") => {
+            ": several events are an array, or lines of application/x-ndjson"
+        }
+        Some(b'{') if told.starts_with("expected `,`") => ": the events of an array have commas between them",
+        _ => "",
+    };
+    IngestError::Malformed(told + remedy)
 }
 
 /// Takes the events of an array one by one, so that an exceeded limit ends the parsing at once.
@@ -85,7 +101,7 @@ impl<'de, T: Candidate<'de>> Visitor<'de> for Array<'_, '_, T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         while let Some(item) = items.next_element::<T>()? {
-            if let Err(error) = self.collector.take(|| item.judge(2)) {
+            if let Err(error) = self.collector.take(|unknown| item.judge(2, unknown)) {
                 *self.stopped = Some(error);
                 return Err(A::Error::custom("stopped"));
             }
@@ -107,10 +123,12 @@ impl<'de> Deserialize<'de> for Item<'de> {
 }
 
 impl<'de> Candidate<'de> for Item<'de> {
-    fn judge(self, depth: usize) -> Judged {
+    fn judge(self, depth: usize, unknown: &mut Unknown) -> Judged {
         match self {
-            Item::Object(fields) => fields.into_event(depth),
-            Item::Other(kind) => Ok(Err(vec![("", format!("an event must be a JSON object, not {kind}"))])),
+            Item::Object(fields) => fields.into_event(depth, unknown),
+            Item::Other(kind) => {
+                Ok(Err(vec![("".into(), format!("an event must be a JSON object, not {kind}"))]))
+            }
         }
     }
 }
@@ -168,8 +186,8 @@ pub struct Fields<'de> {
     timestamp: Option<&'de RawValue>,
     source: Option<&'de RawValue>,
     payload: Option<&'de RawValue>,
-    /// Fields that are ignored, but still have to be JSON.
-    others: Vec<&'de RawValue>,
+    /// Fields that no event has, but that still have to be JSON.
+    others: Vec<(Cow<'de, str>, &'de RawValue)>,
 }
 
 impl<'de> Fields<'de> {
@@ -184,7 +202,7 @@ impl<'de> Fields<'de> {
                 "source" => ("source", &mut fields.source),
                 "payload" => ("payload", &mut fields.payload),
                 _ => {
-                    fields.others.push(value);
+                    fields.others.push((key.0, value));
                     continue;
                 }
             };
@@ -195,15 +213,18 @@ impl<'de> Fields<'de> {
         Ok(fields)
     }
 
-    fn into_event(self, depth: usize) -> Judged {
-        for raw in self.others {
-            payload::check(raw, depth)?;
-        }
+    fn into_event(self, depth: usize, unknown: &mut Unknown) -> Judged {
         let mut errors = FieldErrors::new();
+        for (name, raw) in &self.others {
+            payload::check(raw, depth)?;
+            unknown.note(name, &mut errors);
+        }
+        if self.topic.is_none() && self.others.iter().any(|(name, _)| name == "specversion") {
+            errors.push(("".into(), "is a CloudEvent: send it as application/cloudevents+json".into()));
+        }
         let topic = required("topic", text(self.topic, depth)?, Topic::parse, &mut errors);
         let event_id = required("event_id", text(self.event_id, depth)?, EventId::parse, &mut errors);
-        let timestamp = text(self.timestamp, depth)?;
-        let timestamp = optional("timestamp", timestamp, |text| Timestamp::parse(&text), &mut errors);
+        let timestamp = moment("timestamp", text(self.timestamp, depth)?, &mut errors);
         let source = optional("source", text(self.source, depth)?, Source::parse, &mut errors);
         let payload = match self.payload {
             Some(raw) => Payload::new(raw, depth)?,
@@ -222,6 +243,7 @@ pub struct Key<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
+    use super::super::collect::UnknownFields;
     use super::*;
     use crate::limits::Limits;
 
@@ -229,6 +251,7 @@ mod tests {
         Context {
             limits: Limits { max_body_bytes: 1 << 20, max_batch_events: 3, max_event_bytes: 100 },
             partial: false,
+            unknown_fields: UnknownFields::Ignored,
         }
     }
 
@@ -236,11 +259,15 @@ mod tests {
         one_or_many::<Item>(body.as_ref(), &context()).map(|ingested| ingested.events)
     }
 
-    fn errors(body: &str) -> Vec<(usize, &'static str, String)> {
+    fn errors(body: &str) -> Vec<(usize, String, String)> {
         match read(body) {
             Err(IngestError::Invalid(invalid)) => {
                 assert_eq!(invalid.errors, invalid.listed.len());
-                invalid.listed.into_iter().map(|error| (error.index, error.field, error.message)).collect()
+                invalid
+                    .listed
+                    .into_iter()
+                    .map(|error| (error.index, error.field.into(), error.message))
+                    .collect()
             }
             other => panic!("{body}: {other:?}"),
         }
@@ -276,7 +303,7 @@ mod tests {
         assert_eq!(events[0].payload.as_json(), "null");
         assert_eq!(
             errors(r#"{"topic":null,"event_id":"e"}"#),
-            [(0, "topic", "must be a string, not null".into())]
+            [(0, "topic".into(), "must be a string, not null".into())]
         );
     }
 
@@ -290,7 +317,7 @@ mod tests {
         let found = errors(
             r#"[{"topic":"","event_id":7,"timestamp":"invalid-date"},{"topic":"t","event_id":"e"},5]"#,
         );
-        let places: Vec<_> = found.iter().map(|(index, field, _)| (*index, *field)).collect();
+        let places: Vec<_> = found.iter().map(|(index, field, _)| (*index, field.as_str())).collect();
         assert_eq!(places, [(0, "topic"), (0, "event_id"), (0, "timestamp"), (2, "")]);
     }
 
@@ -330,11 +357,62 @@ mod tests {
             "{\"topic\":\"t\",\"event_id\":\"e\",\"payload\":\"\\udc00\"}",
             "{\"topic\":[\"\\ud800\"],\"event_id\":\"e\"}",
             "{\"topic\":\"t\nu\",\"event_id\":\"e\"}",
-            "\u{feff}{}",
         ] {
             assert!(matches!(read(body), Err(IngestError::Malformed(_))), "{body:?}: {:?}", read(body));
         }
         assert!(matches!(read(b"{\"topic\":\"\xff\"}"), Err(IngestError::Malformed(_))));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped_and_another_encoding_is_named() {
+        assert_eq!(read("\u{feff}{\"topic\":\"t\",\"event_id\":\"e\"}").unwrap().len(), 1);
+        for (body, named) in
+            [(&b"\xff\xfe{\0"[..], "UTF-16"), (b"\xfe\xff\0{", "UTF-16"), (b"\x1f\x8b\x08", "gzip")]
+        {
+            let error = read(body).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_many_make_names_the_remedy() {
+        let event = r#"{"topic":"t","event_id":"e"}"#;
+        for (body, remedy) in [
+            (format!("{event}\n{event}\n"), "application/x-ndjson"),
+            (format!("{event} {event}"), "application/x-ndjson"),
+            (format!("[{event}\n{event}]"), "commas"),
+            (format!("[{event}, {event} {event}]"), "commas"),
+            (event.replace('}', ",}"), "trailing comma"),
+        ] {
+            let error = read(&body).unwrap_err().to_string();
+            assert!(error.contains(remedy), "{body}: {error}");
+        }
+        let number = errors(r#"{"topic":"t","event_id":"e","timestamp":1513299569}"#);
+        assert!(number[0].1 == "timestamp" && number[0].2.contains("RFC 3339"), "{number:?}");
+        let cloud = errors(r#"{"specversion":"1.0","type":"t","source":"s","id":"1"}"#);
+        assert!(cloud[0].2.contains("application/cloudevents+json"), "{cloud:?}");
+    }
+
+    #[test]
+    fn fields_that_no_event_has_are_told_or_refused() {
+        let event = |fields: &str| format!(r#"{{"topic":"t","event_id":"e",{fields}}}"#);
+        let ignored = |body: &str, context: &Context| {
+            one_or_many::<Item>(body.as_bytes(), context).map(|ingested| ingested.ignored)
+        };
+        let batch = format!("[{},{}]", event(r#""payloads":1,"Topic":2"#), event(r#""payloads":1"#));
+        assert_eq!(ignored(&batch, &context()).unwrap(), ["payloads", "Topic"]);
+        let many: Vec<_> = (0..99).map(|n| format!("\"{n}{}\":1", "\u{e9}".repeat(40))).collect();
+        let names = ignored(
+            &event(&many.join(",")),
+            &Context { limits: Limits { max_event_bytes: 10_000, ..context().limits }, ..context() },
+        )
+        .unwrap();
+        assert!(names.len() == 16 && names.iter().all(|name| name.len() <= 64), "{names:?}");
+        let refuses = Context { unknown_fields: UnknownFields::Refused, ..context() };
+        let Err(IngestError::Invalid(invalid)) = ignored(&event(r#""payloads":1"#), &refuses) else {
+            panic!()
+        };
+        assert_eq!((invalid.listed[0].field.as_ref(), invalid.errors), ("payloads", 1));
     }
 
     #[test]

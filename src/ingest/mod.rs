@@ -15,7 +15,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, header};
 
-pub use self::collect::{Context, EventError, IngestError, Ingested, Invalid};
+pub use self::collect::{Context, EventError, IngestError, Ingested, Invalid, UnknownFields};
 pub use self::format::{Format, Unsupported};
 
 /// The formats that are recognised by their media type. The first is the default.
@@ -34,9 +34,9 @@ impl Format {
         let format = FORMATS.iter().find(|format| format.media_types.contains(&media_type.as_str()));
         format.copied().ok_or_else(|| {
             let supported: Vec<_> = FORMATS.iter().flat_map(|format| format.media_types).copied().collect();
-            Unsupported(format!(
-                "content-type '{media_type}' is not supported; supported are {}",
-                supported.join(", ")
+            let supported = supported.join(", ");
+            Unsupported::MediaType(format!(
+                "content-type '{media_type}' is not supported; supported are {supported}"
             ))
         })
     }

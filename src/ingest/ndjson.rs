@@ -1,6 +1,6 @@
 //! `application/x-ndjson` and `application/jsonl` (<https://jsonlines.org>): one event a line, blank lines skipped.
 
-use super::collect::{Collector, Context, IngestError, Ingested, utf8};
+use super::collect::{Collector, Context, IngestError, Ingested, utf8, without_mark};
 use super::format::Format;
 use super::json::{self, Item};
 
@@ -14,7 +14,7 @@ pub const FORMAT: Format = Format {
 /// Reads the lines. A malformed line ends the parsing, unless the request may be taken in part.
 fn parse(body: &[u8], context: &Context) -> Result<Ingested, IngestError> {
     let mut collector = Collector::new(context);
-    for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
+    for (number, line) in (1..).zip(without_mark(body).split(|byte| *byte == b'\n')) {
         let line = line.trim_ascii();
         if line.is_empty() {
             continue;
@@ -24,7 +24,7 @@ fn parse(body: &[u8], context: &Context) -> Result<Ingested, IngestError> {
         match read {
             Err(IngestError::Malformed(message)) if context.partial => {
                 let index = if collector.seen() == seen { collector.next_index()? } else { seen };
-                collector.reject(index, vec![("", format!("line {number} is malformed: {message}"))]);
+                collector.reject(index, vec![("".into(), format!("line {number} is malformed: {message}"))]);
             }
             Err(IngestError::Malformed(message)) => {
                 return Err(IngestError::Malformed(format!("line {number}: {message}")));
@@ -37,12 +37,14 @@ fn parse(body: &[u8], context: &Context) -> Result<Ingested, IngestError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::collect::UnknownFields;
     use super::*;
     use crate::limits::Limits;
 
     fn read(body: &str, partial: bool) -> Result<Ingested, IngestError> {
         let limits = Limits { max_body_bytes: 1 << 20, max_batch_events: 4, max_event_bytes: 100 };
-        parse(body.as_bytes(), &Context { limits, partial })
+        let context = Context { limits, partial, unknown_fields: UnknownFields::Ignored };
+        parse(body.as_bytes(), &context)
     }
 
     const GOOD: &str = r#"{"topic":"t","event_id":"e"}"#;
@@ -50,6 +52,7 @@ mod tests {
     #[test]
     fn each_line_is_an_event_and_blank_lines_are_none() {
         assert_eq!(read(&format!("{GOOD}\r\n\n  \n{GOOD}"), false).unwrap().events.len(), 2);
+        assert_eq!(read(&format!("\u{feff}{GOOD}\n{GOOD}"), false).unwrap().events.len(), 2);
         assert_eq!(read("", false).unwrap().events.len(), 0);
         assert_eq!(read(&format!("[{GOOD}]"), false).unwrap_err().to_string(), "1 of the events are invalid");
     }

@@ -28,7 +28,7 @@ const EVENT_STREAM: &str = "text/event-stream";
 const MAX_LIMIT: u32 = 10_000;
 
 /// The parameters of a query; the first four are its filter. A topic or source may repeat, up to a hundred times.
-const PARAMETERS: [Known; 7] = [
+const PARAMETERS: [Known; 8] = [
     Known { name: "topic", most: 100 },
     Known { name: "source", most: 100 },
     Known { name: "since", most: 1 },
@@ -36,7 +36,11 @@ const PARAMETERS: [Known; 7] = [
     Known { name: "after", most: 1 },
     Known { name: "limit", most: 1 },
     Known { name: "order", most: 1 },
+    Known { name: LAST_EVENT_ID, most: 1 },
 ];
+
+/// Where a client resumes that can set no header, such as those that stand in for `EventSource`.
+const LAST_EVENT_ID: &str = "lastEventId";
 
 /// The events that match: all of them, or the first `limit` and a link to the next; or a live stream.
 ///
@@ -48,7 +52,7 @@ const PARAMETERS: [Known; 7] = [
 pub async fn list<P: Platform>(app: &App<P>, uri: &Uri, headers: &HeaderMap) -> Result<Reply, Problem> {
     let query = uri.query().unwrap_or_default();
     let selection = selection(query, &PARAMETERS)?;
-    let last_event_id = last_event_id(headers)?;
+    let last_event_id = last_event_id(headers, query)?;
     match negotiate(headers, &[JSON, NDJSON, EVENT_STREAM])? {
         EVENT_STREAM => follow(app, selection, last_event_id).await,
         NDJSON => read(app, query, selection, &LINES).await,
@@ -216,15 +220,22 @@ async fn follow<P: Platform>(
     Ok(reply)
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
-    let Some(id) = headers.get("last-event-id").filter(|id| !id.is_empty()) else { return Ok(None) };
-    match id.to_str().ok().and_then(|id| id.trim().parse().ok()).filter(|seq| *seq >= 0) {
-        Some(seq) => Ok(Some(seq)),
-        None => Err(Problem::InvalidHeader {
-            name: "last-event-id",
-            message: "must be a seq of this service".into(),
-        }),
-    }
+/// The seq of the header `Last-Event-ID`, or else of the parameter that stands in for it. Both may be empty.
+fn last_event_id(headers: &HeaderMap, query: &str) -> Result<Option<Seq>, Problem> {
+    let seq = |id: &str| match id.trim() {
+        "" => Ok(None),
+        id => id.parse().ok().filter(|seq| *seq >= 0).map(Some).ok_or("must be a seq of this service"),
+    };
+    let header = headers.get("last-event-id").map_or(Ok(None), |id| seq(id.to_str().unwrap_or("?")));
+    let of_header = header
+        .map_err(|message| Problem::InvalidHeader { name: "last-event-id", message: message.into() })?;
+    let parameters = parameters(query, &PARAMETERS)?;
+    let parameter = parameters.iter().find(|(name, _)| name == LAST_EVENT_ID).map(|(_, value)| seq(value));
+    let of_query = parameter.unwrap_or(Ok(None)).map_err(|message| Problem::InvalidParameter {
+        name: LAST_EVENT_ID.into(),
+        message: message.into(),
+    })?;
+    Ok(of_header.or(of_query))
 }
 
 /// The events that a query asks for.
@@ -237,14 +248,26 @@ fn selection(query: &str, known: &[Known]) -> Result<Selection, Problem> {
     Ok(selection)
 }
 
+/// The moment that a parameter names; a date alone is its beginning, in UTC.
+fn moment(value: &str) -> Result<Timestamp, String> {
+    let is_date = value.len() == "2026-11-21".len();
+    let parsed = if is_date { Timestamp::parse(&format!("{value}T00:00Z")) } else { Timestamp::parse(value) };
+    parsed.map_err(|error| match value.rsplit_once(' ') {
+        Some((_, offset)) if value.contains('T') && offset.len() <= "05:30".len() => {
+            format!("{error}; it has a blank where its offset begins: a + is written %2B in a query")
+        }
+        _ => error.to_string(),
+    })
+}
+
 /// Adds a parameter to a selection. An error is a phrase that follows the name of the parameter.
 fn add(selection: &mut Selection, name: &str, value: &str) -> Result<(), String> {
     let filter = &mut selection.filter;
     match name {
         "topic" => add_once(&mut filter.topics, Topic::parse(value).map_err(|error| error.to_string())?),
         "source" => add_once(&mut filter.sources, Source::parse(value).map_err(|error| error.to_string())?),
-        "since" => filter.since = Some(Timestamp::parse(value).map_err(|error| error.to_string())?),
-        "until" => filter.until = Some(Timestamp::parse(value).map_err(|error| error.to_string())?),
+        "since" => filter.since = Some(moment(value)?),
+        "until" => filter.until = Some(moment(value)?),
         "after" => {
             let seq = value.parse().ok().filter(|seq| *seq >= 0);
             selection.after = Some(seq.ok_or("must be a seq, a whole number from 0")?);
@@ -380,6 +403,7 @@ mod tests {
             ("limit=10001", "limit"),
             ("after=-1", "after"),
             ("since=yesterday", "since"),
+            ("lastEventId=x", "lastEventId"),
             ("order=up", "order"),
             ("topic=%ff", "topic"),
             ("limit=1&limit=2", "limit"),
@@ -391,6 +415,9 @@ mod tests {
                 "{query}: {problem}"
             );
         }
+        let blank = service.get("/events?until=2013-04-05T18:50:00+05:30").await;
+        assert!(blank.text.contains("'until'") && blank.text.contains("%2B"), "{}", blank.text);
+        assert_eq!(service.get("/events?since=2013-04-05").await.status, 200, "a date is its beginning");
         let live = [("accept", "text/event-stream"), ("last-event-id", "five")];
         service.send("GET", "/events", &live, "").await.problem(400, "invalid-header");
         service.send("GET", "/events", &[("accept", "text/html")], "").await.problem(406, "not-acceptable");

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::Stream;
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::clock::Clock;
 use crate::event::NewEvent;
@@ -23,7 +24,6 @@ use crate::http::receipt::Receipt;
 use crate::http::reply::Reply;
 use crate::ingest::inflate::{self, ContentEncoding};
 use crate::ingest::{Context, Format, Ingested, Invalid};
-use crate::limits::Limits;
 use crate::store::{Outcome, RequestKey, StoreError};
 
 /// Stores all events of the request, or none of them; with `partial=true`, the valid ones.
@@ -36,9 +36,10 @@ where
     B: Stream<Item = Result<Vec<u8>, String>>,
 {
     let (head, body) = request.into_parts();
-    let terms = Terms::of(&head, app.limits)?;
+    let terms = Terms::of(&head, app)?;
     let key = idempotency::key(&head.headers)?;
     let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
+    let body = terms.inflated(body)?;
     let Some(key) = key else {
         let mut ingest = Ingest::of(app, &terms, &head.headers, body).await?;
         let outcomes = ingest.commit(app, None).await?;
@@ -71,17 +72,27 @@ struct Terms {
 }
 
 impl Terms {
-    fn of(head: &Parts, limits: Limits) -> Result<Self, Problem> {
+    fn of<P: Platform>(head: &Parts, app: &App<P>) -> Result<Self, Problem> {
         let partial = partial(head.uri.query().unwrap_or_default())?;
         Ok(Self {
             format: Format::of(&head.headers)?,
             encoding: ContentEncoding::of(&head.headers)?,
             preference: Preference::of(&head.headers),
-            context: Context { limits, partial },
+            context: Context { limits: app.limits, partial, unknown_fields: app.unknown_fields },
         })
     }
 
-    /// The fingerprint of everything that gives the request its meaning.
+    /// The body without its encoding.
+    fn inflated(&self, mut body: RequestBody) -> Result<RequestBody, Problem> {
+        if self.encoding == ContentEncoding::Gzip {
+            let inflated = inflate::gunzip(body.bytes(), self.context.limits.max_body_bytes)?;
+            body.replace(inflated)?;
+        }
+        Ok(body)
+    }
+
+    /// The fingerprint of everything that gives the request its meaning. `body` is the inflated one: what compresses it
+    /// may write its own time into it.
     fn fingerprint(&self, headers: &HeaderMap, body: &[u8]) -> Fingerprint {
         let content_type = self.format.content_type(headers);
         let partial = self.context.partial.to_string();
@@ -121,6 +132,8 @@ struct Ingest {
     /// Their places in the request.
     indexes: Vec<usize>,
     rejected: Invalid,
+    /// The names of fields that were ignored.
+    ignored: Vec<String>,
     /// The share of the budget of bodies that they hold.
     share: Share,
 }
@@ -131,12 +144,8 @@ impl Ingest {
         app: &App<P>,
         terms: &Terms,
         headers: &HeaderMap,
-        mut body: RequestBody,
+        body: RequestBody,
     ) -> Result<Self, Problem> {
-        if terms.encoding == ContentEncoding::Gzip {
-            let inflated = inflate::gunzip(body.bytes(), terms.context.limits.max_body_bytes)?;
-            body.replace(inflated)?;
-        }
         let mut ingested = (terms.format.parse)(headers, body.bytes(), &terms.context)?;
         let asked_at = (!app.topics.are_known(&ingested.events)).then(|| app.clock.now());
         let refused = app.topics.refused(&ingested.events).await?;
@@ -146,9 +155,10 @@ impl Ingest {
             ingested =
                 ingested.refuse(&terms.context, |event| refused.contains(&event.topic), "topic", &message)?;
         }
-        let Ingested { events, indexes, rejected } = ingested;
+        let Ingested { events, indexes, rejected, ignored } = ingested;
         // The events take about as much memory as the body, and may wait for a while.
-        Ok(Self { events: events.into(), asked_at, indexes, rejected, share: body.into_share() })
+        let share = body.into_share();
+        Ok(Self { events: events.into(), asked_at, indexes, rejected, ignored, share })
     }
 
     /// Stores the events.
@@ -198,6 +208,11 @@ impl Ingest {
     /// for their answer.
     fn answer(&mut self, outcomes: &[Outcome], terms: &Terms) -> Result<Answer, Problem> {
         let mut receipt = Receipt::new(&self.events, &self.indexes, outcomes, terms.preference);
+        let is_listed = terms.preference == Some(Preference::Representation);
+        let ignored = (!self.ignored.is_empty()).then_some(self.ignored.as_slice());
+        if is_listed {
+            receipt.ignored = ignored;
+        }
         let mut status = StatusCode::OK;
         if self.rejected.events > 0 {
             status = StatusCode::MULTI_STATUS;
@@ -206,13 +221,21 @@ impl Ingest {
         let body = serde_json::to_string(&receipt).map_err(|error| Problem::Internal(error.to_string()))?;
         let preference = terms.preference.map(|preference| preference.name().to_owned());
         self.share.replace(body.len());
-        Ok(Answer { status: status.as_u16(), preference, body })
+        let ignored = ignored.filter(|_| !is_listed).map(header_of_names);
+        Ok(Answer { status: status.as_u16(), preference, ignored, body })
     }
 
     /// The reply that sends an answer.
     fn send(self, reply: Reply) -> Reply {
         Reply { share: Some(self.share), ..reply }
     }
+}
+
+/// Names of fields as a list in a header; what a header cannot hold is percent-encoded.
+fn header_of_names(names: &[String]) -> String {
+    const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b',').add(b'%').add(b'"');
+    let names: Vec<_> = names.iter().map(|name| utf8_percent_encode(name, ENCODED).to_string()).collect();
+    names.join(", ")
 }
 
 #[cfg(test)]
@@ -261,6 +284,44 @@ mod tests {
         assert_eq!(receipt["errors"][0]["field"], "event_id");
         send(&service, "/publish?partial=maybe", &[], body).await.problem(400, "invalid-parameter");
         send(&service, "/publish?x=1", &[], body).await.problem(400, "invalid-parameter");
+    }
+
+    #[tokio::test]
+    async fn fields_that_are_ignored_are_told_by_a_header_or_in_the_receipt_and_may_be_refused() {
+        let service = Service::start();
+        let body = r#"{"topic":"t","event_id":"1","payloads":1,"Ev\u00e9nt, 2":3}"#;
+        let told = send(&service, "/publish", &[("idempotency-key", "k")], body).await;
+        assert_eq!((told.status, told.header("sekali-ignored")), (200, Some("payloads, Ev%C3%A9nt%2C%202")));
+        let again = send(&service, "/publish", &[("idempotency-key", "k")], body).await;
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
+        assert_eq!(again.header("sekali-ignored"), told.header("sekali-ignored"));
+        let full = send(&service, "/publish", &[("prefer", "return=representation")], body).await;
+        assert_eq!(full.json()["ignored"], json!(["payloads", "Ev\u{e9}nt, 2"]));
+        assert_eq!(full.header("sekali-ignored"), None);
+        let exact = send(&service, "/publish", &[], r#"{"topic":"t","event_id":"2"}"#).await;
+        assert_eq!(exact.header("sekali-ignored"), None);
+        let strict = Service::with_variables(&[("unknown_fields", "refuse")]);
+        let problem = send(&strict, "/publish", &[], body).await.problem(422, "invalid-event");
+        assert_eq!(problem["errors"][0]["field"], "payloads");
+        assert_eq!(strict.get("/stats").await.json()["received"], 0);
+    }
+
+    #[tokio::test]
+    async fn a_key_is_for_what_the_body_inflates_to() {
+        let service = Service::start();
+        let event = r#"{"topic":"t","event_id":"1"}"#;
+        let headers = [("idempotency-key", "k"), ("content-encoding", "x-gzip")];
+        let mut answers = Vec::new();
+        for level in [0, 9] {
+            let mut gzip =
+                flate2::GzBuilder::new().mtime(level).write(Vec::new(), flate2::Compression::new(level));
+            std::io::Write::write_all(&mut gzip, event.as_bytes()).unwrap();
+            answers.push(service.send("POST", "/publish", &headers, gzip.finish().unwrap()).await);
+        }
+        assert_eq!(answers[1].header("idempotent-replayed"), Some("true"), "{}", answers[1].text);
+        let unknown = send(&service, "/publish", &[("content-encoding", "br")], event).await;
+        unknown.problem(415, "unsupported-media-type");
+        assert_eq!(unknown.header("accept-encoding"), Some("gzip"));
     }
 
     #[tokio::test]
