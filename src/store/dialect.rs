@@ -22,6 +22,9 @@ pub struct Dialect {
     pub least_and_greatest: [&'static str; 2],
     /// The table of events, read by the index on timestamps where the database can be told to.
     pub events_by_timestamp: &'static str,
+    /// The table of events, read by the index on conflicts where the database can be told to, and the condition of those
+    /// with conflicts in a span, which is 1 and 2.
+    pub events_by_conflict: (&'static str, &'static str),
     /// A text column, written so that no index on it is used, which the database may otherwise prefer: `{}` is its name.
     pub text_without_index: &'static str,
     /// The timestamp, written so.
@@ -227,6 +230,10 @@ impl Dialect {
             Index::Seq => vec![one("")],
             Index::Topics => each("topic", self.add_topics(filter, parameters)),
             Index::Sources => each("source", self.add_sources(filter, parameters)),
+            Index::Conflicts => {
+                let (table, has_conflicts) = self.events_by_conflict;
+                vec![run(table, "seq", &format!(" and {has_conflicts}"))]
+            }
             Index::Timestamp => {
                 let condition = self.of_time(filter, ["timestamp"; 2], parameters);
                 vec![run(self.events_by_timestamp, self.seq_beside_timestamp, &condition)]

@@ -59,6 +59,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// The earliest timestamp that does not match any more.
     pub until: Option<Timestamp>,
+    /// True if only events with conflicts match.
+    pub has_conflicts: bool,
 }
 
 /// The order of reading.
@@ -168,6 +170,8 @@ pub enum Index {
     Topics,
     /// The events of each source, in the order of seq.
     Sources,
+    /// The events with conflicts, in the order of seq: those of a filter that asks for them.
+    Conflicts,
     /// The events of a short span of time, sorted by seq at each read.
     Timestamp,
 }
@@ -244,6 +248,8 @@ pub struct Ledger {
     pub topics: String,
     /// A JSON array of their accounts, in the same order.
     pub by_topic: String,
+    /// What tells this store from others: a random text, made with it.
+    pub store_id: String,
 }
 
 /// Topics that a ledger lists if none is named: those to which a delivery came last.

@@ -46,6 +46,7 @@ impl Ledger {
             topics_total: row.integer(8)?,
             topics: row.text(9)?.to_owned(),
             by_topic: row.text(10)?.to_owned(),
+            store_id: row.text(11)?.to_owned(),
         })
     }
 }

@@ -68,6 +68,9 @@ async fn next_of_any_length(
 ) -> Result<Window, StoreError> {
     let is_by_time = filter.since.is_some() || filter.until.is_some();
     let (by_topic, by_source) = (!filter.topics.is_empty(), !filter.sources.is_empty());
+    if filter.has_conflicts {
+        return by_conflicts(looks, filter, span, order).await;
+    }
     match (is_by_time, by_topic, by_source) {
         (false, true, false) => return Ok(Window { span, index: Index::Topics }),
         (false, false, true) => return Ok(Window { span, index: Index::Sources }),
@@ -109,6 +112,21 @@ async fn next_of_any_length(
         }
     }
     Ok(farthest)
+}
+
+/// Events with conflicts are few: their index is the way to them, whatever else is asked for.
+async fn by_conflicts(
+    looks: &impl Looks,
+    filter: &Filter,
+    span: Span,
+    order: Order,
+) -> Result<Window, StoreError> {
+    let is_all = *filter == Filter { has_conflicts: true, ..Filter::default() };
+    let last = match is_all || span.is_empty() {
+        true => None,
+        false => looks.reach(filter, span, Index::Conflicts, order).await?,
+    };
+    Ok(Window { span: last.map_or(span, |last| span.up_to(last, order)), index: Index::Conflicts })
 }
 
 /// The part of a span from its next row on; `None` if it has no rows. A restore leaves gaps of billions.

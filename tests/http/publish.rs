@@ -6,7 +6,7 @@ use std::thread;
 use sekali_harness::Server;
 use serde_json::{Value, json};
 
-use crate::database::Writer;
+use crate::database::{Writer, query};
 
 #[test]
 fn the_same_event_twice_is_stored_once() {
@@ -326,4 +326,55 @@ fn a_request_waits_for_a_database_that_is_busy_for_a_moment() {
         drop(other);
         assert_eq!(waiting.join().unwrap().json()["stored"], 1);
     });
+}
+
+#[test]
+fn conflicts_can_be_looked_into_until_their_event_is_erased() {
+    let server = Server::with_variables(&[("admin_token", "boss")]);
+    let event =
+        |topic: &str, id: &str, payload: Value| json!({"topic": topic, "event_id": id, "payload": payload});
+    server.publish(&json!([event("t", "1", json!(1)), event("t", "2", json!(1)), event("u", "1", json!(1))]));
+    let ids = |query: &str| -> Vec<String> {
+        let answer = server.get(&format!("/events?conflicts=true{query}"));
+        let name = |event: &Value| format!("{}/{}", event["topic"], event["event_id"]).replace('"', "");
+        answer.json().as_array().unwrap_or_else(|| panic!("{}", answer.text)).iter().map(name).collect()
+    };
+    assert_eq!(ids(""), Vec::<String>::new());
+    let again =
+        json!([event("u", "1", json!({"n": 2})), event("t", "2", json!(2)), event("t", "2", json!([3]))]);
+    assert_eq!(server.publish(&again).json()["conflicts"], 3);
+    assert_eq!(ids(""), ["t/2", "u/1"]);
+    assert_eq!(ids("&order=desc&limit=1"), ["u/1"]);
+    assert_eq!(ids("&topic=u"), ["u/1"]);
+    assert_eq!(ids("&since=2100-01-01"), Vec::<String>::new());
+    assert_eq!(server.get("/events?conflicts=false").json().as_array().unwrap().len(), 3);
+    server.get("/events?conflicts=maybe").problem(400, "invalid-parameter");
+
+    let rival = |id: &str| server.get(&format!("/events/{id}")).json()["rival"].clone();
+    assert_eq!((rival("t/2"), rival("u/1"), rival("t/1")), (json!([3]), json!({"n": 2}), Value::Null));
+    assert_eq!(server.events()[1].get("rival"), None, "a list has none");
+    let largest = "x".repeat(16_382);
+    server.publish(&event("t", "2", json!(largest)));
+    assert_eq!(rival("t/2"), json!(largest));
+    server.publish(&event("t", "2", json!(format!("{largest}y"))));
+    assert_eq!(rival("t/2"), json!(largest), "a larger one is not kept");
+    server.publish(&event("t", "2", json!(1)));
+    assert_eq!(rival("t/2"), json!(largest), "a duplicate is no rival");
+
+    let boss = [("authorization", "Bearer boss")];
+    assert_eq!(server.send("DELETE", "/events/t/2", &boss, b"").status, 204);
+    assert_eq!(ids(""), ["u/1"]);
+    let of_sqlite = "select count(*) from events where rival is not null";
+    assert_eq!(query(&server, of_sqlite, "select count(*) from sekali.rivals"), "1");
+    server.assert_books_balance();
+}
+
+#[test]
+fn a_store_keeps_its_identity_across_a_restart_and_another_has_its_own() {
+    let mut server = Server::start();
+    let id = server.stats()["store_id"].clone();
+    assert_eq!(id.as_str().unwrap().len(), 32);
+    server.crash_and_restart();
+    assert_eq!(server.stats()["store_id"], id);
+    assert_ne!(Server::start().stats()["store_id"], id);
 }

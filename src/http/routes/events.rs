@@ -28,7 +28,7 @@ const EVENT_STREAM: &str = "text/event-stream";
 const MAX_LIMIT: u32 = 10_000;
 
 /// The parameters of a query; the first four are its filter. A topic or source may repeat, up to a hundred times.
-const PARAMETERS: [Known; 8] = [
+const PARAMETERS: [Known; 9] = [
     Known { name: "topic", most: 100 },
     Known { name: "source", most: 100 },
     Known { name: "since", most: 1 },
@@ -37,6 +37,7 @@ const PARAMETERS: [Known; 8] = [
     Known { name: "limit", most: 1 },
     Known { name: "order", most: 1 },
     Known { name: LAST_EVENT_ID, most: 1 },
+    Known { name: "conflicts", most: 1 },
 ];
 
 /// Where a client resumes that can set no header, such as those that stand in for `EventSource`.
@@ -204,7 +205,11 @@ async fn follow<P: Platform>(
     selection: Selection,
     last_event_id: Option<Seq>,
 ) -> Result<Reply, Problem> {
-    let meaningless = [("limit", selection.limit.is_some()), ("order", selection.order == Order::Descending)];
+    let meaningless = [
+        ("limit", selection.limit.is_some()),
+        ("order", selection.order == Order::Descending),
+        ("conflicts", selection.filter.has_conflicts), // an event comes before its first
+    ];
     if let Some((name, _)) = meaningless.into_iter().find(|(_, is_given)| *is_given) {
         let message = "has no meaning for a live stream".into();
         return Err(Problem::InvalidParameter { name: name.into(), message });
@@ -268,6 +273,9 @@ fn add(selection: &mut Selection, name: &str, value: &str) -> Result<(), String>
         "source" => add_once(&mut filter.sources, Source::parse(value).map_err(|error| error.to_string())?),
         "since" => filter.since = Some(moment(value)?),
         "until" => filter.until = Some(moment(value)?),
+        "conflicts" => {
+            filter.has_conflicts = value.parse().map_err(|_| "must be true or false")?;
+        }
         "after" => {
             let seq = value.parse().ok().filter(|seq| *seq >= 0);
             selection.after = Some(seq.ok_or("must be a seq, a whole number from 0")?);

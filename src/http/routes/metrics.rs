@@ -126,6 +126,7 @@ mod tests {
             conflicts: 1,
         }];
         let ledger = Ledger {
+            store_id: String::new(),
             unique_processed: 3,
             duplicate_dropped: 2,
             conflicts: 1,

@@ -46,6 +46,8 @@ const SCHEMA: &[&str] = &[
     include_str!("schema/33_rare_moment.sql"),
     include_str!("schema/34_moment.sql"),
     include_str!("schema/35_place_row.sql"),
+    include_str!("schema/36_rivals.sql"),
+    include_str!("schema/37_identities_by_conflict.sql"),
 ];
 
 /// The statements that fill it from that of 0.2, which is in the schema `sekali_0_2` then.

@@ -12,6 +12,10 @@ pub const POSTGRES: Dialect = Dialect {
     identities: "sekali.identities",
     least_and_greatest: ["least", "greatest"],
     events_by_timestamp: "sekali.events",
+    events_by_conflict: (
+        "sekali.events",
+        "seq in (select seq from sekali.identities where conflicts is not null and seq > $1 and seq <= $2)",
+    ),
     text_without_index: "({} || '')",
     timestamp_without_index: "timestamp + 0",
     seq_beside_timestamp: "seq", // as it is, it tells the planner which partitions to look at

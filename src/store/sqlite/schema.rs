@@ -42,6 +42,10 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0033_upkeep_topics.sql"),
     include_str!("migrations/0034_fill_upkeep_topics.sql"),
     include_str!("migrations/0035_count_topic.sql"),
+    include_str!("migrations/0036_store_id.sql"),
+    include_str!("migrations/0037_fill_store_id.sql"),
+    include_str!("migrations/0038_rival.sql"),
+    include_str!("migrations/0039_events_by_conflict.sql"),
 ];
 
 /// The version of the schema that this program knows.

@@ -11,6 +11,7 @@ pub const SQLITE: Dialect = Dialect {
     identities: "events",
     least_and_greatest: ["min", "max"],
     events_by_timestamp: "events indexed by events_by_timestamp",
+    events_by_conflict: ("events indexed by events_by_conflict", "conflicts > 0"),
     text_without_index: "+{}",
     timestamp_without_index: "+timestamp",
     seq_beside_timestamp: "+seq",

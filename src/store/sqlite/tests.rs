@@ -402,7 +402,7 @@ const FIXTURES: [(usize, &str); 4] = [
     (5, include_str!("fixtures/schema_5.sql")),
     (8, include_str!("fixtures/schema_8.sql")),
     (31, include_str!("fixtures/schema_31.sql")),
-    (35, include_str!("fixtures/schema_35.sql")),
+    (39, include_str!("fixtures/schema_39.sql")),
 ];
 
 #[tokio::test]
@@ -418,6 +418,9 @@ async fn a_database_of_every_earlier_schema_is_brought_up_to_date_with_its_event
         assert_eq!(totals, [4, 3, 1, 4], "schema {version}");
         assert_eq!(ledger.topics, r#"["orders","payments"]"#);
 
+        let conflicts = Filter { has_conflicts: true, ..Filter::default() };
+        assert_eq!(read_in(&store, &conflicts, Order::Ascending).await.len(), 1, "schema {version}");
+        assert_eq!(ledger.store_id.len(), 32, "schema {version}");
         let events = read(&store, &[]).await;
         let deliveries: Vec<_> = events.iter().map(|event| event["deliveries"].as_i64().unwrap()).collect();
         assert_eq!(deliveries, [3, 1, 2, 1], "schema {version}");
@@ -473,6 +476,8 @@ async fn every_filter_has_an_index() {
     let of_time = page(&by_time, Index::Seq);
     let of_short_time = page(&by_time, Index::Timestamp);
     let of_length = plan(&SQLITE.of_short_time(&by_time).text);
+    let by_conflict = Filter { has_conflicts: true, topics: topics(&["t"]).topics, ..Filter::default() };
+    let of_conflict = page(&by_conflict, Index::Conflicts);
     let of_reach = plan(&SQLITE.reach(&topics(&["t"]), Index::Topics, Order::Ascending).text);
     let of_stored = plan(include_str!("sql/stored.sql"));
     let of_event = plan(SQLITE.texts.identity);
@@ -488,6 +493,7 @@ async fn every_filter_has_an_index() {
     for plan in [&of_all, &of_one, &of_source, &of_time, &of_length, &of_reach] {
         assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN events"), "{plan}");
     }
+    assert!(of_conflict.contains("INDEX events_by_conflict (seq>? AND seq<?)"), "{of_conflict}");
     assert!(of_several.contains("MERGE (UNION ALL)"), "{of_several}");
     for plan in [&of_short_time, &of_length] {
         assert!(plan.contains("INDEX events_by_timestamp (timestamp>?)"), "{plan}");

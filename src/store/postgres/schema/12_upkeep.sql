@@ -11,5 +11,7 @@ create table sekali.upkeep (
     sweep_next bigint not null,
     sweep_at timestamptz not null,
     forgotten_through bigint not null, -- no identity of an expired event is left up to this seq
-    topics bigint not null             -- the number of topics
+    topics bigint not null,            -- the number of topics
+    -- Tells this store from others: a client that keeps its place here asks whether it is still the same.
+    store_id text not null default replace(gen_random_uuid()::text, '-', '')
 )

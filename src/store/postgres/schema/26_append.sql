@@ -119,11 +119,11 @@ begin
     if stored < given_events then
         with not_stored as materialized (
             select
-                place, known.seq, topic,
+                place, known.seq, topic, payload,
                 -- Nobody can tell whether a payload differs from one that is gone.
                 known.digest <> given.digest and known.seq > expired and known.erased is null as is_conflict
-            from unnest(topics_given, ids_given, digests_given, firsts_given)
-                with ordinality as given (topic, event_id, digest, first, place)
+            from unnest(topics_given, ids_given, payloads_given, digests_given, firsts_given)
+                with ordinality as given (topic, event_id, payload, digest, first, place)
             join sekali.identities as known using (topic, event_id)
             where first < place or known.seq <= last
         ),
@@ -135,6 +135,12 @@ begin
                 select seq, count(*), count(*) filter (where is_conflict) as conflicts from not_stored group by seq
             ) as again
             where known.seq = again.seq
+        ),
+        rival as (
+            insert into sekali.rivals
+            select distinct on (seq) seq, payload from not_stored
+            where is_conflict and octet_length(payload) <= 16384 order by seq, place desc
+            on conflict (seq) do update set payload = excluded.payload
         ),
         accounts as (
             update sekali.topics as account set

@@ -11,6 +11,7 @@ declare
     block record;
 begin
     perform sekali.take_turn();
+    delete from sekali.rivals where seq = any(seqs);
     select expired_through into expired from sekali.upkeep;
     with removed as (
         delete from sekali.events where seq = any(seqs) returning seq, topic, timestamp

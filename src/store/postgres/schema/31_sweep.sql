@@ -23,6 +23,7 @@ begin
         select seq from sekali.identities
         where seq > state.swept_through and seq <= state.sweep_through order by seq limit most
     ) as next;
+    delete from sekali.rivals where seq <= upto;
     delete from sekali.events where seq > state.swept_through and seq <= upto;
     get diagnostics swept_now = row_count;
     update sekali.upkeep set swept_through = upto;

@@ -43,5 +43,6 @@ select
             last_seq,
             sekali.moment(last_received_at, null) || 'Z' as last_received_at
         from listed
-    ) as account)
+    ) as account),
+    (select store_id from sekali.upkeep)
 from total

@@ -1,7 +1,7 @@
 -- A page of the matching events: at most $3, and it ends with the event that reaches $4 bytes of payload and
 -- attributes, so that any page is bounded. Their texts are joined to one row, because each row costs time.
 select
-    string_agg(/* event */, /* separator */ order by seq /* order */), /* last */(seq), count(*),
+    string_agg(/* event */ || '}', /* separator */ order by seq /* order */), /* last */(seq), count(*),
     (select max(seq) from sekali.identities)
 from (
     select *, sum(octet_length(payload) + coalesce(octet_length(attributes), 0)) over (

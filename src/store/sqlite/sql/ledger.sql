@@ -42,5 +42,6 @@ select
         'forgotten', forgotten,
         'last_seq', last_seq,
         'last_received_at', last_received_at || 'Z'
-    )) from listed)
+    )) from listed),
+    (select store_id from upkeep)
 from total

@@ -1,6 +1,6 @@
 -- A page of the matching events: at most ?3, and it ends with the event that reaches ?4 bytes of payload and
 -- attributes, so that any page is bounded. Their texts are joined to one row, because each row costs time.
-select group_concat(/* event */, /* separator */), /* last */(seq), count(*), (select max(seq) from events)
+select group_concat(/* event */ || '}', /* separator */), /* last */(seq), count(*), (select max(seq) from events)
 from (
     /* rows */ and seq /* up to */ (
         select case

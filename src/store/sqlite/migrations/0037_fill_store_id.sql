@@ -1,0 +1,1 @@
+update upkeep set store_id = lower(hex(randomblob(16)))
