@@ -6,6 +6,7 @@
 pub mod database;
 #[cfg(test)]
 pub mod postgres;
+pub mod requests;
 pub mod service;
 
 use std::time::Duration;

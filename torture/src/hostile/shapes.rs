@@ -51,6 +51,17 @@ fn heads(random: &mut Rng) -> Vec<(String, Vec<u8>)> {
             b"POST /publish HTTP/1.1\r\nhost: x\r\nidempotency-key: \xff\xfe\r\ncontent-length: 2\r\n\r\n[]"
                 .to_vec()
         }),
+        ("CONNECT".to_owned(), b"CONNECT x:443 HTTP/1.1\r\nhost: x:443\r\n\r\n".to_vec()),
+        ("two hosts".to_owned(), with(b"host: y")),
+        ("a host that is none".to_owned(), b"GET /events HTTP/1.1\r\nhost: a/b\r\n\r\n".to_vec()),
+        ("no host".to_owned(), b"GET /events HTTP/1.1\r\n\r\n".to_vec()),
+        ("a name that is not the service's, from a browser".to_owned(), {
+            b"GET /events HTTP/1.1\r\nhost: x\r\nsec-fetch-site: none\r\n\r\n".to_vec()
+        }),
+        ("an origin that is not UTF-8".to_owned(), with(b"origin: \xff\xfe")),
+        ("a chunk that is none".to_owned(), {
+            b"POST /publish HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n[]\r\n".to_vec()
+        }),
         ("a NUL in a header".to_owned(), with(b"x: a\0b")),
         ("no HTTP".to_owned(), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello".to_vec()),
         ("HTTP/9.9".to_owned(), b"GET /events HTTP/9.9\r\nhost: x\r\n\r\n".to_vec()),

@@ -1,0 +1,240 @@
+//! Whole requests into the router, made of any bytes, over a store that stores nothing: every parser of bodies, headers,
+//! paths and queries is behind it. scripts/fuzz makes the bytes, and so does a test below.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::{FutureExt, stream};
+use http::Request;
+
+use crate::clock::Clock;
+use crate::event::{EventId, NewEvent, Timestamp, Topic};
+use crate::http::app::{App, Platform};
+use crate::http::idempotency::KeyValue;
+use crate::http::router;
+use crate::http::settings::Settings;
+use crate::store::{
+    Answered, Filter, Found, Index, Kept, Keyed, Layout, Ledger, Matches, Order, Outcome, Page, PageSize,
+    ReadStore, RemoveStore, Span, Status, Step, StoreError, Window, WriteStore,
+};
+
+struct Nothing;
+
+impl Platform for Nothing {
+    type Store = Nothing;
+    type KeyValue = Nothing;
+    type Clock = Still;
+
+    async fn host_metrics() -> String {
+        String::new()
+    }
+}
+
+impl WriteStore for Nothing {
+    async fn append(&self, events: &[&NewEvent], _: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError> {
+        let outcome = |event: &&NewEvent| {
+            assert!(event.topic.as_str().len() <= 255 && event.event_id.as_str().len() <= 255);
+            assert!(!event.payload.as_json().is_empty());
+            Outcome { seq: 1, status: Status::Stored }
+        };
+        Ok(events.iter().map(outcome).collect())
+    }
+
+    async fn answered(&self, _: &str) -> Result<Option<Answered>, StoreError> {
+        Ok(None)
+    }
+}
+
+impl ReadStore for Nothing {
+    async fn readable(&self) -> Result<Span, StoreError> {
+        Ok(Span { after: 0, through: 9 })
+    }
+
+    async fn window(&self, _: &Filter, span: Span, _: Order) -> Result<Window, StoreError> {
+        Ok(Window { span, index: Index::Seq })
+    }
+
+    async fn matches(&self, _: &Filter, _: Window, _: Order, limit: u32) -> Result<Matches, StoreError> {
+        Ok(Matches { count: limit, last: Some(5), has_more: true })
+    }
+
+    async fn page(
+        &self,
+        _: &Filter,
+        _: Window,
+        _: Order,
+        _: Layout,
+        _: PageSize,
+    ) -> Result<Option<Page>, StoreError> {
+        Ok(None)
+    }
+
+    async fn event(&self, _: &Topic, _: &EventId) -> Result<Option<Found>, StoreError> {
+        Ok(Some(Found::Event("{}".into())))
+    }
+
+    async fn ledger(&self, _: &[Topic]) -> Result<Ledger, StoreError> {
+        Err(StoreError::Busy)
+    }
+
+    async fn find_topics(&self, topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError> {
+        Ok((HashSet::new(), topics.len()))
+    }
+}
+
+impl RemoveStore for Nothing {
+    async fn erase_event(&self, _: &Topic, _: &EventId) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn erase(&self, _: &Filter, _: Window, limit: u32) -> Result<Matches, StoreError> {
+        Ok(Matches { count: limit, last: Some(5), has_more: true })
+    }
+
+    async fn scrub(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn claim(&self, _: Duration) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn release(&self, _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn expire(&self, _: Kept, _: u32) -> Result<Step, StoreError> {
+        Err(StoreError::Busy)
+    }
+
+    async fn forget(&self, _: u32, _: u32) -> Result<Step, StoreError> {
+        Err(StoreError::Busy)
+    }
+
+    async fn forget_answers(&self, _: u32) -> Result<Step, StoreError> {
+        Err(StoreError::Busy)
+    }
+}
+
+impl KeyValue for Nothing {
+    async fn get(&self, _: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(None)
+    }
+
+    async fn set(&self, _: &str, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    async fn sleep(&self, _: Duration) {}
+
+    async fn yield_now(&self) {}
+}
+
+/// Headers that a request may have. Each has a bit of the second byte.
+const HEADERS: [(&str, &str); 8] = [
+    ("content-encoding", "x-gzip"),
+    ("ce-specversion", "1.0"),
+    ("ce-id", ""),
+    ("prefer", ""),
+    ("origin", ""),
+    ("idempotency-key", ""),
+    ("last-event-id", ""),
+    ("webhook-request-origin", ""),
+];
+
+const CONTENT_TYPES: [&str; 6] = [
+    "application/json",
+    "application/x-ndjson",
+    "application/cloudevents+json",
+    "application/cloudevents-batch+json",
+    "text/plain",
+    "",
+];
+
+/// Answers the request that some bytes are. Every request gets an answer, which is never a 5xx.
+pub fn answer(data: &[u8]) {
+    let [kind, which, rest @ ..] = data else { return };
+    // The text of the head ends at the first zero; the body is behind it.
+    let (text, body) = match rest.iter().position(|byte| *byte == 0) {
+        Some(end) => (&rest[..end], &rest[end + 1..]),
+        None => (&b""[..], rest),
+    };
+    let text = String::from_utf8_lossy(text);
+    let read_or_erase = if *kind < 128 { "GET" } else { "DELETE" };
+    let (method, path) = match kind % 8 {
+        0 => ("POST", "/publish".to_owned()),
+        1 => ("POST", format!("/publish?{text}")),
+        2 => (read_or_erase, format!("/events?{text}")),
+        3 => (read_or_erase, format!("/events/{text}")),
+        4 => ("OPTIONS", format!("/publish?{text}")),
+        5 => ("PATCH", format!("/{text}")),
+        6 => ("POST", format!("http://{text}/publish")),
+        _ => (read_or_erase, format!("http://{text}/events/t/1")),
+    };
+    let mut request = Request::builder().method(method).uri(path);
+    if method == "DELETE" {
+        request = request.header("authorization", "Bearer boss");
+    }
+    let content_type = CONTENT_TYPES[usize::from(kind / 8) % CONTENT_TYPES.len()];
+    if !content_type.is_empty() {
+        request = request.header("content-type", content_type);
+    }
+    for (bit, (name, value)) in HEADERS.iter().enumerate() {
+        if which & (1 << bit) != 0 {
+            request = request.header(*name, if value.is_empty() { &text } else { *value });
+        }
+    }
+    let Ok(request) = request.body(stream::iter([Ok(body.to_vec())])) else { return };
+    let settings = Settings::read(
+        "max_body_bytes=65536\nmax_event_bytes=65536\nmax_batch_events=100\nmax_topics=9\nadmin_token=boss\nwebhook_origins=*",
+    );
+    let started_at = Timestamp::parse("2026-11-21T01:00:00Z");
+    let (Ok(settings), Ok(started_at)) = (settings, started_at) else { panic!("the settings are good") };
+    let app = App::<Nothing>::new(settings, started_at, Nothing, Nothing, Still, 1);
+    let reply = router::answer(&app, request).now_or_never().expect("nothing waits");
+    assert!(reply.status.as_u16() < 500, "{}", reply.status);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_request_is_its_answer_is_no_fault() {
+        let parts: [&[u8]; 16] = [
+            b"{\"topic\":\"t\",\"event_id\":\"e\"}",
+            b"[",
+            b"]",
+            b"{",
+            b"}",
+            b",",
+            b"\n",
+            b"\"",
+            b"\\ud800",
+            b"\0",
+            b"\xef\xbb\xbf",
+            b"\xff\xfe",
+            b"after=1&conflicts=true",
+            b"[::1]:3000",
+            b"2026-11-21T01:00+05:30",
+            b"%zz",
+        ];
+        let mut random = fastrand::Rng::with_seed(26);
+        for _ in 0..20_000 {
+            let mut data = vec![random.u8(..), random.u8(..)];
+            for _ in 0..random.usize(..8) {
+                data.extend(parts[random.usize(..parts.len())]);
+            }
+            answer(&data);
+        }
+    }
+}
