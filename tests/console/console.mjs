@@ -16,7 +16,7 @@ const BROWSERS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/go
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 mkdirSync(PICTURES, { recursive: true });
 
-const browser = await chromium.launch({ executablePath: BROWSERS.find(existsSync), args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+const browser = await chromium.launch({ executablePath: BROWSERS.find(existsSync), args: ["--no-sandbox", "--disable-dev-shm-usage", "--host-resolver-rules=MAP rebound.example 127.0.0.1"] });
 const input = readline.createInterface({ input: process.stdin });
 const answers = input[Symbol.asyncIterator]();
 
@@ -85,6 +85,15 @@ const scenarios = {
       await hasText(page, "#service", "ready");
       assert.equal(await text(page, "#received"), "0");
       assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name} is too wide`);
+      await hasText(page, ".about", "stores each event once");
+      const box = (selector) => page.locator(selector).boundingBox();
+      assert.ok((await box("#find-since")).width >= 190, `${name}: a date is clipped`);
+      if (name === "light") {
+        for (const selector of ["#topics thead", "#service", "#chart"]) {
+          const { y, height } = await box(selector);
+          assert.ok(y + height <= 900, `${selector} is below the fold`);
+        }
+      }
       await accessible(page, name);
       await page.screenshot({ path: `${PICTURES}/empty-${name}.png`, fullPage: true });
       await close(page);
@@ -113,7 +122,15 @@ const scenarios = {
     assert.equal(await text(page, "#conflicts"), "1");
     await hasText(page, "#topics tbody tr", "orders");
 
+    await page.check("#find-conflicts");
+    await page.click("#find [type=submit]");
+    await hasText(page, "#events-note", "1 event");
+    assert.match(page.url(), /conflicts=true/);
+    await page.click("#find-clear");
+    await hasText(page, "#live", "Live");
+
     await page.click("#events li a");
+    await hasText(page, "#event #rival", "changed");
     await hasText(page, "#event .facts", "4: the first was stored");
     await hasText(page, "#event .facts", "1: so many of them came with other content");
     await hasText(page, "#event .tree", "12345678901234567890");
@@ -147,6 +164,9 @@ const scenarios = {
     await page.keyboard.press("ArrowRight");
     await page.click("#publish-raw [type=submit]");
     await hasText(page, "#outcome", "Of 2: 2 stored");
+    await page.fill("#raw", '{"topic": "demo", "event_id": "misspelt", "payloads": 1}');
+    await page.click("#publish-raw [type=submit]");
+    await hasText(page, "#outcome", "Ignored, because no event has such a field: payloads");
     await page.fill("#raw", '{"topic": "demo"}');
     await page.click("#publish-raw [type=submit]");
     await hasText(page, "#outcome", "event_id is required");
@@ -157,6 +177,38 @@ const scenarios = {
     const linked = await open({ path: link.slice(address.length) });
     await hasText(linked, "#event .facts", "orders");
     await close(linked);
+  },
+
+  /** Browsers open six connections to a host for all tabs together, so a hidden one holds none. */
+  async hidden() {
+    const hide = (page, isHidden) => page.evaluate((value) => {
+      Object.defineProperty(document, "hidden", { value, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, isHidden);
+    const context = await browser.newContext();
+    const pages = await Promise.all(Array.from({ length: 7 }, () => context.newPage()));
+    for (const page of pages) {
+      await page.goto(address);
+      await hasText(page, "#live", "Live");
+      await hide(page, true);
+      await hasText(page, "#live", "Paused while hidden");
+    }
+    await publish({ topic: "t", event_id: "meanwhile" });
+    await hide(pages[6], false);
+    await hasText(pages[6], "#events li", "meanwhile");
+    await hasText(pages[6], "#live", "Live");
+    assert.equal(await pages[0].locator("#events li").count(), 0);
+    await context.close();
+  },
+
+  /** A name that leads here, but is not known as the service's. */
+  async unknown_host() {
+    const page = await open({ expected: /421/ });
+    await page.goto(address.replace("127.0.0.1", "rebound.example"));
+    await hasText(page, "#notice", "hosts=rebound.example");
+    await hasText(page, "#events-note", "not known as rebound.example");
+    assert.equal(await page.evaluate(() => fetch("/stats").then((answer) => answer.status)), 421);
+    await close(page);
   },
 
   async copy() {

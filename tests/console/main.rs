@@ -60,6 +60,8 @@ macro_rules! scenarios {
 scenarios! {
     the_first_look_is_complete_in_light_and_dark_and_at_360_pixels: "first_load", Server::start();
     an_event_a_duplicate_and_a_conflict_are_seen_and_explained: "publish_duplicate_conflict", Server::start();
+    a_hidden_page_holds_no_connection_and_goes_on_when_it_is_seen: "hidden", Server::start();
+    a_name_that_is_not_known_is_told_in_a_sentence: "unknown_host", Server::start();
     what_is_copied_runs_in_a_shell: "copy", Server::start();
     a_fault_of_the_service_is_shown_and_passes: "faults", Server::start();
     an_event_arrives_within_a_second_and_nothing_moves_while_one_reads: "arrivals", Server::start();

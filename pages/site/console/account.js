@@ -8,6 +8,7 @@ const SHOWN_SECONDS = 300;
 const LEAST_SECONDS = 60;
 const GAP_SECONDS = 15;
 const STEP_SECONDS = 1; // an answer that comes sooner makes no point: a rate of so little time says nothing
+const CHART_HEIGHT = 120;
 const KEPT = "sekali.rates";
 
 /** The times of the samples, and the rates of each counter from the sample before. A missing rate is null. */
@@ -77,7 +78,7 @@ function options(width) {
   const series = (name, dash) => ({ label: name, stroke: color(`--${name}`), width: 2, dash, points: { show: false } });
   return {
     width,
-    height: 180,
+    height: CHART_HEIGHT,
     legend: { show: false },
     cursor: { y: false, points: { size: 6 } },
     scales: { x: { time: true, range: shownTime }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
@@ -97,7 +98,7 @@ function draw() {
   legend();
 }
 
-new ResizeObserver(() => plot?.setSize({ width: at("chart").clientWidth, height: 180 })).observe(at("chart"));
+new ResizeObserver(() => plot?.setSize({ width: at("chart").clientWidth, height: CHART_HEIGHT })).observe(at("chart"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   plot?.destroy();
   plot = null;

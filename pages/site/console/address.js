@@ -1,6 +1,6 @@
 // The address of the page is the view: what is looked for, which page of it, which event is open.
 
-const FIELDS = ["topic", "id", "source", "since", "until", "older", "newer", "open"];
+const FIELDS = ["topic", "id", "source", "since", "until", "conflicts", "older", "newer", "open"];
 
 /** The present view: an object with a text for each field that is given. */
 export function view() {

@@ -1,6 +1,7 @@
 // Requests to the service, and how they end: an answer, a refusal that says why, or nothing.
 
 const KINDS = ["read", "publish", "admin"];
+const LONGEST_MS = 30_000; // the service answers or refuses sooner
 
 /** Tokens are kept for this tab only. */
 export const tokens = {
@@ -29,12 +30,15 @@ export class Unreachable extends Error {
 }
 
 /** Sends a request with the token of its kind, and returns the answer if it is a success. */
-export async function ask(path, { kind = "read", headers = {}, ...options } = {}) {
+export async function ask(path, { kind = "read", headers = {}, signal, isStream = false, ...options } = {}) {
   const token = tokens.get(kind);
   if (token) headers = { ...headers, authorization: `Bearer ${token}` };
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(new Unreachable()), LONGEST_MS);
   let response;
   try {
-    response = await fetch(path, { cache: "no-store", headers, ...options });
+    response = await fetch(path, { cache: "no-store", headers, signal: AbortSignal.any([limit.signal, ...(signal ? [signal] : [])]), ...options });
+    if (isStream) clearTimeout(timer);
   } catch (error) {
     throw error.name === "AbortError" ? error : new Unreachable();
   }
@@ -46,9 +50,21 @@ export async function ask(path, { kind = "read", headers = {}, ...options } = {}
 export const eventOf = (text) => ({ ...JSON.parse(text), text });
 
 /** The payload of an event, as it was sent. */
-export function payloadOf({ text }) {
+export function payloadOf({ text: whole }) {
+  const text = withoutRival(whole);
   const from = text.indexOf('"payload":') + '"payload":'.length;
   return text.slice(from, text.lastIndexOf(',"received_at":'));
+}
+
+/** The text of an event up to what was refused for it, which is any JSON. */
+function withoutRival(text) {
+  for (let end = text.indexOf(',"rival":'); end >= 0; end = text.indexOf(',"rival":', end + 1)) {
+    try {
+      const before = `${text.slice(0, end)}}`;
+      if ("conflicts" in JSON.parse(before)) return before;
+    } catch { /* it stands within the payload */ }
+  }
+  return text;
 }
 
 /** Calls `arrive` with each event after a seq, until the signal or the end of the connection, which is an error. */
@@ -64,14 +80,19 @@ function followOpen(path, { arrive, connected, signal }) {
   return new Promise((_, reject) => {
     signal.throwIfAborted();
     const source = new EventSource(path);
+    const timer = setTimeout(() => end(new Unreachable()), LONGEST_MS);
     const end = (reason) => {
+      clearTimeout(timer);
       source.close();
       signal.removeEventListener("abort", abort);
       reject(reason);
     };
     const abort = () => end(signal.reason);
     signal.addEventListener("abort", abort);
-    source.onopen = connected;
+    source.onopen = () => {
+      clearTimeout(timer);
+      connected();
+    };
     source.onmessage = (message) => arrive(message.data);
     source.onerror = () => end(new Unreachable()); // whoever follows connects again, after the last event that arrived
   });
@@ -79,7 +100,7 @@ function followOpen(path, { arrive, connected, signal }) {
 
 /** Follows with a token, which an EventSource cannot send. */
 async function followWithToken(path, { arrive, connected, signal }) {
-  const response = await ask(path, { headers: { accept: "text/event-stream" }, signal });
+  const response = await ask(path, { headers: { accept: "text/event-stream" }, signal, isStream: true });
   connected();
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";

@@ -45,6 +45,7 @@ function described(text) {
     facts(event),
     make("h3", {}, "Payload"), make("div", { class: "tree" }, tree(event.payload, 0)),
     ...(event.attributes ? [make("h3", {}, "Attributes"), make("div", { class: "tree" }, tree(event.attributes, 0))] : []),
+    ...(event.rival === undefined ? [] : [make("h3", {}, "The newest payload that was refused"), make("div", { class: "tree", id: "rival" }, tree(event.rival, 0))]),
     make("details", { class: "raw" }, make("summary", {}, "As the service gives it"), make("pre", { tabindex: "0" }, text)),
     actions(event, text),
     erasure(event),

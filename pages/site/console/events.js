@@ -73,6 +73,7 @@ function fillForm(search) {
   for (const [field, id] of [["topic", "find-topic"], ["id", "find-id"], ["source", "find-source"]]) at(id).value = search[field] ?? "";
   at("find-since").value = toLocal(search.since);
   at("find-until").value = toLocal(search.until);
+  at("find-conflicts").checked = search.conflicts === "true";
   at("find-clear").hidden = isEverything(search);
 }
 
@@ -124,18 +125,43 @@ function refreshLinks() {
 
 async function keepFollowing(search, signal) {
   while (!signal.aborted) {
+    const look = whileVisible(signal);
     try {
-      await newest(search, signal);
-      await follow(queryOf(search), lastSeq, { arrive, signal, connected: () => { label("Live"); paint(); } });
+      await newest(search, look.signal);
+      await follow(queryOf(search), lastSeq, { arrive, signal: look.signal, connected: () => { label("Live"); paint(); } });
     } catch (error) {
       if (signal.aborted) throw signal.reason;
+      if (look.signal.aborted) {
+        label("Paused while hidden");
+        await visible();
+        continue;
+      }
       // What is wrong with the request stays wrong; a fault of the service passes.
-      if (error instanceof Refusal && [400, 401, 403].includes(error.status)) throw error;
+      if (error instanceof Refusal && [400, 401, 403, 421].includes(error.status)) throw error;
       label("Reconnecting");
       if (!list.children.length) say(at("events-note"), error.message);
     }
+    look.abort();
     await pause(RETRY_MS);
   }
+}
+
+/** Ends with a signal, and when the page is hidden: a browser opens six connections to a host for all its tabs. */
+function whileVisible(signal) {
+  const look = new AbortController();
+  const end = () => {
+    if (signal.aborted || document.hidden) look.abort();
+  };
+  signal.addEventListener("abort", end, { signal: look.signal });
+  document.addEventListener("visibilitychange", end, { signal: look.signal });
+  end();
+  return look;
+}
+
+/** Waits until the page is not hidden. */
+function visible() {
+  if (!document.hidden) return undefined;
+  return new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
 }
 
 /** Begins the list, or adds what came while there was no connection. */
@@ -227,6 +253,7 @@ at("find").addEventListener("submit", (submit) => {
     source: at("find-source").value.trim(),
     since: toUtc(at("find-since").value),
     until: toUtc(at("find-until").value),
+    conflicts: at("find-conflicts").checked ? "true" : "",
   });
 });
 

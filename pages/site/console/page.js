@@ -20,6 +20,7 @@ export function say(element, text) {
 const whole = new Intl.NumberFormat();
 const short = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3, notation: "compact" });
 const fine = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
+const tenths = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 
 // Made once: a formatter costs a hundred times what it does.
 const dateAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
@@ -32,7 +33,7 @@ export const clock = (seconds) => timeOnly.format(seconds * 1000);
 export const number = (value) => whole.format(value);
 
 /** A rate a second. */
-export const rate = (value) => (value >= 10_000 ? short : value >= 10 ? whole : fine).format(value >= 10 ? Math.round(value) : value);
+export const rate = (value) => (value >= 10_000 ? short : value >= 10 ? whole : tenths).format(value >= 10 ? Math.round(value) : value);
 
 /** A size in powers of 1024. */
 export function bytes(value) {

@@ -44,15 +44,18 @@ function fromRaw() {
 
 async function send({ body, type, events }) {
   const headers = { "content-type": type };
-  const answer = await (await ask("/publish", { kind: "publish", method: "POST", body, headers })).json();
+  const response = await ask("/publish", { kind: "publish", method: "POST", body, headers });
+  const answer = await response.json();
   sent = { body, type, events };
   at("again").hidden = false;
   const { total_received: total, stored, duplicates, conflicts } = answer;
+  const ignored = response.headers.get("sekali-ignored");
+  const tell = (quality, ...content) => outcome(ignored ? "bad" : quality, ...content, ...(ignored ? [`\nIgnored, because no event has such a field: ${ignored}`] : []));
   const link = events.length === 1 ? make("a", { href: addressOf({ open: nameOf(events[0]) }) }, "Look at it") : "";
-  if (total === 1 && stored) return outcome("good", "Stored. ", link);
-  if (total === 1 && conflicts) return outcome("bad", "A conflict: this id is stored already, with other content. The stored event stays as it is, and the delivery is counted. ", link);
-  if (total === 1) return outcome("soft", "A duplicate: the very same event is stored already, so it was dropped, and counted. Producers may send again as often as they like. ", link);
-  return outcome(conflicts ? "bad" : "good",
+  if (total === 1 && stored) return tell("good", "Stored. ", link);
+  if (total === 1 && conflicts) return tell("bad", "A conflict: this id is stored already, with other content. The stored event stays as it is, and the delivery is counted. ", link);
+  if (total === 1) return tell("soft", "A duplicate: the very same event is stored already, so it was dropped, and counted. Producers may send again as often as they like. ", link);
+  return tell(conflicts ? "bad" : "good",
     `Of ${number(total)}: ${number(stored)} stored, ${number(duplicates)} dropped as duplicates${conflicts ? `, ${number(conflicts)} of them conflicts, which came with other content` : ""}.`);
 }
 

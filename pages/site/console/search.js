@@ -9,7 +9,7 @@ import { knownTopics } from "./topics.js";
 export const PAGE = 50;
 
 const SEARCHED_TOPICS = 100;
-const FILTERS = ["topic", "source", "since", "until"];
+const FILTERS = ["topic", "source", "since", "until", "conflicts"];
 const SEARCHES = [...FILTERS, "id", "older", "newer"];
 
 /** The part of a view that says what is looked for. */
@@ -48,10 +48,10 @@ export async function page(search, signal) {
 }
 
 /** The events of an id, in the topic that is given or in those that are known. */
-export async function byId({ topic, id, source, since, until }, signal) {
+export async function byId({ topic, id, source, since, until, conflicts }, signal) {
   const topics = topic ? [topic] : await searchedTopics(signal);
   const found = (await Promise.all(topics.map((name) => one(name, id, signal)))).filter(Boolean);
-  const matches = (event) => (!source || event.source === source) && (!since || Date.parse(event.timestamp) >= Date.parse(since)) && (!until || Date.parse(event.timestamp) < Date.parse(until));
+  const matches = (event) => (!conflicts || event.conflicts > 0) && (!source || event.source === source) && (!since || Date.parse(event.timestamp) >= Date.parse(since)) && (!until || Date.parse(event.timestamp) < Date.parse(until));
   return found.filter((event) => event.gone || matches(event));
 }
 
