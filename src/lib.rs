@@ -28,6 +28,7 @@ pub mod clock;
 pub mod committer;
 pub mod eraser;
 pub mod event;
+pub mod history;
 pub mod http;
 pub mod ingest;
 pub mod limits;

@@ -116,6 +116,11 @@ impl<S: ReadStore> Reader<S> {
         self.0.ledger(topics).await
     }
 
+    /// The totals of the last minutes, as far as they were kept: a JSON array, oldest first.
+    pub async fn history(&self, minutes: u32) -> Result<String, StoreError> {
+        self.0.history(minutes).await
+    }
+
     /// The events of a selection that are stored at this moment: events that come later are not part of the listing.
     pub async fn list(&self, selection: Selection, layout: Layout) -> Result<Listing<S>, ReadError> {
         let Selection { filter, after, limit, order } = selection;

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::committer::Committer;
 use crate::eraser::Eraser;
 use crate::event::Timestamp;
+use crate::history::History;
 use crate::ingest::UnknownFields;
 use crate::limits::{ANSWERS_BYTES, BODIES_BYTES, FOLLOWERS, Limits, STREAMS};
 use crate::reader::Reader;
@@ -59,6 +60,8 @@ pub struct App<P: Platform> {
     pub eraser: Eraser<P::Store>,
     /// Takes old events away. Whoever runs the service has to call it.
     pub retention: Retention<P::Store, P::Clock>,
+    /// Keeps the totals once a minute. Whoever runs the service has to call it.
+    pub history: History<P::Store, P::Clock>,
     /// The answers to requests with an Idempotency-Key.
     pub saved_answers: SavedAnswers<P::KeyValue, P::Store>,
     /// Follows the end of the store.
@@ -91,6 +94,7 @@ impl<P: Platform> App<P> {
         let committer = Committer::new(Rc::clone(&store), clock.clone(), seed);
         let retention =
             Retention::new(Rc::clone(&store), clock.clone(), settings.retention, committer.writes());
+        let history = History::new(Rc::clone(&store), clock.clone(), committer.writes());
         Self {
             limits: settings.limits,
             unknown_fields: settings.unknown_fields,
@@ -101,6 +105,7 @@ impl<P: Platform> App<P> {
             saved_answers: SavedAnswers::new(settings.answers, key_value, Rc::clone(&store)),
             eraser: Eraser::new(store),
             retention,
+            history,
             committer,
             tail: Rc::new(Tail::new(reader.clone(), clock.clone())),
             reader,

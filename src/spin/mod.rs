@@ -105,9 +105,17 @@ async fn answer(request: Request) -> Result<Response, ErrorCode> {
         task::spawn(linger);
     }
     if app.get().is_some_and(|app| app.retention.is_due()) {
+        let app = Rc::clone(&app);
         task::spawn(async move {
             if let Some(app) = app.get() {
                 app.retention.work().await;
+            }
+        });
+    }
+    if app.get().is_some_and(|app| app.history.is_due()) {
+        task::spawn(async move {
+            if let Some(app) = app.get() {
+                app.history.record().await;
             }
         });
     }

@@ -56,6 +56,12 @@ pub struct Dialect {
 pub struct Texts {
     /// The account of all deliveries: 1 are topics, or null, and 2 the most of them.
     pub ledger: &'static str,
+    /// 1 if the totals of this minute are kept, else 0.
+    pub is_recorded: &'static str,
+    /// Keeps the totals of this minute.
+    pub record: &'static str,
+    /// The totals of the last 1 minutes, as a JSON array.
+    pub history: &'static str,
     /// The number of topics, and those of 1 that are there.
     pub find_topics: &'static str,
     /// The events of the seqs in the place `/* seqs */` are erased.

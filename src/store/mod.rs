@@ -296,6 +296,11 @@ pub trait WriteStore: 'static {
 
     /// The request of a key within the last 24 hours.
     async fn answered(&self, key: &str) -> Result<Option<Answered>, StoreError>;
+
+    /// Keeps the totals of this minute for a day, by the clock of the database, unless that was done.
+    async fn record_totals(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// The reading side of the store. Events become visible in the order of seq.
@@ -350,6 +355,11 @@ pub trait ReadStore: 'static {
 
     /// The account of all deliveries: of the topics that are named, or without a name of the latest active ones.
     async fn ledger(&self, topics: &[Topic]) -> Result<Ledger, StoreError>;
+
+    /// The totals of the last minutes, as far as they were kept: a JSON array, oldest first.
+    async fn history(&self, _minutes: u32) -> Result<String, StoreError> {
+        Ok("[]".into())
+    }
 
     /// Those of some topics that are in the store, and the number of all topics that are.
     async fn find_topics(&self, topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError>;

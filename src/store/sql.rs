@@ -107,6 +107,15 @@ impl<B: Backend> WriteStore for SqlStore<B> {
         let rows = self.0.write(self.0.dialect().texts.answer, &[key.into()]).await?;
         rows.first().map(Answered::of).transpose()
     }
+
+    async fn record_totals(&self) -> Result<(), StoreError> {
+        let texts = &self.0.dialect().texts;
+        // Looked at first, because every instance of every host comes, and a write keeps others waiting.
+        if self.query_row(Purpose::Look, texts.is_recorded, &[]).await?.integer(0)? == 0 {
+            self.0.write(texts.record, &[]).await?;
+        }
+        Ok(())
+    }
 }
 
 impl<B: Backend> ReadStore for SqlStore<B> {
@@ -178,6 +187,13 @@ impl<B: Backend> ReadStore for SqlStore<B> {
         };
         let parameters = [named, i64::from(LISTED_TOPICS).into()];
         Ledger::of(&self.query_row(Purpose::Answer, self.0.dialect().texts.ledger, &parameters).await?)
+    }
+
+    async fn history(&self, minutes: u32) -> Result<String, StoreError> {
+        let row = self
+            .query_row(Purpose::Answer, self.0.dialect().texts.history, &[i64::from(minutes).into()])
+            .await?;
+        Ok(row.text(0)?.to_owned())
     }
 
     async fn find_topics(&self, topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError> {

@@ -464,6 +464,10 @@ const scenarios = {
     } else {
       await hasText(page, "#service-note", "does not tell");
     }
+    const later = await open();
+    await hasText(later, "#state", "Connected");
+    assert.ok(await later.evaluate(hasColor, "31,95,191"), "the chart of a page that is opened later has data at once");
+    await close(later);
     await page.click("#demo");
     await hasText(page, "#demo", "Start");
     await page.screenshot({ path: `${PICTURES}/demo.png`, fullPage: true });

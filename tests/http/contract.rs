@@ -136,6 +136,7 @@ fn every_route_and_status_is_exercised_and_every_answer_matches_its_schema() {
             ("/events/{topic}/{event_id}", "/events/t/erased"),
             ("/stats", "/stats"),
             ("/stats", "/stats?topic=t"),
+            ("/stats", "/stats?history=24h"),
             ("/stats", "/stats?x=1"),
             ("/metrics", "/metrics"),
             ("/healthz", "/healthz"),

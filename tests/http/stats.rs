@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use sekali_harness::Server;
+use sekali_harness::{Server, eventually};
 use serde_json::{Value, json};
 
 #[test]
@@ -76,4 +76,18 @@ fn an_event_of_one_topic_too_many_is_refused_and_changes_nothing() {
     assert_eq!(server.publish(&json!({"topic": "a", "event_id": "2"})).json()["stored"], 1);
     assert_eq!(server.stats()["topics"], json!(["a"]));
     server.assert_books_balance();
+}
+
+#[test]
+fn the_totals_of_the_last_day_are_kept_once_a_minute() {
+    let server = Server::start();
+    server.publish(&json!([{"topic": "t", "event_id": "1"}, {"topic": "t", "event_id": "1"}]));
+    let history = eventually("the first totals are kept", || {
+        let history = server.get("/stats?history=24h").json()["history"].clone();
+        (history.as_array().unwrap().len() == 1).then_some(history)
+    });
+    let kept =
+        ["received", "unique_processed", "duplicate_dropped", "conflicts"].map(|name| &history[0][name]);
+    assert_eq!(kept.map(|count| count.as_i64().unwrap()), [2, 1, 1, 0]);
+    assert!(history[0]["at"].as_str().unwrap().ends_with(":00Z"), "{history}");
 }

@@ -31,6 +31,20 @@ function add(now, rates) {
   sessionStorage.setItem(KEPT, JSON.stringify(samples));
 }
 
+/** True while the chart has nothing to show. */
+export const isEmpty = () => !samples[0].length && !last;
+
+/** Begins the chart with the totals of each minute that the service has kept, and those of now. */
+function begin(history, now, counters) {
+  const points = [...history.map((totals) => [Date.parse(totals.at) / 1000, NAMES.map((name) => totals[COUNTERS[name]])]), [now, counters]];
+  for (let index = 1; index < points.length; index += 1) {
+    const [[before, old], [time, fresh]] = [points[index - 1], points[index]];
+    const rates = fresh.map((counter, name) => Math.max(0, counter - old[name]) / Math.max(1, time - before));
+    if (index === 1) add(before, rates);
+    add(time, rates);
+  }
+}
+
 /** Shows the totals of /stats, and adds a point to the chart. */
 export function showAccount(stats) {
   for (const field of Object.values(COUNTERS)) say(at(field), number(stats[field]));
@@ -45,6 +59,8 @@ export function showAccount(stats) {
     add(now, seconds < GAP_SECONDS && rates.every((value) => value >= 0) ? rates : null);
   } else if (samples[0].length) {
     add(now, null);
+  } else {
+    begin(stats.history ?? [], now, counters);
   }
   last = { now, counters };
   draw();

@@ -3,7 +3,7 @@
 import { ask, Refusal, tokens } from "./api.js";
 import { go, view } from "./address.js";
 import { at, pause, say } from "./page.js";
-import { showAccount } from "./account.js";
+import { isEmpty, showAccount } from "./account.js";
 import { showTopics } from "./topics.js";
 import { refreshService } from "./service.js";
 import { onPublished } from "./publish.js";
@@ -24,7 +24,7 @@ function state(name, text, problem = "") {
 async function refresh({ withService = false } = {}) {
   let stats;
   try {
-    stats = await (await ask("/stats")).json();
+    stats = await (await ask(isEmpty() ? "/stats?history=10m" : "/stats")).json();
     showAccount(stats);
     showTopics(stats);
     state("good", "Connected");

@@ -4,7 +4,7 @@ use http::{StatusCode, Uri};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::event::{InvalidField, Timestamp, Topic};
+use crate::event::{Timestamp, Topic};
 use crate::http::app::{App, Platform};
 use crate::http::negotiate::JSON;
 use crate::http::problem::Problem;
@@ -30,7 +30,15 @@ struct Stats {
     first_seq: Seq,
     last_seq: Seq,
     by_topic: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<Box<RawValue>>,
 }
+
+/// The parameters of a query.
+const PARAMETERS: [Known; 2] = [Known { name: "topic", most: 100 }, Known { name: "history", most: 1 }];
+
+/// Minutes of the longest history.
+const LONGEST_HISTORY: u32 = 24 * 60;
 
 /// One consistent snapshot of the counters. The accounts are those of the topics that the query names, or of the
 /// latest active ones; the totals are of all topics.
@@ -38,15 +46,19 @@ struct Stats {
 /// # Errors
 /// When a parameter is invalid, or the store cannot be read.
 pub async fn get<P: Platform>(app: &App<P>, uri: &Uri) -> Result<Reply, Problem> {
-    let named = parameters(uri.query().unwrap_or_default(), &[Known { name: "topic", most: 100 }])?;
-    let topics = named.into_iter().map(|(name, value)| {
-        let invalid = |error: InvalidField| Problem::InvalidParameter {
-            name: name.into_owned(),
-            message: error.to_string(),
-        };
-        Topic::parse(value).map_err(invalid)
-    });
-    let ledger = app.reader.ledger(&topics.collect::<Result<Vec<_>, _>>()?).await?;
+    let (mut topics, mut minutes) = (Vec::new(), None);
+    for (name, value) in parameters(uri.query().unwrap_or_default(), &PARAMETERS)? {
+        let invalid = |message| Problem::InvalidParameter { name: name.to_string(), message };
+        match name.as_ref() {
+            "history" => minutes = Some(history(&value).ok_or_else(|| invalid(HISTORY_RULE.into()))?),
+            _ => topics.push(Topic::parse(value).map_err(|error| invalid(error.to_string()))?),
+        }
+    }
+    let history = match minutes {
+        Some(minutes) => Some(app.reader.history(minutes).await?),
+        None => None,
+    };
+    let ledger = app.reader.ledger(&topics).await?;
     let raw =
         |json: String| RawValue::from_string(json).map_err(|error| Problem::Internal(error.to_string()));
     let stats = Stats {
@@ -66,9 +78,24 @@ pub async fn get<P: Platform>(app: &App<P>, uri: &Uri) -> Result<Reply, Problem>
         first_seq: ledger.first_seq,
         last_seq: ledger.last_seq,
         by_topic: raw(ledger.by_topic)?,
+        history: history.map(raw).transpose()?,
     };
     let body = serde_json::to_vec(&stats).map_err(|error| Problem::Internal(error.to_string()))?;
     Ok(Reply::new(StatusCode::OK, JSON, body))
+}
+
+const HISTORY_RULE: &str = "must be a time of up to a day, such as 24h or 90m";
+
+/// The minutes of a time such as `24h` or `90m`.
+fn history(text: &str) -> Option<u32> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let of_unit = match unit {
+        "m" => 1,
+        "h" => 60,
+        _ => return None,
+    };
+    let minutes = number.parse::<u32>().ok()?.checked_mul(of_unit)?;
+    (1..=LONGEST_HISTORY).contains(&minutes).then_some(minutes)
 }
 
 #[cfg(test)]

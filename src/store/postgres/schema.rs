@@ -48,6 +48,7 @@ const SCHEMA: &[&str] = &[
     include_str!("schema/35_place_row.sql"),
     include_str!("schema/36_rivals.sql"),
     include_str!("schema/37_identities_by_conflict.sql"),
+    include_str!("schema/38_history.sql"),
 ];
 
 /// The statements that fill it from that of 0.2, which is in the schema `sekali_0_2` then.

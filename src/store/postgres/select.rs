@@ -31,6 +31,9 @@ pub const POSTGRES: Dialect = Dialect {
     rows_of_step: 2048,
     texts: Texts {
         ledger: include_str!("sql/ledger.sql"),
+        is_recorded: include_str!("sql/is_recorded.sql"),
+        record: include_str!("sql/record.sql"),
+        history: include_str!("sql/history.sql"),
         find_topics: include_str!("sql/find_topics.sql"),
         erase: include_str!("sql/erase.sql"),
         identity: include_str!("sql/identity.sql"),

@@ -46,6 +46,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0037_fill_store_id.sql"),
     include_str!("migrations/0038_rival.sql"),
     include_str!("migrations/0039_events_by_conflict.sql"),
+    include_str!("migrations/0040_history.sql"),
 ];
 
 /// The version of the schema that this program knows.

@@ -402,7 +402,7 @@ const FIXTURES: [(usize, &str); 4] = [
     (5, include_str!("fixtures/schema_5.sql")),
     (8, include_str!("fixtures/schema_8.sql")),
     (31, include_str!("fixtures/schema_31.sql")),
-    (39, include_str!("fixtures/schema_39.sql")),
+    (40, include_str!("fixtures/schema_40.sql")),
 ];
 
 #[tokio::test]
