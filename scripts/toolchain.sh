@@ -11,6 +11,33 @@ unset CARGO_TARGET_DIR # everything here looks into target/
 say() { printf '%s\n' "sekali: $*" >&2; }
 fail() { say "$*"; exit 1; }
 
+# make_state DIRECTORY STORE: makes a directory for state, which nobody but its owner may read. As root, PostgreSQL is
+# another user, which has to get through.
+make_state() {
+    local mode=700
+    [ "$2" = sqlite ] || [ "$(id -u)" -ne 0 ] || mode=711
+    [ "$1" = "$PWD/.sekali" ] || [ ! -d "$1" ] || return 0
+    mkdir -p "$1"
+    chmod "$mode" "$1"
+}
+
+# claim DIRECTORY: takes it into use, alone, until this shell and what it starts have ended. Adds to claimed.
+claimed=()
+claim() {
+    local directory descriptor user="another program"
+    command -v flock >/dev/null || return 0
+    exec {directory}<"$1"
+    claimed+=("$directory")
+    flock --nonblock "$directory" && return
+    for descriptor in /proc/[0-9]*/fd/*; do
+        [[ $descriptor != /proc/$$/* && $descriptor -ef $1 ]] || continue
+        user=${descriptor#/proc/} user=${user%%/*}
+        user="process $user ($(cat "/proc/$user/comm"))"
+        break
+    done 2>/dev/null
+    fail "the directory $1 is in use by $user: end it, or name another by --state-dir"
+}
+
 # usage: the comment at the top of the script that was called.
 usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "scripts/${0##*/}"; }
 
@@ -157,6 +184,16 @@ build_hosts() {
     mkdir target/faults
     cp -p target/debug/sekali-host target/debug/sekali-host.d target/faults
     build_host
+}
+
+# run_host DIRECTORY ARGUMENT...: runs the host in DIRECTORY, in place of this shell.
+run_host() {
+    local program=$PWD/target/debug/sekali-host directory=$1
+    shift
+    ensure_native
+    build_host
+    cd "$directory"
+    exec "$program" "$@"
 }
 
 # run_program NAME DIRECTORY ARGUMENT...: runs a program of clients/ in DIRECTORY, in place of this shell.

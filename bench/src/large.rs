@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use sekali::event::Timestamp;
-use sekali_harness::deployment::Setup;
+use sekali_harness::deployment::{Setup, database_in};
 use sekali_harness::process::Process;
 use tempfile::TempDir;
 
@@ -95,8 +95,8 @@ impl Store {
         Ok(Self { address, process, ..self })
     }
 
-    fn bytes(&self, name: &str) -> u64 {
-        std::fs::metadata(self.state.path().join(name)).map_or(0, |file| file.len())
+    fn bytes(&self) -> u64 {
+        std::fs::metadata(database_in(self.state.path())).map_or(0, |file| file.len())
     }
 }
 
@@ -147,7 +147,7 @@ impl Large<'_> {
         let store = Store::fill(self.setup, self.rows, ids)?;
         let rate = self.rows as f64 / began.elapsed().as_secs_f64();
         report.row(&format!("filling with {kind} ids"), "events/s", rate);
-        let bytes = store.bytes("sqlite_db.db") as f64 / self.rows as f64;
+        let bytes = store.bytes() as f64 / self.rows as f64;
         report.row(&format!("the database with {kind} ids"), "bytes an event", bytes);
         Ok(store)
     }
@@ -312,7 +312,7 @@ pub fn read_until(address: SocketAddr, is_over: &AtomicBool, read: &AtomicU64) -
 }
 
 fn largest_log(state: &Path, is_over: &AtomicBool) -> u64 {
-    let log = state.join("sqlite_db.db-wal");
+    let log = database_in(state).with_extension("db-wal");
     let mut largest = 0;
     while !is_over.load(Ordering::Relaxed) {
         largest = largest.max(std::fs::metadata(&log).map_or(0, |file| file.len()));
@@ -331,7 +331,7 @@ fn processor_time(process: u32) -> Result<Duration> {
 }
 
 fn expired(state: &Path) -> Result<i64> {
-    let database = rusqlite::Connection::open(state.join("sqlite_db.db"))?;
+    let database = rusqlite::Connection::open(database_in(state))?;
     Ok(database.query_row("select sum(expired) from topics", [], |row| row.get(0))?)
 }
 

@@ -205,12 +205,12 @@ impl Deployment {
 
     /// The file of the default database.
     pub fn database(&self) -> PathBuf {
-        self.state.path().join("sqlite_db.db")
+        database_in(self.state.path())
     }
 
     /// The file of the default key-value store.
     pub fn key_value(&self) -> PathBuf {
-        self.state.path().join("sqlite_key_value.db")
+        file_in(self.state.path(), "sqlite_key_value.db", "key-value.db")
     }
 
     /// All that the host has printed since its last start.
@@ -284,6 +284,17 @@ pub struct Memory {
     pub resident: u64,
     /// The most that was ever resident.
     pub peak: u64,
+}
+
+/// The file of the default database in a directory of stores.
+pub fn database_in(state: &Path) -> PathBuf {
+    file_in(state, "sqlite_db.db", "events.db")
+}
+
+/// A file by the name that Spin gives it, if it is there, else by that of sekali-host.
+fn file_in(state: &Path, of_spin: &str, own: &str) -> PathBuf {
+    let path = state.join(of_spin);
+    if path.exists() { path } else { state.join(own) }
 }
 
 /// The address in the line by which both hosts tell that they serve.

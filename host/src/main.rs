@@ -9,12 +9,15 @@
 //! - [`instance`] compiles components and runs requests in a few long-lived instances of each;
 //! - [`spin`] implements the interfaces that a component imports;
 //! - [`stores`] opens the SQLite databases and key-value stores of the application, and connects to PostgreSQL;
+//! - [`copies`] are the commands `backup` and `restore`;
+//! - [`state`] is the directory of the stores, and who uses it;
 //! - [`metrics`] counts what all instances do;
 //! - [`variables`] resolves the values of variables and the templates over them;
 //! - [`manifest`] with its [`routes`], and [`runtime_config`], are the files as plain data.
 
 #[cfg(feature = "faults")]
 mod ahead;
+mod copies;
 mod ending;
 #[cfg(feature = "faults")]
 mod faults;
@@ -26,6 +29,7 @@ mod routes;
 mod runtime_config;
 mod server;
 mod spin;
+mod state;
 mod stores;
 mod variables;
 mod worker;
@@ -36,7 +40,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 
 use crate::instance::Program;
 use crate::manifest::{App, Component};
@@ -47,7 +51,31 @@ use crate::worker::{Application, Worker};
 
 /// Serves a Spin application: the HTTP trigger, variables, SQLite, key-value and PostgreSQL of spin.toml.
 #[derive(Parser)]
-#[command(version, args_override_self = true)] // scripts/up passes defaults that its caller may override
+#[command(version, args_override_self = true)] // the scripts pass defaults that their callers may override
+#[command(args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    serve: Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves the application, as without a command.
+    #[command(args_override_self = true)]
+    Serve(Box<Options>),
+    /// Makes a consistent, verified copy of the events, also while the service runs at full load.
+    #[command(args_override_self = true)]
+    Backup(copies::backup::Options),
+    /// Puts a copy in the place of the events of a service that does not run.
+    #[command(args_override_self = true)]
+    Restore(copies::restore::Options),
+}
+
+/// What is served, and how.
+#[derive(Args)]
 struct Options {
     /// Address to listen on. Port 0 takes a free port, which the line `Serving http://...` names.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
@@ -61,9 +89,9 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     runtime_config_file: Option<PathBuf>,
 
-    /// Directory of the stores labelled `default`, unless the runtime config configures them.
-    #[arg(long, value_name = "DIR", default_value = ".spin")]
-    state_dir: PathBuf,
+    /// Directory of the stores labelled `default`, unless the runtime config configures them [default: .sekali].
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
 
     /// Sets a variable of the manifest; may repeat. SPIN_VARIABLE_KEY in the environment does the same.
     #[arg(long = "variable", value_name = "KEY=VALUE", value_parser = key_value_pair)]
@@ -88,7 +116,17 @@ fn key_value_pair(text: &str) -> Result<(String, String), String> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let options = Options::parse();
+    let arguments = Arguments::parse();
+    state::keep_private();
+    match arguments.command {
+        Some(Command::Serve(options)) => serve(*options).await,
+        Some(Command::Backup(options)) => copies::run(move || copies::backup::run(&options)).await,
+        Some(Command::Restore(options)) => copies::run(move || copies::restore::run(&options)).await,
+        None => serve(arguments.serve).await,
+    }
+}
+
+async fn serve(options: Options) -> Result<()> {
     let app = App::load(&options.manifest)?;
     sekali_log::set_format(options.log_format);
     let mut given: HashMap<_, _> = options.variables.into_iter().collect();
@@ -100,8 +138,10 @@ async fn main() -> Result<()> {
     println!("sekali-host {} serves {}", env!("CARGO_PKG_VERSION"), options.manifest.display());
     println!("variables: {}", variables::describe(&app.variables, &values));
     println!("access: {}", variables::access(&app.variables, &values));
-    let stores = Stores::open(&app.components, &config.unwrap_or_default(), &options.state_dir)?;
+    let state_dir = state::directory(options.state_dir)?;
+    let stores = Stores::open(&app.components, &config.unwrap_or_default(), &state_dir)?;
     stores.places.iter().for_each(|place| println!("{place}"));
+    stores.exposures().for_each(|exposure| sekali_log::warning("exposed", exposure));
 
     let engine = instance::engine()?;
     let load = |component: &Component| {

@@ -62,6 +62,11 @@ pub fn info(kind: &'static str, step: impl Display) {
     log("info", kind, None, &step);
 }
 
+/// Logs what an operator should look at, and what goes on all the same.
+pub fn warning(kind: &'static str, cause: impl Display) {
+    log("warning", kind, None, &cause);
+}
+
 /// Logs an incident of a request. `route` is the pattern of its path: there are few of them.
 pub fn request_error(kind: &'static str, route: &'static str, cause: impl Display) {
     log("error", kind, Some(route), &cause);

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
-use sekali_harness::deployment::repository;
+use sekali_harness::deployment::{database_in, repository};
 use sekali_harness::host::Host;
 use sekali_harness::{Server, eventually, is_skipped_on_postgres, is_skipped_on_spin};
 use serde_json::json;
@@ -323,7 +323,7 @@ fn a_log_that_cannot_be_written_costs_no_answer() {
         request.send(json!({"topic": "t", "event_id": id}).to_string()).unwrap().status().as_u16()
     };
     assert_eq!(publish("1"), 200);
-    let other = rusqlite::Connection::open(state.path().join("sqlite_db.db")).unwrap();
+    let other = rusqlite::Connection::open(database_in(state.path())).unwrap();
     other.execute_batch("begin immediate").unwrap();
     assert_eq!(publish("2"), 503, "which is logged");
     other.execute_batch("rollback").unwrap();

@@ -2,15 +2,15 @@
 
 use std::fs;
 use std::net::TcpStream;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use sekali_harness::deployment::{Setup, repository};
+use sekali_harness::deployment::{Setup, database_in, repository};
 use sekali_harness::host::free_port;
 use sekali_harness::process::Process;
-use sekali_harness::{Server, eventually, is_skipped_on_postgres};
+use sekali_harness::{Server, eventually, is_skipped_on_postgres, is_skipped_on_spin};
 use serde_json::json;
 
 /// `scripts/up` on the host under test, called in `directory`.
@@ -135,6 +135,15 @@ fn stored_in(database: &Path) -> i64 {
     database.query_row("select count(*) from events", [], |row| row.get(0)).unwrap()
 }
 
+/// Asserts that a script fails for a reason.
+#[track_caller]
+fn refused(script: &str, directory: &Path, arguments: &[&str], reason: &str) {
+    let ended = run(script, directory, arguments);
+    let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(!ended.status.success(), "{arguments:?}: {errors}");
+    assert!(errors.contains(reason), "{arguments:?}: {errors}");
+}
+
 /// Why the tests of backup and restore are skipped on PostgreSQL.
 const OF_SQLITE: &str = "PostgreSQL has programs of its own for this";
 
@@ -179,7 +188,7 @@ fn a_backup_under_load_has_every_event_that_was_acknowledged_before_and_serves()
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "the copy is all that is left");
 
     let restored = tempfile::tempdir().unwrap();
-    fs::copy(&copy, restored.path().join("sqlite_db.db")).unwrap();
+    fs::copy(&copy, database_in(restored.path())).unwrap();
     let (_process, address) = Setup::from_environment().unwrap().serve_at(restored.path()).unwrap();
     let mut answer = ureq::get(format!("http://{address}/stats")).call().unwrap();
     let stats: serde_json::Value =
@@ -191,13 +200,8 @@ fn a_backup_under_load_has_every_event_that_was_acknowledged_before_and_serves()
 #[test]
 fn a_backup_replaces_nothing_and_keeps_nothing_that_is_damaged() {
     let directory = tempfile::tempdir().unwrap();
-    let refused = |arguments: &[&str], reason: &str| {
-        let ended = back_up(directory.path(), arguments);
-        let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
-        assert_eq!(ended.status.code(), Some(1), "{arguments:?}: {errors}");
-        assert!(errors.contains(reason), "{arguments:?}: {errors}");
-    };
-    refused(&[], "say where the copy goes");
+    let refused = |arguments: &[&str], reason: &str| refused("backup", directory.path(), arguments, reason);
+    refused(&[], "<FILE>");
     refused(&["--state-dir", "state", "copy.db"], "there is no");
 
     let state = directory.path().join("state");
@@ -265,7 +269,8 @@ fn a_restored_store_hides_no_new_event_from_a_cursor_of_the_lost_time() {
         let errors = String::from_utf8_lossy(&ended.stderr);
         assert!(ended.status.success() && errors.contains("has 3 events"), "{errors}");
         let left = |name: &str| state.join(name).exists();
-        assert!(!left("sqlite_db.db-wal") && !left("sqlite_key_value.db"), "old state is in its place");
+        let old = ["events.db-wal", "sqlite_db.db-wal", "key-value.db", "sqlite_key_value.db"];
+        assert!(!old.into_iter().any(left), "old state is in its place");
     });
     server.assert_books_balance();
     assert_eq!(server.stats()["unique_processed"], 3);
@@ -295,13 +300,8 @@ fn a_restore_refuses_a_running_service_and_a_damaged_copy_and_changes_nothing() 
     }
     let (server, directory) = with_a_lost_time();
     let state = server.database().parent().unwrap().to_str().unwrap().to_owned();
-    let refused = |arguments: &[&str], reason: &str| {
-        let ended = run("restore", directory.path(), arguments);
-        let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
-        assert_eq!(ended.status.code(), Some(1), "{arguments:?}: {errors}");
-        assert!(errors.contains(reason), "{arguments:?}: {errors}");
-    };
-    refused(&[], "say what to restore");
+    let refused = |arguments: &[&str], reason: &str| refused("restore", directory.path(), arguments, reason);
+    refused(&[], "<FILE>");
     refused(&["--state-dir", &state, "none.db"], "there is no");
     refused(&["--state-dir", &state, "copy.db"], "stop the service first");
     assert_eq!(server.stats()["unique_processed"], 5);
@@ -334,10 +334,113 @@ fn a_backup_of_an_earlier_schema_is_brought_up_to_date_as_it_is_restored() {
     fs::create_dir(&state).unwrap();
     let ended = run("restore", directory.path(), &["--state-dir", "state", "copy.db"]);
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    fs::rename(state.join("events.db"), state.join("sqlite_db.db")).unwrap();
+    // Spin, without a runtime config, looks for another name.
+    if std::env::var_os("SPIN").is_some() {
+        fs::rename(state.join("events.db"), state.join("sqlite_db.db")).unwrap();
+    }
     let (_process, address) = Setup::from_environment().unwrap().serve_at(&state).unwrap();
     let mut answer = ureq::get(format!("http://{address}/stats")).call().unwrap();
     let stats: serde_json::Value =
         serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
     assert_eq!((&stats["unique_processed"], &stats["received"]), (&json!(4), &json!(7)));
+}
+
+/// What a host serves at an address, in numbers.
+fn stats_at(address: std::net::SocketAddr) -> serde_json::Value {
+    let mut answer = ureq::get(format!("http://{address}/stats")).call().unwrap();
+    serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap()
+}
+
+#[test]
+fn the_host_and_its_copies_use_the_same_file_also_one_that_spin_named_and_never_one_of_two() {
+    if is_skipped_on_postgres(OF_SQLITE) || is_skipped_on_spin("it has a name of its own") {
+        return;
+    }
+    let (server, directory) = with_a_lost_time();
+    assert_eq!(server.database().file_name().unwrap(), "events.db");
+    drop(server);
+    // An empty directory, in which the service begins with what was restored.
+    let state = directory.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let restored = |name: &str| {
+        let ended = run("restore", directory.path(), &["--state-dir", "state", "copy.db"]);
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        let setup = Setup::from_environment().unwrap();
+        let (process, address) = setup.serve_at(&state).unwrap();
+        assert_eq!(stats_at(address)["unique_processed"], 3);
+        drop(process);
+        let copy = format!("of {name}");
+        let ended = run("backup", directory.path(), &["--state-dir", "state", &copy]);
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        assert_eq!(stored_in(&directory.path().join(copy)), 3 + 1, "with what is reserved");
+        assert!(state.join(name).exists());
+    };
+    restored("events.db");
+    for name in ["events.db", "key-value.db"] {
+        let of_spin = if name == "events.db" { "sqlite_db.db" } else { "sqlite_key_value.db" };
+        fs::rename(state.join(name), state.join(of_spin)).unwrap();
+    }
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(state.join(format!("events.db{suffix}")));
+    }
+    restored("sqlite_db.db");
+    assert!(!state.join("events.db").exists(), "a store keeps its name");
+
+    fs::copy(directory.path().join("copy.db"), state.join("events.db")).unwrap();
+    let both = "has a file sqlite_db.db, and events.db is to be used";
+    refused("backup", directory.path(), &["--state-dir", "state", "another.db"], both);
+    refused("restore", directory.path(), &["--state-dir", "state", "copy.db"], both);
+    let error = Setup::from_environment().unwrap().serve_at(&state).err().unwrap();
+    assert!(format!("{error:#}").contains(both), "{error:#}");
+    // Also where the runtime config names one of them.
+    let mut setup = Setup::from_environment().unwrap();
+    let config = directory.path().join("runtime-config.toml");
+    fs::write(&config, "[sqlite_database.default]\ntype = \"spin\"\npath = \"state/events.db\"\n").unwrap();
+    setup.arguments = vec!["--runtime-config-file".into(), config.display().to_string()];
+    let error = setup.serve_at(&state).err().unwrap();
+    assert!(format!("{error:#}").contains(both), "{error:#}");
+}
+
+#[test]
+fn what_is_restored_belongs_to_the_owner_of_the_directory_and_to_nobody_else() {
+    if is_skipped_on_postgres(OF_SQLITE) {
+        return;
+    }
+    let (server, directory) = with_a_lost_time();
+    drop(server);
+    let state = directory.path().join("state");
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o750)).unwrap();
+    // Only root can give it to another user.
+    let _ = chown(&state, Some(65534), Some(65534));
+    let owner = |path: &Path| {
+        let metadata = fs::metadata(path).unwrap();
+        (metadata.uid(), metadata.gid(), metadata.mode() & 0o777)
+    };
+    let (uid, gid, mode) = owner(&state);
+    for attempt in 0..2 {
+        let ended = run("restore", directory.path(), &["--state-dir", "state", "copy.db"]);
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        assert_eq!(owner(&state), (uid, gid, mode), "the directory is as it was");
+        assert_eq!(owner(&state.join("events.db")), (uid, gid, 0o600));
+        let replaced = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path());
+        let replaced: Vec<_> = replaced.filter(|path| path.is_dir()).collect();
+        assert_eq!(replaced.len(), attempt);
+        for path in replaced {
+            assert_eq!(owner(&path), (uid, gid, 0o700));
+        }
+    }
+    assert_eq!(owner(&directory.path().join("copy.db")).2, 0o600, "a backup is its owner's");
+}
+
+#[test]
+fn a_backup_of_a_directory_of_postgres_names_pg_dump() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("state/postgres/data");
+    fs::create_dir_all(&data).unwrap();
+    fs::write(data.join("PG_VERSION"), "15\n").unwrap();
+    fs::write(data.join("postmaster.pid"), "12\n/data\n0\n54321\n").unwrap();
+    let command = "pg_dump --format=custom --file=FILE --dbname=postgres://sekali@127.0.0.1:54321/postgres";
+    refused("backup", directory.path(), &["--state-dir", "state", "copy.db"], command);
+    assert!(!directory.path().join("copy.db").exists());
 }

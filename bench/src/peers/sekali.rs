@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use sekali_harness::deployment::{Setup, repository};
+use sekali_harness::deployment::{Setup, database_in, repository};
 use sekali_harness::host::Host;
 use serde_json::Value;
 
@@ -84,7 +84,7 @@ impl Peer for Sekali {
     }
 
     fn bytes(&self, running: &Running) -> Result<u64> {
-        let file = running.state.join("sqlite_db.db");
+        let file = database_in(&running.state);
         let database = rusqlite::Connection::open(&file)?;
         database.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(()))?;
         Ok(std::fs::metadata(file)?.len())

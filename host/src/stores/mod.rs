@@ -6,16 +6,18 @@ pub mod libsql;
 pub mod postgres;
 pub mod sqlite;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use self::key_value::KeyValueStore;
 use self::sqlite::Database;
 use crate::manifest::Component;
 use crate::runtime_config::{KeyValueConfig, RuntimeConfig, SqliteConfig};
+use crate::state::{self, InUse};
 
 /// Stores by label: all that an application names, or those that one component may open.
 #[derive(Default)]
@@ -26,6 +28,8 @@ pub struct Stores {
     pub key_value: HashMap<String, KeyValueStore>,
     /// A line for each of them, such as `sqlite default: /path`.
     pub places: Vec<String>,
+    /// The directories of their files, which no other host may use, by their canonical paths.
+    in_use: HashMap<PathBuf, Option<InUse>>,
 }
 
 /// A SQLite database, here or on a server.
@@ -86,10 +90,10 @@ impl Stores {
         for label in databases {
             let (store, place) = match config.sqlite_databases.get(label) {
                 Some(SqliteConfig::Libsql { url, token }) => remote(url, token)?,
-                Some(SqliteConfig::Spin { path }) => local(label, path.clone())?,
+                Some(SqliteConfig::Spin { path }) => stores.local(label, path.clone())?,
                 None => {
-                    let path = default_path("sqlite_database", label, state_dir.join("sqlite_db.db"))?;
-                    local(label, Some(path))?
+                    check_default("sqlite_database", label)?;
+                    stores.local(label, Some(state::file(state_dir, state::DATABASE)?))?
                 }
             };
             stores.places.push(format!("sqlite {label}: {place}"));
@@ -100,15 +104,35 @@ impl Stores {
             let path = match config.key_value_stores.get(label) {
                 Some(KeyValueConfig::Spin { path }) => path.clone(),
                 None => {
-                    let path = state_dir.join("sqlite_key_value.db");
-                    Some(default_path("key_value_store", label, path)?)
+                    check_default("key_value_store", label)?;
+                    Some(state::file(state_dir, state::KEY_VALUE)?)
                 }
             };
-            create_parent(path.as_deref())?;
+            stores.prepare(path.as_deref())?;
             stores.places.push(format!("key-value {label}: {}", place(path.as_deref())));
             stores.key_value.insert(label.clone(), KeyValueStore::open(path.as_deref())?);
         }
         Ok(stores)
+    }
+
+    /// A database in a file or in memory, and its place.
+    fn local(&mut self, label: &str, path: Option<PathBuf>) -> Result<(SqliteStore, String)> {
+        self.prepare(path.as_deref())?;
+        let place = place(path.as_deref());
+        Ok((SqliteStore::Local(Arc::new(Database::new(label, path)?)), place))
+    }
+
+    /// Makes the directory of a store's file and takes it into use, unless another file may be the store.
+    fn prepare(&mut self, path: Option<&Path>) -> Result<()> {
+        let Some(path) = path else { return Ok(()) };
+        state::check(path)?;
+        let directory = state::directory_of(path);
+        state::create(directory)?;
+        let canonical = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+        if let Entry::Vacant(entry) = self.in_use.entry(canonical) {
+            entry.insert(state::claim(directory, "end it, or name another directory by --state-dir")?);
+        }
+        Ok(())
     }
 
     /// The stores that a component may open. Components that use the same label share the store.
@@ -121,7 +145,13 @@ impl Stores {
             sqlite: labelled(&self.sqlite, &component.sqlite_databases),
             key_value: labelled(&self.key_value, &component.key_value_stores),
             places: Vec::new(),
+            in_use: HashMap::new(),
         }
+    }
+
+    /// The files of stores that every user of this machine may read, and what to do about them.
+    pub fn exposures(&self) -> impl Iterator<Item = String> {
+        self.sqlite.values().filter_map(SqliteStore::path).filter_map(state::exposure)
     }
 
     /// True if there is no store.
@@ -130,26 +160,19 @@ impl Stores {
     }
 }
 
-/// A database in a file or in memory, and its place.
-fn local(label: &str, path: Option<PathBuf>) -> Result<(SqliteStore, String)> {
-    create_parent(path.as_deref())?;
-    let place = place(path.as_deref());
-    Ok((SqliteStore::Local(Arc::new(Database::new(label, path)?)), place))
-}
-
 /// A database of a libSQL server, and its place.
 fn remote(url: &str, token: &str) -> Result<(SqliteStore, String)> {
     Ok((SqliteStore::Remote(Arc::new(libsql::Server::new(url, token)?)), format!("libSQL at {url}")))
 }
 
-/// The path of a store that is not configured. `section` names the kind of store as the config does.
-fn default_path(section: &str, label: &str, default: PathBuf) -> Result<PathBuf> {
+/// Refuses a store that is not configured, unless its label is `default`. `section` names its kind as the config does.
+fn check_default(section: &str, label: &str) -> Result<()> {
     ensure!(
         label == "default",
         "a component uses {section} {label:?}, which is not configured: add [{section}.{label}] to the runtime \
         config (--runtime-config-file)"
     );
-    Ok(default)
+    Ok(())
 }
 
 /// The place of a store, in full: a relative path would leave open which directory it is relative to.
@@ -157,14 +180,6 @@ fn place(path: Option<&Path>) -> String {
     match path {
         Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string(),
         None => "in memory, lost when the host ends".into(),
-    }
-}
-
-fn create_parent(path: Option<&Path>) -> Result<()> {
-    match path.and_then(Path::parent) {
-        Some(parent) => std::fs::create_dir_all(parent)
-            .with_context(|| format!("cannot create the directory {}", parent.display())),
-        None => Ok(()),
     }
 }
 

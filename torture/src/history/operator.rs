@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
+use sekali_harness::deployment::database_in;
 use sekali_harness::postgres::Postgres;
 
 /// The days for which events are kept where they expire by their age.
@@ -74,7 +75,7 @@ impl Place<'_> {
 }
 
 fn change_sqlite(directory: &Path, sql: &str) -> Result<()> {
-    let path = directory.join("sqlite_db.db");
+    let path = database_in(directory);
     let database = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     database.busy_timeout(Duration::from_secs(5))?;
     database.execute(sql, [])?;
