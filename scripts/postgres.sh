@@ -75,22 +75,33 @@ start_postgres() {
             --auth=scram-sha-256 --locale=C --encoding=UTF8 >"$directory/initdb.log" 2>&1 ||
             fail "the database could not be made: $directory/initdb.log says why; remove $directory, then run this again"
     fi
+    # One that lives on behind a script that was killed. Nobody else uses it: the directory is claimed.
+    if as_owner "$directory" "$programs/pg_ctl" --pgdata "$directory/data" status >/dev/null; then
+        say "ending the PostgreSQL of $directory, which was left running"
+        stop_postgres "$directory"
+    fi
     password=$(cat "$directory/password")
     postgres_port=$(free_port "${postgres_port:-54320}")
     options="-p $postgres_port -k $directory -c listen_addresses=127.0.0.1"
     for setting in "$@"; do options+=" -c $setting"; done
-    as_owner "$directory" "$programs/pg_ctl" --pgdata "$directory/data" --log "$directory/log" --options "$options" --wait \
-        start >/dev/null || fail "PostgreSQL did not start: $directory/log says why"
+    (
+        # The server lives on behind a script that is killed, and must not keep the directory claimed.
+        for descriptor in "${claimed[@]}"; do exec {descriptor}<&-; done
+        as_owner "$directory" "$programs/pg_ctl" --pgdata "$directory/data" --log "$directory/log" --options "$options" \
+            --wait start >/dev/null
+    ) || fail "PostgreSQL did not start: $directory/log says why"
     postgres_url="postgres://sekali:$password@127.0.0.1:$postgres_port/postgres?sslmode=disable"
 }
 
 # use_database DIRECTORY: the variables of the component for the database of DATABASE_URL, or else for a server whose
-# state is in DIRECTORY, and which is started. Sets own_postgres to the directory then.
+# state is in DIRECTORY, and which is started. The directory is claimed. Sets own_postgres to the directory then.
 use_database() {
     local servers
     own_postgres=
     if [ -z "${DATABASE_URL:-}" ]; then
         ensure_postgres
+        mkdir -p "$1"
+        claim "$1"
         start_postgres "$1"
         own_postgres=$1
         say "PostgreSQL serves on 127.0.0.1:$postgres_port, with its state in $own_postgres"

@@ -444,3 +444,93 @@ fn a_backup_of_a_directory_of_postgres_names_pg_dump() {
     refused("backup", directory.path(), &["--state-dir", "state", "copy.db"], command);
     assert!(!directory.path().join("copy.db").exists());
 }
+
+/// The permissions of a file or directory.
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o777
+}
+
+/// `scripts/up` at an address, with its state in `state` of a directory, where everything may be read by everybody but for
+/// what the script does about it.
+fn up_openly(directory: &Path, address: std::net::SocketAddr, options: &[&str]) -> Process {
+    let mut command = Command::new("sh");
+    let script = repository().join("scripts/up");
+    command.args(["-c", "umask 000; exec \"$@\"", "sh"]).arg(script).args([
+        "--state-dir",
+        "state",
+        "--listen",
+    ]);
+    command.arg(address.to_string()).args(options).current_dir(directory).env_remove("DATABASE_URL");
+    Process::start(command).unwrap()
+}
+
+/// Waits until a service answers, and publishes an event.
+fn publish_one(process: &mut Process, address: std::net::SocketAddr, id: &str) {
+    let body = json!({"topic": "t", "event_id": id}).to_string();
+    eventually("scripts/up serves", || {
+        assert!(process.exit_status().unwrap().is_none(), "it ended{}", process.last_words());
+        let sent =
+            ureq::post(format!("http://{address}/publish")).content_type("application/json").send(&body);
+        sent.is_ok().then_some(())
+    });
+}
+
+/// How a second `scripts/up` on the same state ends, in words.
+fn second_up(directory: &Path, options: &[&str]) -> String {
+    let mut process = up_openly(directory, free_port().unwrap(), options);
+    assert!(!process.wait().unwrap().success(), "it is not refused");
+    process.log()
+}
+
+#[test]
+fn a_second_service_on_a_state_directory_is_refused_and_told_who_uses_it() {
+    if is_skipped_on_spin("the script starts sekali-host here") {
+        return;
+    }
+    let (directory, address) = (tempfile::tempdir().unwrap(), free_port().unwrap());
+    let mut process = up_openly(directory.path(), address, &[]);
+    publish_one(&mut process, address, "1");
+    let words = second_up(directory.path(), &[]);
+    let user = format!("in use by process {} (sekali-host): end it, or name another", process.id());
+    assert!(words.contains(&user) && !words.contains("Serving"), "{words}");
+
+    let state = directory.path().join("state");
+    assert_eq!(mode(&state), 0o700);
+    for entry in fs::read_dir(&state).unwrap() {
+        let path = entry.unwrap().path();
+        let is_secret = path.file_name().unwrap() != "runtime-config.toml";
+        assert!(!is_secret || mode(&path) == 0o600, "{} is {:o}", path.display(), mode(&path));
+    }
+    process.kill();
+    let mut process = up_openly(directory.path(), address, &[]);
+    publish_one(&mut process, address, "2");
+    assert_eq!(stats_at(address)["unique_processed"], 2, "after a crash, nobody uses it");
+}
+
+#[test]
+fn a_service_on_a_postgres_of_its_own_comes_again_after_a_crash_and_shares_it_with_nobody() {
+    if is_skipped_on_spin("the script starts sekali-host here") {
+        return;
+    }
+    let (directory, address) = (tempfile::tempdir().unwrap(), free_port().unwrap());
+    // As root, PostgreSQL is another user.
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let own = ["--store", "postgres"];
+    let mut process = up_openly(directory.path(), address, &own);
+    publish_one(&mut process, address, "1");
+    let words = second_up(directory.path(), &own);
+    assert!(words.contains("/postgres is in use by process"), "{words}");
+    publish_one(&mut process, address, "2");
+
+    let server = directory.path().join("state/postgres/data/postmaster.pid");
+    process.kill();
+    let left = fs::read_to_string(&server).unwrap();
+    let id = left.lines().next().unwrap();
+    assert!(Path::new("/proc").join(id).exists(), "the PostgreSQL of a killed script has ended by itself");
+    let mut process = up_openly(directory.path(), address, &own);
+    publish_one(&mut process, address, "3");
+    assert_eq!(stats_at(address)["unique_processed"], 3);
+    process.signal(sekali_harness::process::Signal::TERM);
+    process.wait().unwrap();
+    assert!(!server.exists(), "the script ended without its PostgreSQL: {}", process.log());
+}
