@@ -168,7 +168,8 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
     },
     Explanation {
         kind: kinds::NOT_READY,
-        meaning: "The database cannot be read. The log of the service says why.",
+        meaning: "The database cannot be read or not be written, or settings of the service are invalid, and are named. \
+            The log of the service says why.",
         stored: NO_WRITE,
         remedy: "Wait for /readyz to answer 200. The operator finds the cause in the log.",
     },

@@ -131,6 +131,14 @@ pub enum Problem {
     /// 503: the database cannot be read. The cause goes to the log.
     #[error("the database cannot be read")]
     NotReady(String),
+    /// 503: the database can be read and not be written. The cause goes to the log.
+    #[error(
+        "the database cannot be written: its files and their directory have to belong to the user of the service"
+    )]
+    NotWritable(String),
+    /// 503: settings are invalid. They are named, without their values.
+    #[error("the settings are invalid, so nothing is served: {0}")]
+    InvalidSettings(String),
 }
 
 /// The extension members of [`Problem::InvalidEvents`].
@@ -188,7 +196,7 @@ impl Problem {
             Self::Busy => kinds::BUSY,
             Self::Overloaded(_) => kinds::OVERLOADED,
             Self::StorageFull(_) => kinds::STORAGE_FULL,
-            Self::NotReady(_) => kinds::NOT_READY,
+            Self::NotReady(_) | Self::NotWritable(_) | Self::InvalidSettings(_) => kinds::NOT_READY,
         }
     }
 
@@ -196,7 +204,11 @@ impl Problem {
     pub fn log(&self, route: &'static str) {
         let kind = self.kind();
         match self {
-            Self::Internal(cause) | Self::StorageFull(cause) | Self::NotReady(cause) => {
+            Self::Internal(cause)
+            | Self::StorageFull(cause)
+            | Self::NotReady(cause)
+            | Self::NotWritable(cause)
+            | Self::InvalidSettings(cause) => {
                 sekali_log::request_error(kind.name, route, cause);
             }
             Self::Busy | Self::Overloaded(_) | Self::SlowBody => {

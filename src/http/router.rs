@@ -1,6 +1,7 @@
 //! The whole route table: the resource of each path, its methods, and the permission that it requires.
 
 use futures::Stream;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 
 use super::access::Scope;
@@ -9,6 +10,7 @@ use super::origin;
 use super::problem::Problem;
 use super::reply::{Reply, ReplyBody};
 use super::routes::{events, health, metrics, publish, stats};
+use super::settings::InvalidSettings;
 use crate::limits::LARGE_ANSWER_BYTES;
 
 /// Answers any request.
@@ -24,6 +26,20 @@ where
     let mut reply = reply(app, request).await;
     app.origins.allow_origin(&headers, &mut reply.headers);
     reply
+}
+
+/// Answers a request to a service whose settings are invalid: it serves nothing, and its probes say why.
+pub fn refuse(request: &Parts, invalid: &InvalidSettings) -> Reply {
+    let is_read = Verb::of(&request.method) == Some(Verb::Read);
+    let route = Route::of(request.uri.path());
+    let pattern = route.as_ref().map_or("unknown", Route::pattern);
+    let problem = match route {
+        Some(Route::Healthz) if is_read => return health::alive_without_settings(invalid),
+        Some(Route::Readyz) if is_read => Problem::InvalidSettings(invalid.to_string()),
+        _ => Problem::Internal(format!("the service cannot start: {invalid}")),
+    };
+    problem.log(pattern);
+    problem.into_reply()
 }
 
 async fn reply<P, B>(app: &App<P>, request: Request<B>) -> Reply
@@ -210,10 +226,14 @@ mod tests {
     use std::time::Duration;
 
     use futures::future::join_all;
+    use http::{Method, Request};
     use serde_json::json;
     use tokio::time::Instant;
 
-    use crate::http::reply::ReplyBody;
+    use super::refuse;
+    use crate::http::reply::{Reply, ReplyBody};
+    use crate::http::settings::Settings;
+    use crate::store::StoreError;
     use crate::testing::service::Service;
 
     #[tokio::test]
@@ -353,6 +373,46 @@ mod tests {
         let (answers, ()) = futures::join!(slow, meanwhile);
         let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
         assert_eq!(statuses, [200, 200, 200, 200, 503]);
+    }
+
+    #[test]
+    fn a_service_with_invalid_settings_lives_and_its_probes_name_all_of_them() {
+        let invalid = Settings::read("max_topics=0\nlog_format=xml\nmax_body_bytes=s3cret").unwrap_err();
+        let refused = |method: Method, path: &str| {
+            let (head, ()) = Request::builder().method(method).uri(path).body(()).unwrap().into_parts();
+            let Reply { status, body: ReplyBody::Full(text), .. } = refuse(&head, &invalid) else { panic!() };
+            (status, String::from_utf8(text.to_vec()).unwrap())
+        };
+        for (path, status) in [("/healthz", 200), ("/readyz", 503)] {
+            let (answered, text) = refused(Method::GET, path);
+            assert_eq!(answered, status, "{text}");
+            for name in ["max_topics", "log_format", "max_body_bytes", "max_batch_events"] {
+                assert!(text.contains(&format!("variable {name} must be")), "{path} lacks {name}: {text}");
+            }
+            assert!(!text.contains("s3cret"), "{text}");
+        }
+        for (method, path) in [(Method::POST, "/publish"), (Method::GET, "/stats"), (Method::POST, "/readyz")]
+        {
+            let (answered, text) = refused(method, path);
+            assert!(answered == 500 && !text.contains("variable"), "{path}: {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_cannot_be_written_is_not_ready_and_can_be_read() {
+        let service = Service::start();
+        let event = json!({"topic": "t", "event_id": "1"});
+        assert_eq!(service.publish(&event).await.status, 200);
+        assert_eq!(service.get("/readyz").await.status, 200);
+        let probe = include_str!("../store/sqlite/sql/probe.sql");
+        let fail = |error| *service.faults.refused.borrow_mut() = Some((probe, error));
+        fail(StoreError::Failed("attempt to write a readonly database".into()));
+        let answer = service.get("/readyz").await;
+        answer.problem(503, "not-ready");
+        assert!(answer.text.contains("cannot be written"), "{}", answer.text);
+        assert_eq!(service.get("/events").await.status, 200);
+        fail(StoreError::Busy);
+        assert_eq!(service.get("/readyz").await.status, 200, "another one writes");
     }
 
     #[tokio::test]

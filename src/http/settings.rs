@@ -4,8 +4,7 @@
 //! once by each of them.
 
 use std::collections::HashMap;
-use std::fmt::Display;
-use std::str::FromStr;
+use std::fmt::{self, Display, Formatter};
 
 use sekali_log::Format;
 
@@ -46,9 +45,10 @@ pub struct Settings {
 }
 
 /// The store of events.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum StoreSetting {
     /// Spin's SQLite, or libSQL where the host says so.
+    #[default]
     Sqlite,
     /// PostgreSQL.
     Postgres {
@@ -77,111 +77,122 @@ pub enum Instances {
     Fixed,
 }
 
-/// An invalid setting.
-#[derive(Debug, thiserror::Error)]
-#[error("variable {name}: {message}")]
+/// An invalid setting: its name and the reason, which never has its text. It may be a secret, and anybody may see this.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("variable {name} {message}")]
 pub struct InvalidSetting {
     name: &'static str,
     message: String,
+}
+
+impl InvalidSetting {
+    /// A setting, and the reason as a phrase that follows its name.
+    pub fn new(name: &'static str, message: impl Display) -> Self {
+        Self { name, message: message.to_string() }
+    }
+}
+
+/// All settings that are invalid, at least one.
+#[derive(Debug, Default, thiserror::Error)]
+pub struct InvalidSettings(pub Vec<InvalidSetting>);
+
+impl Display for InvalidSettings {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        for (index, setting) in self.0.iter().enumerate() {
+            write!(formatter, "{}{setting}", if index == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl InvalidSettings {
+    /// The setting, or a default in the place of an invalid one, which is noted.
+    fn note<T: Default>(&mut self, setting: Result<T, InvalidSetting>) -> T {
+        setting.unwrap_or_else(|invalid| {
+            self.0.push(invalid);
+            T::default()
+        })
+    }
 }
 
 impl Settings {
     /// Reads the settings from a text of lines `name=value`. One that is not there is empty.
     ///
     /// # Errors
-    /// Names the first variable with an invalid text.
-    pub fn read(text: &str) -> Result<Self, InvalidSetting> {
-        let given = given(text)?;
-        let variable = |name| given.get(name).copied().unwrap_or_default().to_owned();
-        let limit = |name, largest| match parse::<usize>(name, &variable(name))? {
-            limit if (1..=largest).contains(&limit) => Ok(limit),
-            _ => Err(InvalidSetting { name, message: format!("must be from 1 to {largest}") }),
+    /// Names every variable with an invalid text.
+    pub fn read(text: &str) -> Result<Self, InvalidSettings> {
+        let mut invalid = InvalidSettings::default();
+        let given = given(text, &mut invalid);
+        let variable = |name| given.get(name).copied().unwrap_or_default().trim();
+        let limit = |name, largest| match variable(name).parse() {
+            Ok(limit) if (1..=largest).contains(&limit) => Ok(limit),
+            _ if largest == usize::MAX => Err(InvalidSetting::new(name, "must be a whole number from 1 on")),
+            _ => Err(InvalidSetting::new(name, format_args!("must be a whole number from 1 to {largest}"))),
         };
-        let kept = |name| match variable(name).as_str() {
+        let kept = |name| match variable(name) {
             "" => Ok(0),
-            text => parse::<u32>(name, text),
+            text => text.parse::<u32>().map_err(|_| {
+                InvalidSetting::new(name, format_args!("must be a whole number from 0 to {}", u32::MAX))
+            }),
         };
-        let token = |name| match variable(name) {
-            token if !token.is_empty() && token.trim().is_empty() => {
-                let message = "must not be white space alone: leave it empty, or set it".into();
-                Err(InvalidSetting { name, message })
+        let token = |name| match given.get(name) {
+            Some(token) if !token.is_empty() && token.trim().is_empty() => {
+                Err(InvalidSetting::new(name, "must not be white space alone: leave it empty, or set it"))
             }
-            token => Ok(token.trim().to_owned()),
+            _ => Ok(variable(name).to_owned()),
         };
-        let started_at = match variable("started_at").as_str() {
-            "" => None,
-            text => Some(
-                Timestamp::parse(text)
-                    .map_err(|error| InvalidSetting { name: "started_at", message: error.to_string() })?,
-            ),
-        };
-        Ok(Self {
+        let settings = Self {
             limits: Limits {
-                max_body_bytes: limit("max_body_bytes", BODIES_BYTES)?,
-                max_batch_events: limit("max_batch_events", usize::MAX)?,
-                max_event_bytes: limit("max_event_bytes", usize::MAX)?,
+                max_body_bytes: invalid.note(limit("max_body_bytes", BODIES_BYTES)),
+                max_batch_events: invalid.note(limit("max_batch_events", usize::MAX)),
+                max_event_bytes: invalid.note(limit("max_event_bytes", usize::MAX)),
             },
-            unknown_fields: match variable("unknown_fields").as_str() {
-                "" | "ignore" => UnknownFields::Ignored,
-                "refuse" => UnknownFields::Refused,
-                _ => {
-                    let message = "must be ignore or refuse".into();
-                    return Err(InvalidSetting { name: "unknown_fields", message });
-                }
-            },
-            store: match (variable("store").as_str(), variable("database_url")) {
-                ("" | "sqlite", _) => StoreSetting::Sqlite,
-                ("postgres", database_url) if !database_url.is_empty() => {
-                    let secured = address::secured(&database_url)
-                        .map_err(|fault| InvalidSetting { name: "database_url", message: fault.into() })?;
-                    StoreSetting::Postgres { database_url: secured }
-                }
-                ("postgres", _) => {
-                    let message = "must be set when store is postgres: spin.postgres.toml has it".into();
-                    return Err(InvalidSetting { name: "database_url", message });
-                }
-                _ => {
-                    let message = "must be sqlite or postgres".into();
-                    return Err(InvalidSetting { name: "store", message });
-                }
-            },
-            max_topics: limit("max_topics", usize::MAX)?,
+            unknown_fields: invalid.note(match variable("unknown_fields") {
+                "" | "ignore" => Ok(UnknownFields::Ignored),
+                "refuse" => Ok(UnknownFields::Refused),
+                _ => Err(InvalidSetting::new("unknown_fields", "must be ignore or refuse")),
+            }),
+            store: invalid.note(store(variable("store"), variable("database_url"))),
+            max_topics: invalid.note(limit("max_topics", usize::MAX)),
             access: Access {
-                publish_token: token("publish_token")?,
-                read_token: token("read_token")?,
-                admin_token: token("admin_token")?,
+                publish_token: invalid.note(token("publish_token")),
+                read_token: invalid.note(token("read_token")),
+                admin_token: invalid.note(token("admin_token")),
             },
             origins: Origins {
-                listed: list(&variable("cors_origins")),
-                webhooks: list(&variable("webhook_origins")),
-                hosts: hosts(&variable("hosts"), &variable("machine"))?,
+                listed: list(variable("cors_origins")),
+                webhooks: list(variable("webhook_origins")),
+                hosts: invalid.note(hosts(variable("hosts"), variable("machine"))),
             },
             retention: Policy {
-                kept: Kept { days: kept("retention_days")?, events: kept("retention_events")? },
-                forget_days: kept("forget_days")?,
+                kept: Kept {
+                    days: invalid.note(kept("retention_days")),
+                    events: invalid.note(kept("retention_events")),
+                },
+                forget_days: invalid.note(kept("forget_days")),
             },
-            answers: match variable("answers").as_str() {
-                "" | "store" => AnswersSetting::Store,
-                "key-value" => AnswersSetting::KeyValue,
-                _ => {
-                    let message = "must be store or key-value".into();
-                    return Err(InvalidSetting { name: "answers", message });
+            answers: invalid.note(match variable("answers") {
+                "" | "store" => Ok(AnswersSetting::Store),
+                "key-value" => Ok(AnswersSetting::KeyValue),
+                _ => Err(InvalidSetting::new("answers", "must be store or key-value")),
+            }),
+            started_at: invalid.note(match variable("started_at") {
+                "" => Ok(None),
+                text => {
+                    Timestamp::parse(text).map(Some).map_err(|error| InvalidSetting::new("started_at", error))
                 }
-            },
-            started_at,
-            log_format: match variable("log_format").as_str() {
-                "" => Format::default(),
-                text => parse("log_format", text)?,
-            },
-            instances: match variable("instances").as_str() {
-                "" | "elastic" => Instances::Elastic,
-                "fixed" => Instances::Fixed,
-                _ => {
-                    let message = "must be elastic or fixed".into();
-                    return Err(InvalidSetting { name: "instances", message });
-                }
-            },
-        })
+            }),
+            log_format: invalid.note(match variable("log_format") {
+                "" => Ok(Format::default()),
+                text => text.parse().map_err(|error| InvalidSetting::new("log_format", error)),
+            }),
+            instances: invalid.note(match variable("instances") {
+                "" | "elastic" => Ok(Instances::Elastic),
+                "fixed" => Ok(Instances::Fixed),
+                _ => Err(InvalidSetting::new("instances", "must be elastic or fixed")),
+            }),
+        };
+        if invalid.0.is_empty() { Ok(settings) } else { Err(invalid) }
     }
 
     /// The names of all variables.
@@ -219,8 +230,8 @@ fn list(text: &str) -> Vec<String> {
 fn hosts(text: &str, machine: &str) -> Result<Vec<String>, InvalidSetting> {
     let mut hosts = list(text);
     if hosts.iter().any(|host| host != "*" && host.contains(['/', ':', '*'])) {
-        let message = "must be names such as inbox.example, without scheme and port, or * for all".into();
-        return Err(InvalidSetting { name: "hosts", message });
+        let message = "must be names such as inbox.example, without scheme and port, or * for all";
+        return Err(InvalidSetting::new("hosts", message));
     }
     if !machine.is_empty() {
         hosts.extend([machine.to_owned(), format!("{machine}.local")]);
@@ -228,31 +239,46 @@ fn hosts(text: &str, machine: &str) -> Result<Vec<String>, InvalidSetting> {
     Ok(hosts)
 }
 
+/// The store of these two variables.
+fn store(store: &str, database_url: &str) -> Result<StoreSetting, InvalidSetting> {
+    match store {
+        "" | "sqlite" => Ok(StoreSetting::Sqlite),
+        "postgres" if database_url.is_empty() => {
+            let message = "must be set when store is postgres: spin.postgres.toml has it";
+            Err(InvalidSetting::new("database_url", message))
+        }
+        "postgres" => {
+            let secured = address::secured(database_url);
+            let secured = secured.map_err(|fault| InvalidSetting::new("database_url", fault))?;
+            Ok(StoreSetting::Postgres { database_url: secured })
+        }
+        _ => Err(InvalidSetting::new("store", "must be sqlite or postgres")),
+    }
+}
+
 /// The values by name.
-fn given(text: &str) -> Result<HashMap<&'static str, &str>, InvalidSetting> {
+fn given<'t>(text: &'t str, invalid: &mut InvalidSettings) -> HashMap<&'static str, &'t str> {
     let mut given = HashMap::new();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         let (name, value) = line.split_once('=').unwrap_or((line, ""));
         // The second line of a value looks like this, too. It must not set anything, nor be shown: it may be a secret.
-        let invalid = |message: &str| InvalidSetting { name: "settings", message: message.into() };
-        let name = Settings::VARIABLES.into_iter().find(|known| *known == name.trim());
-        let name = name.ok_or_else(|| invalid("has a line that names no variable"))?;
+        let Some(name) = Settings::VARIABLES.into_iter().find(|known| *known == name.trim()) else {
+            invalid.0.push(InvalidSetting::new("settings", "has a line that names no variable"));
+            continue;
+        };
         if given.insert(name, value).is_some() {
-            return Err(invalid("has a variable twice: a value must not have more than one line"));
+            let message = "is there twice: a value must not have more than one line";
+            invalid.0.push(InvalidSetting::new(name, message));
         }
     }
-    Ok(given)
-}
-
-fn parse<T: FromStr<Err: Display>>(name: &'static str, text: &str) -> Result<T, InvalidSetting> {
-    text.trim().parse().map_err(|error| InvalidSetting { name, message: format!("{error}: {text:?}") })
+    given
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(changed: &str, value: &str) -> Result<Settings, InvalidSetting> {
+    fn read(changed: &str, value: &str) -> Result<Settings, InvalidSettings> {
         let limits = ["max_body_bytes", "max_batch_events", "max_event_bytes", "max_topics"];
         let unchanged = limits.into_iter().filter(|name| *name != changed);
         let mut text: String = unchanged.map(|name| format!("{name}=10\n")).collect();
@@ -291,11 +317,34 @@ mod tests {
     }
 
     #[test]
+    fn all_that_is_invalid_is_named_at_once_and_never_its_text() {
+        let text = "max_body_bytes=s3cret\nmax_batch_events=10\nmax_event_bytes=10\nmax_topics=0\nretention_days=s3cret\n\
+            log_format=s3cret\nstarted_at=s3cret\nstore=s3cret\nanswers=s3cret\ninstances=s3cret\ns3cret";
+        let invalid = Settings::read(text).unwrap_err();
+        let named: Vec<_> = invalid.0.iter().map(|setting| setting.name).collect();
+        let expected = [
+            "settings",
+            "max_body_bytes",
+            "store",
+            "max_topics",
+            "retention_days",
+            "answers",
+            "started_at",
+            "log_format",
+            "instances",
+        ];
+        assert_eq!(named, expected);
+        let message = invalid.to_string();
+        assert!(!message.contains("s3cret"), "{message}");
+        assert!(message.contains("; variable max_topics must be a whole number from 1 on; "), "{message}");
+    }
+
+    #[test]
     fn a_value_of_two_lines_sets_nothing_else() {
         for value in ["x\npublish_token=", "x\nread_token=y", "x\nsecret"] {
             let text = format!("publish_token={value}\nread_token=z\n");
             let error = Settings::read(&text).unwrap_err().to_string();
-            assert!(error.contains("settings") && !error.contains("secret"), "{error}");
+            assert!(error.contains("line") && !error.contains("secret"), "{error}");
         }
     }
 

@@ -32,7 +32,7 @@ use self::task::Task;
 use crate::http::app::{App, Platform};
 use crate::http::problem::Problem;
 use crate::http::router;
-use crate::http::settings::StoreSetting;
+use crate::http::settings::{InvalidSettings, StoreSetting};
 use crate::store::chosen::{ChosenBackend, ChosenStore};
 use crate::store::postgres::PostgresBackend;
 use crate::store::sql::SqlStore;
@@ -94,11 +94,7 @@ async fn answer(request: Request) -> Result<Response, ErrorCode> {
     let app = APP.with(Rc::clone);
     let reply = match app.get_or_try_init(start).await {
         Ok(app) => router::answer(app, http::Request::from_parts(head, &mut body)).await,
-        Err(error) => {
-            let problem = Problem::Internal(format!("the service cannot start: {error:#}"));
-            problem.log("any");
-            problem.into_reply()
-        }
+        Err(invalid) => router::refuse(&head, &invalid),
     };
     let response = response::send(reply, is_head).await;
     if let Some(linger) = body.linger() {
@@ -122,7 +118,7 @@ async fn answer(request: Request) -> Result<Response, ErrorCode> {
     response
 }
 
-async fn start() -> anyhow::Result<App<Spin>> {
+async fn start() -> Result<App<Spin>, InvalidSettings> {
     let settings = variables::settings().await?;
     sekali_log::set_format(settings.log_format);
     let started_at = match &settings.started_at {

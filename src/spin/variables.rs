@@ -1,13 +1,15 @@
 //! Spin's variables.
 
-use anyhow::{Context, Result};
-
-use crate::http::settings::Settings;
+use crate::http::settings::{InvalidSetting, InvalidSettings, Settings};
 
 /// Reads the settings of the service.
-pub async fn settings() -> Result<Settings> {
-    let text = spin_sdk::variables::get("settings").await.context("variable settings")?;
-    Ok(Settings::read(&text)?)
+///
+/// # Errors
+/// Names every one that is invalid.
+pub async fn settings() -> Result<Settings, InvalidSettings> {
+    let unreadable = |error| InvalidSetting::new("settings", format_args!("cannot be read: {error}"));
+    let text = spin_sdk::variables::get("settings").await;
+    Settings::read(&text.map_err(|error| InvalidSettings(vec![unreadable(error)]))?)
 }
 
 /// The metrics that sekali-host keeps in a variable; other hosts leave it empty.

@@ -317,7 +317,10 @@ pub trait ReadStore: 'static {
         Ok(self.readable().await?.through)
     }
 
-    /// True if the store takes writes: a replica does not.
+    /// True if the store takes writes: a replica does not, by design.
+    ///
+    /// # Errors
+    /// When it should and cannot.
     async fn is_writable(&self) -> Result<bool, StoreError> {
         Ok(true)
     }

@@ -151,8 +151,19 @@ impl<D: Database, C: Clock> Backend for SqliteBackend<D, C> {
         row.integer(1)
     }
 
+    /// A write that changes no row tells. It finds the database busy while another program writes, and then nothing is
+    /// wrong.
     async fn is_writable(&self) -> Result<bool, StoreError> {
-        Ok(true)
+        if self.pool.is_remote() {
+            return Ok(true);
+        }
+        let probe = async |connection: &D::Connection| {
+            connection.execute(include_str!("sql/probe.sql"), vec![]).await
+        };
+        match self.pool.write(0, probe).await {
+            Ok(_) | Err(StoreError::Busy) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     async fn erase_event(&self, topic: &Topic, event_id: &EventId) -> Result<bool, StoreError> {

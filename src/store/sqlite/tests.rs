@@ -10,6 +10,7 @@ use crate::store::{
     Filter, Found, Index, Layout, Order, PageSize, ReadStore, RemoveStore, RequestKey, Span, Status, Window,
     WriteStore,
 };
+use crate::testing::TokioClock;
 use crate::testing::database::{Native, NativeStore, fresh, open};
 use crate::testing::{event, event_with, keep, read_in, readable_events};
 
@@ -43,6 +44,22 @@ fn seqs(events: &[serde_json::Value]) -> Vec<i64> {
 }
 
 use Status::{Conflict, Duplicate, Stored};
+
+#[tokio::test]
+async fn a_database_that_is_read_only_is_found_out_and_another_writer_is_not_taken_for_it() {
+    let (store, directory) = fresh();
+    append(&store, &[event("a")]).await;
+    assert!(store.is_writable().await.unwrap());
+    let path = directory.path().join("events.db");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("begin immediate").unwrap();
+    assert!(store.is_writable().await.unwrap());
+    let read_only = Native::at(format!("file:{}?mode=ro", path.display()).into());
+    let read_only = SqlStore::on(SqliteBackend::new(read_only, TokioClock::start(), 2));
+    assert_eq!(last_seq(&read_only).await.unwrap(), 1, "it can be read");
+    let error = read_only.is_writable().await.unwrap_err().to_string();
+    assert!(error.contains("readonly"), "{error}");
+}
 
 #[tokio::test]
 async fn each_event_of_a_write_has_its_outcome() {
