@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,8 @@ pub struct Setup {
     pub environment: Vec<(String, String)>,
     /// More arguments for the host.
     pub arguments: Vec<String>,
+    /// A program and its arguments that start the host with what they are given, such as `prlimit`; empty for none.
+    pub starter: Vec<String>,
     /// The directory where sekali-host keeps compiled components, if not the usual one.
     pub cache: Option<PathBuf>,
 }
@@ -97,6 +99,7 @@ impl Setup {
             variables: Vec::new(),
             environment: Vec::new(),
             arguments: Vec::new(),
+            starter: Vec::new(),
             cache: None,
         }
     }
@@ -158,7 +161,8 @@ impl Setup {
 
     /// Starts the host and waits until it serves.
     fn serve(&self, address: SocketAddr, state: &Path) -> Result<(Process, SocketAddr, Duration)> {
-        let mut command = self.host.command(&repository().join(&self.manifest), address, state);
+        let host = self.host.command(&repository().join(&self.manifest), address, state);
+        let mut command = started_by(&self.starter, host);
         command.args(&self.arguments).current_dir(state);
         command.envs(self.environment.iter().cloned());
         for (name, value) in &self.variables {
@@ -275,6 +279,14 @@ impl Deployment {
         ensure!(memory.resident > 0, "the host has ended{}", self.process.last_words());
         Ok(memory)
     }
+}
+
+/// A command, started by a program that is given it.
+fn started_by(starter: &[String], command: Command) -> Command {
+    let Some((program, arguments)) = starter.split_first() else { return command };
+    let mut starting = Command::new(program);
+    starting.args(arguments).arg(command.get_program()).args(command.get_args());
+    starting
 }
 
 /// Memory of a host, in bytes.

@@ -8,7 +8,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 pub use rustix::process::Signal;
-use rustix::process::{Pid, kill_process_group, test_kill_process_group};
+use rustix::process::{
+    Pid, Resource, Rlimit, getrlimit, kill_process_group, setrlimit, test_kill_process_group,
+};
 use tempfile::NamedTempFile;
 
 /// Time for the last process of a killed group to go. In some containers nobody reaps orphans: then it stays a zombie.
@@ -19,6 +21,19 @@ pub const LOOK: Duration = Duration::from_millis(5);
 
 /// Bytes of the log that an error quotes.
 const LAST_WORDS: u64 = 4_000;
+
+/// Lets this process open as many files and connections as the system allows.
+///
+/// # Errors
+/// When it does not allow `needed`.
+pub fn raise_limit_of_files(needed: u64) -> io::Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if maximum.is_some_and(|maximum| maximum < needed) {
+        let message = format!("{needed} open files are needed: raise the hard limit (ulimit -Hn)");
+        return Err(io::Error::other(message));
+    }
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
+}
 
 /// A running program. Its group is needed because a program may serve in a child of its own, as `spin up` does.
 pub struct Process {

@@ -4,6 +4,7 @@
 //! key-value and PostgreSQL. It refuses by name what it does not support. The modules, each above those that it uses:
 //!
 //! - [`server`] accepts connections and deals them out to the workers;
+//! - [`places`] are as many connections as there are [`descriptors`] for;
 //! - [`ending`] has the phases in which a server ends;
 //! - [`worker`] is a thread that speaks HTTP/1.1 on its connections, with instances of its own;
 //! - [`instance`] compiles components and runs requests in a few long-lived instances of each;
@@ -18,6 +19,7 @@
 #[cfg(feature = "faults")]
 mod ahead;
 mod copies;
+mod descriptors;
 mod ending;
 #[cfg(feature = "faults")]
 mod faults;
@@ -25,6 +27,7 @@ mod following;
 mod instance;
 mod manifest;
 mod metrics;
+mod places;
 mod routes;
 mod runtime_config;
 mod server;
@@ -44,6 +47,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::instance::Program;
 use crate::manifest::{App, Component};
+use crate::places::Places;
 use crate::runtime_config::RuntimeConfig;
 use crate::spin::guest::Services;
 use crate::stores::Stores;
@@ -127,6 +131,7 @@ async fn main() -> Result<()> {
 }
 
 async fn serve(options: Options) -> Result<()> {
+    descriptors::raise_limit();
     let app = App::load(&options.manifest)?;
     sekali_log::set_format(options.log_format);
     let mut given: HashMap<_, _> = options.variables.into_iter().collect();
@@ -157,7 +162,8 @@ async fn serve(options: Options) -> Result<()> {
     // A signal may follow the line below at once, so its handlers come first.
     let end = server::End::listen()?;
     println!("Serving http://{}", listener.local_addr().context("the listening socket has no address")?);
-    server::serve(listener, workers, end).await;
+    let places = Places::new(descriptors::connections(options.instances));
+    server::serve(listener, workers, places, end).await;
     Ok(())
 }
 

@@ -39,6 +39,8 @@ pub static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
 pub struct Metrics {
     requests: IntCounterVec,
     latency: HistogramVec,
+    /// Open connections.
+    pub connections: IntGauge,
     /// Requests that wait for the head of their answer.
     pub waiting: IntGauge,
     /// Answers whose body is not sent yet, live streams excepted.
@@ -93,6 +95,11 @@ impl Metrics {
                 "Time from the head of a request to the head of its answer.",
                 &["route"],
                 SECONDS.to_vec(),
+                registry
+            )?,
+            connections: register_int_gauge_with_registry!(
+                "sekali_connections",
+                "Open connections.",
                 registry
             )?,
             waiting: register_int_gauge_with_registry!(

@@ -1,7 +1,9 @@
 //! Accepts connections and deals them out to the workers, until a signal ends it.
 
+use std::io;
 use std::net::{self, SocketAddr};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,6 +12,7 @@ use futures::future::join_all;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::places::{Place, Places};
 use crate::worker::Worker;
 
 /// Connections that may wait to be accepted.
@@ -26,15 +29,15 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Serves until SIGINT or SIGTERM, then finishes the running requests. A second signal cuts them off.
-pub async fn serve(listener: TcpListener, workers: Vec<Worker>, mut end: End) {
-    accept_until(&listener, &workers, end.wait()).await;
+pub async fn serve(listener: TcpListener, workers: Vec<Worker>, places: Arc<Places>, mut end: End) {
+    accept_until(&listener, &workers, &places, end.wait()).await;
     let finish = async {
         let drained = join_all(workers.iter().map(Worker::drain));
         // A load balancer may still send requests: nobody is refused as long as others are answered.
-        accept_until(&listener, &workers, drained).await;
+        accept_until(&listener, &workers, &places, drained).await;
         // The kernel may have taken connections that nobody has accepted yet.
-        while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
-            deal(&workers, stream.into_std());
+        while let Some((place, Ok(stream))) = accept(&listener, &places).now_or_never() {
+            deal(&workers, place, stream);
         }
         drop(listener);
         join_all(workers.into_iter().map(Worker::stop)).await;
@@ -46,34 +49,40 @@ pub async fn serve(listener: TcpListener, workers: Vec<Worker>, mut end: End) {
 }
 
 /// Accepts connections and deals them out to the workers until `end` is ready.
-async fn accept_until<T>(listener: &TcpListener, workers: &[Worker], end: impl Future<Output = T>) {
+async fn accept_until<T>(
+    listener: &TcpListener,
+    workers: &[Worker],
+    places: &Arc<Places>,
+    end: impl Future<Output = T>,
+) {
     let mut end = pin!(end);
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept(listener, places) => accepted,
             _ = end.as_mut() => return,
         };
-        if !deal(workers, accepted.and_then(|(stream, _)| stream.into_std())) {
-            // The process may be out of file descriptors, for example, until a connection ends.
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        match accepted {
+            (place, Ok(stream)) => deal(workers, place, stream),
+            (_, Err(error)) => {
+                sekali_log::error("connection", format_args!("cannot accept a connection: {error}"));
+                // The system may be out of file descriptors, for example, until a connection ends.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
         }
     }
 }
 
-/// Gives a connection to a worker, which registers it with a runtime of its own. Returns false if there is none.
-fn deal(workers: &[Worker], accepted: std::io::Result<net::TcpStream>) -> bool {
-    match accepted {
-        Ok(stream) => {
-            // A connection never moves, so a new one goes to the worker with the fewest.
-            if let Some(worker) = workers.iter().min_by_key(|worker| worker.connections()) {
-                worker.serve(stream);
-            }
-            true
-        }
-        Err(error) => {
-            sekali_log::error("connection", format_args!("cannot accept a connection: {error}"));
-            false
-        }
+/// Accepts a connection once there is a place for it: until then it waits in the kernel.
+async fn accept(listener: &TcpListener, places: &Arc<Places>) -> (Place, io::Result<net::TcpStream>) {
+    let place = places.take().await;
+    (place, listener.accept().await.and_then(|(stream, _)| stream.into_std()))
+}
+
+/// Gives a connection to a worker, which registers it with a runtime of its own.
+fn deal(workers: &[Worker], place: Place, stream: net::TcpStream) {
+    // A connection never moves, so a new one goes to the worker with the fewest.
+    if let Some(worker) = workers.iter().min_by_key(|worker| worker.connections()) {
+        worker.serve(stream, place);
     }
 }
 

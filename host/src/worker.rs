@@ -34,6 +34,7 @@ use crate::ending::{Phase, Requests};
 use crate::following::Following;
 use crate::instance::{Instances, Program, Response, SharedBody, Unanswered};
 use crate::metrics::{Counted, METRICS};
+use crate::places::Place;
 use crate::routes::Routes;
 
 /// The time that a client may take to send the head of a request.
@@ -87,6 +88,7 @@ impl Shared {
 /// A connection that nobody serves yet.
 struct Arrival {
     stream: net::TcpStream,
+    place: Place,
     _counted: Connected,
 }
 
@@ -127,9 +129,9 @@ impl Worker {
     }
 
     /// Serves a connection to its end.
-    pub fn serve(&self, stream: net::TcpStream) {
+    pub fn serve(&self, stream: net::TcpStream, place: Place) {
         // The thread outlives this handle, so it receives all that is sent.
-        let _ = self.arrivals.send(Arrival { stream, _counted: Connected::new(&self.shared) });
+        let _ = self.arrivals.send(Arrival { stream, place, _counted: Connected::new(&self.shared) });
     }
 
     /// Finishes the running requests. New connections are still served, with one request each.
@@ -190,19 +192,24 @@ async fn work(
 }
 
 async fn connection(arrival: Arrival, service: Rc<Service>) {
-    let Arrival { stream, _counted } = arrival;
-    if let Err(error) = serve(stream, &service).await {
+    let Arrival { stream, place, _counted } = arrival;
+    if let Err(error) = serve(stream, Arc::new(place), &service).await {
         sekali_log::error("connection", format_args!("cannot serve a connection: {error:#}"));
     }
 }
 
-async fn serve(stream: net::TcpStream, service: &Rc<Service>) -> Result<()> {
+async fn serve(stream: net::TcpStream, place: Arc<Place>, service: &Rc<Service>) -> Result<()> {
     // With Nagle's algorithm an answer would wait for the client's delayed acknowledgement.
     stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
     let mut stream = TimeoutStream::new(TcpStream::from_std(stream)?);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let state = Rc::new(Cell::new(State::Fresh));
-    let answer = service_fn(|request| answer(Rc::clone(service), Rc::clone(&state), request));
+    let answer = service_fn(|request| {
+        // The request runs until its answer has been sent.
+        let busy = place.begin();
+        let answer = answer(Rc::clone(service), Rc::clone(&state), request);
+        async { answer.await.map(|response| until_sent(response, busy)) }
+    });
     let mut phases = service.shared.phase.subscribe();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -214,6 +221,15 @@ async fn serve(stream: net::TcpStream, service: &Rc<Service>) -> Result<()> {
             // The client sees a connection that breaks, so the error is not logged.
             _ = connection.as_mut() => return Ok(()),
             _ = phases.changed() => {}
+            () = place.asked_to_leave() => {
+                match state.get() {
+                    // Where no request has come, there is nothing to finish.
+                    State::Fresh => return Ok(()),
+                    State::Used => connection.as_mut().graceful_shutdown(),
+                    State::Live => {}
+                }
+                continue;
+            }
         }
         match (*phases.borrow_and_update(), state.get()) {
             (Phase::Ending, State::Live) => return Ok(()),
@@ -260,7 +276,6 @@ async fn answer(
         state.set(State::Live);
         return Ok(response.map(|body| UnsyncBoxBody::new(Following::new(body))));
     }
-    // The request runs until its body has been sent.
     Ok(until_sent(response, (running, Counted::new(&METRICS.answering))))
 }
 
@@ -350,6 +365,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::places::Places;
 
     /// A service whose routes lead to nothing, but for `/ended`, which leads to an instance that has ended, `/busy`, to
     /// one whose queue is full, and `/gone`, whose instances do not exist.
@@ -370,7 +386,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let stream = listener.accept().await.unwrap().0.into_std().unwrap();
-        let arrival = Arrival { stream, _counted: Connected::new(&service.shared) };
+        let place = Places::new(1).take().await;
+        let arrival = Arrival { stream, place, _counted: Connected::new(&service.shared) };
         tokio::task::spawn_local(connection(arrival, Rc::clone(service)));
         client
     }

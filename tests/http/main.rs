@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on has failed
 
 mod access;
+mod connections;
 mod contract;
 mod database;
 mod durability;

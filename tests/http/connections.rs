@@ -1,0 +1,89 @@
+//! Connections to sekali-host: more of them than it has descriptors for.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use sekali_harness::deployment::Setup;
+use sekali_harness::process::raise_limit_of_files;
+use sekali_harness::{Server, is_skipped_on_spin};
+use serde_json::json;
+
+use crate::follow::Follower;
+
+/// Followers that an instance serves.
+const FOLLOWERS: usize = 512;
+
+/// A server with a soft and a hard limit of open files.
+fn with_files(soft: u64, hard: u64) -> Server {
+    let mut setup = Setup::from_environment().unwrap();
+    setup.starter = vec!["prlimit".into(), format!("--nofile={soft}:{hard}")];
+    raise_limit_of_files(hard + 1000).unwrap();
+    Server::of(setup)
+}
+
+fn is_skipped() -> bool {
+    is_skipped_on_spin("its limits are its own")
+}
+
+/// True if the other side has closed the connection, after whatever it sent before.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    match stream.read_to_end(&mut Vec::new()) {
+        Ok(_) => true,
+        // Bytes that nobody read are answered by a reset.
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn idle_connections_beyond_all_descriptors_silence_nobody_and_close_no_request() {
+    if is_skipped() {
+        return;
+    }
+    let server = with_files(256, 256);
+    let mut follower = Follower::start(&server, "", "");
+    let body = br#"{"topic":"t","event_id":"slow"}"#;
+    let mut slow = server.connect();
+    write!(slow, "POST /publish HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len()).unwrap();
+    // Some say nothing, some stop within the head of a request, and some were answered and are kept.
+    let mut idle: Vec<_> = (0..1_100)
+        .map(|n| {
+            let mut stream = server.connect();
+            match n % 3 {
+                0 => {}
+                1 => stream.write_all(b"GET /healthz HT").unwrap(),
+                _ => stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap(),
+            }
+            stream
+        })
+        .collect();
+    let began = Instant::now();
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(server.publish(&json!({"topic": "t", "event_id": "new"})).status, 200);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    slow.write_all(body).unwrap();
+    let mut head = [0; "HTTP/1.1 200".len()];
+    slow.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200", "a request that is on its way is no idle connection");
+    assert_eq!(follower.events(2).len(), 2, "nor is a live stream");
+    let closed = idle.iter_mut().filter_map(|stream| is_closed(stream).then_some(())).count();
+    assert!(closed >= 800, "{closed} idle connections were closed");
+    assert!(!is_closed(idle.last_mut().unwrap()), "the newest one was not");
+}
+
+#[test]
+fn a_soft_limit_of_256_files_leaves_room_for_the_followers_of_two_instances_and_more() {
+    if is_skipped() {
+        return;
+    }
+    let server = with_files(256, 4096);
+    let mut followers: Vec<_> = (0..2 * FOLLOWERS).map(|_| Follower::start(&server, "", "")).collect();
+    let _idle: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    assert_eq!(server.publish(&json!({"topic": "t", "event_id": "1"})).status, 200);
+    for follower in &mut followers {
+        assert_eq!(follower.events(1)[0]["event_id"], "1");
+    }
+    let metrics = server.get("/metrics").text;
+    assert!(metrics.contains(&format!("\nsekali_followers {}\n", 2 * FOLLOWERS)), "{metrics}");
+}
