@@ -33,7 +33,7 @@ pub fn is_skipped_on_postgres(reason: &str) -> bool {
 }
 
 /// Tells where the present test is skipped, and why.
-pub(crate) fn tell_skipped(place: &str, reason: &str) {
+pub fn tell_skipped(place: &str, reason: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     eprintln!("skipped {place}: {test}: {reason}");
 }
@@ -185,6 +185,11 @@ impl Server {
     /// All that the server has printed since its last start.
     pub fn log(&self) -> String {
         self.deployment.log()
+    }
+
+    /// The id of its process.
+    pub fn process_id(&self) -> u32 {
+        self.deployment.process_id()
     }
 
     /// The most memory that the server ever held, in bytes.

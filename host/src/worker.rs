@@ -44,6 +44,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// in the buffers of the connection.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The time after which a client that acknowledges nothing is gone. The kernel's own is a quarter of an hour. A live
+/// stream has a comment every 15 seconds, so a follower that vanishes without a word holds its place for less than a
+/// minute. A client that lives, but whose buffers have been full for so long, counts as gone, too.
+const SILENCE: Duration = Duration::from_secs(40);
+
 /// The time that running requests have to finish once the server ends.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -201,6 +206,7 @@ async fn connection(arrival: Arrival, service: Rc<Service>) {
 async fn serve(stream: net::TcpStream, place: Arc<Place>, service: &Rc<Service>) -> Result<()> {
     // With Nagle's algorithm an answer would wait for the client's delayed acknowledgement.
     stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
+    give_up_after(&stream, SILENCE).context("cannot set TCP_USER_TIMEOUT")?;
     let mut stream = TimeoutStream::new(TcpStream::from_std(stream)?);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let state = Rc::new(Cell::new(State::Fresh));
@@ -244,6 +250,18 @@ async fn serve(stream: net::TcpStream, place: Arc<Place>, service: &Rc<Service>)
             _ => connection.as_mut().graceful_shutdown(),
         }
     }
+}
+
+/// Lets the kernel end a connection whose client acknowledges nothing for so long (RFC 5482).
+#[cfg(target_os = "linux")]
+fn give_up_after(stream: &net::TcpStream, silence: Duration) -> std::io::Result<()> {
+    let milliseconds = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_up_after(_: &net::TcpStream, _: Duration) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// The state of a connection.
@@ -470,6 +488,29 @@ mod tests {
                     let answer = ask(&service, &format!("GET {path} HTTP/1.1"), b"").await;
                     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
                 }
+            })
+            .await;
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_kernel_gives_up_a_client_that_acknowledges_nothing() {
+        LocalSet::new()
+            .run_until(async {
+                let (service, places) = (service(), Places::new(1));
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+                let stream = listener.accept().await.unwrap().0.into_std().unwrap();
+                let same = stream.try_clone().unwrap();
+                let served = tokio::task::spawn_local(async move {
+                    serve(stream, Arc::new(places.take().await), &service).await
+                });
+                client.write_all(b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+                client.readable().await.unwrap();
+                let silence = rustix::net::sockopt::tcp_user_timeout(&same).unwrap();
+                assert_eq!(u128::from(silence), SILENCE.as_millis());
+                drop(client);
+                served.await.unwrap().unwrap();
             })
             .await;
     }

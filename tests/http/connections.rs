@@ -1,12 +1,14 @@
-//! Connections to sekali-host: more of them than it has descriptors for.
+//! Connections to sekali-host: more of them than it has descriptors for, and some whose clients vanish.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use sekali_harness::deployment::Setup;
 use sekali_harness::process::raise_limit_of_files;
-use sekali_harness::{Server, is_skipped_on_spin};
+use sekali_harness::server::tell_skipped;
+use sekali_harness::{Server, eventually, is_skipped_on_postgres, is_skipped_on_spin};
 use serde_json::json;
 
 use crate::follow::Follower;
@@ -86,4 +88,76 @@ fn a_soft_limit_of_256_files_leaves_room_for_the_followers_of_two_instances_and_
     }
     let metrics = server.get("/metrics").text;
     assert!(metrics.contains(&format!("\nsekali_followers {}\n", 2 * FOLLOWERS)), "{metrics}");
+}
+
+/// Clients of a host, with a network of their own that can be taken away from them.
+struct Far {
+    server: Server,
+    clients: Vec<Child>,
+}
+
+impl Far {
+    /// A host in a network namespace, or `None` where the system does not let us make one.
+    fn start() -> Option<Self> {
+        let own_network = ["unshare", "--map-root-user", "--net"];
+        let is_allowed = Command::new(own_network[0]).args(&own_network[1..]).arg("true").status();
+        if !is_allowed.is_ok_and(|status| status.success()) {
+            tell_skipped("here", "the system does not let us make a network namespace");
+            return None;
+        }
+        let mut setup = Setup::from_environment().unwrap();
+        setup.starter = own_network.map(str::to_owned).to_vec();
+        setup.starter.extend(["sh", "-c", "ip link set lo up && exec \"$@\"", "sh"].map(str::to_owned));
+        Some(Self { server: Server::of(setup), clients: Vec::new() })
+    }
+
+    /// A command in the network of the host.
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--user", "--preserve-credentials", "--net", "--target"]);
+        command.arg(self.server.process_id().to_string()).arg(program).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    fn ask(&mut self, arguments: &[&str]) {
+        let client = self.command("curl", &[&["-sN"], arguments].concat()).spawn().unwrap();
+        self.clients.push(client);
+    }
+
+    /// The connections that the host has, as the kernel tells (proc(5), /proc/net/tcp).
+    fn established(&self) -> usize {
+        let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", self.server.process_id())).unwrap();
+        let port = format!(":{:04X}", self.server.address().port());
+        let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        fields.filter(|fields| fields[1].ends_with(&port) && fields[3] == "01").count()
+    }
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        for client in &mut self.clients {
+            let _ = (client.kill(), client.wait());
+        }
+    }
+}
+
+#[test]
+fn followers_that_vanish_without_a_word_are_gone_within_a_minute() {
+    if is_skipped() || is_skipped_on_postgres("the database is not in the network of the host") {
+        return;
+    }
+    let Some(mut far) = Far::start() else { return };
+    let url = far.server.url("/events");
+    for _ in 0..3 {
+        far.ask(&["-H", "accept: text/event-stream", &url]);
+    }
+    eventually("the followers are there", || (far.established() == 3).then_some(()));
+    // Some comments arrive first, so that what is lost is not the beginning.
+    std::thread::sleep(Duration::from_secs(16));
+    assert_eq!(far.established(), 3);
+    assert!(far.command("ip", &["link", "set", "lo", "down"]).status().unwrap().success());
+    let vanished = Instant::now();
+    eventually("they are gone", || (far.established() == 0).then_some(()));
+    assert!(vanished.elapsed() < Duration::from_secs(60), "{:?}", vanished.elapsed());
 }
