@@ -16,27 +16,6 @@ ensure_postgres() {
     has_postgres || fail "PostgreSQL's server is missing: install Debian's package postgresql, then run this again"
 }
 
-# PgBouncer for the tests, in target/pgbouncer: taken out of its package, which would start a server of its own. The
-# libraries that it needs are installed.
-ensure_pgbouncer() {
-    local directory=target/pgbouncer libraries
-    [ -x /usr/sbin/pgbouncer ] && return
-    if [ ! -x "$directory/usr/sbin/pgbouncer" ]; then
-        say "taking PgBouncer out of Debian's package"
-        mkdir -p "$directory"
-        (
-            cd "$directory"
-            rm -f pgbouncer_*.deb
-            apt-get download pgbouncer >log 2>&1 || { apt-get update && apt-get download pgbouncer; } >>log 2>&1
-            dpkg -x pgbouncer_*.deb .
-        ) || fail "PgBouncer is missing, and apt-get could not download the package pgbouncer: see $directory/log"
-    fi
-    if ldd "$directory/usr/sbin/pgbouncer" | grep -q "not found"; then
-        mapfile -t libraries < <(dpkg-deb --field "$directory"/pgbouncer_*.deb Depends | tr , '\n' | grep -oE '\blib[^ ]+')
-        install "PgBouncer's libraries" "${libraries[@]}"
-    fi
-}
-
 # as_owner DIRECTORY COMMAND...: runs a command as the user of a directory's state. PostgreSQL refuses to be root's.
 as_owner() {
     local directory=$1

@@ -101,6 +101,28 @@ install() {
         fail "apt-get could not install $*: see $log; with Debian 12 or newer and its security updates enabled it can"
 }
 
+# take_out PROGRAM: a server of Debian's for the tests, such as /usr/sbin/nginx, in target/nginx unless it is installed:
+# taken out of its package, which would start a service. The libraries that it needs are installed.
+take_out() {
+    local program=$1 package=${1##*/} directory libraries
+    directory=target/$package
+    [ ! -x "$program" ] || return 0
+    if [ ! -x "$directory$program" ]; then
+        say "taking $package out of Debian's package"
+        mkdir -p "$directory"
+        (
+            cd "$directory"
+            rm -f "$package"_*.deb
+            apt-get download "$package" >log 2>&1 || { apt-get update && apt-get download "$package"; } >>log 2>&1
+            dpkg -x "$package"_*.deb .
+        ) || fail "$package is missing, and apt-get could not download its package: see $directory/log"
+    fi
+    if ldd "$directory$program" | grep -q "not found"; then
+        mapfile -t libraries < <(dpkg-deb --field "$directory/$package"_*.deb Depends | tr , '\n' | grep -oE '\blib[^ ]+')
+        install "the libraries of $package" "${libraries[@]}"
+    fi
+}
+
 ensure_native() {
     command -v cc >/dev/null || install "a C compiler" gcc libc6-dev
     command -v cargo >/dev/null || install "Rust" rustc-web cargo-web

@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,11 +13,14 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::artifacts::repository;
+use crate::debian;
 use crate::guarded::{self, Guarded};
 use crate::host::free_port;
 use crate::postgres::{Postgres, USER};
 use crate::process::LOOK;
+
+/// Where Debian installs it.
+const PROGRAM: &str = "/usr/sbin/pgbouncer";
 
 /// Time to serve after the start.
 const STARTUP: Duration = Duration::from_secs(30);
@@ -47,7 +50,7 @@ impl PgBouncer {
         let address = free_port()?;
         // The user whom it runs as may not reach the directory where it was installed.
         let program = directory.path().join("pgbouncer");
-        fs::copy(installed()?, &program).context("PgBouncer cannot be copied")?;
+        fs::copy(debian::program(PROGRAM)?, &program).context("PgBouncer cannot be copied")?;
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
         let users = directory.path().join("users.txt");
         fs::write(&users, format!("\"{USER}\" \"\"\n"))?;
@@ -79,7 +82,7 @@ impl PgBouncer {
     /// # Errors
     /// When it is not installed.
     pub fn version() -> Result<String> {
-        let output = Command::new(installed()?).arg("--version").output()?;
+        let output = Command::new(debian::program(PROGRAM)?).arg("--version").output()?;
         Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
     }
 }
@@ -112,13 +115,6 @@ fn configuration(server: SocketAddr, address: SocketAddr, users: &Path, connecti
         address.port(),
         users.display(),
     )
-}
-
-/// The program: of Debian's package, or where `ensure_pgbouncer` of scripts/postgres.sh has put it.
-fn installed() -> Result<PathBuf> {
-    let own = repository().join("target/pgbouncer/usr/sbin/pgbouncer");
-    let found = [PathBuf::from("/usr/sbin/pgbouncer"), own].into_iter().find(|program| program.exists());
-    found.context("PgBouncer is not installed: run scripts/test once, or 'apt-get install pgbouncer'")
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod libsql;
 mod operations;
 mod pages;
 mod pooler;
+mod proxies;
 mod publish;
 mod removal;
 mod scripts;

@@ -222,6 +222,8 @@ async fn follow<P: Platform>(
     let (events, comments) = Rc::clone(&app.tail).follow(selection.filter, cursor.unwrap_or(newest));
     let mut reply = Reply::live(EVENT_STREAM, events.inspect(move |_| _ = &permit), comments); // held to the end of the stream
     reply.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Without it nginx keeps a live stream until it has four kilobytes, its head too.
+    reply.headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(reply)
 }
 
