@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use crate::event::{EventId, Topic};
 use crate::store::{
-    Filter, Found, Index, Layout, Ledger, Order, Page, PageSize, ReadStore, Seq, Span, StoreError, Window,
+    Filter, Found, Index, Layout, Ledger, LogState, Order, Page, PageSize, ReadStore, Seq, Span, StoreError,
+    Window,
 };
 
 /// The events that a client asks for.
@@ -89,6 +90,11 @@ impl<S: ReadStore> Reader<S> {
     /// True if the store takes writes.
     pub async fn is_writable(&self) -> Result<bool, StoreError> {
         self.0.is_writable().await
+    }
+
+    /// The state of the store's write-ahead log, if it has one.
+    pub async fn log(&self) -> Result<Option<LogState>, StoreError> {
+        self.0.log().await
     }
 
     /// The seqs that can be read, whose end a cursor must not be beyond.

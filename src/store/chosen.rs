@@ -6,7 +6,7 @@ use super::lanes::Purpose;
 use super::postgres::PostgresBackend;
 use super::sql::{Backend, SqlStore};
 use super::sqlite::SqliteBackend;
-use super::{Kept, Keyed, Outcome, Seq, Step, StoreError};
+use super::{Kept, Keyed, LogState, Outcome, Seq, Step, StoreError};
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Topic};
 
@@ -64,6 +64,10 @@ impl<S: Database, P: Database, C: Clock> Backend for ChosenBackend<S, P, C> {
 
     async fn is_writable(&self) -> Result<bool, StoreError> {
         of!(self, backend => backend.is_writable().await)
+    }
+
+    async fn log(&self) -> Result<Option<LogState>, StoreError> {
+        of!(self, backend => backend.log().await)
     }
 
     async fn erase_event(&self, topic: &Topic, event_id: &EventId) -> Result<bool, StoreError> {

@@ -252,6 +252,15 @@ pub struct Ledger {
     pub store_id: String,
 }
 
+/// The write-ahead log of a store that keeps one itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogState {
+    /// Bytes that cannot be taken into the database yet, because somebody reads an older state of it.
+    pub kept_bytes: i64,
+    /// True if nothing is written until that reader is done: the log has become too long.
+    pub stops_writes: bool,
+}
+
 /// Topics that a ledger lists if none is named: those to which a delivery came last.
 pub const LISTED_TOPICS: u32 = 1000;
 
@@ -328,6 +337,11 @@ pub trait ReadStore: 'static {
     /// What endangers the events in the store, a phrase each.
     async fn risks(&self) -> Result<Vec<String>, StoreError> {
         Ok(vec![])
+    }
+
+    /// The state of its write-ahead log; `None` if a server has it.
+    async fn log(&self) -> Result<Option<LogState>, StoreError> {
+        Ok(None)
     }
 
     /// The next run of a span, in the order of reading, that may have events of the filter. No event of the span

@@ -8,8 +8,8 @@ use super::dialect::{Dialect, Statement};
 use super::lanes::Purpose;
 use super::window::{self, ENTRIES, Looks};
 use super::{
-    Answered, Filter, Found, Index, Kept, Keyed, LISTED_TOPICS, Layout, Ledger, Matches, Order, Outcome,
-    Page, PageSize, ReadStore, RemoveStore, Seq, Span, Step, StoreError, Window, WriteStore, rows,
+    Answered, Filter, Found, Index, Kept, Keyed, LISTED_TOPICS, Layout, Ledger, LogState, Matches, Order,
+    Outcome, Page, PageSize, ReadStore, RemoveStore, Seq, Span, Step, StoreError, Window, WriteStore, rows,
 };
 use crate::event::{EventId, NewEvent, Topic};
 
@@ -43,6 +43,11 @@ pub trait Backend: 'static {
 
     /// See [`ReadStore::is_writable`].
     async fn is_writable(&self) -> Result<bool, StoreError>;
+
+    /// See [`ReadStore::log`].
+    async fn log(&self) -> Result<Option<LogState>, StoreError> {
+        Ok(None)
+    }
 
     /// See [`RemoveStore::erase_event`].
     async fn erase_event(&self, topic: &Topic, event_id: &EventId) -> Result<bool, StoreError>;
@@ -134,6 +139,10 @@ impl<B: Backend> ReadStore for SqlStore<B> {
 
     async fn risks(&self) -> Result<Vec<String>, StoreError> {
         self.query_row(Purpose::Look, self.0.dialect().texts.risks, &[]).await?.json(0)
+    }
+
+    async fn log(&self) -> Result<Option<LogState>, StoreError> {
+        self.0.log().await
     }
 
     async fn window(&self, filter: &Filter, span: Span, order: Order) -> Result<Window, StoreError> {

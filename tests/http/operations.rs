@@ -273,6 +273,36 @@ fn alerts_and_the_dashboard_look_at_metrics_that_exist() {
 }
 
 #[test]
+fn metrics_tell_that_a_reader_of_the_database_stops_writing() {
+    if is_skipped_on_postgres("a server has the log") {
+        return;
+    }
+    let server = Server::start();
+    let gauge = |name: &str| -> i64 {
+        let metrics = server.get("/metrics").text;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is missing")).parse().unwrap()
+    };
+    server.publish(&json!({"topic": "t", "event_id": "first"}));
+    assert_eq!((gauge("sekali_writes_stopped"), gauge("sekali_wal_kept_bytes")), (0, 0));
+    let reader = rusqlite::Connection::open(server.database()).unwrap();
+    reader.execute_batch("begin; select * from events").unwrap();
+    let large = "x".repeat(200_000);
+    let refused = (0..100).find_map(|batch| {
+        let events: serde_json::Value = (0..35)
+            .map(|n| json!({"topic": "t", "event_id": format!("{batch}-{n}"), "payload": large}))
+            .collect();
+        Some(server.publish(&events)).filter(|answer| answer.status != 200)
+    });
+    refused.expect("the log has a bound").problem(503, "busy");
+    assert_eq!(gauge("sekali_writes_stopped"), 1);
+    assert!(gauge("sekali_wal_kept_bytes") >= 176 << 20);
+    reader.execute_batch("rollback").unwrap();
+    assert_eq!(server.publish(&json!({"topic": "t", "event_id": "last"})).status, 200);
+    assert_eq!((gauge("sekali_writes_stopped"), gauge("sekali_wal_kept_bytes")), (0, 0));
+}
+
+#[test]
 fn a_whole_answer_that_is_not_read_for_a_minute_is_broken_off() {
     if is_skipped_on_spin("it does not tell the component that a client does not read") {
         return;

@@ -11,7 +11,7 @@ use crate::event::Timestamp;
 use crate::http::app::{App, Platform};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-use crate::store::Ledger;
+use crate::store::{Ledger, LogState};
 
 /// Counters of each topic.
 const COUNTERS: usize = 4;
@@ -47,11 +47,19 @@ pub async fn get<P: Platform>(app: &App<P>) -> Result<Reply, Problem> {
     });
     let uptime = app.started_at.whole_seconds_until(&Timestamp::now());
     let backlog = app.retention.backlog(ledger.unique_processed - ledger.expired - ledger.erased);
-    let text = render(&accounts, &ledger, backlog, uptime) + &P::host_metrics().await;
+    // Only gauges: without them, the counters still have an answer.
+    let log = app.reader.log().await.ok().flatten();
+    let text = render(&accounts, &ledger, backlog, log, uptime) + &P::host_metrics().await;
     Ok(Reply::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }
 
-fn render(accounts: &[Account<'_>], ledger: &Ledger, backlog: i64, uptime: u64) -> String {
+fn render(
+    accounts: &[Account<'_>],
+    ledger: &Ledger,
+    backlog: i64,
+    log: Option<LogState>,
+    uptime: u64,
+) -> String {
     type Counter<'a> = (&'static str, &'static str, fn(&Account<'a>) -> i64);
     let counters: [Counter<'_>; COUNTERS] = [
         ("sekali_events_received_total", "Deliveries of events.", |account| account.received),
@@ -72,7 +80,7 @@ fn render(accounts: &[Account<'_>], ledger: &Ledger, backlog: i64, uptime: u64) 
         }
     }
     let uptime = i64::try_from(uptime).unwrap_or(i64::MAX);
-    for (name, help, kind, value) in [
+    let gauges = [
         ("sekali_events_expired_total", "Events that retention took away.", "counter", ledger.expired),
         ("sekali_events_erased_total", "Events that were erased on demand.", "counter", ledger.erased),
         ("sekali_events_forgotten_total", "Identities that were forgotten.", "counter", ledger.forgotten),
@@ -91,7 +99,16 @@ fn render(accounts: &[Account<'_>], ledger: &Ledger, backlog: i64, uptime: u64) 
         ("sekali_first_seq", "No event before this seq can be read.", "gauge", ledger.first_seq),
         ("sekali_last_seq", "The seq of the newest event.", "gauge", ledger.last_seq),
         ("sekali_uptime_seconds", "Seconds since the service started.", "gauge", uptime),
-    ] {
+    ];
+    let of_log = log.map(|log| {
+        let kept = "Bytes of the write-ahead log that cannot be taken in, because of a reader.";
+        let stopped = "1 while nothing is written, because a reader keeps the write-ahead log too long.";
+        [
+            ("sekali_wal_kept_bytes", kept, "gauge", log.kept_bytes),
+            ("sekali_writes_stopped", stopped, "gauge", i64::from(log.stops_writes)),
+        ]
+    });
+    for (name, help, kind, value) in gauges.into_iter().chain(of_log.into_iter().flatten()) {
         head(&mut text, name, help, kind);
         let _ = writeln!(text, "{name} {value}");
     }
@@ -139,7 +156,8 @@ mod tests {
             topics: String::new(),
             by_topic: String::new(),
         };
-        let text = render(&accounts, &ledger, 9, 7);
+        let log = LogState { kept_bytes: 10, stops_writes: true };
+        let text = render(&accounts, &ledger, 9, Some(log), 7);
         for line in [
             r#"sekali_events_received_total{topic="a\"b\\c"} 5"#,
             r#"sekali_events_stored_total{topic="a\"b\\c"} 3"#,
@@ -153,10 +171,13 @@ mod tests {
             "sekali_first_seq 2",
             "sekali_last_seq 3",
             "sekali_uptime_seconds 7",
+            "sekali_wal_kept_bytes 10",
+            "sekali_writes_stopped 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing:\n{text}");
         }
         assert!(text.ends_with('\n'));
+        assert!(!render(&accounts, &ledger, 9, None, 7).contains("_stopped"), "a server has the log");
     }
 
     #[tokio::test]

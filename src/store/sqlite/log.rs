@@ -4,8 +4,8 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::store::StoreError;
-use crate::store::database::Connection;
+use crate::store::database::{Connection, Row};
+use crate::store::{LogState, StoreError};
 
 /// Pages at which nothing more is written until the log has begun anew: 176 MiB of the usual 4 KiB. What two
 /// instances write between two looks, as fast as a disk was seen to take it, and a large transaction of each leave it
@@ -63,6 +63,20 @@ impl Log {
             self.is_too_long.set(pages >= LONGEST);
         }
     }
+}
+
+/// Takes into the database what no reader needs, and tells the pages of the log and those taken.
+pub const STATE: &str = "pragma wal_checkpoint(passive)";
+
+/// Bytes of a page.
+const PAGE: i64 = 4096;
+
+/// The state of the log in a row of [`STATE`]. `None` if another checkpoint is made at the moment, or there is no log.
+pub fn state(row: &Row) -> Option<LogState> {
+    let (pages, taken) = (row.integer(1).ok()?, row.integer(2).ok()?);
+    let is_known = row.integer(0) == Ok(0) && pages >= 0;
+    let kept = pages - taken;
+    is_known.then_some(LogState { kept_bytes: kept * PAGE, stops_writes: pages >= LONGEST && kept > 0 })
 }
 
 /// Makes a checkpoint: whether the log is kept, and its pages. `None` from a server, which keeps a log of its own.

@@ -20,7 +20,7 @@ use super::database::{Connection, Database, Row, Value};
 use super::dialect::Dialect;
 use super::lanes::Purpose;
 use super::sql::{Backend, SqlStore};
-use super::{Kept, Keyed, Outcome, Seq, Step, StoreError};
+use super::{Kept, Keyed, LogState, Outcome, Seq, Step, StoreError};
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Topic};
 
@@ -163,6 +163,14 @@ impl<D: Database, C: Clock> Backend for SqliteBackend<D, C> {
         match self.pool.write(0, probe).await {
             Ok(_) | Err(StoreError::Busy) => Ok(true),
             Err(error) => Err(error),
+        }
+    }
+
+    async fn log(&self) -> Result<Option<LogState>, StoreError> {
+        match self.pool.query(Purpose::Look, log::STATE, &[], 0).await {
+            Ok(rows) => Ok(rows.first().and_then(log::state)),
+            Err(error) if error.is_passing() => Err(error),
+            Err(_) => Ok(None), // a server across a network has its own
         }
     }
 

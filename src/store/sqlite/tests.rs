@@ -7,8 +7,8 @@ use serde_json::json;
 use super::*;
 use crate::event::{Source, Timestamp};
 use crate::store::{
-    Filter, Found, Index, Layout, Order, PageSize, ReadStore, RemoveStore, RequestKey, Span, Status, Window,
-    WriteStore,
+    Filter, Found, Index, Layout, LogState, Order, PageSize, ReadStore, RemoveStore, RequestKey, Span,
+    Status, Window, WriteStore,
 };
 use crate::testing::TokioClock;
 use crate::testing::database::{Native, NativeStore, fresh, open};
@@ -845,6 +845,7 @@ async fn sections_of_blocks_are_passed_over_whether_they_are_of_this_schema_or_o
 async fn the_log_stays_bounded_while_somebody_reads_an_old_state() {
     let (store, directory) = fresh();
     append(&store, &[event("first")]).await;
+    assert_eq!(store.log().await, Ok(Some(LogState::default())));
     let log = || std::fs::metadata(directory.path().join("events.db-wal")).unwrap().len();
     let reader = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
     reader.execute_batch("begin; select * from events").unwrap();
@@ -860,8 +861,11 @@ async fn the_log_stays_bounded_while_somebody_reads_an_old_state() {
     };
     assert_eq!(refused, StoreError::Busy);
     assert!((1000 * 4096..3000 * 4096).contains(&log()), "{}", log());
+    let stopped = store.log().await.unwrap().unwrap();
+    assert!(stopped.stops_writes && stopped.kept_bytes >= 1000 * 4096, "{stopped:?}");
     assert_eq!(store.ledger(&[]).await.unwrap().unique_processed, 1 + written * 100, "reading goes on");
     reader.execute_batch("rollback").unwrap();
+    assert_eq!(store.log().await, Ok(Some(LogState::default())), "nobody needs it any more");
     let longest = log();
     for n in 0..100 {
         append(&store, &[event(format!("after-{n}"))]).await;
