@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::event::Mapper;
-use crate::input::{Identity, Origin, Piece, Pieces, Position, Text};
+use crate::input::{Identity, Line, News, Origin, Piece, Pieces, Position, Text};
 
 /// Bytes of lines that a batch may hold even if the limit on its body is lower: of a long line, little may become part
 /// of its event.
@@ -49,8 +49,12 @@ pub struct Batch {
     pub reached: Vec<(Arc<Origin>, Position)>,
     /// Files that were rotated away and read to their end.
     pub ended: Vec<Identity>,
-    /// Warnings about files that could not be read.
-    pub warnings: Vec<String>,
+    /// Files and copies of them that were read to their end.
+    pub copied: Vec<(Identity, Identity)>,
+    /// News of the inputs.
+    pub news: Vec<News>,
+    /// NUL bytes that were skipped.
+    pub nuls: u64,
 }
 
 /// A line that became an event.
@@ -62,6 +66,8 @@ pub struct Item {
     pub json: Range<usize>,
     /// The range of its text in [`Batch::raw`].
     raw: Range<usize>,
+    /// Bytes of a byte order mark before its text.
+    mark: u64,
     /// True if the service refused its event.
     pub is_refused: bool,
 }
@@ -183,10 +189,10 @@ impl Batcher {
                 self.batch.add_unusable(Place::new(origin, piece.start), reason, &beginning);
                 self.batch.reach(origin, piece.end);
             }
-            Text::End { warning } => {
-                self.batch.warnings.extend(warning);
-                self.batch.ended.push(origin.identity);
-            }
+            Text::Nuls(nuls) => self.batch.nuls += nuls,
+            Text::End => self.batch.ended.push(origin.file),
+            Text::Copied(copy) => self.batch.copied.push((origin.file, copy)),
+            Text::News(news) => self.batch.news.push(news),
             Text::Lines(lines) => {
                 if !self.add_lines(&lines, origin, piece.start, &source).await {
                     return false;
@@ -216,9 +222,15 @@ impl Batcher {
         true
     }
 
-    async fn add_line(&mut self, line: &[u8], place: Place, source: &str) -> bool {
+    async fn add_line(&mut self, line: &[u8], mut place: Place, source: &str) -> bool {
+        // A truncation leaves NUL bytes in place of what was there, if the writer does not append.
+        let nuls = line.iter().position(|&byte| byte != 0).unwrap_or(line.len());
+        place.start.offset += nuls as u64;
+        self.batch.nuls += nuls as u64;
         // A byte order mark at the start of a file is not part of its first line.
-        let line = line.strip_prefix(b"\xef\xbb\xbf").filter(|_| place.start.offset == 0).unwrap_or(line);
+        let text = line[nuls..].strip_prefix(b"\xef\xbb\xbf").filter(|_| place.start.offset == 0);
+        let mark = if text.is_some() { 3 } else { 0 };
+        let line = text.unwrap_or(&line[nuls..]);
         if line.iter().all(u8::is_ascii_whitespace) {
             return true;
         }
@@ -234,7 +246,7 @@ impl Batcher {
             return false;
         }
         match mapped {
-            Ok(()) => self.batch.add(place, &self.json, line),
+            Ok(()) => self.batch.add((place, mark), &self.json, line),
             Err(error) => self.batch.add_unusable(place, error.to_string(), line),
         }
         self.batch.held += line.len();
@@ -244,7 +256,9 @@ impl Batcher {
     /// Sends the batch, unless it is empty; false if nobody takes batches any more.
     async fn flush(&mut self) -> bool {
         self.due = None;
-        if self.batch.reached.is_empty() && self.batch.ended.is_empty() {
+        let Batch { reached, ended, copied, news, nuls, .. } = &self.batch;
+        let is_empty = reached.is_empty() && ended.is_empty() && copied.is_empty();
+        if is_empty && news.is_empty() && *nuls == 0 {
             return true;
         }
         self.sender.send(Ok(std::mem::take(&mut self.batch))).await.is_ok()
@@ -270,7 +284,12 @@ impl Batch {
         self.items.iter().find(has_id).map(|item| &item.place)
     }
 
-    fn add(&mut self, place: Place, json: &[u8], line: &[u8]) {
+    /// The line of an item, to be looked for in its file later.
+    pub fn line_in_file(&self, item: &Item) -> Line {
+        Line::new(item.place.start.offset + item.mark, self.line(item))
+    }
+
+    fn add(&mut self, (place, mark): (Place, u64), json: &[u8], line: &[u8]) {
         let (json_start, raw_start) = (self.body.len(), self.raw.len());
         self.body.extend_from_slice(json);
         self.raw.extend_from_slice(line);
@@ -278,6 +297,7 @@ impl Batch {
             place,
             json: json_start..self.body.len(),
             raw: raw_start..self.raw.len(),
+            mark,
             is_refused: false,
         });
     }

@@ -11,11 +11,12 @@ use sekali_clients::client::{Client, Failure};
 use sekali_clients::retry::{self, Patience};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::Batch;
-use crate::input::{Identity, Line, Origin, Position, Start, Starts, last_write};
+use crate::batch::{Batch, Item};
+use crate::input::{Identity, Origin, Position, Start, Starts, last_write};
 
-/// The number of files that are remembered per path: the current one, and rotated ones that are not read to their end.
-const FILES_OF_A_PATH: usize = 16;
+/// The number of files that are remembered per path: the current one and rotated ones, by which later files, copies and
+/// compressed ones are recognised.
+const FILES_OF_A_PATH: usize = 32;
 
 /// The checkpoint file.
 pub struct Checkpoint {
@@ -108,12 +109,19 @@ impl Checkpoint {
         }
         let files = self.state.files.iter_mut().filter(|file| batch.ended.contains(&file.start.file));
         files.for_each(|file| file.start.has_ended = true);
-        self.forget_ended();
+        for (file, copy) in &batch.copied {
+            if let Some(FileState { start, .. }) =
+                self.state.files.iter_mut().find(|state| state.start.file == *file)
+            {
+                start.copies.push(*copy);
+                start.copies.drain(..start.copies.len().saturating_sub(FILES_OF_A_PATH));
+            }
+        }
     }
 
     /// The state of a file, which is added if it is new.
     fn file(&mut self, origin: &Origin) -> &mut FileState {
-        let known = self.state.files.iter().position(|file| file.start.file == origin.identity);
+        let known = self.state.files.iter().position(|file| file.start.file == origin.file);
         let at = known.unwrap_or_else(|| self.add(origin));
         &mut self.state.files[at]
     }
@@ -124,25 +132,18 @@ impl Checkpoint {
         self.make_room_for(&path);
         let start = Start {
             path,
-            file: origin.identity,
+            file: origin.file,
+            generation: origin.generation,
+            copies: Vec::new(),
             born: origin.born,
             written: None,
             has_ended: false,
             position: Position::default(),
+            first: None,
             line: None,
         };
         self.state.files.push(FileState { start, last: None });
         self.state.files.len() - 1
-    }
-
-    /// Forgets files that have ended, except the newest of each path: later files are found by their creation times,
-    /// which are compared with its own.
-    fn forget_ended(&mut self) {
-        let all = self.starts();
-        let newest = |path: &Path| all.at(path).map(|start| start.born).max();
-        self.state
-            .files
-            .retain(|FileState { start, .. }| !start.has_ended || newest(&start.path) == Some(start.born));
     }
 
     /// Writes the file atomically.
@@ -158,7 +159,10 @@ impl Checkpoint {
 
     fn make_room_for(&mut self, path: &Path) {
         while self.state.files.iter().filter(|file| file.start.path == path).count() >= FILES_OF_A_PATH {
-            let oldest = self.state.files.iter().position(|file| file.start.path == path);
+            let of_path = |file: &FileState| file.start.path == path;
+            let has_ended = |file: &FileState| of_path(file) && file.start.has_ended;
+            let files = &self.state.files;
+            let oldest = files.iter().position(has_ended).or_else(|| files.iter().position(of_path));
             oldest.map(|oldest| self.state.files.remove(oldest));
         }
     }
@@ -168,18 +172,23 @@ impl FileState {
     /// Records that a finished batch reached `position` in this file.
     fn advance(&mut self, batch: &Batch, origin: &Arc<Origin>, position: Position) {
         let start = &mut self.start;
+        if origin.generation > start.generation {
+            (start.generation, start.first, start.line) = (origin.generation, None, None);
+        }
         start.position = position;
         start.has_ended = false;
         start.written = last_write_of(origin).or(start.written);
 
-        let mut items = batch.items.iter().rev().filter(|item| Arc::ptr_eq(&item.place.origin, origin));
         // A last line without an end starts at the position, and may still grow.
-        let line = items.clone().find(|item| item.place.start.offset < position.offset).map(|item| {
-            let line = batch.line(item);
-            Line { offset: item.place.start.offset, bytes: line.len(), hash: Identity::hash(line) }
-        });
-        // A known line beyond the position is from before a truncation.
-        start.line = line.or(start.line.filter(|line| line.offset < position.offset));
+        let is_of_file = |item: &&Item| Arc::ptr_eq(&item.place.origin, origin);
+        let is_done = |item: &&Item| item.place.start.offset < position.offset;
+        if start.first.is_none() {
+            let first = batch.items.iter().filter(is_of_file).find(is_done);
+            start.first = first.map(|item| batch.line_in_file(item));
+        }
+        let mut items = batch.items.iter().rev().filter(is_of_file);
+        let last = items.clone().find(is_done);
+        start.line = last.map(|item| batch.line_in_file(item)).or(start.line);
 
         let stored = items.find(|item| !item.is_refused);
         let key = stored.and_then(|item| serde_json::from_slice(&batch.body[item.json.clone()]).ok());
@@ -190,5 +199,5 @@ impl FileState {
 /// The time of the last write to a file; `None` if its name belongs to another file now.
 fn last_write_of(origin: &Origin) -> Option<Duration> {
     let metadata = std::fs::metadata(&origin.watched).ok()?;
-    (Identity::of_file(&metadata).0 == origin.identity).then(|| last_write(&metadata))
+    (Identity::of_file(&metadata).0 == origin.file).then(|| last_write(&metadata))
 }

@@ -192,15 +192,15 @@ Examples:
 
 Ids:
 By default an event_id is made of the identity of the file (its inode and creation time: a renamed file is the same \
-file, a copy is another), the offset of the line and its hash. If a file is overwritten, a line with the same offset \
-and content as before counts as sent. Standard input has no identity, only its --name: give different streams of one \
+file, a copy is another), the offset of the line and its hash. A file that is truncated while it is followed, or between \
+two runs with a checkpoint, is another file from then on. Standard input has no identity, only its --name: give different streams of one \
 topic different names. With --id content the same line is one event, however often and in whichever files it occurs.
 
 Exit codes:
   0  everything that was read is stored
   1  stopped early: an event or request was refused, the service was not reached, or the input failed
   2  invalid arguments, or an input or checkpoint that cannot be read
-  3  everything valid is stored; the rest is in the rejects file
+  3  everything that was found valid is stored; the rest is in the rejects file, or a warning says what was not found
   130, 143  ended by Ctrl-C or SIGTERM, after sending what was read";
 
 impl Cli {

@@ -43,8 +43,8 @@ use crate::ship::{Shipper, Stop};
 const STOPPED: u8 = 1;
 /// Exit code: invalid arguments, or an unreadable input or checkpoint.
 const USAGE: u8 = 2;
-/// Exit code: some events are in the rejects file.
-const REJECTED: u8 = 3;
+/// Exit code: some events are in the rejects file, or lines may be missing.
+const INCOMPLETE: u8 = 3;
 
 fn main() -> ExitCode {
     // A reading thread that panics must not look like one that has read everything.
@@ -214,7 +214,7 @@ fn report(view: View, tally: &Tally, result: Result<(), Stop>, interrupt: &Inter
     }
     match signal {
         Some(code) => code,
-        None if !tally.is_whole() => REJECTED,
+        None if !tally.is_whole() => INCOMPLETE,
         None => 0,
     }
 }

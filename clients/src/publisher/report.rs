@@ -12,7 +12,7 @@ use sekali_clients::terminal::count;
 use serde_json::{Value, json};
 
 use crate::batch::Batch;
-use crate::input::{Identity, Origin, Position, Start, Starts};
+use crate::input::{Identity, News, Origin, Position, Start, Starts};
 
 /// The counts of a run.
 pub struct Tally {
@@ -28,6 +28,10 @@ pub struct Tally {
     retries: u64,
     /// Retries of requests that may have been carried out: they may be the cause of some duplicates.
     uncertain: u64,
+    /// Places where lines are missing, or may be.
+    gaps: u64,
+    /// NUL bytes that were skipped.
+    nuls: u64,
     /// The positions in the checkpoint when the run began.
     starts: Starts,
     /// The position up to which each input is done.
@@ -49,6 +53,8 @@ impl Tally {
             conflicts_named: 0,
             retries: 0,
             uncertain: 0,
+            gaps: 0,
+            nuls: 0,
             starts,
             inputs: Vec::new(),
             ended: Vec::new(),
@@ -72,12 +78,14 @@ impl Tally {
     /// Records the positions that a finished batch reached.
     pub fn reach(&mut self, batch: &Batch) {
         self.ended.extend(&batch.ended);
+        self.gaps += batch.news.iter().filter(|news| matches!(news, News::Gap(_))).count() as u64;
+        self.nuls += batch.nuls;
         for (origin, position) in &batch.reached {
             match self.inputs.iter_mut().find(|(known, _)| Arc::ptr_eq(known, origin)) {
                 Some((_, reached)) => *reached = *position,
                 None => {
-                    // An input that was truncated and read from a copy has the same identity: keep the newer one.
-                    self.inputs.retain(|(known, _)| known.identity != origin.identity);
+                    // A file that was truncated, and its copies, count as one: keep the newest.
+                    self.inputs.retain(|(known, _)| known.file != origin.file);
                     self.inputs.push((Arc::clone(origin), *position));
                 }
             }
@@ -89,9 +97,9 @@ impl Tally {
         self.inputs.iter().map(|(_, reached)| reached.offset).sum()
     }
 
-    /// True if everything that was read is stored.
+    /// True if everything that was to be read is stored, as far as it is known.
     pub fn is_whole(&self) -> bool {
-        self.rejected == 0
+        self.rejected == 0 && self.gaps == 0
     }
 
     /// The report for machines. `error` is the reason why the run ended early.
@@ -110,6 +118,8 @@ impl Tally {
             "duplicates": self.duplicates,
             "conflicts": self.conflicts,
             "rejected": self.rejected,
+            "gaps": self.gaps,
+            "nul_bytes_skipped": self.nuls,
             "retries": self.retries,
             "uncertain_retries": self.uncertain,
             "seconds": self.began.elapsed().as_secs_f64(),
@@ -121,7 +131,7 @@ impl Tally {
     /// The report for people. `is_stopped` is true if the run ended before its inputs did.
     pub fn to_text(&self, is_stopped: bool) -> String {
         let mut lines = vec![self.summary()];
-        lines.extend(self.starts.0.iter().map(start));
+        lines.extend(self.starts.0.iter().filter(|start| !start.has_ended).map(start));
         if is_stopped {
             lines.extend(self.stops());
         }
@@ -130,6 +140,14 @@ impl Tally {
             lines.push(format!(
                 "  {requests} sent again after a lost answer: some of the duplicates may come from this run"
             ));
+        }
+        if self.nuls > 0 {
+            let bytes = count(self.nuls, "NUL byte");
+            lines.push(format!("  {bytes} skipped at the start of lines, as a truncated file has them"));
+        }
+        if self.gaps > 0 {
+            let text = format!("  lines may be missing in {}: see the warnings", count(self.gaps, "place"));
+            lines.push(style(text).yellow().to_string());
         }
         if self.conflicts > 0 {
             let conflicts = HumanCount(self.conflicts);
@@ -148,7 +166,7 @@ impl Tally {
 
     /// The positions in the inputs that have not ended.
     fn stops(&self) -> impl Iterator<Item = String> {
-        let open = self.inputs.iter().filter(|(origin, _)| !self.ended.contains(&origin.identity));
+        let open = self.inputs.iter().filter(|(origin, _)| !self.ended.contains(&origin.file));
         open.map(|(origin, reached)| {
             format!(
                 "  {}: stopped behind line {}, at byte {}",

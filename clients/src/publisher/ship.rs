@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use crate::batch::{Batch, Batches};
 use crate::checkpoint::Checkpoint;
 use crate::grace::GracePeriod;
+use crate::input::News;
 use crate::rejects::Rejects;
 use crate::report::Tally;
 
@@ -68,8 +69,11 @@ impl Shipper {
     }
 
     async fn ship(&mut self, mut batch: Batch) -> Result<(), Stop> {
-        for warning in &batch.warnings {
-            warn(&self.bar, warning);
+        for news in &batch.news {
+            match news {
+                News::Note(text) => tell(&self.bar, text),
+                News::Gap(text) => warn(&self.bar, text),
+            }
         }
         self.send_events(&mut batch).await?;
         for unusable in &batch.unusable {

@@ -5,4 +5,5 @@
 mod double;
 mod program;
 mod publisher;
+mod rotation;
 mod stress_test;

@@ -1,7 +1,6 @@
 //! Finds the inputs that the arguments name.
 
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -26,7 +25,7 @@ impl Input {
     }
 }
 
-/// Finds the inputs, and fails for a path that cannot be read. A file to follow need not exist yet. The first stream is
+/// Finds the inputs, and fails for a path that cannot be read. A file to follow need not be there yet. The first stream is
 /// called `name`, the second `name-2`.
 pub fn find(files: &[PathBuf], follow: bool, name: &str) -> Result<Vec<Input>> {
     if files.is_empty() {
@@ -51,12 +50,9 @@ fn is_stream(path: &Path, follow: bool) -> Result<bool> {
     let unreadable = || format!("{} cannot be read", path.display());
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => bail!("{} is a directory: name the files in it", path.display()),
-        Ok(metadata) if metadata.is_file() => {
-            File::open(path).with_context(unreadable)?;
-            Ok(false)
-        }
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && follow => Ok(false),
+        Ok(metadata) if !metadata.is_file() => Ok(true),
+        _ if follow => Ok(false), // what cannot be read yet is told, and waited for
+        Ok(_) => File::open(path).map(|_| false).with_context(unreadable),
         Err(error) => Err(error).with_context(unreadable),
     }
 }

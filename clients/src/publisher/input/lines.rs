@@ -19,7 +19,9 @@ pub struct LineReader<R> {
     input: R,
     /// The start of the held line.
     position: Position,
-    /// The beginning of a line whose end was not read yet.
+    /// NUL bytes at the start of the held line, which are skipped.
+    nuls: u64,
+    /// The beginning of a line whose end was not read yet, behind these.
     held: Vec<u8>,
     /// Bytes of the held line that were discarded because it is too long.
     discarded: u64,
@@ -29,7 +31,7 @@ pub struct LineReader<R> {
 impl<R: Read> LineReader<R> {
     /// A reader of an input that is at `position`.
     pub fn new(input: R, position: Position) -> Self {
-        Self { input, position, held: Vec::new(), discarded: 0, longest_line: LONGEST_LINE }
+        Self { input, position, nuls: 0, held: Vec::new(), discarded: 0, longest_line: LONGEST_LINE }
     }
 
     /// The next lines; `None` if there are no more at the moment. A line without an end is held until its end is read,
@@ -58,8 +60,29 @@ impl<R: Read> LineReader<R> {
         read
     }
 
+    /// Takes the NUL bytes away with which the held line begins, however many they are, and returns them when the line
+    /// goes on.
+    fn take_nuls(&mut self) -> Option<(Position, Text)> {
+        if self.discarded > 0 {
+            return None; // the middle of a line
+        }
+        let nuls = self.held.iter().position(|&byte| byte != 0).unwrap_or(self.held.len());
+        self.held.drain(..nuls);
+        self.nuls += nuls as u64;
+        if self.nuls == 0 || self.held.is_empty() { None } else { Some(self.end_nuls()) }
+    }
+
+    fn end_nuls(&mut self) -> (Position, Text) {
+        let start = self.position;
+        self.position.offset += self.nuls;
+        (start, Text::Nuls(std::mem::take(&mut self.nuls)))
+    }
+
     /// The complete lines among the held bytes.
     fn take(&mut self) -> Option<(Position, Text)> {
+        if let Some(nuls) = self.take_nuls() {
+            return Some(nuls);
+        }
         if self.discarded > 0 {
             let Some(end) = self.held.iter().position(|&byte| byte == b'\n') else {
                 self.discard();
@@ -85,8 +108,11 @@ impl<R: Read> LineReader<R> {
         Some((start, Text::Lines(lines)))
     }
 
-    /// The last line of the input, if it has no end.
+    /// The last line of the input, if it has no end; before it the NUL bytes, if there are any.
     pub fn rest(&mut self) -> Option<(Position, Text)> {
+        if self.nuls > 0 {
+            return Some(self.end_nuls());
+        }
         if self.discarded > 0 {
             return Some(self.take_too_long(0));
         }
@@ -105,6 +131,18 @@ impl<R: Read> LineReader<R> {
         &self.input
     }
 
+    /// Discards what is held: the input is at `position` now.
+    pub fn restart(&mut self, position: Position) {
+        self.position = position;
+        self.held.clear();
+        (self.nuls, self.discarded) = (0, 0);
+    }
+
+    /// The input, to be moved before [`Self::restart`].
+    pub fn input_mut(&mut self) -> &mut R {
+        &mut self.input
+    }
+
     /// The start of the next line.
     pub fn position(&self) -> Position {
         self.position
@@ -112,7 +150,7 @@ impl<R: Read> LineReader<R> {
 
     /// The offset up to which the input was read.
     pub fn read_to(&self) -> u64 {
-        self.position.offset + self.held.len() as u64 + self.discarded
+        self.position.offset + self.nuls + self.held.len() as u64 + self.discarded
     }
 
     /// Discards all but the beginning of the held line.
@@ -200,5 +238,30 @@ mod tests {
             matches!(reader.rest(), Some((_, Text::TooLong { bytes, .. })) if bytes == long.len() as u64)
         );
         assert!(reader.rest().is_none());
+    }
+
+    #[test]
+    fn nuls_are_skipped_however_many_and_the_line_behind_them_is_kept() {
+        let hole = vec![0; 40 * READ + 3];
+        let text = [b"before\n".as_slice(), &hole, b"after\n", &hole].concat();
+        for size in [READ - 1, 7 * READ] {
+            let mut reader = LineReader::new(Dribble(&text, size), Position::default());
+            let mut seen = Vec::new();
+            while let Some(piece) = reader.next().unwrap() {
+                assert!(reader.held.capacity() < 4 * READ, "{} bytes are held", reader.held.capacity());
+                seen.push(piece);
+            }
+            seen.extend(reader.rest());
+            assert!(reader.rest().is_none());
+            let offsets = [0, 7, 7 + hole.len() as u64, 13 + hole.len() as u64];
+            assert_eq!(seen.iter().map(|(start, _)| start.offset).collect::<Vec<_>>(), offsets);
+            for (at, line) in [(0, b"before\n".as_slice()), (2, b"after\n")] {
+                assert!(matches!(&seen[at].1, Text::Lines(lines) if lines == line));
+            }
+            for at in [1, 3] {
+                assert!(matches!(seen[at].1, Text::Nuls(nuls) if nuls == hole.len() as u64));
+            }
+            assert_eq!(reader.position(), at(text.len() as u64, 2));
+        }
     }
 }

@@ -1,7 +1,11 @@
 //! Reads lines. Files and standard input block, so a thread reads them, and hands over runs of whole lines. The channel
 //! holds two of them, so that a slow service slows the reading down.
 
+mod content;
+mod context;
+mod family;
 mod find;
+mod follow;
 mod lines;
 mod origin;
 mod piece;
@@ -14,45 +18,58 @@ mod watch;
 use sekali_clients::interrupt::Interrupt;
 use tokio::sync::mpsc;
 
+use context::Context;
 use piece::{Sender, Stop};
 
 pub use find::{Input, find, size};
 pub use origin::{Identity, Origin, Position, last_write};
-pub use piece::{Piece, Pieces, Text};
+pub use piece::{News, Piece, Pieces, Text};
 pub use start::{Line, Start, Starts};
 
 /// Starts the thread that reads all inputs, one after the other or, to follow them, in turns.
 pub fn read(inputs: Vec<Input>, follow: bool, starts: Starts, interrupt: Interrupt) -> Pieces {
     let (sender, pieces) = mpsc::channel(2);
-    let sender = Sender { pieces: sender, interrupt };
+    let context = Context { starts, sender: Sender { pieces: sender, interrupt } };
     std::thread::spawn(move || {
         let read = match follow {
-            true => follow_all(&inputs, &starts, &sender),
-            false => inputs.iter().try_for_each(|input| read_once(input, &starts, &sender)),
+            true => follow_all(inputs, &context),
+            false => read_all(&inputs, &context),
         };
         match read {
             Ok(()) | Err(Stop::Unwanted) => {}
-            Err(Stop::Failed(error)) => sender.fail(error),
+            Err(Stop::Failed(error)) => context.sender.fail(error),
         }
     });
     pieces
 }
 
-fn read_once(input: &Input, starts: &Starts, sender: &Sender) -> Result<(), Stop> {
+/// Reads one input after the other. One that fails does not keep the others from being read, and is told at the end.
+fn read_all(inputs: &[Input], context: &Context) -> Result<(), Stop> {
+    let mut failure = None;
+    for input in inputs {
+        match read_once(input, context) {
+            Err(Stop::Failed(error)) => failure = failure.or(Some(error)),
+            read => read?,
+        }
+    }
+    failure.map_or(Ok(()), |error| Err(Stop::Failed(error)))
+}
+
+fn read_once(input: &Input, context: &Context) -> Result<(), Stop> {
     match input {
-        Input::Stream(path, name) => stream::drain(path, name, sender),
-        Input::File(path) => watch::once(path, starts, sender),
+        Input::Stream(path, name) => stream::drain(path, name, &context.sender),
+        Input::File(path) => watch::once(path, context),
     }
 }
 
 /// Reads the streams to their ends, then follows the files.
-fn follow_all(inputs: &[Input], starts: &Starts, sender: &Sender) -> Result<(), Stop> {
+fn follow_all(inputs: Vec<Input>, context: &Context) -> Result<(), Stop> {
     let mut files = Vec::new();
     for input in inputs {
         match input {
-            Input::Stream(path, name) => stream::drain(path, name, sender)?,
-            Input::File(path) => files.push(path.as_path()),
+            Input::Stream(path, name) => stream::drain(&path, &name, &context.sender)?,
+            Input::File(path) => files.push(path),
         }
     }
-    watch::follow(&files, starts, sender)
+    follow::follow(&files, context)
 }

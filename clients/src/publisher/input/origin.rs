@@ -15,7 +15,11 @@ pub struct Origin {
     pub path: PathBuf,
     /// The path under which it was found first; a file that was rotated away has another one now.
     pub watched: PathBuf,
-    /// The identity, which is part of its lines' event_ids.
+    /// The identity of the file.
+    pub file: Identity,
+    /// How often the file was truncated or overwritten, as far as this publisher noticed.
+    pub generation: u32,
+    /// The identity of this content of the file, which is part of its lines' event_ids.
     pub identity: Identity,
     /// True for a file, which can be read again from any offset.
     pub is_file: bool,
@@ -28,9 +32,16 @@ pub struct Origin {
 impl Origin {
     /// An input that is read once, from its beginning.
     pub fn stream(path: &Path, name: &str) -> Self {
-        let identity = Identity::of_name(name);
+        let file = Identity::of_name(name);
         let (path, watched) = (path.into(), path.into());
-        Self { path, watched, identity, is_file: false, born: None, start: Position::default() }
+        let start = Position::default();
+        Self { path, watched, file, generation: 0, identity: file, is_file: false, born: None, start }
+    }
+
+    /// Another content of the same file, which is read from `start`.
+    pub fn with_generation(&self, generation: u32, start: Position) -> Self {
+        let identity = self.file.of_generation(generation);
+        Self { generation, identity, start, ..self.clone() }
     }
 }
 
@@ -44,7 +55,7 @@ pub struct Position {
 }
 
 /// Sixty-four bits that identify an input: a file has the same ones in each run, and after it was renamed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub struct Identity(pub u64);
 
 impl Identity {
@@ -60,6 +71,15 @@ impl Identity {
         let born = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let birth = born.and_then(|born| u64::try_from(born.as_nanos()).ok()).unwrap_or(metadata.dev());
         (Self::hash(&[metadata.ino().to_be_bytes(), birth.to_be_bytes()].concat()), born)
+    }
+
+    /// The identity of a file's content after it was truncated so many times: the same line in the same place is
+    /// another event then. The first content has the identity of the file.
+    pub fn of_generation(self, generation: u32) -> Self {
+        match generation {
+            0 => self,
+            _ => Self::hash(&[&self.0.to_be_bytes()[..], &generation.to_be_bytes()].concat()),
+        }
     }
 
     /// A hash of bytes.

@@ -8,7 +8,7 @@ use anyhow::Result;
 use sekali_clients::interrupt::Interrupt;
 use tokio::sync::mpsc;
 
-use super::origin::{Origin, Position};
+use super::origin::{Identity, Origin, Position};
 
 /// A run of lines of one input.
 #[derive(Debug)]
@@ -35,11 +35,23 @@ pub enum Text {
         /// Its length in bytes, without its line end.
         bytes: u64,
     },
+    /// So many NUL bytes at the start of a line, as a truncation leaves them when the writer does not append.
+    Nuls(u64),
     /// No lines: the file was rotated away and read to its end.
-    End {
-        /// A warning, if some of the file was not read.
-        warning: Option<String>,
-    },
+    End,
+    /// No lines: this copy of the input was read to its end.
+    Copied(Identity),
+    /// No lines: news of the input, for people.
+    News(News),
+}
+
+/// News of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Nothing is lost, but something is to be known.
+    Note(String),
+    /// Lines were not read, or may not have been.
+    Gap(String),
 }
 
 /// The pieces in order; an error comes last and says why reading stopped.
@@ -63,6 +75,13 @@ impl Sender {
         self.pieces.blocking_send(Ok(piece)).map_err(|_| Stop::Unwanted)
     }
 
+    /// Sends news of the input at `path`.
+    pub fn tell(&self, path: &Path, news: News) -> Result<(), Stop> {
+        let origin = Arc::new(Origin::stream(path, ""));
+        let at = Position::default();
+        self.send(Piece { origin, start: at, end: at, text: Text::News(news) })
+    }
+
     /// Sends the error that stopped the reading.
     pub fn fail(&self, error: anyhow::Error) {
         let _ = self.pieces.blocking_send(Err(error)); // fails if nobody takes pieces any more
@@ -70,6 +89,7 @@ impl Sender {
 }
 
 /// The reason why reading ends early.
+#[derive(Debug)]
 pub enum Stop {
     /// Nobody takes pieces any more, or the program was interrupted.
     Unwanted,

@@ -1,13 +1,11 @@
 //! Positions of a checkpoint at which reading starts.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::origin::{Identity, Position};
+use super::origin::{Identity, Origin, Position};
 
 /// The starts of all files of a checkpoint.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +15,11 @@ impl Starts {
     /// The start of this file.
     pub fn of(&self, file: Identity) -> Option<&Start> {
         self.0.iter().find(|start| start.file == file)
+    }
+
+    /// True if this file was read, in its own place or in another's.
+    pub fn know(&self, file: Identity) -> bool {
+        self.0.iter().any(|start| start.file == file || start.copies.contains(&file))
     }
 
     /// The files that had this path.
@@ -33,6 +36,12 @@ pub struct Start {
     pub path: PathBuf,
     /// Its identity.
     pub file: Identity,
+    /// How often it was truncated or overwritten.
+    #[serde(default)]
+    pub generation: u32,
+    /// The copies of it that were read.
+    #[serde(default)]
+    pub copies: Vec<Identity>,
     /// Its creation time since 1970, if it is known.
     pub born: Option<Duration>,
     /// The last known time of a write to it, since 1970.
@@ -41,12 +50,39 @@ pub struct Start {
     pub has_ended: bool,
     /// The position.
     pub position: Position,
+    /// The first line that became an event.
+    #[serde(default)]
+    pub first: Option<Line>,
     /// The last line before the position that became an event. If it differs now, the file was overwritten.
     pub line: Option<Line>,
 }
 
+impl Start {
+    /// The origin of lines that are read from `path` on.
+    pub fn origin(&self, path: &Path, watched: &Path) -> Origin {
+        Origin {
+            path: path.into(),
+            watched: watched.into(),
+            file: self.file,
+            generation: self.generation,
+            identity: self.file.of_generation(self.generation),
+            is_file: true,
+            born: self.born,
+            start: self.position,
+        }
+    }
+
+    /// What the file, or a copy of it, has to hold.
+    pub fn evidence(&self) -> Evidence {
+        Evidence {
+            lines: self.first.iter().chain(&self.line).copied().collect(),
+            length: self.position.offset,
+        }
+    }
+}
+
 /// A line that was read, to be compared with what is in its place now.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Line {
     /// Bytes before it.
     pub offset: u64,
@@ -56,15 +92,25 @@ pub struct Line {
     pub hash: Identity,
 }
 
-impl Start {
-    /// True if the last line before the position is still in its place in `file`. Otherwise the file was overwritten,
-    /// or is another one.
-    pub fn fits(&self, file: &File) -> bool {
-        let is_there = |line: Line| {
-            let mut bytes = vec![0; line.bytes];
-            file.read_exact_at(&mut bytes, line.offset).is_ok() && Identity::hash(&bytes) == line.hash
-        };
-        self.line.is_none_or(is_there)
-            && file.metadata().is_ok_and(|metadata| metadata.len() >= self.position.offset)
+impl Line {
+    /// These bytes, without their line end, at `offset`.
+    pub fn new(offset: u64, bytes: &[u8]) -> Self {
+        Self { offset, bytes: bytes.len(), hash: Identity::hash(bytes) }
+    }
+}
+
+/// What is known of the content that was read, and by which the same content is recognised elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// Lines, or other runs of bytes, in the order of their places.
+    pub lines: Vec<Line>,
+    /// The number of bytes that were read.
+    pub length: u64,
+}
+
+impl Evidence {
+    /// True if nothing is known, so that any content would do.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
     }
 }

@@ -1,19 +1,20 @@
 //! One input that is being read.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::fs::Metadata;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::content::Content;
+use super::context::Context;
 use super::lines::LineReader;
 use super::origin::{Identity, Origin, Position};
 use super::piece::{Piece, Sender, Stop, Text};
-use super::start::Starts;
+use super::start::{Evidence, Line};
 
-/// Bytes of a file that are remembered, so that a change of the file is noticed.
-const MARK: usize = 256;
+/// Bytes at the beginning and before the position of a file that are remembered, so that its content is recognised.
+pub const MARK: u64 = 256;
 
 /// Time without writes until a rotated file is closed: its writer may not have noticed the rotation yet.
 pub const LINGER: Duration = Duration::from_secs(5);
@@ -22,22 +23,39 @@ pub const LINGER: Duration = Duration::from_secs(5);
 pub struct Tail<R> {
     origin: Arc<Origin>,
     lines: LineReader<R>,
-    /// The last bytes that were sent, and the offset of their end.
-    mark: (Vec<u8>, u64),
-    /// The identity of the copy, if a copy is read in place of a file that was truncated.
+    /// The first bytes of the input, if they were sent.
+    first: Option<Line>,
+    /// The bytes that were sent last.
+    last: Option<Line>,
+    /// The identity of the file that is read in place of the origin's.
     copy: Option<Identity>,
+    /// True if the origin's file has no other content any more, so that it ends with this input.
+    is_last: bool,
 }
 
 impl<R: Read> Tail<R> {
     /// An input that is at the start of its origin.
     pub fn new(origin: Origin, input: R) -> Self {
         let lines = LineReader::new(input, origin.start);
-        Self { origin: Arc::new(origin), lines, mark: (Vec::new(), 0), copy: None }
+        Self { origin: Arc::new(origin), lines, first: None, last: None, copy: None, is_last: true }
     }
 
     /// The origin of its lines.
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// The start of the next line.
+    pub fn position(&self) -> Position {
+        self.lines.position()
+    }
+
+    /// What another file has to hold to be taken for a copy of this one.
+    pub fn evidence(&self) -> Evidence {
+        Evidence {
+            lines: self.first.iter().chain(&self.last).copied().collect(),
+            length: self.position().offset,
+        }
     }
 
     /// The next lines; `None` if there are none at the moment.
@@ -49,7 +67,12 @@ impl<R: Read> Tail<R> {
     /// Sends a piece of this input.
     pub fn send(&mut self, piece: Piece, sender: &Sender) -> Result<(), Stop> {
         if let Text::Lines(lines) = &piece.text {
-            self.mark = (lines[lines.len().saturating_sub(MARK)..].to_vec(), piece.end.offset);
+            let marked = lines.len().min(MARK as usize);
+            if piece.start.offset == 0 {
+                self.first = Some(Line::new(0, &lines[..marked]));
+            }
+            let last = &lines[lines.len() - marked..];
+            self.last = Some(Line::new(piece.end.offset - marked as u64, last));
         }
         sender.send(piece)
     }
@@ -64,11 +87,11 @@ impl<R: Read> Tail<R> {
 
     /// Sends the last line of the input, if it has no end.
     pub fn send_rest(&mut self, sender: &Sender) -> Result<(), Stop> {
-        match self.lines.rest() {
+        while let Some((start, text)) = self.lines.rest() {
             // The piece ends where it starts, because the line may still grow: the next run reads it again.
-            Some((start, text)) => sender.send(self.piece(start, start, text)),
-            None => Ok(()),
+            sender.send(self.piece(start, start, text))?;
         }
+        Ok(())
     }
 
     /// Sends all lines up to the end of the input.
@@ -82,30 +105,43 @@ impl<R: Read> Tail<R> {
     }
 }
 
-impl Tail<File> {
-    /// Opens the file at `path`, found first as `watched`, at the position in its checkpoint.
-    pub fn open(path: &Path, watched: &Path, starts: &Starts) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        let (identity, born) = Identity::of_file(&file.metadata()?);
-        let start = starts.of(identity).filter(|start| start.fits(&file));
-        let start = start.map(|start| start.position).unwrap_or_default();
-        file.seek(SeekFrom::Start(start.offset))?;
-        let marked = start.offset.min(MARK as u64);
-        let mut mark = vec![0; marked as usize];
-        file.read_exact_at(&mut mark, start.offset - marked)?;
-        let (path, watched) = (path.into(), watched.into());
-        let origin = Origin { path, watched, identity, born, is_file: true, start };
-        Ok(Self { mark: (mark, start.offset), ..Self::new(origin, file) })
+impl Tail<Content> {
+    /// Opens the file at `path`, found first as `watched`, at the position in its checkpoint. If it does not hold what
+    /// the checkpoint says, it was truncated or overwritten, and is read from its beginning as another content.
+    pub fn open(path: &Path, watched: &Path, context: &Context) -> io::Result<Self> {
+        let mut content = Content::open(path)?;
+        let (file, born) = Identity::of_file(&content.metadata()?);
+        let (generation, start) = match context.starts.of(file) {
+            Some(start) if content.has(&start.evidence())? => (start.generation, start.position),
+            Some(start) => (start.generation + 1, Position::default()),
+            None => (0, Position::default()),
+        };
+        let read = start.offset;
+        let marked = read.min(MARK);
+        let line = |start, end| content.range(start, end).map(|bytes| Line::new(start, &bytes));
+        let marks = if read == 0 { None } else { Some((line(0, marked)?, line(read - marked, read)?)) };
+        let (first, last) = marks.unzip();
+        content.go_to(read)?;
+        let origin = Origin {
+            path: path.into(),
+            watched: watched.into(),
+            file,
+            generation,
+            identity: file.of_generation(generation),
+            is_file: true,
+            born,
+            start,
+        };
+        Ok(Self { first, last, ..Self::new(origin, content) })
     }
 
-    /// Opens a copy of a file that was truncated, at the position up to which the file was read. The lines get the
-    /// origin of the file.
-    pub fn open_copy(path: &Path, of: &Origin, start: Position) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(start.offset))?;
-        let copy = Some(Identity::of_file(&file.metadata()?).0);
-        let origin = Origin { path: path.into(), start, ..of.clone() };
-        Ok(Self { copy, ..Self::new(origin, file) })
+    /// Opens a file that holds what another held, at the origin's start. The lines get this origin. `is_last` is true
+    /// if the other file is gone; else it was truncated, and has another content.
+    pub fn open_copy(path: &Path, origin: Origin, is_last: bool) -> io::Result<Self> {
+        let mut content = Content::open(path)?;
+        content.go_to(origin.start.offset)?;
+        let copy = Some(Identity::of_file(&content.metadata()?).0);
+        Ok(Self { copy, is_last, ..Self::new(Origin { path: path.into(), ..origin }, content) })
     }
 
     /// The identity of the copy, if it is one. Nobody writes to a copy any more.
@@ -113,9 +149,9 @@ impl Tail<File> {
         self.copy
     }
 
-    /// The start of the next line.
-    pub fn position(&self) -> Position {
-        self.lines.position()
+    /// The open file.
+    pub fn content(&self) -> &Content {
+        self.lines.input()
     }
 
     /// The metadata of the open file.
@@ -127,48 +163,38 @@ impl Tail<File> {
     /// rotation yet.
     pub fn send_end(&mut self, sender: &Sender) -> Result<(), Stop> {
         self.drain(sender)?;
+        if let Some(copy) = self.copy {
+            let end = self.lines.position();
+            sender.send(self.piece(end, end, Text::Copied(copy)))?;
+        }
         let is_at_rest =
             || self.metadata()?.modified().map(|time| time.elapsed().is_ok_and(|rest| rest > LINGER));
-        let is_open =
-            self.copy.is_some() || !is_at_rest().map_err(|error| Stop::failed(&self.origin.path, error))?;
-        let end = self.lines.position();
-        if is_open { Ok(()) } else { sender.send(self.piece(end, end, Text::End { warning: None })) }
+        if self.is_last && is_at_rest().map_err(|error| Stop::failed(&self.origin.path, error))? {
+            let end = self.lines.position();
+            sender.send(self.piece(end, end, Text::End))?;
+        }
+        Ok(())
     }
 
     /// True if the bytes that were read are not in the file any more, because it was truncated or overwritten.
     pub fn is_overwritten(&self) -> io::Result<bool> {
-        let file = self.lines.input();
-        let length = file.metadata()?.len();
-        // Files in /proc have the length 0, whatever they hold.
-        if length > 0 && length < self.lines.read_to() {
-            return Ok(true);
-        }
-        self.is_marked(file).map(|is_marked| !is_marked)
+        let content = self.lines.input();
+        Ok(content.is_shorter_than(self.lines.read_to())? || !content.has(&self.evidence())?)
     }
 
-    /// True if bytes are known by which a copy of the file can be recognised.
-    pub fn has_mark(&self) -> bool {
-        !self.mark.0.is_empty()
-    }
-
-    /// True if a file has the bytes that were sent last in the same place.
-    pub fn is_marked(&self, file: &File) -> io::Result<bool> {
-        let (mark, end) = &self.mark;
-        let mut now = vec![0; mark.len()];
-        match file.read_exact_at(&mut now, end.saturating_sub(mark.len() as u64)) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            read => read.map(|()| now == *mark),
-        }
-    }
-
-    /// Moves to another position, and discards bytes that were read and not sent.
+    /// Goes to a position, and discards bytes that were read and not sent.
     pub fn go_to(&mut self, position: Position) -> io::Result<()> {
-        let mut file = self.lines.input().try_clone()?;
-        file.seek(SeekFrom::Start(position.offset))?;
-        self.lines = LineReader::new(file, position);
-        if position == Position::default() {
-            self.mark = (Vec::new(), 0);
-        }
+        self.lines.input_mut().go_to(position.offset)?;
+        self.lines.restart(position);
+        Ok(())
+    }
+
+    /// Reads the file from its beginning, as another content.
+    pub fn begin_anew(&mut self, generation: u32) -> io::Result<()> {
+        let start = Position::default();
+        self.go_to(start)?;
+        self.origin = Arc::new(self.origin.with_generation(generation, start));
+        (self.first, self.last) = (None, None);
         Ok(())
     }
 }

@@ -1,89 +1,118 @@
 //! Reads the files under a path: a file as it grows, its new content after it was overwritten, and its successors after
 //! rotations.
 
-use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::origin::{Identity, Position};
-use super::piece::{Sender, Stop};
-use super::rotation::{self, Seen};
-use super::start::Starts;
+use super::content::Content;
+use super::context::Context;
+use super::origin::Identity;
+use super::piece::{News, Piece, Stop, Text};
+use super::rotation::{Found, Past, Search};
 use super::tail::{LINGER, Tail};
 
-/// The time between two looks at the files. Polling costs next to nothing, and also works on file systems without
-/// change notification.
-const LOOK: Duration = Duration::from_millis(100);
+/// Time for which a file that cannot be read is waited for, before others are read without it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Files that are remembered after they were read to their end.
+const REMEMBERED: usize = 32;
 
 /// A path, and the files that were found under it.
-struct Watch<'a> {
-    path: &'a Path,
-    starts: &'a Starts,
+pub struct Watch {
+    path: PathBuf,
     /// Files that were rotated away, and copies, oldest first, each with the time when it was last seen to grow.
-    rotated: Vec<(Tail<File>, Instant)>,
-    current: Option<Tail<File>>,
-    /// Copies of files under the path that were made before they were truncated.
-    copies: Vec<Identity>,
+    rotated: Vec<(Tail<Content>, Instant)>,
+    current: Option<Tail<Content>>,
+    /// Files that were read to their end.
+    past: Vec<Past>,
     /// Time without growth until a rotated file is closed.
     linger: Duration,
+    /// What keeps it from reading, and since when.
+    trouble: Option<(String, Instant)>,
+    /// True if a missing file was said to be waited for.
+    is_awaited: bool,
 }
 
 /// Reads a file up to its present end.
-pub fn once(path: &Path, starts: &Starts, sender: &Sender) -> Result<(), Stop> {
-    let mut watch = Watch::new(path, starts, Duration::ZERO);
-    while watch.advance(sender)? {}
+pub fn once(path: &Path, context: &Context) -> Result<(), Stop> {
+    let mut watch = Watch::new(path, Duration::ZERO);
+    while watch.advance(context)? {}
     match &mut watch.current {
-        Some(current) => current.send_rest(sender),
+        Some(current) => current.send_rest(&context.sender),
         None => Err(Stop::failed(path, io::ErrorKind::NotFound.into())),
     }
 }
 
-/// Reads all files as they grow, for as long as the lines are wanted.
-pub fn follow(paths: &[&Path], starts: &Starts, sender: &Sender) -> Result<(), Stop> {
-    let mut watches: Vec<_> = paths.iter().map(|path| Watch::new(path, starts, LINGER)).collect();
-    while !watches.is_empty() {
-        let mut is_idle = true;
-        for watch in &mut watches {
-            is_idle &= !watch.advance(sender)?;
-        }
-        if is_idle {
-            std::thread::sleep(LOOK);
+impl Watch {
+    /// A watch on a path that is followed.
+    pub fn follow(path: &Path) -> Self {
+        Self::new(path, LINGER)
+    }
+
+    fn new(path: &Path, linger: Duration) -> Self {
+        Self {
+            path: path.into(),
+            rotated: Vec::new(),
+            current: None,
+            past: Vec::new(),
+            linger,
+            trouble: None,
+            is_awaited: false,
         }
     }
-    Ok(())
-}
 
-impl<'a> Watch<'a> {
-    fn new(path: &'a Path, starts: &'a Starts, linger: Duration) -> Self {
-        Self { path, starts, rotated: Vec::new(), current: None, copies: Vec::new(), linger }
+    /// As [`Self::advance`], for a file that is followed: a failure is told, and tried again later.
+    pub fn follow_on(&mut self, context: &Context) -> Result<bool, Stop> {
+        match self.advance(context) {
+            Err(Stop::Failed(error)) => {
+                let text = format!("{error:#}");
+                if self.trouble.as_ref().is_none_or(|(told, _)| *told != text) {
+                    context.sender.tell(&self.path, News::Note(format!("{text}; trying again")))?;
+                    let since = self.trouble.as_ref().map_or_else(Instant::now, |(_, since)| *since);
+                    self.trouble = Some((text, since));
+                }
+                Ok(false)
+            }
+            Err(unwanted) => Err(unwanted),
+            Ok(has_moved) => {
+                if self.trouble.take().is_some() {
+                    let text = format!("{} is read again", self.path.display());
+                    context.sender.tell(&self.path, News::Note(text))?;
+                }
+                Ok(has_moved)
+            }
+        }
     }
 
     /// Sends the next piece, of the oldest file that has one; false if there was none.
-    fn advance(&mut self, sender: &Sender) -> Result<bool, Stop> {
-        sender.check()?;
+    fn advance(&mut self, context: &Context) -> Result<bool, Stop> {
+        context.sender.check()?;
         let mut index = 0;
         while let Some((tail, grew)) = self.rotated.get_mut(index) {
-            if tail.send_next(sender)? {
+            if tail.send_next(&context.sender)? {
                 *grew = Instant::now();
                 return Ok(true);
             }
             if tail.copy().is_some() || grew.elapsed() >= self.linger {
-                tail.send_end(sender)?;
-                self.rotated.remove(index);
+                tail.send_end(&context.sender)?;
+                let (tail, _) = self.rotated.remove(index);
+                self.past.push(Past::of(&tail));
+                self.past.drain(..self.past.len().saturating_sub(REMEMBERED));
             } else {
                 index += 1;
             }
         }
-        self.advance_current(sender)
+        self.advance_current(context)
     }
 
     /// Sends the next lines of the current file, or looks for another one; false if there was nothing.
-    fn advance_current(&mut self, sender: &Sender) -> Result<bool, Stop> {
-        let failed = |error| Stop::failed(self.path, error);
-        let Some(current) = &mut self.current else { return self.look(sender) };
+    fn advance_current(&mut self, context: &Context) -> Result<bool, Stop> {
+        let failed = |error| Stop::failed(&self.path, error);
+        let Some(current) = &mut self.current else { return self.look(context) };
         if current.is_overwritten().map_err(failed)? {
-            return self.restart_current(sender).map(|()| true);
+            return self.restart_current(context).map(|()| true);
         }
         let position = current.position();
         let next = current.read_next()?;
@@ -93,59 +122,82 @@ impl<'a> Watch<'a> {
             return Ok(true);
         }
         match next {
-            Some(piece) => current.send(piece, sender).map(|()| true),
-            None => self.look(sender),
+            Some(piece) => current.send(piece, &context.sender).map(|()| true),
+            None => self.look(context),
         }
     }
 
     /// Reads the current file from its beginning, because it was overwritten, after the rest of its old content in
     /// copies.
-    fn restart_current(&mut self, sender: &Sender) -> Result<(), Stop> {
+    fn restart_current(&mut self, context: &Context) -> Result<(), Stop> {
+        let is_patient = self.is_patient();
         let Some(current) = &mut self.current else { return Ok(()) };
-        let is_copy = |file: &File| current.is_marked(file).unwrap_or(false);
-        let copies = match current.has_mark() {
-            true => rotation::open_copies(current, current.position(), is_copy),
-            false => Vec::new(), // nothing was sent, so a copy cannot be recognised
-        };
-        if copies.is_empty() {
-            current.send_rest(sender)?;
-        }
-        self.copies.extend(copies.iter().filter_map(Tail::copy));
-        self.rotated.extend(copies.into_iter().map(|copy| (copy, Instant::now())));
-        current.go_to(Position::default()).map_err(|error| Stop::failed(self.path, error))
+        let found = Search::new(&self.path, context, &self.past, is_patient).copies(current)?;
+        self.take(found, context)
     }
 
     /// Opens the file under the path if it is another one than before; false if it is not.
-    fn look(&mut self, sender: &Sender) -> Result<bool, Stop> {
-        let metadata = match std::fs::metadata(self.path) {
+    fn look(&mut self, context: &Context) -> Result<bool, Stop> {
+        let metadata = match std::fs::metadata(&self.path) {
             Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false), // between two files
-            Err(error) => return Err(Stop::failed(self.path, error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.wait(context),
+            Err(error) => return Err(Stop::failed(&self.path, error)),
         };
-        let identity = Identity::of_file(&metadata).0;
+        let file = Identity::of_file(&metadata).0;
         match &self.current {
-            Some(current) if current.origin().identity == identity => Ok(false),
-            _ => self.open(sender),
+            Some(current) if current.origin().file == file => Ok(false),
+            _ => self.open(context),
         }
     }
 
+    /// Tells once that there is no file. Between two files of a log there may be none for a moment.
+    fn wait(&mut self, context: &Context) -> Result<bool, Stop> {
+        if self.current.is_none() && !self.is_awaited {
+            self.is_awaited = true;
+            let text = format!("{} is not there yet: waiting for it", self.path.display());
+            context.sender.tell(&self.path, News::Note(text))?;
+        }
+        Ok(false)
+    }
+
     /// Opens the file under the path, and the ones that were under it since the last look.
-    fn open(&mut self, sender: &Sender) -> Result<bool, Stop> {
-        let new = match Tail::open(self.path, self.path, self.starts) {
+    fn open(&mut self, context: &Context) -> Result<bool, Stop> {
+        let mut new = match Tail::open(&self.path, &self.path, context) {
             Ok(new) => new,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false), // gone again
-            Err(error) => return Err(Stop::failed(self.path, error)),
+            Err(error) => return Err(Stop::failed(&self.path, error)),
         };
-        let missed = match self.current.take() {
-            None => rotation::open_missed(self.path, &new, self.starts, sender)?,
-            Some(old) => {
-                self.rotated.push((old, Instant::now()));
-                let seen = Seen::open(self.rotated.iter().map(|(tail, _)| tail), &self.copies);
-                rotation::open_between(self.path, &seen, new.origin(), self.starts, sender)?
-            }
+        let open = self.rotated.iter().map(|(tail, _)| tail).chain(&self.current);
+        let open: Vec<_> = open.map(Past::of).collect();
+        let mut search = Search::new(&self.path, context, &self.past, self.is_patient());
+        let found = match open.is_empty() {
+            true => search.missed(&mut new)?,
+            false => search.between(&open, new.origin())?,
         };
-        self.rotated.extend(missed.into_iter().map(|tail| (tail, Instant::now())));
+        self.rotated.extend(self.current.take().map(|old| (old, Instant::now())));
         self.current = Some(new);
-        Ok(true)
+        self.take(found, context).map(|()| true)
+    }
+
+    /// Reads these files next, in their order.
+    fn take(&mut self, found: Found, context: &Context) -> Result<(), Stop> {
+        self.rotated.extend(found.tails.into_iter().map(|tail| (tail, Instant::now())));
+        for start in found.gone {
+            let text = format!(
+                "the file that was sent as {} up to line {} was rotated away and is gone: its later lines were not sent",
+                start.path.display(),
+                start.position.lines
+            );
+            context.sender.tell(&self.path, News::Gap(text))?;
+            let origin = Arc::new(start.origin(&self.path, &self.path));
+            let end = start.position;
+            context.sender.send(Piece { origin, start: end, end, text: Text::End })?;
+        }
+        found.news.into_iter().try_for_each(|news| context.sender.tell(&self.path, news))
+    }
+
+    /// True if a file that cannot be read is worth another try.
+    fn is_patient(&self) -> bool {
+        self.trouble.as_ref().is_none_or(|(_, since)| since.elapsed() < PATIENCE)
     }
 }

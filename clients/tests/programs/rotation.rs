@@ -1,0 +1,357 @@
+//! The publisher finds each line of a log once, however the log is rotated.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use sekali_harness::Server;
+use tempfile::{TempDir, tempdir};
+
+use crate::program::{Ended, eventually, publisher, run, signal, wait};
+
+/// A server, and a directory with logs.
+struct Place {
+    server: Server,
+    here: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { server: Server::start(), here: tempdir().unwrap() }
+    }
+
+    fn at(&self, name: &str) -> std::path::PathBuf {
+        self.here.path().join(name)
+    }
+
+    /// Appends to a file, which may not be there yet.
+    fn append(&self, name: &str, text: &str) {
+        let mut file = File::options().append(true).create(true).open(self.at(name)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.at(from), self.at(to)).unwrap();
+    }
+
+    /// As copytruncate does.
+    fn copy_and_truncate(&self, from: &str, to: &str) {
+        fs::copy(self.at(from), self.at(to)).unwrap();
+        File::options().write(true).open(self.at(from)).unwrap().set_len(0).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let url = self.server.url("");
+        publisher(self.here.path(), &[&["--url", &url, "--topic", "log"], arguments].concat())
+    }
+
+    /// Ships with a checkpoint.
+    #[track_caller]
+    fn ship(&self, file: &str, code: i32) -> Ended {
+        let ended = run(&mut self.command(&["--checkpoint", "pos", file]));
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        ended
+    }
+
+    fn follow(&self, arguments: &[&str]) -> Child {
+        self.command(&[&["--follow", "--batch-wait", "20ms"], arguments].concat()).spawn().unwrap()
+    }
+
+    fn stored(&self) -> Vec<String> {
+        let payload = |event: &serde_json::Value| event["payload"].as_str().unwrap().to_owned();
+        self.server.events().iter().map(payload).collect()
+    }
+
+    fn has(&self, count: usize) {
+        eventually(&format!("{count} lines are stored"), || self.server.events().len() == count);
+    }
+}
+
+fn stop(process: Child) -> Ended {
+    signal(&process, "INT");
+    wait(process)
+}
+
+/// Clocks of file systems are coarse.
+fn a_tick() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
+#[test]
+fn two_rotations_while_it_was_away_are_found_whatever_the_names() {
+    for names in [
+        ["app-1.log", "app-2.log"],
+        ["app-20261128.log", "app-20261129.log"],
+        ["app.20261128-0100.log", "app.20261129-0100.log"],
+        ["archive_a1.txt", "archive_a2.txt"],
+    ] {
+        let place = Place::new();
+        place.append("app.log", "a1\n");
+        place.append("app.pos.1", "of another\n");
+        place.ship("app.log", 0);
+        place.append("app.log", "a2\n");
+        for (name, line) in names.iter().zip(["b1\n", "c1\n"]) {
+            place.rename("app.log", name);
+            a_tick();
+            place.append("app.log", line);
+            place.append("app-debug.log", "of another\n");
+        }
+        place.ship("app.log", 0);
+        assert_eq!(place.stored(), ["a1", "a2", "b1", "c1"], "{names:?}");
+        place.ship("app.log", 0);
+        assert_eq!(place.server.stats()["duplicate_dropped"], 0, "{names:?}");
+    }
+}
+
+#[test]
+fn a_link_is_followed_from_file_to_file_in_another_directory() {
+    let place = Place::new();
+    fs::create_dir(place.at("logs")).unwrap();
+    let lead_to = |name: &str| {
+        let _ = fs::remove_file(place.at("current"));
+        symlink(format!("logs/{name}"), place.at("current")).unwrap();
+        a_tick();
+    };
+    place.append("logs/web.1.log", "one\n");
+    lead_to("web.1.log");
+    place.ship("current", 0);
+    place.append("logs/web.1.log", "two\n");
+    for (name, line) in [("web.2.log", "three\n"), ("web.3.log", "four\n")] {
+        place.append(&format!("logs/{name}"), line);
+        lead_to(name);
+    }
+    place.ship("current", 0);
+    // A target that is rotated itself is found beside it.
+    place.append("logs/web.3.log", "five\n");
+    place.rename("logs/web.3.log", "logs/web.3.log.1");
+    place.append("logs/web.3.log", "six\n");
+    place.ship("current", 0);
+    assert_eq!(place.stored(), ["one", "two", "three", "four", "five", "six"]);
+}
+
+#[test]
+fn what_copytruncate_left_is_found_by_its_content() {
+    for name in ["app.log.1", "app-1.log", "app-20261128.log", "kept elsewhere"] {
+        let place = Place::new();
+        place.append("app.log", "a1\n");
+        place.append("unrelated-1.log", "x1\n");
+        place.ship("app.log", 0);
+        place.append("app.log", "a2\n");
+        place.copy_and_truncate("app.log", name);
+        place.append("app.log", "b1\n");
+        place.ship("app.log", 0);
+        assert_eq!(place.stored(), ["a1", "a2", "b1"], "{name}");
+        place.ship("app.log", 0);
+        assert_eq!(place.stored().len(), 3, "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_found_is_said_and_is_no_success() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    place.ship("app.log", 0);
+    // Truncated without a copy.
+    place.append("app.log", "two\n");
+    File::create(place.at("app.log")).unwrap();
+    place.append("app.log", "three\n");
+    let ended = place.ship("app.log", 3);
+    assert!(
+        ended.stderr.contains("app.log was truncated or overwritten after its line 1 was sent"),
+        "{ended:?}"
+    );
+    assert!(ended.stdout.contains("lines may be missing in 1 place"), "{ended:?}");
+    assert_eq!(place.ship("app.log", 0).stderr, "", "it is said once");
+    // Rotated away, and deleted.
+    place.append("app.log", "four\n");
+    fs::remove_file(place.at("app.log")).unwrap();
+    place.append("app.log", "five\n");
+    let ended = place.ship("app.log", 3);
+    assert!(ended.stderr.contains("was rotated away and is gone"), "{ended:?}");
+    assert_eq!(place.ship("app.log", 0).stderr, "", "it is said once");
+    assert_eq!(place.stored(), ["one", "three", "five"]);
+}
+
+#[test]
+fn the_same_lines_after_a_truncation_are_other_events() {
+    let place = Place::new();
+    place.append("app.log", "job done\n");
+    let process = place.follow(&["--checkpoint", "pos", "app.log"]);
+    place.has(1);
+    for count in [2, 3] {
+        place.copy_and_truncate("app.log", &format!("app.log.{count}"));
+        std::thread::sleep(Duration::from_millis(500)); // so long that the empty file is seen
+        place.append("app.log", "job done\n");
+        place.has(count);
+    }
+    assert_eq!(stop(process).code, Some(130));
+    place.ship("app.log", 0);
+    assert_eq!(place.stored().len(), 3, "a restart goes on with the content that it knows");
+
+    // Between two runs, with two copies, of which one was made of lines that were never read.
+    place.append("app.log", "job begun\n");
+    place.copy_and_truncate("app.log", "app.log.4");
+    a_tick();
+    place.append("app.log", "job done\n");
+    place.copy_and_truncate("app.log", "app.log.5");
+    a_tick();
+    place.append("app.log", "job done\njob begun\n");
+    place.ship("app.log", 0);
+    assert_eq!(place.stored()[3..], ["job begun", "job done", "job done", "job begun"]);
+    place.ship("app.log", 0);
+    assert_eq!(place.server.stats()["duplicate_dropped"], 0);
+}
+
+#[test]
+fn a_crash_after_a_truncation_doubles_and_loses_nothing() {
+    let place = Place::new();
+    place.append("app.log", "job done\n");
+    place.ship("app.log", 0);
+    place.append("app.log", "rest\n");
+    place.copy_and_truncate("app.log", "app.log.1");
+    place.append("app.log", "job done\n");
+    // What the first run has sent, it has not saved.
+    let before = fs::read(place.at("pos")).unwrap();
+    place.ship("app.log", 0);
+    fs::write(place.at("pos"), before).unwrap();
+    place.ship("app.log", 0);
+    assert_eq!(place.stored(), ["job done", "rest", "job done"]);
+    assert_eq!(place.server.stats()["duplicate_dropped"], 2);
+}
+
+/// A command as a user who may not read everything, also when root runs the tests.
+fn unprivileged(command: &Command) -> Command {
+    if !rustix::process::getuid().is_root() {
+        let mut same = Command::new(command.get_program());
+        same.args(command.get_args());
+        return same;
+    }
+    let mut without = Command::new("setpriv");
+    without.args(["--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]);
+    without.arg(command.get_program()).args(command.get_args());
+    without
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_file_that_is_unreadable_for_a_while_keeps_no_other_from_being_followed() {
+    let place = Place::new();
+    place.append("a.log", "one\n");
+    place.append("b.log", "of b\n");
+    place.append("c.log", "of c\n");
+    set_mode(&place.at("c.log"), 0);
+    let command = place.command(&["--follow", "--batch-wait", "20ms", "a.log", "b.log", "c.log"]);
+    let mut command = unprivileged(&command);
+    command.current_dir(place.here.path()).stderr(std::process::Stdio::piped());
+    let process = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    place.has(2);
+    // As a writer does that rotates and then sets the mode.
+    place.rename("a.log", "a.log.1");
+    place.append("a.log", "two\n");
+    set_mode(&place.at("a.log"), 0);
+    std::thread::sleep(Duration::from_millis(300));
+    place.append("b.log", "more of b\n");
+    place.has(3);
+    set_mode(&place.at("a.log"), 0o644);
+    set_mode(&place.at("c.log"), 0o600);
+    place.has(5);
+    let ended = stop(process);
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    for said in [
+        "a.log cannot be read: Permission denied",
+        "trying again",
+        "a.log is read again",
+        "c.log is read again",
+    ] {
+        assert_eq!(
+            ended.stderr.matches(said).count().min(2),
+            if said == "trying again" { 2 } else { 1 },
+            "{ended:?}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_keeps_no_other_from_being_sent() {
+    let place = Place::new();
+    place.append("a.log", "one\n");
+    place.ship("a.log", 0);
+    place.append("b.log", "of b\n");
+    // What was rotated away cannot be read: nothing of this log is sent, and nothing is lost.
+    place.append("a.log", "two\n");
+    place.rename("a.log", "a.log.1");
+    place.append("a.log", "three\n");
+    set_mode(&place.at("a.log.1"), 0);
+    let mut command = unprivileged(&place.command(&["--checkpoint", "pos", "a.log", "b.log"]));
+    let output = command.current_dir(place.here.path()).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("a.log.1 cannot be read: Permission denied"), "{told}");
+    assert_eq!(place.stored(), ["one", "of b"]);
+    set_mode(&place.at("a.log.1"), 0o644);
+    place.ship("a.log", 0);
+    assert_eq!(place.stored(), ["one", "of b", "two", "three"]);
+}
+
+#[test]
+fn nuls_that_a_truncation_leaves_are_skipped_and_counted() {
+    let place = Place::new();
+    let path = place.at("app.log");
+    let first = format!("{}\n", "x".repeat(200_000));
+    fs::write(&path, &first).unwrap();
+    let process = place.follow(&["--json", "app.log"]);
+    place.has(1);
+    // A writer that does not append goes on where it was.
+    let writer = File::options().write(true).open(&path).unwrap();
+    writer.set_len(0).unwrap();
+    writer.write_all_at(b"after\n", 200_001).unwrap();
+    place.has(2);
+    let ended = stop(process);
+    assert_eq!(place.stored()[1], "after");
+    assert_eq!(ended.json()["nul_bytes_skipped"], 200_001, "{ended:?}");
+
+    // More than could be held, between lines.
+    let hole = place.at("hole.log");
+    fs::write(&hole, "before\n").unwrap();
+    File::options().write(true).open(&hole).unwrap().write_all_at(b"behind\nlast\n", 1 << 30).unwrap();
+    assert!(fs::metadata(&hole).unwrap().blocks() < 1_000, "it is sparse");
+    let ended = place.ship("hole.log", 0);
+    assert_eq!(place.stored()[2..], ["before", "behind", "last"]);
+    assert!(ended.stdout.contains("1,073,741,817 NUL bytes skipped"), "{}", ended.stdout);
+    let ended = place.ship("hole.log", 0);
+    assert!(ended.stdout.contains("0 events sent"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_file_with_a_byte_order_mark_is_the_same_file_in_the_next_run() {
+    let place = Place::new();
+    place.append("app.log", "\u{feff}one\n");
+    place.ship("app.log", 0);
+    place.append("app.log", "two\n");
+    place.ship("app.log", 0);
+    assert_eq!(place.stored(), ["one", "two"]);
+    assert_eq!(place.server.stats()["received"], 2);
+}
+
+#[test]
+fn the_checkpoint_of_an_earlier_version_goes_on() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    place.ship("app.log", 0);
+    let mut state: serde_json::Value = serde_json::from_slice(&fs::read(place.at("pos")).unwrap()).unwrap();
+    state.as_object_mut().unwrap().remove("store_id");
+    let file = state["files"][0].as_object_mut().unwrap();
+    file.remove("generation").unwrap();
+    file.remove("first").unwrap();
+    fs::write(place.at("pos"), state.to_string()).unwrap();
+    place.append("app.log", "two\n");
+    place.ship("app.log", 0);
+    assert_eq!(place.stored(), ["one", "two"]);
+    assert_eq!(place.server.stats()["received"], 2);
+}
