@@ -59,6 +59,8 @@ pub struct Stats {
     pub total: Account,
     /// The highest `seq` assigned; 0 if there is none.
     pub last_seq: u64,
+    /// The identity of the store, made with it; earlier versions have none.
+    pub store_id: Option<String>,
     /// The version of the service.
     pub version: String,
     /// The account of each topic.
@@ -106,6 +108,9 @@ pub struct TopicAccount {
     /// Its deliveries.
     #[serde(flatten)]
     pub account: Account,
+    /// Identities that were forgotten, so that their events are unknown.
+    #[serde(default)]
+    pub forgotten: u64,
 }
 
 /// An event as `GET /events` returns it.

@@ -106,6 +106,13 @@ impl Client {
         json(send(self.http.get(self.url("stats"))).await?).await
     }
 
+    /// `GET /stats?topic=...`: the account of these topics.
+    pub async fn stats_of(&self, topics: &[&str]) -> Result<Stats, Failure> {
+        let mut url = self.url("stats");
+        url.query_pairs_mut().extend_pairs(topics.iter().map(|topic| ("topic", topic)));
+        json(send(self.http.get(url)).await?).await
+    }
+
     /// `GET /readyz`: true if the service takes requests.
     pub async fn is_ready(&self) -> bool {
         send(self.http.get(self.url("readyz"))).await.is_ok()
@@ -182,12 +189,13 @@ fn cause(error: &reqwest::Error) -> String {
 }
 
 impl Failure {
-    /// True if the same request may succeed later: after connection errors, 429 and 5xx, never after another 4xx.
+    /// True if the same request may succeed later: after connection errors, 408, 429 and 5xx, never after another 4xx.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::AnswerLost(_) => true,
             Self::Refused(refusal) => {
-                refusal.status == StatusCode::TOO_MANY_REQUESTS || refusal.status.is_server_error()
+                let is_for_now = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+                is_for_now.contains(&refusal.status) || refusal.status.is_server_error()
             }
             Self::Foreign(_) => false,
         }
@@ -271,10 +279,10 @@ mod tests {
 
     #[test]
     fn only_transient_failures_are_retried() {
-        for status in [429, 500, 502, 503, 504] {
+        for status in [408, 429, 500, 502, 503, 504] {
             assert!(refused(status, "").is_transient(), "{status}");
         }
-        for status in [301, 400, 401, 403, 404, 408, 409, 413, 415, 422] {
+        for status in [301, 400, 401, 403, 404, 409, 413, 415, 422] {
             assert!(!refused(status, "").is_transient(), "{status}");
         }
     }

@@ -1,12 +1,14 @@
 //! The checkpoint file: the position up to which each input was acknowledged, so that a restart need not send
 //! everything again. Losing it costs only time: events that are sent again are dropped as duplicates.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use sekali_clients::api::{Stats, TopicAccount};
 use sekali_clients::client::{Client, Failure};
 use sekali_clients::retry::{self, Patience};
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,9 @@ use crate::input::{Identity, Origin, Position, Start, Starts, last_write};
 /// compressed ones are recognised.
 const FILES_OF_A_PATH: usize = 32;
 
+/// The shortest time after which a service forgets events, if it is set to.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The checkpoint file.
 pub struct Checkpoint {
     path: PathBuf,
@@ -28,6 +33,9 @@ pub struct Checkpoint {
 struct State {
     /// The service, the topic and the way to make ids. Positions for one target mean nothing for another.
     target: String,
+    /// The identity of the store, if the service tells it.
+    #[serde(default)]
+    store_id: Option<String>,
     files: Vec<FileState>,
 }
 
@@ -37,6 +45,9 @@ struct FileState {
     start: Start,
     /// Its last event that is stored.
     last: Option<Key>,
+    /// The time at which it was acknowledged, since 1970.
+    #[serde(default)]
+    acknowledged: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -60,7 +71,7 @@ impl Checkpoint {
                 return Err(error).with_context(|| format!("{name} cannot be read"));
             }
             // The file does not exist, or is empty, as a power failure may leave it.
-            _ => State { target: target.clone(), files: vec![] },
+            _ => State { target: target.clone(), store_id: None, files: vec![] },
         };
         ensure!(
             state.target == target,
@@ -73,28 +84,53 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Forgets all positions if the service does not have an event that it once acknowledged, because its store was
-    /// replaced or restored from a backup; returns true in this case. If the token does not permit reading, the
-    /// checkpoint is trusted.
-    pub async fn reset_unless_stored(
+    /// Starts from the beginning where the service does not have what it once acknowledged: with all files if its store
+    /// is another one, with a single file if its last event is not there, as after a restore from a backup. Returns what
+    /// is to be told. If the token does not permit reading, the checkpoint is trusted.
+    pub async fn compare_with_store(
         &mut self,
         client: &Client,
         patience: Patience,
         mut note_retry: impl FnMut(&Failure),
-    ) -> Result<bool, Failure> {
-        for Key { topic, event_id } in self.state.files.iter().filter_map(|file| file.last.as_ref()) {
-            let ask = || client.has_event(topic, event_id);
-            match retry::persist(patience, &mut note_retry, ask).await {
+    ) -> Result<Vec<String>, Failure> {
+        let mut told = Vec::new();
+        let keys = self.state.files.iter().filter_map(|file| file.last.as_ref());
+        let topics: BTreeSet<_> = keys.map(|key| key.topic.clone()).collect();
+        let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+        let stats = match retry::persist(patience, &mut note_retry, || client.stats_of(&topics)).await {
+            Ok(stats) => Some(stats),
+            Err(failure) if failure.is_transient() => return Err(failure),
+            Err(_) => None,
+        };
+        let store_id = stats.as_ref().and_then(|stats| stats.store_id.clone());
+        let is_known = store_id.is_some() && store_id == self.state.store_id;
+        if !is_known && store_id.is_some() && self.state.store_id.is_some() {
+            self.state.files.retain(|file| !file.start.has_ended);
+            self.state.files.iter_mut().for_each(FileState::begin_anew);
+            told.push(
+                "the service has another store than the checkpoint: starting from the beginning".into(),
+            );
+        }
+        self.state.store_id = store_id.or(self.state.store_id.take());
+
+        for file in &mut self.state.files {
+            let Some(Key { topic, event_id }) = &file.last else { continue };
+            match retry::persist(patience, &mut note_retry, || client.has_event(topic, event_id)).await {
                 Ok(true) => {}
+                Ok(false) if is_known && stats.as_ref().is_some_and(|stats| file.may_be_forgotten(stats)) => {
+                }
                 Ok(false) => {
-                    self.state.files.clear();
-                    return Ok(true);
+                    told.push(format!(
+                        "the service does not have the last event that was sent of {}: starting from its beginning",
+                        file.start.path.display()
+                    ));
+                    file.begin_anew();
                 }
                 Err(failure) if failure.is_transient() => return Err(failure),
                 Err(_) => {}
             }
         }
-        Ok(false)
+        Ok(told)
     }
 
     /// The positions at which to start.
@@ -142,7 +178,7 @@ impl Checkpoint {
             first: None,
             line: None,
         };
-        self.state.files.push(FileState { start, last: None });
+        self.state.files.push(FileState { start, last: None, acknowledged: None });
         self.state.files.len() - 1
     }
 
@@ -169,6 +205,22 @@ impl Checkpoint {
 }
 
 impl FileState {
+    /// Forgets the position. The generation stays: what is in the file now is the same as before.
+    fn begin_anew(&mut self) {
+        let start = &mut self.start;
+        (start.position, start.first, start.line) = (Position::default(), None, None);
+        (start.has_ended, self.last) = (false, None);
+    }
+
+    /// True if the service may have forgotten the last event, because its settings say so. It keeps an event for a day or
+    /// more, so one that was acknowledged since was lost.
+    fn may_be_forgotten(&self, stats: &Stats) -> bool {
+        let is_of_topic =
+            |account: &&TopicAccount| self.last.as_ref().is_some_and(|key| key.topic == account.topic);
+        let is_old = self.acknowledged.is_none_or(|time| now().saturating_sub(time) >= DAY);
+        is_old && stats.by_topic.iter().find(is_of_topic).is_some_and(|account| account.forgotten > 0)
+    }
+
     /// Records that a finished batch reached `position` in this file.
     fn advance(&mut self, batch: &Batch, origin: &Arc<Origin>, position: Position) {
         let start = &mut self.start;
@@ -192,8 +244,15 @@ impl FileState {
 
         let stored = items.find(|item| !item.is_refused);
         let key = stored.and_then(|item| serde_json::from_slice(&batch.body[item.json.clone()]).ok());
-        self.last = key.or(self.last.take());
+        if key.is_some() {
+            (self.last, self.acknowledged) = (key, Some(now()));
+        }
     }
+}
+
+/// The time since 1970.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The time of the last write to a file; `None` if its name belongs to another file now.

@@ -98,7 +98,7 @@ pub struct Cli {
     #[arg(long, help_heading = "Delivery")]
     pub no_gzip: bool,
 
-    /// Time to retry a batch after connection errors, 429 and 5xx [default: 5m; no limit with --follow and --demo]
+    /// Time to retry a batch after connection errors, 408, 429 and 5xx [default: 5m; no limit with --follow and --demo]
     #[arg(long, value_name = "TIME", value_parser = arguments::span, help_heading = "Delivery")]
     pub give_up_after: Option<Duration>,
 

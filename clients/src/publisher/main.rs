@@ -18,7 +18,7 @@ mod ship;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::builder::PossibleValue;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
@@ -88,6 +88,7 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
         if let Some(code) = compare_with_store(checkpoint, (&client, patience), view, interrupt).await {
             return Ok(code);
         }
+        checkpoint.save().context("the checkpoint cannot be written")?;
     }
     let starts = checkpoint.as_ref().map_or_else(Starts::default, Checkpoint::starts);
 
@@ -141,7 +142,8 @@ fn note_streams(inputs: &[Input], view: View) {
     }
 }
 
-/// Resets the checkpoint if the service does not have its events. Returns the exit code if the program ends here.
+/// Starts from the beginning where the service does not have what the checkpoint says. Returns the exit code if the
+/// program ends here.
 async fn compare_with_store(
     checkpoint: &mut Checkpoint,
     (client, patience): (&Client, Patience),
@@ -149,15 +151,12 @@ async fn compare_with_store(
     interrupt: &Interrupt,
 ) -> Option<u8> {
     let note_retry = |failure: &Failure| view.note(format_args!("{failure}; trying again"));
-    let is_reset = tokio::select! {
-        is_reset = checkpoint.reset_unless_stored(client, patience, note_retry) => is_reset,
+    let told = tokio::select! {
+        told = checkpoint.compare_with_store(client, patience, note_retry) => told,
         () = interrupt.requested() => return Some(interrupt.exit_code().unwrap_or(STOPPED)),
     };
-    match is_reset {
-        Ok(true) => {
-            view.note("the service does not have the events of the checkpoint: starting from the beginning")
-        }
-        Ok(false) => {}
+    match told {
+        Ok(told) => told.iter().for_each(|sentence| view.note(sentence)),
         Err(failure) => {
             complain(format_args!("gave up: {failure}"));
             return Some(STOPPED);

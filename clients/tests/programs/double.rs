@@ -85,22 +85,54 @@ struct State {
     events: Vec<Value>,
     /// received, unique, duplicates, conflicts
     topics: HashMap<String, [u64; 4]>,
+    /// The identity of the store; an earlier version has none.
+    store_id: Option<String>,
+    /// Events that were forgotten.
+    forgotten: u64,
+}
+
+/// A store that can be looked into and changed.
+pub struct Double {
+    pub url: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl Double {
+    /// Serves until the test ends.
+    pub fn start(store_id: Option<&str>) -> Self {
+        let state = State { store_id: store_id.map(str::to_owned), ..State::new(Fault::None, 1, false) };
+        let state = Arc::new(Mutex::new(state));
+        Self { url: serve(Arc::clone(&state)), state }
+    }
+
+    /// The payloads, in the order of seq.
+    pub fn payloads(&self) -> Vec<String> {
+        self.state
+            .lock()
+            .unwrap()
+            .events
+            .iter()
+            .map(|event| event["payload"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Loses the event with this payload; because of its age if it is forgotten, else as a restore from a backup does.
+    pub fn lose(&self, payload: &str, is_forgotten: bool) {
+        let mut state = self.state.lock().unwrap();
+        let at = state.events.iter().position(|event| event["payload"] == payload).unwrap();
+        state.by_key.retain(|_, index| *index != at);
+        state.forgotten += u64::from(is_forgotten);
+    }
+
+    /// Has another identity from now on.
+    pub fn become_another(&self, store_id: &str) {
+        self.state.lock().unwrap().store_id = Some(store_id.into());
+    }
 }
 
 /// Serves until the test ends; returns the address.
 pub fn start(fault: Fault, every: u64, loses_answers: bool) -> String {
-    let state = State {
-        once: Once { fault, every },
-        loses_answers,
-        requests: 0,
-        chances: 0,
-        next_seq: 0,
-        spare_seq: None,
-        by_key: HashMap::new(),
-        events: Vec::new(),
-        topics: HashMap::new(),
-    };
-    serve(Arc::new(Mutex::new(state)))
+    serve(Arc::new(Mutex::new(State::new(fault, every, loses_answers))))
 }
 
 fn serve(state: Arc<Mutex<State>>) -> String {
@@ -132,6 +164,9 @@ async fn answer(
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let mut state = state.lock().unwrap();
+    if !state.has(&path) {
+        return Ok(Response::builder().status(404).body("{}".into()).unwrap());
+    }
     let text = match path.as_str() {
         "/publish" => state.publish(&body).to_string(),
         "/stats" => state.stats().to_string(),
@@ -145,6 +180,29 @@ async fn answer(
 }
 
 impl State {
+    fn new(fault: Fault, every: u64, loses_answers: bool) -> Self {
+        Self {
+            once: Once { fault, every },
+            loses_answers,
+            requests: 0,
+            chances: 0,
+            next_seq: 0,
+            spare_seq: None,
+            by_key: HashMap::new(),
+            events: Vec::new(),
+            topics: HashMap::new(),
+            store_id: None,
+            forgotten: 0,
+        }
+    }
+
+    /// True if the event of `/events/{topic}/{event_id}` is there.
+    fn has(&self, path: &str) -> bool {
+        path.strip_prefix("/events/")
+            .and_then(|path| path.split_once('/'))
+            .is_none_or(|(topic, event_id)| self.by_key.contains_key(&(topic.into(), event_id.into())))
+    }
+
     fn loses_answer(&mut self) -> bool {
         self.requests += 1;
         self.loses_answers && self.requests.is_multiple_of(20)
@@ -159,10 +217,12 @@ impl State {
     }
 
     fn publish(&mut self, body: &[u8]) -> Value {
-        let body: Value = serde_json::from_slice(body).unwrap();
-        let events = if body.is_array() { body.as_array().unwrap().clone() } else { vec![body] };
-        let results: Vec<_> =
-            events.into_iter().enumerate().map(|(index, event)| self.take(index, event)).collect();
+        let values = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
+        let events = values.flat_map(|value| match value.unwrap() {
+            Value::Array(events) => events,
+            event => vec![event],
+        });
+        let results: Vec<_> = events.enumerate().map(|(index, event)| self.take(index, event)).collect();
         let count = |status: &str| results.iter().filter(|result| result["status"] == status).count();
         let (stored, conflicts) = (count("stored"), count("conflict"));
         json!({
@@ -272,6 +332,7 @@ impl State {
         let by_topic = self.topics.iter().map(|(topic, counts)| {
             let mut account = account(*counts);
             account["topic"] = topic.as_str().into();
+            account["forgotten"] = self.forgotten.into();
             account
         });
         let total =
@@ -279,6 +340,7 @@ impl State {
         let mut stats = account(total);
         stats["last_seq"] = self.next_seq.into();
         stats["version"] = "double".into();
+        stats["store_id"] = json!(self.store_id);
         stats["by_topic"] = by_topic.collect();
         stats
     }

@@ -629,6 +629,7 @@ fn read_request(stream: &mut TcpStream) -> Vec<u8> {
 fn what_fails_for_the_moment_is_sent_again_as_it_was() {
     let (url, requests) = scripted(&[
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 408 Request Timeout\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
         "HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
         "", // closed without an answer
         "HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
@@ -640,10 +641,10 @@ fn what_fails_for_the_moment_is_sent_again_as_it_was() {
     let ended = run(&mut publisher(here.path(), &["--topic", "t", "--url", &url, "--json", "log"]));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let report = ended.json();
-    assert_eq!((&report["retries"], &report["uncertain_retries"]), (&json!(4), &json!(3)));
+    assert_eq!((&report["retries"], &report["uncertain_retries"]), (&json!(5), &json!(3)));
 
     let requests = requests.join().unwrap();
-    for pair in requests[..3].windows(2) {
+    for pair in requests[..4].windows(2) {
         assert!(pair[1].0 - pair[0].0 >= Duration::from_secs(1), "retry-after is honoured");
     }
     assert!(requests.iter().all(|(_, body)| *body == requests[0].1), "the same events with the same ids");
