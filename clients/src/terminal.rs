@@ -29,7 +29,7 @@ impl View {
     /// Prints a line on standard error, unless the output is JSON.
     pub fn note(self, text: impl Display) {
         if self == Self::Human {
-            say(format_args!("{text}"));
+            say(format_args!("{}", visible(text)));
         }
     }
 }
@@ -58,16 +58,19 @@ pub fn print(text: &str) {
 
 /// Prints a line on standard error, above the bar if it is shown.
 pub fn tell(bar: &ProgressBar, text: impl Display) {
+    let text = visible(text);
     bar.suspend(|| say(format_args!("{text}")));
 }
 
 /// Prints a warning on standard error, above the bar if it is shown.
 pub fn warn(bar: &ProgressBar, text: impl Display) {
-    tell(bar, format_args!("{} {text}", style("warning:").yellow().bold().for_stderr()));
+    let text = visible(text);
+    bar.suspend(|| say(format_args!("{} {text}", style("warning:").yellow().bold().for_stderr())));
 }
 
 /// Prints the error that ends the program, on standard error.
 pub fn complain(text: impl Display) {
+    let text = visible(text);
     say(format_args!("{} {text}", style("error:").red().bold().for_stderr()));
 }
 
@@ -76,7 +79,37 @@ fn say(text: fmt::Arguments) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
+/// Text that may come from elsewhere, such as a line of a log or the name of a file: what would command a terminal is
+/// escaped, as are marks that turn the direction of writing. Line ends and tabs stay.
+pub fn visible(text: impl Display) -> String {
+    let is_command = |character: char| match character {
+        '\n' | '\t' => false,
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        _ => character.is_control(),
+    };
+    let mut visible = String::new();
+    for character in text.to_string().chars() {
+        if is_command(character) {
+            visible.extend(character.escape_default());
+        } else {
+            visible.push(character);
+        }
+    }
+    visible
+}
+
 /// A number with its noun: `1 event`, `20,000 events`.
 pub fn count(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", HumanCount(number), if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_command_a_terminal_is_escaped() {
+        assert_eq!(visible("a\tb\n漢 é"), "a\tb\n漢 é");
+        assert_eq!(visible("\u{1b}[2J\u{9b}H\r\u{7f}\u{202e}"), r"\u{1b}[2J\u{9b}H\r\u{7f}\u{202e}");
+    }
 }

@@ -8,7 +8,7 @@ use console::style;
 use indicatif::HumanCount;
 use sekali_clients::api::Published;
 use sekali_clients::client::Failure;
-use sekali_clients::terminal::count;
+use sekali_clients::terminal::{count, visible};
 use serde_json::{Value, json};
 
 use crate::batch::Batch;
@@ -170,7 +170,7 @@ impl Tally {
         open.map(|(origin, reached)| {
             format!(
                 "  {}: stopped behind line {}, at byte {}",
-                origin.path.display(),
+                visible(origin.path.display()),
                 HumanCount(reached.lines),
                 HumanCount(reached.offset)
             )
@@ -180,7 +180,7 @@ impl Tally {
 
 fn start(Start { path, position, .. }: &Start) -> String {
     let lines = count(position.lines, "line");
-    format!("  {}: {lines} acknowledged before, according to the checkpoint", path.display())
+    format!("  {}: {lines} acknowledged before, according to the checkpoint", visible(path.display()))
 }
 
 impl fmt::Display for Tally {

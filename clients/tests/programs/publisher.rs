@@ -727,3 +727,23 @@ fn what_is_refused_is_not_sent_again() {
     assert_eq!(requests.len(), 1);
     assert!(requests[0].1.starts_with(b"{\"topic\":\"t\""));
 }
+
+#[test]
+fn no_line_and_no_name_commands_the_terminal() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let name = "log \u{1b}[2J";
+    // What is no JSON, what the service refuses, and a conflict.
+    for (arguments, text, code) in [
+        (["--format", "json"], "{\"x\":\u{1b}[2J}\n", 1),
+        (["--format", "events"], "{\"event_id\":\"1\",\"timestamp\":\"\u{9b}2J\"}\n", 1),
+        (["--id-field", "id"], "{\"id\":\"\u{9b}2J\"}\n{\"id\":\"\u{9b}2J\",\"n\":1}\n", 1),
+        (["--time-field", "at"], "{\"at\":\"\u{9b}2J\"}\n", 1),
+    ] {
+        fs::write(here.path().join(name), text).unwrap();
+        let ended = ship(&server, here.path(), &[&arguments[..], &[name]].concat(), code);
+        assert!(!ended.stderr.is_empty());
+        for told in [ended.stderr, ended.stdout] {
+            assert!(!told.contains(['\u{1b}', '\u{9b}']), "{arguments:?}: {told:?}");
+        }
+    }
+}
