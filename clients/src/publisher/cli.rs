@@ -15,7 +15,7 @@ use sekali_clients::arguments;
 #[derive(Debug, Parser)]
 #[command(name = "publisher", version, after_long_help = AFTER_HELP, arg_required_else_help = true)]
 pub struct Cli {
-    /// Files to read; `-` is standard input, which is also read if no file is named
+    /// Files to read, or patterns such as '*.log'; `-` is standard input, which is also read if no file is named
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
@@ -58,7 +58,8 @@ pub struct Cli {
     #[arg(long, help_heading = "Lines")]
     pub source: Option<String>,
 
-    /// Keep reading as the files grow, and across their rotation, until you press Ctrl-C
+    /// Keep reading as the files grow, and across their rotation, until you press Ctrl-C. A file that is not there, or
+    /// cannot be read, is waited for; a pattern in quotes, as '/var/log/*.log', also takes files that appear later
     #[arg(short = 'F', long, help_heading = "Delivery")]
     pub follow: bool,
 
@@ -183,6 +184,8 @@ Examples:
         ships every line; run it again, and it says '0 stored'
   publisher --topic app.log --follow --checkpoint app.pos /var/log/app.log
         keeps reading the file as it grows, and starts where it stopped
+  publisher --topic logs --follow --checkpoint logs.pos '/var/log/*.log'
+        all files that match now and later
   publisher --topic orders --format json --id-field order_id --time-field at orders.jsonl
         takes ids and times from fields
   jq -c .events[] export.json | publisher --format events

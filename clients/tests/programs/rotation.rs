@@ -1,7 +1,7 @@
 //! The publisher finds each line of a log once, however the log is rotated.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Command};
@@ -354,4 +354,68 @@ fn the_checkpoint_of_an_earlier_version_goes_on() {
     place.ship("app.log", 0);
     assert_eq!(place.stored(), ["one", "two"]);
     assert_eq!(place.server.stats()["received"], 2);
+}
+
+/// Reads what a program says until it has said all of this.
+fn hear(process: &mut Child, expected: &[&str]) {
+    let mut heard = String::new();
+    let mut said = BufReader::new(process.stderr.take().unwrap());
+    while !expected.iter().all(|expected| heard.contains(expected)) {
+        assert!(said.read_line(&mut heard).unwrap() > 0, "{heard}");
+    }
+    process.stderr = Some(said.into_inner());
+}
+
+#[test]
+fn a_pattern_is_followed_as_files_appear_and_a_missing_name_is_waited_for() {
+    let place = Place::new();
+    let mut process = place.follow(&["--checkpoint", "pos", "*.log", "later.txt"]);
+    hear(
+        &mut process,
+        &["no file matches *.log yet: waiting for one", "later.txt is not there yet: waiting for it"],
+    );
+    place.append("a.log", "a1\n");
+    place.append("later.txt", "t1\n");
+    place.append("other.txt", "of another\n");
+    place.has(2);
+    place.append("b.log", "b1\n");
+    place.has(3);
+    // What a file becomes by rotation matches, too, and is no other file.
+    place.append("a.log", "a2\n");
+    place.has(4);
+    place.rename("a.log", "a-1.log");
+    place.append("a-1.log", "a3\n");
+    place.append("a.log", "a4\n");
+    place.has(6);
+    place.copy_and_truncate("b.log", "b-1.log");
+    std::thread::sleep(Duration::from_millis(300));
+    place.append("b.log", "b2\n");
+    place.has(7);
+    std::thread::sleep(Duration::from_secs(7)); // until the renamed file and the copy are closed
+    place.append("a.log", "a5\n");
+    place.has(8);
+    assert_eq!(stop(process).code, Some(130));
+    let process = place.follow(&["--checkpoint", "pos", "*.log", "later.txt"]);
+    place.append("b.log", "b3\n");
+    place.has(9);
+    stop(process);
+    let mut stored = place.stored();
+    stored.sort();
+    assert_eq!(stored, ["a1", "a2", "a3", "a4", "a5", "b1", "b2", "b3", "t1"]);
+    assert_eq!(place.server.stats()["duplicate_dropped"], 0);
+}
+
+#[test]
+fn a_pattern_in_quotes_is_also_taken_without_follow() {
+    let place = Place::new();
+    place.append("a.log", "one\n");
+    place.append("b.log", "two\n");
+    place.append("b[1].txt", "three\n"); // a file of this name is that file
+    let url = place.server.url("");
+    for (file, code) in [("*.log", 0), ("b[1].txt", 0), ("*.nothing", 2)] {
+        let ended = run(&mut publisher(place.here.path(), &["--url", &url, "--topic", "log", file]));
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        assert!(code == 0 || ended.stderr.contains("no file matches *.nothing"), "{ended:?}");
+    }
+    assert_eq!(place.stored(), ["one", "two", "three"]);
 }

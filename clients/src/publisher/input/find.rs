@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// An input of the arguments.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub enum Input {
     Stream(PathBuf, String),
     /// A file, which is read from the position in its checkpoint.
     File(PathBuf),
+    /// A pattern of names, whose files are followed as they appear.
+    Pattern(String),
 }
 
 impl Input {
@@ -20,27 +22,49 @@ impl Input {
         match self {
             Self::Stream(path, _) if path.as_os_str() == "-" => Some(Path::new("standard input").display()),
             Self::Stream(path, _) => Some(path.display()),
-            Self::File(_) => None,
+            Self::File(_) | Self::Pattern(_) => None,
         }
     }
 }
 
-/// Finds the inputs, and fails for a path that cannot be read. A file to follow need not be there yet. The first stream is
-/// called `name`, the second `name-2`.
+/// Finds the inputs, and fails for a path that cannot be read. A file to follow need not be there yet. A name with `*`,
+/// `?` or `[` that is not a file's is a pattern. The first stream is called `name`, the second `name-2`.
 pub fn find(files: &[PathBuf], follow: bool, name: &str) -> Result<Vec<Input>> {
     if files.is_empty() {
         return Ok(vec![Input::Stream("-".into(), name.into())]);
     }
-    let mut streams = 0;
-    let find = |path: &PathBuf| {
-        if !is_stream(path, follow)? {
-            return Ok(Input::File(path.into()));
+    let mut inputs = Vec::new();
+    for path in files {
+        match as_pattern(path) {
+            Some(pattern) if follow => {
+                glob::Pattern::new(pattern).with_context(|| format!("{pattern} is not a pattern"))?;
+                inputs.push(Input::Pattern(pattern.into()));
+            }
+            Some(pattern) => {
+                let found = matching(pattern);
+                ensure!(!found.is_empty(), "no file matches {pattern}");
+                inputs.extend(found.into_iter().map(Input::File));
+            }
+            None if is_stream(path, follow)? => {
+                let streams = inputs.iter().filter(|input| matches!(input, Input::Stream(..))).count();
+                let name = if streams == 0 { name.into() } else { format!("{name}-{}", streams + 1) };
+                inputs.push(Input::Stream(path.into(), name));
+            }
+            None => inputs.push(Input::File(path.into())),
         }
-        streams += 1;
-        let name = if streams == 1 { name.into() } else { format!("{name}-{streams}") };
-        Ok(Input::Stream(path.into(), name))
-    };
-    files.iter().map(find).collect()
+    }
+    Ok(inputs)
+}
+
+/// A path as a pattern, if it is one. A file of this name takes precedence.
+fn as_pattern(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| text.contains(['*', '?', '[']) && !path.exists())
+}
+
+/// The files that match a pattern now, in the order of their names.
+pub fn matching(pattern: &str) -> Vec<PathBuf> {
+    let paths = glob::glob(pattern).map(Iterator::flatten);
+    paths.map(|paths| paths.filter(|path| path.is_file()).collect()).unwrap_or_default()
 }
 
 fn is_stream(path: &Path, follow: bool) -> Result<bool> {
@@ -60,7 +84,7 @@ fn is_stream(path: &Path, follow: bool) -> Result<bool> {
 /// The bytes of all inputs; `None` if one is a stream or does not exist.
 pub fn size(inputs: &[Input]) -> Option<u64> {
     let size = |input: &Input| match input {
-        Input::Stream(..) => None,
+        Input::Stream(..) | Input::Pattern(_) => None,
         Input::File(path) => std::fs::metadata(path).ok().map(|metadata| metadata.len()),
     };
     inputs.iter().map(size).sum()

@@ -8,6 +8,7 @@ mod find;
 mod follow;
 mod lines;
 mod origin;
+mod pattern;
 mod piece;
 mod rotation;
 mod start;
@@ -59,17 +60,21 @@ fn read_once(input: &Input, context: &Context) -> Result<(), Stop> {
     match input {
         Input::Stream(path, name) => stream::drain(path, name, &context.sender),
         Input::File(path) => watch::once(path, context),
+        Input::Pattern(pattern) => {
+            find::matching(pattern).iter().try_for_each(|path| watch::once(path, context))
+        }
     }
 }
 
 /// Reads the streams to their ends, then follows the files.
 fn follow_all(inputs: Vec<Input>, context: &Context) -> Result<(), Stop> {
-    let mut files = Vec::new();
+    let (mut files, mut patterns) = (Vec::new(), Vec::new());
     for input in inputs {
         match input {
             Input::Stream(path, name) => stream::drain(&path, &name, &context.sender)?,
             Input::File(path) => files.push(path),
+            Input::Pattern(pattern) => patterns.push(pattern),
         }
     }
-    follow::follow(&files, context)
+    if files.is_empty() && patterns.is_empty() { Ok(()) } else { follow::follow(&files, patterns, context) }
 }

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::origin::Identity;
 use super::piece::{News, Piece, Stop, Text};
 use super::rotation::{Found, Past, Search};
+use super::start::Evidence;
 use super::tail::{LINGER, Tail};
 
 /// Time for which a file that cannot be read is waited for, before others are read without it.
@@ -33,6 +34,8 @@ pub struct Watch {
     trouble: Option<(String, Instant)>,
     /// True if a missing file was said to be waited for.
     is_awaited: bool,
+    /// Since when there is no file under the path.
+    missing: Option<Instant>,
 }
 
 /// Reads a file up to its present end.
@@ -60,7 +63,30 @@ impl Watch {
             linger,
             trouble: None,
             is_awaited: false,
+            missing: None,
         }
+    }
+
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// True if this file is read here, or was.
+    pub fn knows(&self, file: Identity) -> bool {
+        let open = self.rotated.iter().map(|(tail, _)| tail).chain(&self.current);
+        let mut files = open.flat_map(|tail| tail.copy().into_iter().chain([tail.origin().file]));
+        files.any(|open| open == file) || self.past.iter().any(|past| past.file == file)
+    }
+
+    /// What was read of the current file.
+    pub fn evidence(&self) -> Option<Evidence> {
+        self.current.as_ref().map(Tail::evidence).filter(|evidence| !evidence.is_empty())
+    }
+
+    /// True if the file was read to its end, and its name was gone for so long that no other is to be expected.
+    pub fn is_over(&self) -> bool {
+        self.rotated.is_empty() && self.missing.is_some_and(|since| since.elapsed() > PATIENCE)
     }
 
     /// As [`Self::advance`], for a file that is followed: a failure is told, and tried again later.
@@ -143,6 +169,7 @@ impl Watch {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.wait(context),
             Err(error) => return Err(Stop::failed(&self.path, error)),
         };
+        self.missing = None;
         let file = Identity::of_file(&metadata).0;
         match &self.current {
             Some(current) if current.origin().file == file => Ok(false),
@@ -152,6 +179,7 @@ impl Watch {
 
     /// Tells once that there is no file. Between two files of a log there may be none for a moment.
     fn wait(&mut self, context: &Context) -> Result<bool, Stop> {
+        self.missing.get_or_insert_with(Instant::now);
         if self.current.is_none() && !self.is_awaited {
             self.is_awaited = true;
             let text = format!("{} is not there yet: waiting for it", self.path.display());
