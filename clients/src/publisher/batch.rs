@@ -55,6 +55,8 @@ pub struct Batch {
     pub news: Vec<News>,
     /// NUL bytes that were skipped.
     pub nuls: u64,
+    /// Bytes of text that are not UTF-8.
+    pub malformed: u64,
 }
 
 /// A line that became an event.
@@ -246,7 +248,11 @@ impl Batcher {
             return false;
         }
         match mapped {
-            Ok(()) => self.batch.add((place, mark), &self.json, line),
+            Ok(()) => {
+                self.batch.malformed +=
+                    line.utf8_chunks().map(|chunk| chunk.invalid().len() as u64).sum::<u64>();
+                self.batch.add((place, mark), &self.json, line);
+            }
             Err(error) => self.batch.add_unusable(place, error.to_string(), line),
         }
         self.batch.held += line.len();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
+use encoding_rs::Encoding;
 use sekali_clients::arguments;
 
 /// Ships events to Sekali, at least once, and is safe to run twice.
@@ -11,7 +12,7 @@ use sekali_clients::arguments;
 /// Reads lines from files or standard input and publishes them in order, in batches, until all of them are
 /// acknowledged. The event_id of a line is made of its content and its place, so a line that is sent again (after a
 /// crash, a lost answer, or because you started the publisher twice) is dropped as a duplicate. Blank lines are
-/// skipped.
+/// skipped. Files compressed by gzip, zstd or bzip2 are read as what they hold.
 #[derive(Debug, Parser)]
 #[command(name = "publisher", version, after_long_help = AFTER_HELP, arg_required_else_help = true)]
 pub struct Cli {
@@ -49,6 +50,10 @@ pub struct Cli {
     /// Source of the event_id of a line that has none
     #[arg(long, value_enum, default_value_t, help_heading = "Lines")]
     pub id: IdFrom,
+
+    /// Encoding of the text, such as utf-16le or windows-1252, unless a byte order mark says another [default: UTF-8]
+    #[arg(long, value_name = "NAME", value_parser = encoding, help_heading = "Lines")]
+    pub encoding: Option<&'static Encoding>,
 
     /// Name of standard input, or of a pipe, in event_ids; the second of several pipes is NAME-2
     #[arg(long, default_value = "stdin", help_heading = "Lines")]
@@ -256,6 +261,12 @@ impl Cli {
         let is_endless = self.follow || self.demo.demo;
         self.give_up_after.or((!is_endless).then_some(Duration::from_secs(300)))
     }
+}
+
+fn encoding(name: &str) -> Result<&'static Encoding, String> {
+    let unknown =
+        "no such encoding; these are those of the web, such as utf-16le, windows-1252, shift_jis or gbk";
+    Encoding::for_label(name.as_bytes()).ok_or_else(|| unknown.into())
 }
 
 /// The API's rule for topics, checked here so that an invalid topic is reported before anything is sent.

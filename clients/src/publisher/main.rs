@@ -34,7 +34,7 @@ use crate::cli::{Cli, IdFrom};
 use crate::demo::Board;
 use crate::event::Mapper;
 use crate::grace::GracePeriod;
-use crate::input::{Input, Starts};
+use crate::input::{Input, Reading, Starts};
 use crate::rejects::Rejects;
 use crate::report::Tally;
 use crate::ship::{Shipper, Stop};
@@ -92,6 +92,7 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     }
     let starts = checkpoint.as_ref().map_or_else(Starts::default, Checkpoint::starts);
 
+    let reading = Reading { encoding: cli.encoding, ..Reading::default() };
     let area = view.area();
     let board = cli.demo.demo.then(|| Board::new(&area));
     let mut shipper = Shipper {
@@ -99,13 +100,13 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
         publication: publication(&cli),
         patience,
         grace: GracePeriod::new(interrupt),
-        bar: progress_bar(&cli, &inputs, &area),
+        bar: progress_bar(&cli, &inputs, &reading, &area),
         checkpoint,
         rejects: cli.skip_invalid.then(|| Rejects::new(&cli.rejects)),
-        tally: Tally::new(starts.clone()),
+        tally: Tally::new(starts.clone(), reading.malformed.clone()),
         observe: board.map(|mut board| Box::new(move |results: &_| board.show(results)) as Box<_>),
     };
-    let batches = start_reading(cli, inputs, starts, interrupt);
+    let batches = start_reading(cli, inputs, (starts, reading), interrupt);
     let result = shipper.run(batches).await;
 
     shipper.observe = None; // the board stays as it is
@@ -133,7 +134,8 @@ fn target(cli: &Cli) -> String {
     };
     let format = cli.format().to_possible_value();
     let format = format.as_ref().map(PossibleValue::get_name).unwrap_or_default();
-    format!("{url}, topic {topic}, format {format}, ids {id}")
+    let encoding = cli.encoding.map(|encoding| format!(", encoding {}", encoding.name())).unwrap_or_default();
+    format!("{url}, topic {topic}, format {format}, ids {id}{encoding}")
 }
 
 fn note_streams(inputs: &[Input], view: View) {
@@ -173,15 +175,20 @@ fn publication(cli: &Cli) -> Publication {
     }
 }
 
-fn progress_bar(cli: &Cli, inputs: &[Input], area: &MultiProgress) -> ProgressBar {
-    match input::size(inputs).filter(|_| !cli.follow && !cli.demo.demo) {
+fn progress_bar(cli: &Cli, inputs: &[Input], reading: &Reading, area: &MultiProgress) -> ProgressBar {
+    match input::size(inputs, reading).filter(|_| !cli.follow && !cli.demo.demo) {
         Some(size) => bar(area, Some(size), "{bar:30.cyan/dim} {bytes}/{total_bytes} {msg} ({eta} left)"),
         None => bar(area, None, "{spinner:.cyan} {msg}"),
     }
 }
 
 /// Starts the thread that reads, or simulates, and the task that makes batches.
-fn start_reading(cli: Cli, inputs: Vec<Input>, starts: Starts, interrupt: &Interrupt) -> Batches {
+fn start_reading(
+    cli: Cli,
+    inputs: Vec<Input>,
+    (starts, reading): (Starts, Reading),
+    interrupt: &Interrupt,
+) -> Batches {
     let mapper = Mapper::new(&cli);
     let limits = Limits {
         events: cli.batch_events as usize,
@@ -191,7 +198,7 @@ fn start_reading(cli: Cli, inputs: Vec<Input>, starts: Starts, interrupt: &Inter
     };
     let pieces = match cli.demo.demo {
         true => demo::simulate(&cli.demo),
-        false => input::read(inputs, cli.follow, starts, interrupt.clone()),
+        false => input::read(inputs, cli.follow, reading, starts, interrupt.clone()),
     };
     batch::gather(pieces, mapper, cli.source, limits, interrupt.clone())
 }

@@ -12,7 +12,7 @@ use sekali_clients::terminal::{count, visible};
 use serde_json::{Value, json};
 
 use crate::batch::Batch;
-use crate::input::{Identity, News, Origin, Position, Start, Starts};
+use crate::input::{Identity, Malformed, News, Origin, Position, Start, Starts};
 
 /// The counts of a run.
 pub struct Tally {
@@ -32,6 +32,10 @@ pub struct Tally {
     gaps: u64,
     /// NUL bytes that were skipped.
     nuls: u64,
+    /// Bytes of text that are not UTF-8, of events that were sent.
+    malformed: u64,
+    /// Bytes that another encoding does not allow.
+    malformed_in_encoding: Malformed,
     /// The positions in the checkpoint when the run began.
     starts: Starts,
     /// The position up to which each input is done.
@@ -42,7 +46,7 @@ pub struct Tally {
 
 impl Tally {
     /// The counts of a run that begins now, at the positions of its checkpoint.
-    pub fn new(starts: Starts) -> Self {
+    pub fn new(starts: Starts, malformed_in_encoding: Malformed) -> Self {
         Self {
             began: Instant::now(),
             published: 0,
@@ -55,6 +59,8 @@ impl Tally {
             uncertain: 0,
             gaps: 0,
             nuls: 0,
+            malformed: 0,
+            malformed_in_encoding,
             starts,
             inputs: Vec::new(),
             ended: Vec::new(),
@@ -80,6 +86,7 @@ impl Tally {
         self.ended.extend(&batch.ended);
         self.gaps += batch.news.iter().filter(|news| matches!(news, News::Gap(_))).count() as u64;
         self.nuls += batch.nuls;
+        self.malformed += batch.malformed;
         for (origin, position) in &batch.reached {
             match self.inputs.iter_mut().find(|(known, _)| Arc::ptr_eq(known, origin)) {
                 Some((_, reached)) => *reached = *position,
@@ -95,6 +102,11 @@ impl Tally {
     /// Bytes of input that are done.
     pub fn bytes(&self) -> u64 {
         self.inputs.iter().map(|(_, reached)| reached.offset).sum()
+    }
+
+    /// Bytes that stand for no character.
+    fn malformed(&self) -> u64 {
+        self.malformed + self.malformed_in_encoding.count()
     }
 
     /// True if everything that was to be read is stored, as far as it is known.
@@ -120,6 +132,7 @@ impl Tally {
             "rejected": self.rejected,
             "gaps": self.gaps,
             "nul_bytes_skipped": self.nuls,
+            "malformed_bytes": self.malformed(),
             "retries": self.retries,
             "uncertain_retries": self.uncertain,
             "seconds": self.began.elapsed().as_secs_f64(),
@@ -144,6 +157,12 @@ impl Tally {
         if self.nuls > 0 {
             let bytes = count(self.nuls, "NUL byte");
             lines.push(format!("  {bytes} skipped at the start of lines, as a truncated file has them"));
+        }
+        if self.malformed() > 0 {
+            let bytes = count(self.malformed(), "byte");
+            lines.push(format!(
+                "  {bytes} stored as U+FFFD, because they are not UTF-8 or not what --encoding says"
+            ));
         }
         if self.gaps > 0 {
             let text = format!("  lines may be missing in {}: see the warnings", count(self.gaps, "place"));

@@ -4,6 +4,7 @@
 
 mod checkpoint;
 mod double;
+mod forms;
 mod program;
 mod publisher;
 mod rotation;

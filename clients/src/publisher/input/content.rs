@@ -1,22 +1,69 @@
-//! The bytes of a file as lines are made of them: as they are.
+//! The bytes of a file as lines are made of them: as they are, or decoded.
 
+use std::cell::Cell;
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
+use encoding_rs::Encoding;
+
+use super::decode::{Bytes, Form, HEAD, Malformed};
 use super::origin::Identity;
 use super::start::{Evidence, Line};
 
-/// An open file.
+/// How text is read that is not UTF-8.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Its encoding, unless a byte order mark says another.
+    pub encoding: Option<&'static Encoding>,
+    /// Counts bytes that the encoding does not allow.
+    pub malformed: Malformed,
+}
+
+/// An open file. Offsets are those of the decoded bytes.
 pub struct Content {
-    file: File,
+    file: Arc<File>,
+    reading: Reading,
+    /// `None` while the file is empty.
+    form: Option<Form>,
+    offset: u64,
+    /// What decodes a file that is not plain, at `offset`; `None` before that is needed, and after a failure.
+    decoder: Option<Bytes>,
+    /// The length of the file when it could not be decoded: it may become whole.
+    failed_at: Option<u64>,
+    /// The greatest length that the file was seen to have.
+    length: Cell<u64>,
 }
 
 impl Content {
     /// Opens the file at `path`, at its beginning.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)? })
+    pub fn open(path: &Path, reading: &Reading) -> io::Result<Self> {
+        let mut content = Self {
+            file: Arc::new(File::open(path)?),
+            reading: reading.clone(),
+            form: None,
+            offset: 0,
+            decoder: None,
+            failed_at: None,
+            length: Cell::new(0),
+        };
+        content.recognise()?;
+        Ok(content)
+    }
+
+    /// Looks at the beginning of the file, to know its form.
+    fn recognise(&mut self) -> io::Result<()> {
+        let mut head = Vec::new();
+        Positioned { file: Arc::clone(&self.file), offset: 0 }.take(HEAD as u64).read_to_end(&mut head)?;
+        self.form = Form::of(&head, self.reading.encoding)?;
+        Ok(())
+    }
+
+    /// True if the bytes are those of the file.
+    pub fn is_plain(&self) -> bool {
+        self.form.is_none_or(Form::is_plain)
     }
 
     /// The metadata of the file.
@@ -26,53 +73,155 @@ impl Content {
 
     /// Goes to this offset.
     pub fn go_to(&mut self, offset: u64) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(offset)).map(drop)
+        if offset == 0 {
+            self.recognise()?; // it may have another content now
+        }
+        (self.offset, self.decoder, self.failed_at) = (offset, None, None);
+        Ok(())
+    }
+
+    /// The decoded bytes from an offset on.
+    fn from(&self, offset: u64, malformed: &Malformed) -> io::Result<Bytes> {
+        let raw = |offset| Positioned { file: Arc::clone(&self.file), offset };
+        match self.form {
+            Some(form) if !form.is_plain() => {
+                let before = malformed.count();
+                let mut decoder = form.decode(raw(0), malformed)?;
+                skip(&mut decoder, offset)?;
+                malformed.reset(before);
+                Ok(decoder)
+            }
+            _ => Ok(Box::new(raw(offset))),
+        }
     }
 
     /// The bytes between two offsets.
     pub fn range(&self, start: u64, end: u64) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(end - start).map_err(io::Error::other)?];
-        self.file.read_exact_at(&mut bytes, start)?;
+        self.from(start, &Malformed::default())?.read_exact(&mut bytes)?;
         Ok(bytes)
     }
 
     /// True if the content begins with what the evidence says.
     pub fn has(&self, evidence: &Evidence) -> io::Result<bool> {
-        for line in &evidence.lines {
-            match self.range(line.offset, line.offset + line.bytes as u64) {
-                Ok(bytes) if Identity::hash(&bytes) == line.hash => {}
-                Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
-                _ => return Ok(false),
-            }
-        }
-        // Files in /proc have the length 0, whatever they hold, so the last byte is read.
-        match self.range(evidence.length.saturating_sub(1), evidence.length) {
+        match self.compare(evidence) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            read => read.map(|_| true),
+            compared => compared.map(|rest| rest.is_some()),
         }
     }
 
     /// True if the content is what the evidence says, and nothing more.
     pub fn is_all(&self, evidence: &Evidence) -> io::Result<bool> {
-        Ok(self.has(evidence)? && self.range(evidence.length, evidence.length + 1).is_err())
+        match self.compare(evidence)? {
+            Some(mut rest) => Ok(rest.read(&mut [0])? == 0),
+            None => Ok(false),
+        }
+    }
+
+    /// What follows the content that the evidence knows; `None` if it is another.
+    fn compare(&self, evidence: &Evidence) -> io::Result<Option<Bytes>> {
+        let mut lines: Vec<_> = evidence.lines.iter().collect();
+        lines.sort_by_key(|line| line.offset);
+        let mut at = if self.is_plain() { u64::MAX } else { 0 };
+        let mut bytes = self.from(0, &Malformed::default())?;
+        for line in lines {
+            // Places may overlap, and a plain file is read where they are.
+            if line.offset < at {
+                bytes = self.from(line.offset, &Malformed::default())?;
+            } else {
+                skip(&mut bytes, line.offset - at)?;
+            }
+            let mut found = vec![0; line.bytes];
+            bytes.read_exact(&mut found)?;
+            if Identity::hash(&found) != line.hash {
+                return Ok(None);
+            }
+            at = if self.is_plain() { u64::MAX } else { line.offset + line.bytes as u64 };
+        }
+        // Files in /proc have the length 0, whatever they hold, so the last byte is read.
+        match evidence.length.checked_sub(1) {
+            None => return self.from(0, &Malformed::default()).map(Some),
+            Some(_) if at == evidence.length => return Ok(Some(bytes)),
+            Some(last) if last < at => bytes = self.from(last, &Malformed::default())?,
+            Some(last) => skip(&mut bytes, last - at)?,
+        }
+        bytes.read_exact(&mut [0])?;
+        Ok(Some(bytes))
     }
 
     /// The last bytes of the content, up to this many, and its length.
     pub fn ending(&self, bytes: u64) -> io::Result<Evidence> {
-        let length = self.file.metadata()?.len();
+        let length = match self.is_plain() {
+            true => self.file.metadata()?.len(),
+            false => io::copy(&mut self.from(0, &Malformed::default())?, &mut io::sink())?,
+        };
         let start = length.saturating_sub(bytes);
         Ok(Evidence { lines: vec![Line::new(start, &self.range(start, length)?)], length })
     }
 
-    /// True if the file is shorter than what was read of it.
-    pub fn is_shorter_than(&self, length: u64) -> io::Result<bool> {
-        let now = self.file.metadata()?.len();
-        Ok(now > 0 && now < length)
+    /// True if the file does not hold any more what was read of it. `read_to` is the offset up to which it was read, and
+    /// `evidence` what was there.
+    pub fn is_overwritten(&self, read_to: u64, evidence: &Evidence) -> io::Result<bool> {
+        let length = self.file.metadata()?.len();
+        if self.is_plain() {
+            return Ok(length > 0 && length < read_to || !self.has(evidence)?);
+        }
+        // Decoding all of it again for each look would take too long.
+        let longest = self.length.replace(length.max(self.length.get()));
+        let is_shorter = length < longest;
+        if is_shorter {
+            self.length.set(0);
+        }
+        Ok(is_shorter)
+    }
+
+    fn read_decoded(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.metadata()?.len();
+        if self.failed_at == Some(length) {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is not whole"));
+        }
+        let mut decoder = match self.decoder.take() {
+            Some(decoder) => decoder,
+            None => self.from(self.offset, &self.reading.malformed)?,
+        };
+        let read = decoder.read(buffer).inspect_err(|_| self.failed_at = Some(length))?;
+        self.decoder = Some(decoder);
+        Ok(read)
     }
 }
 
 impl Read for Content {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buffer)
+        if self.form.is_none() {
+            self.recognise()?;
+        }
+        let read = match self.form {
+            None => 0,
+            Some(form) if form.is_plain() => self.file.read_at(buffer, self.offset)?,
+            Some(_) => self.read_decoded(buffer)?,
+        };
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+/// A file that is read from an offset on, without moving the place of others who read it.
+struct Positioned {
+    file: Arc<File>,
+    offset: u64,
+}
+
+impl Read for Positioned {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+fn skip(input: &mut impl Read, bytes: u64) -> io::Result<()> {
+    match io::copy(&mut input.take(bytes), &mut io::sink())? {
+        skipped if skipped == bytes => Ok(()),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }

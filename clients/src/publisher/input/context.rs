@@ -1,5 +1,6 @@
 //! What all readers of a run share.
 
+use super::content::Reading;
 use super::piece::Sender;
 use super::start::Starts;
 
@@ -7,6 +8,8 @@ use super::start::Starts;
 pub struct Context {
     /// The positions in the checkpoint when the run began.
     pub starts: Starts,
+    /// How text is read that is not UTF-8.
+    pub reading: Reading,
     /// Takes what is read.
     pub sender: Sender,
 }

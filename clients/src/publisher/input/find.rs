@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::content::{Content, Reading};
+
 /// An input of the arguments.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -81,11 +83,14 @@ fn is_stream(path: &Path, follow: bool) -> Result<bool> {
     }
 }
 
-/// The bytes of all inputs; `None` if one is a stream or does not exist.
-pub fn size(inputs: &[Input]) -> Option<u64> {
+/// The bytes of all inputs; `None` if one is a stream, does not exist, or has to be decoded first.
+pub fn size(inputs: &[Input], reading: &Reading) -> Option<u64> {
     let size = |input: &Input| match input {
         Input::Stream(..) | Input::Pattern(_) => None,
-        Input::File(path) => std::fs::metadata(path).ok().map(|metadata| metadata.len()),
+        Input::File(path) => {
+            let content = Content::open(path, reading).ok().filter(Content::is_plain)?;
+            content.metadata().ok().map(|metadata| metadata.len())
+        }
     };
     inputs.iter().map(size).sum()
 }

@@ -3,6 +3,7 @@
 
 mod content;
 mod context;
+mod decode;
 mod family;
 mod find;
 mod follow;
@@ -22,15 +23,23 @@ use tokio::sync::mpsc;
 use context::Context;
 use piece::{Sender, Stop};
 
+pub use content::Reading;
+pub use decode::Malformed;
 pub use find::{Input, find, size};
 pub use origin::{Identity, Origin, Position, last_write};
 pub use piece::{News, Piece, Pieces, Text};
 pub use start::{Line, Start, Starts};
 
 /// Starts the thread that reads all inputs, one after the other or, to follow them, in turns.
-pub fn read(inputs: Vec<Input>, follow: bool, starts: Starts, interrupt: Interrupt) -> Pieces {
+pub fn read(
+    inputs: Vec<Input>,
+    follow: bool,
+    reading: Reading,
+    starts: Starts,
+    interrupt: Interrupt,
+) -> Pieces {
     let (sender, pieces) = mpsc::channel(2);
-    let context = Context { starts, sender: Sender { pieces: sender, interrupt } };
+    let context = Context { starts, reading, sender: Sender { pieces: sender, interrupt } };
     std::thread::spawn(move || {
         let read = match follow {
             true => follow_all(inputs, &context),
@@ -58,7 +67,7 @@ fn read_all(inputs: &[Input], context: &Context) -> Result<(), Stop> {
 
 fn read_once(input: &Input, context: &Context) -> Result<(), Stop> {
     match input {
-        Input::Stream(path, name) => stream::drain(path, name, &context.sender),
+        Input::Stream(path, name) => stream::drain(path, name, context),
         Input::File(path) => watch::once(path, context),
         Input::Pattern(pattern) => {
             find::matching(pattern).iter().try_for_each(|path| watch::once(path, context))
@@ -71,7 +80,7 @@ fn follow_all(inputs: Vec<Input>, context: &Context) -> Result<(), Stop> {
     let (mut files, mut patterns) = (Vec::new(), Vec::new());
     for input in inputs {
         match input {
-            Input::Stream(path, name) => stream::drain(&path, &name, &context.sender)?,
+            Input::Stream(path, name) => stream::drain(&path, &name, context)?,
             Input::File(path) => files.push(path),
             Input::Pattern(pattern) => patterns.push(pattern),
         }

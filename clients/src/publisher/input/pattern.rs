@@ -78,7 +78,9 @@ impl Pattern {
         let relatives = watches().filter(|watch| Family::of(watch.path()).has(path));
         !relatives.filter_map(Watch::evidence).any(|evidence| match metadata.len() < evidence.length {
             true => is_fresh,
-            false => Content::open(path).and_then(|content| content.has(&evidence)).unwrap_or(false),
+            false => Content::open(path, &context.reading)
+                .and_then(|content| content.has(&evidence))
+                .unwrap_or(false),
         })
     }
 }

@@ -183,7 +183,9 @@ impl<'a> Search<'a> {
             if self.is_known(sibling) || self.holds(sibling, &start.evidence())?.is_none() {
                 continue;
             }
-            let Ok(ending) = Content::open(&sibling.path).and_then(|copy| copy.ending(MARK)) else {
+            let Ok(ending) =
+                Content::open(&sibling.path, &self.context.reading).and_then(|copy| copy.ending(MARK))
+            else {
                 continue;
             };
             let has_less = !tail.content().has(&ending).map_err(failed)?;
@@ -239,7 +241,7 @@ impl<'a> Search<'a> {
         let copies: Vec<_> = std::iter::once(first).chain(later).zip(starts).zip(generation..).collect();
         for ((copy, start), generation) in &copies {
             let origin = origin.with_generation(*generation, *start);
-            let tail = Tail::open_copy(&copy.path, origin, false);
+            let tail = Tail::open_copy(&copy.path, origin, false, self.context);
             found.tails.push(tail.map_err(|error| Stop::failed(&copy.path, error))?);
         }
         Ok(copies.len() as u32)
@@ -264,7 +266,9 @@ impl<'a> Search<'a> {
         }
         let Some(copy) = self.oldest(&copies) else { return Ok(None) };
         let origin = start.origin(&copy.path, self.path);
-        Tail::open_copy(&copy.path, origin, true).map(Some).map_err(|error| Stop::failed(&copy.path, error))
+        Tail::open_copy(&copy.path, origin, true, self.context)
+            .map(Some)
+            .map_err(|error| Stop::failed(&copy.path, error))
     }
 
     /// The oldest of these files, of those whose names are of the log if there are any.
@@ -279,7 +283,7 @@ impl<'a> Search<'a> {
         if evidence.is_empty() || family::is_compressed(&sibling.path) && !is_of_family {
             return Ok(None);
         }
-        match Content::open(&sibling.path).and_then(|content| content.has(evidence)) {
+        match Content::open(&sibling.path, &self.context.reading).and_then(|content| content.has(evidence)) {
             Ok(has) => Ok(has.then_some(())),
             Err(error) if is_of_family && self.is_patient && is_momentary(&error) => {
                 Err(Stop::failed(&sibling.path, error))
@@ -300,7 +304,7 @@ impl<'a> Search<'a> {
                 && self.family.has(&sibling.path)
                 && sibling.is_between(past, current)
                 && !self.has_plain_twin(sibling)
-                && !sibling.is_made_of(past)
+                && !self.is_made_of(sibling, past)
             {
                 between.push(sibling);
             }
@@ -319,12 +323,24 @@ impl<'a> Search<'a> {
         family::is_compressed(&sibling.path) && self.siblings.iter().any(|other| other.path == plain)
     }
 
+    /// True if this is a past file, compressed: it was read to its end.
+    fn is_made_of(&self, sibling: &Sibling, past: &[Past]) -> bool {
+        let is_whole = |past: &Past| match past.evidence.is_empty() {
+            true => past.written.is_some_and(|written| written.as_secs() == sibling.written.as_secs()),
+            false => {
+                let content = Content::open(&sibling.path, &self.context.reading);
+                content.and_then(|content| content.is_all(&past.evidence)).unwrap_or(false)
+            }
+        };
+        family::is_compressed(&sibling.path) && past.iter().any(is_whole)
+    }
+
     /// Opens a file; `None` if it is gone by now, or cannot be read.
     fn open(&self, path: &Path, found: &mut Found) -> Result<Option<Tail<Content>>, Stop> {
         match Tail::open(path, self.path, self.context) {
             Ok(tail) => Ok(Some(tail)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) if self.is_patient => Err(Stop::failed(path, error)),
+            Err(error) if self.is_patient && is_momentary(&error) => Err(Stop::failed(path, error)),
             Err(error) => {
                 let text = format!("{} cannot be read, and its lines were not sent: {error}", path.display());
                 found.news.push(News::Gap(text));
@@ -354,17 +370,6 @@ impl Sibling {
             // The file system does not know when files were created.
             _ => left <= self.written,
         }
-    }
-
-    /// True if this is a past file, compressed: it was read to its end.
-    fn is_made_of(&self, past: &[Past]) -> bool {
-        let is_whole = |past: &Past| match past.evidence.is_empty() {
-            true => past.written.is_some_and(|written| written.as_secs() == self.written.as_secs()),
-            false => {
-                Content::open(&self.path).and_then(|content| content.is_all(&past.evidence)).unwrap_or(false)
-            }
-        };
-        family::is_compressed(&self.path) && past.iter().any(is_whole)
     }
 }
 

@@ -109,7 +109,7 @@ impl Tail<Content> {
     /// Opens the file at `path`, found first as `watched`, at the position in its checkpoint. If it does not hold what
     /// the checkpoint says, it was truncated or overwritten, and is read from its beginning as another content.
     pub fn open(path: &Path, watched: &Path, context: &Context) -> io::Result<Self> {
-        let mut content = Content::open(path)?;
+        let mut content = Content::open(path, &context.reading)?;
         let (file, born) = Identity::of_file(&content.metadata()?);
         let (generation, start) = match context.starts.of(file) {
             Some(start) if content.has(&start.evidence())? => (start.generation, start.position),
@@ -137,8 +137,8 @@ impl Tail<Content> {
 
     /// Opens a file that holds what another held, at the origin's start. The lines get this origin. `is_last` is true
     /// if the other file is gone; else it was truncated, and has another content.
-    pub fn open_copy(path: &Path, origin: Origin, is_last: bool) -> io::Result<Self> {
-        let mut content = Content::open(path)?;
+    pub fn open_copy(path: &Path, origin: Origin, is_last: bool, context: &Context) -> io::Result<Self> {
+        let mut content = Content::open(path, &context.reading)?;
         content.go_to(origin.start.offset)?;
         let copy = Some(Identity::of_file(&content.metadata()?).0);
         Ok(Self { copy, is_last, ..Self::new(Origin { path: path.into(), ..origin }, content) })
@@ -167,9 +167,12 @@ impl Tail<Content> {
             let end = self.lines.position();
             sender.send(self.piece(end, end, Text::Copied(copy)))?;
         }
+        // Nobody writes to a copy, or to a compressed file.
+        let is_closed = self.copy.is_some() || !self.content().is_plain();
         let is_at_rest =
             || self.metadata()?.modified().map(|time| time.elapsed().is_ok_and(|rest| rest > LINGER));
-        if self.is_last && is_at_rest().map_err(|error| Stop::failed(&self.origin.path, error))? {
+        let failed = |error| Stop::failed(&self.origin.path, error);
+        if self.is_last && (is_closed || is_at_rest().map_err(failed)?) {
             let end = self.lines.position();
             sender.send(self.piece(end, end, Text::End))?;
         }
@@ -178,8 +181,7 @@ impl Tail<Content> {
 
     /// True if the bytes that were read are not in the file any more, because it was truncated or overwritten.
     pub fn is_overwritten(&self) -> io::Result<bool> {
-        let content = self.lines.input();
-        Ok(content.is_shorter_than(self.lines.read_to())? || !content.has(&self.evidence())?)
+        self.lines.input().is_overwritten(self.lines.read_to(), &self.evidence())
     }
 
     /// Goes to a position, and discards bytes that were read and not sent.
