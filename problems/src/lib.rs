@@ -12,7 +12,8 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 pub const INTERNAL_DETAIL: &str = "the request failed because of a fault in the service, not because of its content; sending it again is safe";
 
 /// The detail of [`NOT_FOUND`].
-pub const NOT_FOUND_DETAIL: &str = "there is nothing at this path";
+pub const NOT_FOUND_DETAIL: &str =
+    "there is nothing at this path: / is the console, /docs the reference of all paths";
 
 /// A kind of problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ kinds! {
     INCOMPLETE_BODY = 400 "incomplete-body" "The body is incomplete";
     INVALID_PARAMETER = 400 "invalid-parameter" "A parameter is invalid";
     INVALID_HEADER = 400 "invalid-header" "A header is invalid";
-    UNAUTHORIZED = 401 "unauthorized" "A token is required";
+    UNAUTHORIZED = 401 "unauthorized" "A valid token is required";
     FORBIDDEN = 403 "forbidden" "The token does not allow this";
     FOREIGN_ORIGIN = 403 "foreign-origin" "The page has a foreign origin";
     ADMINISTRATION_DISABLED = 403 "administration-disabled" "Administration is disabled";

@@ -62,6 +62,9 @@ pub enum Problem {
     /// 404: no such resource.
     #[error("{NOT_FOUND_DETAIL}")]
     NotFound,
+    /// 404: the path is one of an event, and no such event is stored.
+    #[error("no event with this topic and event_id is stored; in a path both are percent-encoded")]
+    NoSuchEvent,
     /// 405: the resource exists, but not for this method.
     #[error("the method {method} is not allowed; allowed are {allow}")]
     MethodNotAllowed {
@@ -180,7 +183,7 @@ impl Problem {
             Self::Forbidden => kinds::FORBIDDEN,
             Self::ForeignOrigin { .. } => kinds::FOREIGN_ORIGIN,
             Self::AdministrationDisabled => kinds::ADMINISTRATION_DISABLED,
-            Self::NotFound => kinds::NOT_FOUND,
+            Self::NotFound | Self::NoSuchEvent => kinds::NOT_FOUND,
             Self::MethodNotAllowed { .. } => kinds::METHOD_NOT_ALLOWED,
             Self::NotAcceptable(_) => kinds::NOT_ACCEPTABLE,
             Self::SlowBody => kinds::SLOW_BODY,

@@ -22,5 +22,6 @@ mod proxies;
 mod publish;
 mod removal;
 mod scripts;
+mod secrets;
 mod stats;
 mod tls;

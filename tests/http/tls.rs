@@ -111,7 +111,7 @@ fn a_server_that_refuses_tls_is_told_nothing() {
         assert!(!is_stored(&host));
         // A request for TLS, and then nothing.
         let heard = heard.lock().unwrap();
-        assert!(!heard.is_empty() && heard.len() % 8 == 0, "{heard:?}");
+        assert!(!heard.is_empty() && heard.len().is_multiple_of(8), "{heard:?}");
         assert!(heard.chunks(8).all(|request| request == [0, 0, 0, 8, 4, 210, 22, 47]), "{heard:?}");
     }
 }

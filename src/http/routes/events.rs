@@ -64,7 +64,7 @@ pub async fn list<P: Platform>(app: &App<P>, uri: &Uri, headers: &HeaderMap) -> 
 /// One event, 404, or 410 if it is gone.
 ///
 /// # Errors
-/// [`Problem::NotFound`] also for names that no event can have; [`Problem::Gone`].
+/// [`Problem::NoSuchEvent`] also for names that no event can have; [`Problem::Gone`].
 pub async fn one<P: Platform>(
     app: &App<P>,
     topic: &str,
@@ -73,7 +73,7 @@ pub async fn one<P: Platform>(
 ) -> Result<Reply, Problem> {
     negotiate(headers, &[JSON])?;
     let (topic, event_id) = identity(topic, event_id)?;
-    match app.reader.event(&topic, &event_id).await?.ok_or(Problem::NotFound)? {
+    match app.reader.event(&topic, &event_id).await?.ok_or(Problem::NoSuchEvent)? {
         Found::Event(event) => Ok(Reply::new(StatusCode::OK, JSON, event)),
         Found::Gone => Err(Problem::Gone),
     }
@@ -82,21 +82,21 @@ pub async fn one<P: Platform>(
 /// The identity that two percent-encoded names mean.
 fn identity(topic: &str, event_id: &str) -> Result<(Topic, EventId), Problem> {
     let name = |encoded: &str| percent_decode_str(encoded).decode_utf8().ok().map(|name| name.into_owned());
-    let topic = name(topic).and_then(|name| Topic::parse(name).ok()).ok_or(Problem::NotFound)?;
-    let event_id = name(event_id).and_then(|name| EventId::parse(name).ok()).ok_or(Problem::NotFound)?;
+    let topic = name(topic).and_then(|name| Topic::parse(name).ok()).ok_or(Problem::NoSuchEvent)?;
+    let event_id = name(event_id).and_then(|name| EventId::parse(name).ok()).ok_or(Problem::NoSuchEvent)?;
     Ok((topic, event_id))
 }
 
 /// Erases one event: 204, also if it was gone before.
 ///
 /// # Errors
-/// [`Problem::NotFound`] when it was never stored; [`Problem::Busy`] when its bytes are still in the files of the store,
+/// [`Problem::NoSuchEvent`] when it was never stored; [`Problem::Busy`] when its bytes are still in the files of the store,
 /// because somebody reads an old state of it.
 pub async fn erase_one<P: Platform>(app: &App<P>, topic: &str, event_id: &str) -> Result<Reply, Problem> {
     let (topic, event_id) = identity(topic, event_id)?;
     match app.eraser.erase_event(&topic, &event_id).await? {
         true => Ok(Reply::empty(StatusCode::NO_CONTENT)),
-        false => Err(Problem::NotFound),
+        false => Err(Problem::NoSuchEvent),
     }
 }
 
