@@ -17,10 +17,10 @@ pub struct Payload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// The value nests deeper than [`MAX_DEPTH`].
-    #[error("JSON nested deeper than {MAX_DEPTH}")]
+    #[error("JSON nested deeper than {MAX_DEPTH}: send it as a string")]
     TooDeep,
     /// A string escapes half of a surrogate pair (RFC 8259, section 8.2).
-    #[error("a string with a lone surrogate")]
+    #[error("a string with a lone surrogate, which is half a character")]
     LoneSurrogate,
 }
 

@@ -48,7 +48,9 @@ pub enum Problem {
         presented: bool,
     },
     /// 403: the token is known, but has another purpose.
-    #[error("the token is valid, but it does not allow this request")]
+    #[error(
+        "the token is valid, but for something else: those to publish, to read and to erase are different ones"
+    )]
     Forbidden,
     /// 403: the request comes from a page of an origin that is neither the service's own nor listed.
     #[error("pages of this origin may not call the service{}; cors_origins lists the origins that may", of_proxy(addressed.as_deref()))]
@@ -77,10 +79,12 @@ pub enum Problem {
     #[error("no accepted media type is available; available are {0}")]
     NotAcceptable(String),
     /// 408: the body arrives too slowly.
-    #[error("the body took too long to arrive")]
+    #[error("the body did not arrive within 30 s")]
     SlowBody,
     /// 409: a reader asks for events behind a seq that was never given.
-    #[error("this store has given no seq beyond {last_seq}, so the cursor comes from another one")]
+    #[error(
+        "this store has given no seq beyond {last_seq}, so the cursor comes from another one: begin anew with after=0, or ask the store that store_id in /stats names"
+    )]
     CursorAhead {
         /// The newest seq.
         last_seq: Seq,
@@ -117,7 +121,9 @@ pub enum Problem {
     #[error("{} of the events in this request cannot be stored, so none was", .0.events)]
     InvalidEvents(Invalid),
     /// 422: the key was used for another request.
-    #[error("this idempotency-key was used for another request within the last 24 hours")]
+    #[error(
+        "this idempotency-key was used for another request within the last 24 hours: use another key for each request"
+    )]
     IdempotencyKeyMismatch,
     /// 500: a fault of the service. The cause goes to the log.
     #[error("{INTERNAL_DETAIL}")]

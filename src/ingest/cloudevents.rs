@@ -144,7 +144,9 @@ fn header_attributes(headers: &HeaderMap) -> Result<BTreeMap<String, String>, In
         let value = std::str::from_utf8(value.as_bytes()).ok().map(unquoted);
         let value = value.and_then(|value| Some(percent_decode_str(&value).decode_utf8().ok()?.into_owned()));
         let Some(value) = value else {
-            return Err(IngestError::Malformed(format!("header ce-{name} is not UTF-8")));
+            return Err(IngestError::Malformed(format!(
+                "header ce-{name} is not UTF-8: percent-encode its value"
+            )));
         };
         if ["data", "data_base64"].contains(&name) {
             let message = format!("header ce-{name}: in binary mode the body is the data");
