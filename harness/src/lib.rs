@@ -5,6 +5,7 @@
 //! - [`host`]: the program that serves, sekali-host or the Spin that the variable `SPIN` names;
 //! - [`postgres`]: servers of PostgreSQL, for where the store is one;
 //! - [`pgbouncer`]: the pooler that may stand before one;
+//! - [`activation`]: a socket that outlives the host that serves it, as systemd's do;
 //! - [`debian`]: where a program of a package is;
 //! - [`sqld`]: a server of libSQL, where there is one;
 //! - [`wire`]: what leads from a host to its database, and can be cut;
@@ -12,6 +13,7 @@
 //! - [`deployment`]: an application that is served, with fresh state;
 //! - [`server`]: a deployment as a test wants it: it sends requests, and panics where a test has failed.
 
+pub mod activation;
 pub mod artifacts;
 pub mod debian;
 pub mod deployment;

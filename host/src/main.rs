@@ -81,7 +81,8 @@ enum Command {
 /// What is served, and how.
 #[derive(Args)]
 struct Options {
-    /// Address to listen on. Port 0 takes a free port, which the line `Serving http://...` names.
+    /// Address to listen on, unless systemd passes a socket. Port 0 takes a free port, which the line `Serving http://...`
+    /// names.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
 
@@ -108,6 +109,10 @@ struct Options {
     /// Form of lines in the log, on standard error: text or json. It is also the variable log_format, if there is one.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: sekali_log::Format,
+
+    /// Checks the manifest, its variables and the runtime config, compiles the components for the next start, and ends.
+    #[arg(long)]
+    check: bool,
 }
 
 #[global_allocator]
@@ -143,8 +148,13 @@ async fn serve(options: Options) -> Result<()> {
     println!("sekali-host {} serves {}", env!("CARGO_PKG_VERSION"), options.manifest.display());
     println!("variables: {}", variables::describe(&app.variables, &values));
     println!("access: {}", variables::access(&app.variables, &values));
-    let state_dir = state::directory(options.state_dir)?;
-    let stores = Stores::open(&app.components, &config.unwrap_or_default(), &state_dir)?;
+    let stores = match options.check {
+        true => Stores::default(), // another process may be at them
+        false => {
+            let state_dir = state::directory(options.state_dir)?;
+            Stores::open(&app.components, &config.unwrap_or_default(), &state_dir)?
+        }
+    };
     stores.places.iter().for_each(|place| println!("{place}"));
     stores.exposures().for_each(|exposure| sekali_log::warning("exposed", exposure));
 
@@ -156,9 +166,13 @@ async fn serve(options: Options) -> Result<()> {
         Program::load(&engine, &component.source, services)
     };
     let programs = app.components.iter().map(load).collect::<Result<_>>()?;
+    if options.check {
+        println!("nothing is wrong with it, and it is compiled");
+        return Ok(());
+    }
     let application = Arc::new(Application { programs, routes: app.routes });
     let workers = start(&application, usize::from(options.instances))?;
-    let listener = server::bind(options.listen)?;
+    let listener = server::listen(options.listen)?;
     // A signal may follow the line below at once, so its handlers come first.
     let end = server::End::listen()?;
     println!("Serving http://{}", listener.local_addr().context("the listening socket has no address")?);

@@ -6,9 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures::FutureExt;
 use futures::future::join_all;
+use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -18,8 +19,22 @@ use crate::worker::Worker;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Listens on an address.
-pub fn bind(address: SocketAddr) -> Result<TcpListener> {
+/// The socket that systemd listens on for this service (sd_listen_fds(3)), else a new one that listens on `address`.
+///
+/// systemd's outlives this process: connections that come while it restarts wait in it.
+///
+/// # Errors
+/// When systemd passes more than one socket, or another kind; when the address cannot be used.
+pub fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let mut passed = ListenFd::from_env();
+    ensure!(passed.len() < 2, "systemd passes {} sockets, and there may be one ListenStream=", passed.len());
+    let listener = passed.take_tcp_listener(0).context("systemd passes a socket that is not of TCP")?;
+    let Some(listener) = listener else { return bind(address) };
+    listener.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(listener)?)
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket
