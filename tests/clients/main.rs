@@ -145,6 +145,46 @@ fn an_eventsource_client_resumes_across_a_restart_of_the_server() {
     assert!(follower.wait().unwrap().success(), "{:?}", lines.collect::<Vec<_>>());
 }
 
+/// The example that follows with a token, from the beginning.
+fn example_of_following(server: &Server, token: &str) -> Command {
+    let mut node = Command::new("node");
+    node.arg(repository("examples/follow.mjs")).arg(server.url("").trim_end_matches('/'));
+    node.env("SEKALI_TOKEN", token).stdout(Stdio::piped()).stderr(Stdio::piped());
+    node
+}
+
+#[test]
+#[ignore = "needs Node.js"]
+fn the_example_follows_with_a_token_across_a_restart_and_tells_when_it_is_refused() {
+    let mut server = Server::with_variables(&[("read_token", "r3ad")]);
+    let publish = |server: &Server, numbers: std::ops::Range<u32>| {
+        let events: Vec<_> =
+            numbers.map(|n| json!({"topic": "t", "event_id": n.to_string(), "payload": n})).collect();
+        assert_eq!(server.publish(&json!(events)).status, 200);
+    };
+    publish(&server, 0..10);
+    let mut follower = example_of_following(&server, "r3ad").spawn().unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut seen = |count: usize| -> Vec<u64> {
+        let events = lines.by_ref().take(count).map(|line| line.unwrap());
+        events
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(&line).unwrap()["payload"].as_u64().unwrap()
+            })
+            .collect()
+    };
+    assert_eq!(seen(10), (0..10).collect::<Vec<_>>());
+    publish(&server, 10..15);
+    server.crash_and_restart();
+    publish(&server, 15..30);
+    assert_eq!(seen(20), (10..30).collect::<Vec<_>>());
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    let refused = example_of_following(&server, "wrong").output().unwrap();
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && why.contains("401"), "{why}");
+}
+
 #[test]
 #[ignore = "needs the clients that tests/clients/install installs"]
 fn schemathesis_finds_nothing_that_openapi_json_does_not_say() {
