@@ -48,15 +48,18 @@ fn idle_connections_beyond_all_descriptors_silence_nobody_and_close_no_request()
     let body = br#"{"topic":"t","event_id":"slow"}"#;
     let mut slow = server.connect();
     write!(slow, "POST /publish HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len()).unwrap();
-    // Some say nothing, some stop within the head of a request, and some were answered and are kept.
+    // Some say nothing, some stop within the head of a request, some were answered and are kept, and some stop within the
+    // head of their second request.
     let mut idle: Vec<_> = (0..1_100)
         .map(|n| {
             let mut stream = server.connect();
-            match n % 3 {
-                0 => {}
-                1 => stream.write_all(b"GET /healthz HT").unwrap(),
-                _ => stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap(),
-            }
+            let sent: &[u8] = match n % 4 {
+                0 => b"",
+                1 => b"GET /healthz HT",
+                2 => b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n",
+                _ => b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /healthz HT",
+            };
+            stream.write_all(sent).unwrap();
             stream
         })
         .collect();
