@@ -13,6 +13,7 @@
 //! - [`copies`] are the commands `backup` and `restore`;
 //! - [`state`] is the directory of the stores, and who uses it;
 //! - [`metrics`] counts what all instances do;
+//! - [`settings`] refuses invalid ones before anything is served;
 //! - [`variables`] resolves the values of variables and the templates over them;
 //! - [`manifest`] with its [`routes`], and [`runtime_config`], are the files as plain data.
 
@@ -31,13 +32,13 @@ mod places;
 mod routes;
 mod runtime_config;
 mod server;
+mod settings;
 mod spin;
 mod state;
 mod stores;
 mod variables;
 mod worker;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ use crate::places::Places;
 use crate::runtime_config::RuntimeConfig;
 use crate::spin::guest::Services;
 use crate::stores::Stores;
+use crate::stores::postgres::AllowedServers;
 use crate::worker::{Application, Worker};
 
 /// Serves a Spin application: the HTTP trigger, variables, SQLite, key-value and PostgreSQL of spin.toml.
@@ -99,8 +101,8 @@ struct Options {
     state_dir: Option<PathBuf>,
 
     /// Sets a variable of the manifest; may repeat. SPIN_VARIABLE_KEY in the environment does the same.
-    #[arg(long = "variable", value_name = "KEY=VALUE", value_parser = key_value_pair)]
-    variables: Vec<(String, String)>,
+    #[arg(long = "variable", value_name = "KEY=VALUE")]
+    variables: Vec<String>,
 
     /// Number of instances of each component that uses a store. Each uses up to one core.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
@@ -118,11 +120,6 @@ struct Options {
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn key_value_pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -139,37 +136,49 @@ async fn serve(options: Options) -> Result<()> {
     descriptors::raise_limit();
     let app = App::load(&options.manifest)?;
     sekali_log::set_format(options.log_format);
-    let mut given: HashMap<_, _> = options.variables.into_iter().collect();
+    let mut given = options.variables;
     if app.variables.contains_key("log_format") && options.log_format == sekali_log::Format::Json {
-        given.entry("log_format".into()).or_insert_with(|| "json".into());
+        given.insert(0, "log_format=json".into()); // the last one wins
     }
-    let values = variables::resolve(&app.variables, &given, |key| std::env::var(key).ok())?;
+    let (values, mut invalid) = variables::resolve(&app.variables, &given, |key| std::env::var(key).ok());
     let config = options.runtime_config_file.as_deref().map(RuntimeConfig::load).transpose()?;
-    println!("sekali-host {} serves {}", env!("CARGO_PKG_VERSION"), options.manifest.display());
-    println!("variables: {}", variables::describe(&app.variables, &values));
-    println!("access: {}", variables::access(&app.variables, &values));
-    let stores = match options.check {
-        true => Stores::default(), // another process may be at them
-        false => {
-            let state_dir = state::directory(options.state_dir)?;
-            Stores::open(&app.components, &config.unwrap_or_default(), &state_dir)?
-        }
-    };
-    stores.places.iter().for_each(|place| println!("{place}"));
-    stores.exposures().for_each(|exposure| sekali_log::warning("exposed", exposure));
 
     let engine = instance::engine()?;
     let load = |component: &Component| {
         let variables = variables::of_component(component, &values)?;
-        let servers = variables::servers_of_component(component, &values)?;
-        let services = Services { variables, stores: stores.of_component(component), servers };
-        Program::load(&engine, &component.source, services)
+        let servers = variables::servers_of_component(component, &values);
+        let checked = servers.and_then(|servers| {
+            variables::check_database(&values, &servers)?;
+            Ok(servers)
+        });
+        let servers = checked.unwrap_or_else(|error| {
+            invalid.push(format!("{error:#}"));
+            AllowedServers::default()
+        });
+        Program::load(&engine, &component.source, Services { variables, stores: Stores::default(), servers })
     };
-    let programs = app.components.iter().map(load).collect::<Result<_>>()?;
+    let programs: Vec<_> = app.components.iter().map(load).collect::<Result<_>>()?;
+    settings::check(invalid, &programs, &app.routes).await?;
+
+    println!("sekali-host {} serves {}", env!("CARGO_PKG_VERSION"), options.manifest.display());
+    println!("variables: {}", variables::describe(&app.variables, &values));
+    println!("access: {}", variables::access(&app.variables, &values));
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    if let Some(unknown) = variables::unknown(&app.variables, names) {
+        sekali_log::warning("unknown-variable", unknown);
+    }
     if options.check {
         println!("nothing is wrong with it, and it is compiled");
         return Ok(());
     }
+    let state_dir = state::directory(options.state_dir)?;
+    let stores = Stores::open(&app.components, &config.unwrap_or_default(), &state_dir)?;
+    stores.places.iter().for_each(|place| println!("{place}"));
+    stores.exposures().for_each(|exposure| sekali_log::warning("exposed", exposure));
+
+    let programs = programs.into_iter().zip(&app.components);
+    let programs = programs.map(|(program, component)| program.with_stores(stores.of_component(component)));
+    let programs = programs.collect();
     let application = Arc::new(Application { programs, routes: app.routes });
     let workers = start(&application, usize::from(options.instances))?;
     let listener = server::listen(options.listen)?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 
 use crate::manifest::{Component, Variable};
 use crate::metrics;
@@ -11,26 +11,39 @@ use crate::stores::postgres::AllowedServers;
 /// A component's variables by name.
 pub type Variables = HashMap<String, String>;
 
-/// The values of the application's variables. A value `given` on the command line wins over
-/// `SPIN_VARIABLE_NAME` in the environment, which wins over what the host knows itself, and that over the manifest's
-/// default.
+/// The prefix of a variable's name in the environment.
+const PREFIX: &str = "SPIN_VARIABLE_";
+
+/// The variable with the address of the database.
+const DATABASE_URL: &str = "database_url";
+
+/// The values of the application's variables, and what is wrong with them. A value `given` on the command line, as
+/// `NAME=VALUE`, wins over `SPIN_VARIABLE_NAME` in the environment, which wins over what the host knows itself, and that
+/// over the manifest's default. A variable without a value is empty.
 ///
-/// # Errors
-/// A given variable that the manifest does not have, or a variable without a value.
+/// What is wrong is a given value that the manifest has no variable for, and a variable without a value.
 pub fn resolve(
     variables: &BTreeMap<String, Variable>,
-    given: &HashMap<String, String>,
+    given: &[String],
     environment: impl Fn(&str) -> Option<String>,
-) -> Result<BTreeMap<String, String>> {
-    if let Some(unknown) = given.keys().find(|name| !variables.contains_key(*name)) {
-        bail!("--variable {unknown}: the manifest has no such variable");
+) -> (BTreeMap<String, String>, Vec<String>) {
+    let mut invalid = Vec::new();
+    let mut set = HashMap::new();
+    for pair in given {
+        match pair.split_once('=') {
+            Some((name, value)) if variables.contains_key(name) => _ = set.insert(name, value.to_owned()),
+            Some((name, _)) => {
+                let nearest = nearest(name, variables).unwrap_or_default();
+                invalid.push(format!("variable {name} is none of the manifest's; the nearest is {nearest}"));
+            }
+            // It may be a secret, so it is not shown.
+            None => invalid.push("--variable needs NAME=VALUE, and one has no =".to_owned()),
+        }
     }
     let mut values = BTreeMap::new();
     for (name, variable) in variables {
-        let set = given
-            .get(name)
-            .cloned()
-            .or_else(|| environment(&format!("SPIN_VARIABLE_{}", name.to_uppercase())));
+        let set =
+            set.remove(name.as_str()).or_else(|| environment(&format!("{PREFIX}{}", name.to_uppercase())));
         let value = match set {
             Some(value) => value,
             None if name == "started_at" => now(),
@@ -38,12 +51,42 @@ pub fn resolve(
             None if name == "machine" => machine(),
             None => match &variable.default {
                 Some(default) if !variable.required => default.clone(),
-                _ => bail!("variable {name} has no value: set it with --variable {name}=..."),
+                _ => {
+                    let in_environment = name.to_uppercase();
+                    invalid.push(format!("variable {name} has no value: set {PREFIX}{in_environment}"));
+                    String::new()
+                }
             },
         };
         values.insert(name.clone(), value);
     }
-    Ok(values)
+    (values, invalid)
+}
+
+/// What the names in an environment set that is no variable of the manifest, in one line. It has no effect, which with a
+/// misspelt token leaves the service open.
+pub fn unknown(
+    variables: &BTreeMap<String, Variable>,
+    environment: impl Iterator<Item = String>,
+) -> Option<String> {
+    let known: Vec<_> = variables.keys().map(|name| format!("{PREFIX}{}", name.to_uppercase())).collect();
+    let mut unknown: Vec<_> =
+        environment.filter(|name| name.starts_with(PREFIX) && !known.contains(name)).collect();
+    unknown.sort();
+    let describe = |name: &String| {
+        let nearest = nearest(&name[PREFIX.len()..], variables).unwrap_or_default().to_uppercase();
+        format!(
+            "{name} is set and has no effect: the manifest has no such variable, the nearest is {PREFIX}{nearest}"
+        )
+    };
+    (!unknown.is_empty()).then(|| unknown.iter().map(describe).collect::<Vec<_>>().join("; "))
+}
+
+/// The variable whose name differs least from a name.
+fn nearest<'v>(name: &str, variables: &'v BTreeMap<String, Variable>) -> Option<&'v str> {
+    let name = name.to_lowercase();
+    let known = variables.keys().filter(|known| *known != metrics::VARIABLE);
+    known.map(String::as_str).min_by_key(|known| strsim::damerau_levenshtein(known, &name))
 }
 
 /// Who may do what, in one line, by the tokens: a secret variable `publish_token` says who may publish. Empty if there
@@ -100,6 +143,19 @@ pub fn servers_of_component(
     AllowedServers::parse(&hosts.collect::<Result<Vec<_>>>()?)
 }
 
+/// Checks the address of the database, if the application has one and the component may connect to servers.
+///
+/// # Errors
+/// An address that leads to no server that is allowed.
+pub fn check_database(values: &BTreeMap<String, String>, servers: &AllowedServers) -> Result<()> {
+    match values.get(DATABASE_URL).map(|address| address.trim()) {
+        Some(address) if !address.is_empty() && !servers.is_empty() => {
+            servers.config(address).map(drop).map_err(|error| anyhow!("variable {DATABASE_URL} {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Replaces each `{{ name }}` with the value of that variable.
 fn expand(template: &str, values: &BTreeMap<String, String>) -> Result<String> {
     let mut text = String::new();
@@ -127,6 +183,8 @@ fn now() -> String {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::bail;
+
     use super::*;
 
     /// Variables of a component with the templates `x` and `s`, in an application with four variables.
@@ -140,8 +198,12 @@ mod tests {
         let mut component = Component::default();
         component.variables.insert("x".into(), "<{{ a }}{{b}}>".into());
         component.variables.insert("s".into(), "{{ started_at }}, {{ instances }}".into());
-        let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        of_component(&component, &resolve(&variables, &given, environment)?)
+        let given: Vec<_> = given.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let (values, invalid) = resolve(&variables, &given, environment);
+        if !invalid.is_empty() {
+            bail!("{}", invalid.join("\n"));
+        }
+        of_component(&component, &values)
     }
 
     #[test]
@@ -152,11 +214,34 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_without_a_value_and_a_value_without_a_variable_are_refused() {
-        assert!(resolved(&[], |_| None).unwrap_err().to_string().contains("variable b"));
-        assert!(
-            resolved(&[("b", ""), ("c", "")], |_| None).unwrap_err().to_string().contains("--variable c")
-        );
+    fn all_variables_without_a_value_and_values_without_a_variable_are_named_at_once() {
+        let error = resolved(&[("instance", "x"), ("c", "")], |_| None).unwrap_err().to_string();
+        let expected = [
+            "variable instance is none of the manifest's; the nearest is instances",
+            "variable c is none of the manifest's; the nearest is a",
+            "variable b has no value: set SPIN_VARIABLE_B",
+        ];
+        assert_eq!(error.lines().collect::<Vec<_>>(), expected);
+        let (_, invalid) = resolve(&BTreeMap::new(), &["s3cret".to_owned()], |_| None);
+        assert!(invalid.len() == 1 && !invalid[0].contains("s3cret"), "{invalid:?}");
+    }
+
+    #[test]
+    fn a_variable_of_the_environment_that_the_manifest_lacks_is_told_with_the_nearest_that_it_has() {
+        let names = ["publish_token", "read_token", "host_metrics"];
+        let variables: BTreeMap<_, _> =
+            names.into_iter().map(|name| (name.to_owned(), Variable::default())).collect();
+        let told = |names: &[&str]| unknown(&variables, names.iter().map(|name| (*name).to_owned()));
+        assert_eq!(told(&["SPIN_VARIABLE_READ_TOKEN", "PATH", "SPIN_X"]), None);
+        let told = told(&["SPIN_VARIABLE_PUBLISHTOKEN", "SPIN_VARIABLE_read_token"]).unwrap();
+        for part in [
+            "SPIN_VARIABLE_PUBLISHTOKEN is set and has no effect: the manifest has no such variable, the nearest is \
+            SPIN_VARIABLE_PUBLISH_TOKEN; ",
+            "SPIN_VARIABLE_read_token is set and has no effect: the manifest has no such variable, the nearest is \
+            SPIN_VARIABLE_READ_TOKEN",
+        ] {
+            assert!(told.contains(part), "{told}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
-use sekali_harness::deployment::{database_in, repository};
+use sekali_harness::deployment::{Setup, database_in, repository};
 use sekali_harness::host::Host;
 use sekali_harness::{Server, eventually, is_skipped_on_postgres, is_skipped_on_spin};
 use serde_json::json;
@@ -74,9 +74,67 @@ fn every_path_answers_head_like_get() {
 }
 
 #[test]
-fn an_invalid_setting_fails_every_request() {
-    let server = Server::with_variables(&[("max_body_bytes", "8 MiB")]);
+fn invalid_settings_are_all_named_and_keep_sekali_host_from_serving() {
+    let invalid = [("max_body_bytes", "8 MiB"), ("retention_days", "s3cret"), ("read_token", "  ")];
+    let named = |text: &str| {
+        for (name, _) in invalid {
+            assert!(text.contains(&format!("variable {name} must")), "{name} is not named: {text}");
+        }
+        assert!(!text.contains("s3cret"), "{text}");
+    };
+    let mut setup = Setup::from_environment().unwrap();
+    setup.variables.extend(invalid.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    if !setup.host.is_spin() {
+        setup.arguments = vec!["--variable".into(), "nosuch=1".into()];
+        let error = format!("{:#}", setup.start().err().unwrap());
+        assert!(error.contains("settings are invalid") && !error.contains("Serving"), "{error}");
+        assert!(error.contains("variable nosuch is none of the manifest's"), "{error}");
+        return named(&error);
+    }
+    let server = Server::of(setup);
+    named(&server.get("/readyz").problem(503, "not-ready")["detail"].to_string());
+    assert_eq!(server.get("/healthz").status, 200);
     server.get("/stats").problem(500, "internal");
+    named(&server.log());
+}
+
+#[test]
+fn a_wrong_address_of_the_database_is_named_at_the_start_and_its_password_is_not_shown() {
+    if is_skipped_on_spin("it does not look at addresses when it starts") {
+        return;
+    }
+    for (url, reason) in [
+        ("postgres://u:pass@s3cret@127.0.0.1:5432/d", "has an @ too many"),
+        ("postgres://u:s3cret@db.example/d", "names a server that the manifest does not allow"),
+        ("mysql://u:s3cret@127.0.0.1/d", "is no address of a database"),
+        ("", "must be set"),
+    ] {
+        let mut setup = Setup::on(Host::own().unwrap());
+        setup.manifest = "spin.postgres.toml".into();
+        setup.variables = vec![("database_url".into(), url.into()), ("max_topics".into(), "0".into())];
+        let error = format!("{:#}", setup.serve_at(tempfile::tempdir().unwrap().path()).err().unwrap());
+        assert!(error.contains(&format!("variable database_url {reason}")), "{error}");
+        assert!(error.contains("variable max_topics must be"), "both are named: {error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn a_misspelt_variable_is_told_when_the_host_starts() {
+    if is_skipped_on_spin("it tells of none") {
+        return;
+    }
+    let mut setup = Setup::from_environment().unwrap();
+    setup.environment.push(("SPIN_VARIABLE_PUBLISHTOKEN".into(), "s3cret".into()));
+    let server = Server::of(setup);
+    eventually("it is told", || {
+        let log = server.log();
+        assert!(!log.contains("s3cret"), "{log}");
+        let line = log.lines().find(|line| line.contains(" warning unknown-variable: "))?;
+        assert!(line.contains("SPIN_VARIABLE_PUBLISHTOKEN is set and has no effect"), "{line}");
+        assert!(line.ends_with("the nearest is SPIN_VARIABLE_PUBLISH_TOKEN"), "{line}");
+        Some(())
+    });
 }
 
 /// Each instance has its own bounds, so the server of a test that reaches one has a single instance.

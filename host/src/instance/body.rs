@@ -17,7 +17,8 @@ const LINGER: Duration = Duration::from_secs(5);
 /// The body of a request, of which the host keeps a handle while a component reads it.
 #[derive(Clone)]
 pub struct SharedBody {
-    body: Arc<Mutex<Incoming>>,
+    /// `None` if there is none.
+    body: Option<Arc<Mutex<Incoming>>>,
     /// True if the client sends the body only when it is told to.
     awaits_continue: bool,
 }
@@ -26,7 +27,12 @@ impl SharedBody {
     /// Makes the body of a request one that is shared.
     pub fn of(request: http::Request<Incoming>) -> http::Request<Self> {
         let awaits_continue = request.headers().contains_key(header::EXPECT);
-        request.map(|body| Self { body: Arc::new(Mutex::new(body)), awaits_continue })
+        request.map(|body| Self { body: Some(Arc::new(Mutex::new(body))), awaits_continue })
+    }
+
+    /// No body, of a request that the host makes itself.
+    pub fn none() -> Self {
+        Self { body: None, awaits_continue: false }
     }
 
     /// Reads the rest after the answer and throws it away, within bounds, as a task of this thread. Most clients send a
@@ -46,8 +52,8 @@ impl SharedBody {
         tokio::task::spawn_local(tokio::time::timeout(LINGER, drain));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Incoming> {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Option<MutexGuard<'_, Incoming>> {
+        Some(self.body.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -59,14 +65,17 @@ impl Body for SharedBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut *self.lock()).poll_frame(context)
+        match self.lock() {
+            Some(mut body) => Pin::new(&mut *body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.lock().is_end_stream()
+        self.lock().is_none_or(|body| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.lock().size_hint()
+        self.lock().map_or(SizeHint::with_exact(0), |body| body.size_hint())
     }
 }

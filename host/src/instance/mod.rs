@@ -30,6 +30,7 @@ pub use self::body::SharedBody;
 use crate::metrics::METRICS;
 use crate::spin;
 use crate::spin::guest::{Guest, HttpRules, Services};
+use crate::stores::Stores;
 
 /// Requests that may wait for one instance, beside those that run in it. Further ones are refused, so that nobody waits
 /// without a bound.
@@ -65,6 +66,13 @@ impl Program {
             .map_err(anyhow::Error::from)
             .with_context(|| format!("{} uses an interface that this host lacks", source.display()))?;
         Ok(Self { service, services: Arc::new(services) })
+    }
+
+    /// The same component, with the stores that it may open.
+    pub fn with_stores(self, stores: Stores) -> Self {
+        let Services { variables, servers, .. } = &*self.services;
+        let services = Services { variables: variables.clone(), stores, servers: servers.clone() };
+        Self { services: Arc::new(services), ..self }
     }
 
     /// True if the component may open a store.

@@ -6,13 +6,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Metrics, Object, Pool, RecyclingMethod, Runtime};
 use futures::TryStreamExt;
 use rustls::{ClientConfig, RootCertStore};
@@ -60,6 +61,10 @@ impl AllowedServers {
     /// An entry that names something else: this host lets components connect to PostgreSQL only.
     pub fn parse(hosts: &[String]) -> Result<Self> {
         let server = |entry: &String| {
+            ensure!(
+                !entry.contains('@'),
+                "allowed_outbound_hosts has an entry with a user: name the server alone, as host:port"
+            );
             let server = entry.strip_prefix("postgres://").with_context(|| {
                 format!(
                     "allowed_outbound_hosts has {entry:?}, which is not supported: use postgres://host:port"
@@ -82,23 +87,58 @@ impl AllowedServers {
         self.0.is_empty()
     }
 
-    /// The servers of an address, each of which must be allowed.
+    /// An address, a URL or a string of `key=value`, each of whose servers must be allowed.
+    ///
+    /// # Errors
+    /// A phrase that follows the name of the address. It never has a part of it: where an @ of a password is not encoded,
+    /// any part may be one of the password.
+    pub fn config(&self, address: &str) -> Result<Config> {
+        let config = address.parse::<Config>();
+        let config = config.map_err(|error| anyhow!("{}: {WELL_FORMED}", reason(&error)))?;
+        self.check(&config)?;
+        Ok(config)
+    }
+
     fn check(&self, config: &Config) -> Result<()> {
         ensure!(
             config.get_hostaddrs().is_empty(),
-            "the database address has hostaddr, which the manifest cannot allow: name its servers with host"
+            "has hostaddr, which the manifest cannot allow: name its servers with host"
         );
+        ensure!(!config.get_hosts().is_empty(), "names no server: {WELL_FORMED}");
+        let is_cut = |host: &Host| matches!(host, Host::Tcp(host) if host.contains('@'));
+        ensure!(!config.get_hosts().iter().any(is_cut), "has an @ too many: {WELL_FORMED}");
         let ports = config.get_ports();
         for (index, host) in config.get_hosts().iter().enumerate() {
-            let Host::Tcp(host) = host else { bail!("connections by a socket of Unix are not allowed") };
+            let Host::Tcp(host) = host else { bail!("names a socket of Unix, which is not allowed") };
             let port = ports.get(index).or(ports.first()).copied().unwrap_or(DEFAULT_PORT);
             ensure!(
                 self.0.iter().any(|allowed| *allowed == (host.to_ascii_lowercase(), port)),
-                "the manifest does not allow connections to postgres://{host}:{port}: add it to \
-                allowed_outbound_hosts, or use the manifest that does (spin.postgres.toml)"
+                "names a server that the manifest does not allow, which allows {self}: name its servers in \
+                allowed_outbound_hosts, which spin.postgres.toml takes from database_host and database_standby_host"
             );
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for AllowedServers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<_> = self.0.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+        formatter.write_str(if servers.is_empty() { "none" } else { "" })?;
+        formatter.write_str(&servers.join(", "))
+    }
+}
+
+/// How an address is written.
+const WELL_FORMED: &str = "it must be postgres://user:password@host:port/name, in which a user and password have each of \
+    @ : / ? # % percent-encoded (%40 is an @)";
+
+/// Why a text is no address, without any part of the text.
+fn reason(error: &Error) -> String {
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    match cause.strip_prefix("invalid value for option ") {
+        Some(option) => format!("has an invalid {option}"),
+        None => "is no address of a database".to_owned(),
     }
 }
 
@@ -174,8 +214,7 @@ struct Inner {
 impl Connection {
     /// Takes a connection to an address, a URL or a string of `key=value`, from the pool of this thread.
     pub async fn open(address: &str, allowed: &AllowedServers) -> Result<Self> {
-        let config: Config = address.parse().context("database address")?;
-        allowed.check(&config)?;
+        let config = allowed.config(address).map_err(|error| anyhow!("the database address {error}"))?;
         let server = SERVERS_OF_THREAD.with_borrow_mut(|servers| match servers.get(address) {
             Some(server) => Ok(Arc::clone(server)),
             None => {
@@ -462,7 +501,30 @@ mod tests {
 
     fn check(allowed: &[&str], address: &str) -> Result<()> {
         let allowed: Vec<_> = allowed.iter().map(|&host| host.to_owned()).collect();
-        AllowedServers::parse(&allowed)?.check(&address.parse().unwrap())
+        AllowedServers::parse(&allowed)?.config(address).map(drop)
+    }
+
+    #[test]
+    fn no_part_of_an_address_is_shown_because_it_may_be_one_of_its_password() {
+        for address in [
+            "postgres://u:p@s3cret@db.example/d",
+            "postgres://u:p@s3cret/x@db.example/d",
+            "postgres://u:p@s3cret?s3cret=1@db.example/d",
+            "postgres://u:p@s3cret:s3cret@db.example/d",
+            "postgres://u:p@s3cret,s3cret@db.example/d",
+            "postgres://u:p@db.example/d?s3cret=1",
+            "postgres://u:p@db.example:s3cret/d",
+            "postgres://u:p%s3@db.example/d?sslmode=s3cret",
+            "host=db.example password=s3cret s3cret",
+            "host=db.example password='s3cret",
+            "mysql://u:s3cret@db.example/d",
+            "s3cret",
+        ] {
+            let error = format!("{:#}", check(&["postgres://db.example"], address).unwrap_err());
+            assert!(!error.contains("s3cret"), "{address}: {error}");
+        }
+        let entry = "postgres://postgres://u:s3cret@db.example";
+        assert!(!format!("{:#}", check(&[entry], "host=a").unwrap_err()).contains("s3cret"));
     }
 
     #[test]
