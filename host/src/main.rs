@@ -15,7 +15,8 @@
 //! - [`metrics`] counts what all instances do;
 //! - [`settings`] refuses invalid ones before anything is served;
 //! - [`variables`] resolves the values of variables and the templates over them;
-//! - [`manifest`] with its [`routes`], and [`runtime_config`], are the files as plain data.
+//! - [`manifest`] with its [`routes`], and [`runtime_config`], are the files as plain data;
+//! - [`toml_text`] reads them, and keeps secrets out of errors.
 
 #[cfg(feature = "faults")]
 mod ahead;
@@ -36,6 +37,7 @@ mod settings;
 mod spin;
 mod state;
 mod stores;
+mod toml_text;
 mod variables;
 mod worker;
 

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::routes::Routes;
+use crate::toml_text;
 
 /// An application.
 #[derive(Default)]
@@ -116,7 +117,7 @@ impl App {
     }
 
     fn parse(text: &str, directory: &Path) -> Result<Self> {
-        let manifest: Manifest = toml::from_str(text)?;
+        let manifest: Manifest = toml_text::parse(text)?;
         ensure!(
             manifest.spin_manifest_version == 2,
             "spin_manifest_version {} is not supported: use version 2",
@@ -179,6 +180,15 @@ mod tests {
         assert!(stores("/docs/x").is_empty());
         assert_eq!(*stores("/"), ["default"]);
         assert!(error(&format!("{MANIFEST}\n{}", two.replace("/docs", ""))).contains("twice"));
+    }
+
+    #[test]
+    fn a_broken_line_is_named_by_its_place_and_not_shown() {
+        let place = format!("line {}, column", MANIFEST.matches('\n').count() + 3);
+        for line in ["x = { default = \"s3cret }", "x = \"s3cret\""] {
+            let message = error(&format!("{MANIFEST}\n[variables]\n{line}"));
+            assert!(message.contains(&place) && !message.contains("s3cret"), "{message}");
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use toml::Table;
+use toml::{Spanned, Table};
+
+use crate::toml_text;
 
 /// The stores that the file configures.
 #[derive(Default)]
@@ -25,9 +27,9 @@ pub struct RuntimeConfig {
 #[serde(deny_unknown_fields)]
 struct Sections {
     #[serde(default)]
-    sqlite_database: BTreeMap<String, Table>,
+    sqlite_database: BTreeMap<String, Spanned<Table>>,
     #[serde(default)]
-    key_value_store: BTreeMap<String, Table>,
+    key_value_store: BTreeMap<String, Spanned<Table>>,
 }
 
 /// A SQLite database. A relative path is one from the runtime config's directory; [`RuntimeConfig::load`] resolves it.
@@ -80,21 +82,22 @@ impl RuntimeConfig {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        let Sections { sqlite_database, key_value_store } = toml::from_str(text)?;
+        let Sections { sqlite_database, key_value_store } = toml_text::parse(text)?;
         Ok(Self {
-            sqlite_databases: stores("sqlite_database", sqlite_database)?,
-            key_value_stores: stores("key_value_store", key_value_store)?,
+            sqlite_databases: stores(text, "sqlite_database", sqlite_database)?,
+            key_value_stores: stores(text, "key_value_store", key_value_store)?,
         })
     }
 }
 
-/// The stores of a section, by label.
+/// The stores of a section of a text, by label.
 fn stores<T: DeserializeOwned>(
+    text: &str,
     section: &str,
-    tables: BTreeMap<String, Table>,
+    tables: BTreeMap<String, Spanned<Table>>,
 ) -> Result<BTreeMap<String, T>> {
-    let store = |(label, table): (String, Table)| {
-        let store = table.try_into().with_context(|| format!("{section}.{label}"))?;
+    let store = |(label, table): (String, Spanned<Table>)| {
+        let store = toml_text::parse_table(text, table).with_context(|| format!("{section}.{label}"))?;
         Ok((label, store))
     };
     tables.into_iter().map(store).collect()
@@ -122,6 +125,20 @@ mod tests {
         let SqliteConfig::Spin { path: None } = &config.sqlite_databases["default"] else { panic!() };
         let KeyValueConfig::Spin { path } = &config.key_value_stores["default"];
         assert_eq!(*path, Some(directory.path().join("sub/kv.db")));
+    }
+
+    #[test]
+    fn a_broken_file_is_named_with_the_place_and_its_token_is_not_shown() {
+        for (line, place) in [
+            ("token = \"s3cret", "line 4, column 16"),
+            ("token = s3cret", "line 4, column 9"),
+            ("token = [\"s3cret\"]", "sqlite_database.default: line 1, column 1: invalid type"),
+        ] {
+            let text = format!("[sqlite_database.default]\ntype = \"libsql\"\nurl = \"http://x\"\n{line}\n");
+            let error = format!("{:#}", load(&text).1.err().unwrap());
+            assert!(error.contains("runtime-config.toml: ") && error.contains(place), "{error}");
+            assert!(!error.contains("s3cret"), "{error}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Server {
     pub fn new(url: &str, token: &str) -> Result<Self> {
         ensure!(
             ["http://", "https://", "libsql://"].iter().any(|scheme| url.starts_with(scheme)),
-            "{url:?} is no URL of a libSQL server: use http://, https:// or libsql://"
+            "the url of a libSQL server must begin with http://, https:// or libsql://" // it may have a token, too
         );
         let building = Builder::new_remote(url.to_owned(), token.to_owned()).build();
         // It only puts the parts together, and connects with the first statement.
@@ -38,6 +38,13 @@ impl Server {
     pub fn connect(&self) -> libsql::Result<Connection> {
         Ok(Connection(self.0.connect()?))
     }
+}
+
+/// The place of a server for people: its scheme, name and port, and nothing that may be a secret.
+pub fn place(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let rest = rest.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{}", rest.split(['/', '?', '#']).next().unwrap_or_default())
 }
 
 impl Connection {
@@ -88,10 +95,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_place_of_a_server_has_no_secret() {
+        for (url, expected) in [
+            ("https://db.example", "https://db.example"),
+            ("libsql://db.example:8080/x?authToken=s3cret", "libsql://db.example:8080"),
+            ("https://u:s3cret@db.example/", "https://db.example"),
+            ("https://u:s3@cret/@db.example/", "https://db.example"),
+            ("https://u:s3cret@", "https://"),
+        ] {
+            assert_eq!(place(url), expected);
+        }
+    }
+
+    #[test]
     fn a_url_of_another_scheme_is_refused() {
         assert!(Server::new("http://127.0.0.1:8080", "token").is_ok());
-        let error = Server::new("127.0.0.1:8080", "token").err().unwrap().to_string();
-        assert!(error.contains("libsql://") && !error.contains("token"), "{error}");
+        let error = Server::new("127.0.0.1:8080?authToken=s3cret", "s3cret").err().unwrap().to_string();
+        assert!(error.contains("libsql://") && !error.contains("s3cret"), "{error}");
     }
 
     #[tokio::test]

@@ -162,7 +162,10 @@ impl Stores {
 
 /// A database of a libSQL server, and its place.
 fn remote(url: &str, token: &str) -> Result<(SqliteStore, String)> {
-    Ok((SqliteStore::Remote(Arc::new(libsql::Server::new(url, token)?)), format!("libSQL at {url}")))
+    Ok((
+        SqliteStore::Remote(Arc::new(libsql::Server::new(url, token)?)),
+        format!("libSQL at {}", libsql::place(url)),
+    ))
 }
 
 /// Refuses a store that is not configured, unless its label is `default`. `section` names its kind as the config does.
