@@ -7,6 +7,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset CARGO_TARGET_DIR # everything here looks into target/
+# Cargo sets these for the tests that call a script. ring is compiled anew whenever they change, and so is the host.
+unset CARGO_MANIFEST_DIR CARGO_MANIFEST_LINKS CARGO_MANIFEST_PATH CARGO_PKG_NAME "${!CARGO_PKG_VERSION@}"
 
 say() { printf '%s\n' "sekali: $*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -54,32 +56,36 @@ step() {
 }
 
 # long_build ARTIFACT WHAT ARGUMENT...: cargo build. While the artifact is missing that takes minutes, and tells how far
-# it is: by cargo's own bar in a terminal, else in a line every half minute.
+# it is: by cargo's own bar in a terminal, else in a line every half minute. Otherwise it is done in a moment, or tells
+# what is compiled.
 long_build() {
-    local artifact=$1 what=$2
+    local artifact=$1 what=$2 pause=30 crates=
     shift 2
     if [ -e "$artifact" ]; then
-        cargo build --quiet "$@"
-        return
-    fi
-    say "building $what"
-    if [ -t 2 ]; then
-        cargo build "$@"
-        return
+        what="${what%% (*} again" pause=3
+    else
+        say "building $what"
+        if [ -t 2 ]; then
+            cargo build "$@"
+            return
+        fi
+        crates=" of about $(cargo tree --prefix none --edges normal,build "${@:1:2}" 2>/dev/null | sort -u | wc -l || true)"
     fi
     mkdir -p target
-    local log=target/build.log began=$SECONDS shown=$SECONDS crates
-    crates=$(cargo tree --prefix none --edges normal,build "${@:1:2}" 2>/dev/null | sort -u | wc -l || true)
+    local log began=$SECONDS shown=$SECONDS
+    log=$(mktemp target/build.XXXXXX)
     cargo build --verbose "$@" >"$log" 2>&1 &
     trap 'kill $! 2>/dev/null; exit 130' INT TERM
     while kill -0 $! 2>/dev/null; do
-        sleep 1
-        [ $((SECONDS - shown)) -ge 30 ] || continue
-        shown=$SECONDS
-        say "building $what: $(grep -cE '^ +(Compiling|Fresh) ' "$log") of about $crates crates in $((SECONDS - began)) s"
+        sleep 0.1
+        [ $((SECONDS - shown)) -ge $pause ] || continue
+        shown=$SECONDS pause=30
+        say "building $what: $(grep -cE '^ +(Compiling|Fresh) ' "$log")$crates crates in $((SECONDS - began)) s, now" \
+            "$(sed -n 's/^ *Compiling \([^ ]*\).*/\1/p' "$log" | tail -n 1)"
     done
-    wait $! || { grep -v "^ *\(Running\|Fresh\|Compiling\)" "$log" >&2; fail "the build failed for the reason above"; }
+    wait $! || { grep -v "^ *\(Running\|Fresh\|Compiling\|Dirty\)" "$log" >&2; fail "the build failed for the reason above"; }
     trap - INT TERM
+    rm "$log"
 }
 
 debian_packages=(rustc-web cargo-web rust-web-src lld-22 wasi-libc)

@@ -5,6 +5,7 @@
 //!
 //! - [`server`] accepts connections and deals them out to the workers;
 //! - [`places`] are as many connections as there are [`descriptors`] for;
+//! - [`listen`] reads the address to listen on;
 //! - [`ending`] has the phases in which a server ends;
 //! - [`worker`] is a thread that speaks HTTP/1.1 on its connections, with instances of its own;
 //! - [`instance`] compiles components and runs requests in a few long-lived instances of each;
@@ -27,6 +28,7 @@ mod ending;
 mod faults;
 mod following;
 mod instance;
+mod listen;
 mod manifest;
 mod metrics;
 mod places;
@@ -85,9 +87,9 @@ enum Command {
 /// What is served, and how.
 #[derive(Args)]
 struct Options {
-    /// Address to listen on, unless systemd passes a socket. Port 0 takes a free port, which the line `Serving http://...`
-    /// names.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
+    /// Address to listen on, unless systemd passes a socket; a port alone is one of this machine. Port 0 takes a free port,
+    /// which the line `Serving http://...` names.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = listen::address)]
     listen: SocketAddr,
 
     /// Manifest of the application.

@@ -21,6 +21,18 @@ use flate2::write::GzEncoder;
 use sekali_harness::Server;
 use serde_json::json;
 
+#[test]
+#[ignore = "builds the benchmark and the experiments"]
+fn an_unknown_option_is_named_before_anything_is_measured() {
+    for script in ["scripts/bench", "scripts/torture"] {
+        let output = Command::new(repository(script)).arg("--bogus").output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{script}: {errors}");
+        assert!(errors.contains("unexpected argument '--bogus'"), "{script}: {errors}");
+        assert!(!errors.contains("building the component"), "{script}: {errors}");
+    }
+}
+
 /// A file of the repository.
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

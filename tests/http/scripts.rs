@@ -29,7 +29,7 @@ fn up(directory: &Path) -> Command {
 fn state_dir_moves_both_stores() {
     let (directory, address) = (tempfile::tempdir().unwrap(), free_port().unwrap());
     let mut command = up(directory.path());
-    command.args(["--listen", &address.to_string(), "--state-dir", "state"]);
+    command.args(["--listen", &address.port().to_string(), "--state-dir", "state"]); // a port alone, as people type it
     command.env("SPIN_VARIABLE_ANSWERS", "key-value"); // Spin makes the file when it is first needed
     let mut process = Process::start(command).unwrap();
     eventually("scripts/up serves", || {
@@ -61,6 +61,19 @@ fn every_script_says_how_it_is_used_without_doing_anything() {
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && help.contains(&format!("scripts/{name}")), "{name}: {help}");
     }
+}
+
+#[test]
+fn a_script_that_a_test_calls_compiles_nothing_that_a_user_would_compile_again() {
+    // Cargo sets it for this test, and ring's build script looks at it.
+    assert!(std::env::var_os("CARGO_PKG_NAME").is_some() && std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    let shell = ". scripts/toolchain.sh; env";
+    let output = Command::new("bash").args(["-c", shell]).current_dir(repository()).output().unwrap();
+    let variables = String::from_utf8(output.stdout).unwrap();
+    for name in ["CARGO_PKG_NAME", "CARGO_PKG_VERSION", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_LINKS"] {
+        assert!(!variables.contains(&format!("\n{name}")), "{name} is set");
+    }
+    assert!(variables.contains("\nPATH="), "{variables}");
 }
 
 /// The bytes of an instance's memory that Spin keeps when it has ended.
@@ -117,6 +130,48 @@ fn a_newer_spin_is_started_with_the_stores_in_the_state_directory() {
     let output = String::from_utf8(up_on_spin("spin 4.1.0", &given).stdout).unwrap();
     assert!(output.starts_with("ran: up --from spin.toml --runtime-config-file /"), "{output}");
     assert!(output.contains(&format!("{}\n", given.join(" "))), "{output}");
+}
+
+#[test]
+fn settings_that_the_component_finds_invalid_end_spin_and_unknown_ones_are_told() {
+    let (directory, address) = (tempfile::tempdir().unwrap(), free_port().unwrap());
+    let spin = directory.path().join("spin");
+    let program =
+        "#!/bin/sh\ncase $1 in --version) echo 'spin 4.1.0' ;; *) echo started; exec sleep 60 ;; esac\n";
+    fs::write(&spin, program).unwrap();
+    fs::set_permissions(&spin, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(repository().join("scripts/up"));
+    command
+        .args(["--spin", "--state-dir", "state", "--listen", &format!("localhost:{}", address.port())])
+        .current_dir(directory.path())
+        .env("PATH", format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap()))
+        .env("SPIN_VARIABLE_PUBLISHTOKEN", "s3cret")
+        .env("SPIN_VARIABLE_READ_TOKEN", "s3cret");
+    let mut process = Process::start(command).unwrap();
+    eventually("it starts Spin", || process.log().contains("started").then_some(()));
+    assert!(
+        process.log().contains("SPIN_VARIABLE_PUBLISHTOKEN is set and has no effect"),
+        "{}",
+        process.log()
+    );
+    // In the place of Spin, which the script waits for. The first connection only looks whether somebody is there.
+    let spin = std::net::TcpListener::bind(address).unwrap();
+    std::thread::spawn(move || {
+        for connection in spin.incoming() {
+            let mut connection = connection.unwrap();
+            let _ = std::io::Read::read(&mut connection, &mut [0; 4096]);
+            let body = r#"{"status":"ok","invalid_settings":["variable max_topics must be a whole number from 1 on"]}"#;
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let _ = std::io::Write::write_all(&mut connection, answer.as_bytes());
+        }
+    });
+    eventually("Spin is ended", || process.exit_status().unwrap());
+    let log = process.log();
+    assert!(
+        log.contains("settings are invalid, so nothing is served: [\"variable max_topics must be"),
+        "{log}"
+    );
+    assert!(!log.contains("s3cret") && !log.contains("READ_TOKEN is set and has"), "{log}");
 }
 
 /// The end of `scripts/backup`, called in `directory`.
