@@ -19,6 +19,12 @@ pub struct Published {
     /// The ids of the conflicts, in the order of the request.
     #[serde(default)]
     pub conflict_ids: Vec<String>,
+    /// Events that were not stored, if the request might be taken in part.
+    #[serde(default)]
+    pub rejected: u64,
+    /// The first hundred errors in these.
+    #[serde(default)]
+    pub errors: Vec<EventError>,
     /// The outcome of each event, if the request had `Prefer: return=representation`.
     #[serde(default)]
     pub results: Vec<EventResult>,

@@ -28,6 +28,8 @@ pub struct Publication {
     pub is_gzip: bool,
     /// The `Prefer` header, if any.
     pub prefer: Option<&'static str>,
+    /// True if valid events are stored although others are invalid.
+    pub is_partial: bool,
 }
 
 /// The reason why a request failed, or why its outcome is unknown.
@@ -91,7 +93,11 @@ impl Client {
 
     /// Sends `POST /publish` once, without retries.
     pub async fn publish(&self, form: Publication, body: Vec<u8>) -> Result<Published, Failure> {
-        let mut request = self.http.post(self.url("publish")).header("content-type", form.content_type);
+        let mut url = self.url("publish");
+        if form.is_partial {
+            url.set_query(Some("partial=true"));
+        }
+        let mut request = self.http.post(url).header("content-type", form.content_type);
         if let Some(prefer) = form.prefer {
             request = request.header("prefer", prefer);
         }

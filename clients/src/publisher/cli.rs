@@ -39,7 +39,8 @@ pub struct Cli {
     #[arg(long, value_name = "FIELD", help_heading = "Lines")]
     pub id_field: Option<String>,
 
-    /// Field that holds its timestamp: RFC 3339, or a number of seconds, milli-, micro- or nanoseconds since 1970
+    /// Field that holds its timestamp: RFC 3339, or a number of seconds, milli-, micro- or nanoseconds since 1970, also in
+    /// quotes
     #[arg(long, value_name = "FIELD", help_heading = "Lines")]
     pub time_field: Option<String>,
 

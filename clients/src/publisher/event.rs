@@ -114,8 +114,8 @@ impl Mapper {
     }
 
     fn map_fields<'a>(&self, line: &'a [u8]) -> Result<Event<'a>> {
-        let line: &RawValue =
-            serde_json::from_slice(line).map_err(|error| anyhow!("is not JSON: {error}"))?;
+        let line: &RawValue = serde_json::from_slice(line)
+            .map_err(|error| anyhow!("is not JSON: {error}{}", hint(line, &error, "json")))?;
         let get = |field: &Option<Field>| field.as_ref().map(|field| field.of(line)).transpose();
         let event_id = get(&self.id_field)?.map(|value| match value.get().as_bytes()[0] {
             b'"' => Ok(Cow::Borrowed(value)),
@@ -124,7 +124,10 @@ impl Mapper {
         });
         let timestamp = get(&self.time_field)?.map(|value| match value.get().as_bytes()[0] {
             b'-' | b'0'..=b'9' => raw(&since_epoch(value.get())?),
-            _ => Ok(Cow::Borrowed(value)),
+            _ => match number_in_quotes(value.get()) {
+                Some(number) => raw(&since_epoch(number)?),
+                None => Ok(Cow::Borrowed(value)),
+            },
         });
         Ok(Event {
             topic: None,
@@ -138,8 +141,32 @@ impl Mapper {
 
 fn parse_event(line: &[u8]) -> Result<Event<'_>> {
     // serde would accept an array of the fields in their order.
-    ensure!(line.trim_ascii_start().starts_with(b"{"), "is not an event: it is not a JSON object");
-    serde_json::from_slice(line).map_err(|error| anyhow!("is not an event: {error}"))
+    ensure!(
+        line.trim_ascii_start().starts_with(b"{"),
+        "is not an event: it is not a JSON object{}",
+        if line.trim_ascii_start().starts_with(b"[") { "; for an array of events: jq -c '.[]'" } else { "" }
+    );
+    serde_json::from_slice(line)
+        .map_err(|error| anyhow!("is not an event: {error}{}", hint(line, &error, "events")))
+}
+
+/// What helps if a line ends too early, or is only an end: it is part of JSON over several lines.
+fn hint(line: &[u8], error: &serde_json::Error, format: &str) -> String {
+    let is_end = matches!(line.trim_ascii(), [b'}' | b']', ..]) || line.trim_ascii().ends_with(b",");
+    match error.is_eof() || is_end {
+        true => format!("; for JSON over several lines: jq -c . FILE | publisher --format {format} ..."),
+        false => String::new(),
+    }
+}
+
+/// The number of a string that is a time since 1970 in whole units, as `journalctl -o json` writes it. Other strings of
+/// digits may be dates.
+fn number_in_quotes(json: &str) -> Option<&str> {
+    let number = json.strip_prefix('"')?.strip_suffix('"')?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let are_digits = [whole, fraction].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+    let has_unit = matches!((whole.len(), fraction), (9 | 10, _) | (13 | 16 | 19, "0"));
+    (are_digits && !fraction.is_empty() && has_unit).then_some(number)
 }
 
 impl Field {
@@ -298,6 +325,42 @@ mod tests {
         assert!(
             message(&["--topic", "t", "--time-field", "t"], r#"{"t":1e9}"#).starts_with("has a time that")
         );
+    }
+
+    #[test]
+    fn a_number_in_quotes_is_a_time_and_a_date_is_none() {
+        let time = |value: &str| {
+            let line = format!(r#"{{"at":{value}}}"#);
+            event(&["--topic", "t", "--time-field", "at"], &line).unwrap()["timestamp"].clone()
+        };
+        assert_eq!(time(r#""1763686800123456""#), "2025-11-21T01:00:00.123456Z");
+        assert_eq!(time(r#""1763686800""#), "2025-11-21T01:00:00Z");
+        assert_eq!(time(r#""1763686800.25""#), "2025-11-21T01:00:00.250Z");
+        for other in [
+            "20261128",
+            "20261128010203",
+            "202611280102",
+            "2026-11-28T01:00:00Z",
+            "1763686800.",
+            "17636868x0",
+        ] {
+            assert_eq!(time(&format!("\"{other}\"")), other);
+        }
+    }
+
+    #[test]
+    fn json_over_several_lines_is_told_what_helps() {
+        for line in ["{", "  \"a\": 1,", "}", "]"] {
+            let told = event(&["--topic", "t", "--format", "json"], line).unwrap_err().to_string();
+            assert!(
+                told.contains("for JSON over several lines: jq -c . FILE | publisher --format json"),
+                "{told}"
+            );
+        }
+        let told = event(&["--topic", "t", "--format", "json"], "{x}").unwrap_err().to_string();
+        assert!(!told.contains("jq"), "{told}");
+        let told = event(&["--format", "events"], "[{}]").unwrap_err().to_string();
+        assert!(told.contains("jq -c '.[]'"), "{told}");
     }
 
     #[test]

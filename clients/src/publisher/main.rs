@@ -171,7 +171,9 @@ fn publication(cli: &Cli) -> Publication {
     Publication {
         content_type: "application/x-ndjson",
         is_gzip: !cli.no_gzip,
-        prefer: cli.demo.demo.then_some("return=representation"), // the board shows each event
+        // The board shows each event, and the events that a partial request leaves out have to be known.
+        prefer: (cli.demo.demo || cli.skip_invalid).then_some("return=representation"),
+        is_partial: cli.skip_invalid,
     }
 }
 

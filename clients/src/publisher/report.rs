@@ -69,7 +69,7 @@ impl Tally {
 
     /// Counts an answer.
     pub fn answered(&mut self, published: &Published) {
-        self.published += published.total_received;
+        self.published += published.total_received - published.rejected.min(published.total_received);
         self.stored += published.stored;
         self.duplicates += published.duplicates;
         self.conflicts += published.conflicts;

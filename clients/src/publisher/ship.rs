@@ -1,6 +1,6 @@
 //! Sends batches, one after the other, so that events are stored in the order of their lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 
 use anyhow::{Context, Result};
@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use indicatif::ProgressBar;
 use reqwest::StatusCode;
-use sekali_clients::api::{EventResult, Published};
+use sekali_clients::api::{EventError, EventResult, Published};
 use sekali_clients::client::{Client, Failure, Publication, Refusal};
 use sekali_clients::retry::{Patience, Retries};
 use sekali_clients::terminal::{tell, warn};
@@ -23,6 +23,9 @@ use crate::report::Tally;
 
 /// Conflicts that are printed one by one; later ones are only counted.
 const CONFLICTS_PRINTED: u64 = 10;
+
+/// Errors that an answer names.
+const NAMED: usize = 100;
 
 /// Sends batches and counts their outcomes.
 pub struct Shipper {
@@ -98,7 +101,23 @@ impl Shipper {
                     let text = format!("it counts {} events of {}", published.total_received, part.len());
                     return Err(Stop::Refused(Failure::Foreign(text)));
                 }
-                Ok(published) => self.take_answer(batch, &published),
+                Ok(published)
+                    if published.rejected > 0
+                        && published.results.len() as u64 != published.stored + published.duplicates =>
+                {
+                    return Err(Stop::Refused(Failure::Foreign(
+                        "it does not say which events it took".into(),
+                    )));
+                }
+                Ok(published) => {
+                    self.take_answer(batch, &published);
+                    let rejected = left_out(&part, &published);
+                    parts.extend(self.reject_named(
+                        batch,
+                        rejected,
+                        errors_by_item(&part, &published.errors),
+                    )?);
+                }
                 Err(Failure::Refused(refusal)) if is_about_events(&refusal) => {
                     parts.extend(self.reject_invalid(batch, part, &refusal)?);
                 }
@@ -183,7 +202,7 @@ impl Shipper {
         mut part: Vec<usize>,
         refusal: &Refusal,
     ) -> Result<Vec<Vec<usize>>, Stop> {
-        let mut errors = errors_by_item(&part, refusal);
+        let mut errors = errors_by_item(&part, &refusal.problem.errors);
         if errors.is_empty() && part.len() > 1 {
             let second = part.split_off(part.len() / 2);
             return Ok(vec![second, part]);
@@ -191,18 +210,40 @@ impl Shipper {
         if errors.is_empty() {
             errors.insert(part[0], refusal.problem.detail.clone());
         }
-        for (&index, error) in &errors {
-            batch.items[index].is_refused = true;
-            let item = &batch.items[index];
-            self.reject(&item.place.to_string(), error, &String::from_utf8_lossy(batch.line(item)))?;
-        }
+        self.reject_all(batch, &errors)?;
         part.retain(|index| !errors.contains_key(index));
         Ok(vec![part])
     }
 
+    /// Rejects those of the invalid items whose errors an answer names, and returns the others in parts, to be sent once
+    /// more to learn their errors. An answer names a hundred.
+    fn reject_named(
+        &mut self,
+        batch: &mut Batch,
+        mut invalid: Vec<usize>,
+        mut errors: BTreeMap<usize, String>,
+    ) -> Result<Vec<Vec<usize>>, Stop> {
+        if let (true, Some(first)) = (errors.is_empty(), invalid.first()) {
+            errors.insert(*first, "is invalid, and the service does not say why".into());
+        }
+        self.reject_all(batch, &errors)?;
+        invalid.retain(|index| !errors.contains_key(index));
+        Ok(invalid.chunks(NAMED).rev().map(<[usize]>::to_vec).collect())
+    }
+
+    fn reject_all(&mut self, batch: &mut Batch, errors: &BTreeMap<usize, String>) -> Result<(), Stop> {
+        for (&index, error) in errors {
+            batch.items[index].is_refused = true;
+            let item = &batch.items[index];
+            self.reject(&item.place.to_string(), error, &String::from_utf8_lossy(batch.line(item)))?;
+        }
+        Ok(())
+    }
+
     fn reject(&mut self, place: &str, reason: &str, line: &str) -> Result<(), Stop> {
         let Some(rejects) = &mut self.rejects else {
-            return Err(Stop::Invalid(format!("{place}: {reason}\n  {}", shortened(line))));
+            let help = "--skip-invalid writes such lines to a file, and goes on";
+            return Err(Stop::Invalid(format!("{place}: {reason}\n  {}\n{help}", shortened(line))));
         };
         self.tally.rejected += 1;
         Ok(rejects.write(place, reason, line)?)
@@ -216,14 +257,27 @@ fn is_about_events(refusal: &Refusal) -> bool {
         || matches!(refusal.problem.r#type.as_str(), "/problems/invalid-event" | "/problems/malformed-body")
 }
 
+/// The items of a part that a partial answer left out.
+fn left_out(part: &[usize], published: &Published) -> Vec<usize> {
+    if published.rejected == 0 {
+        return Vec::new();
+    }
+    let taken: HashSet<_> = published.results.iter().map(|result| result.index).collect();
+    part.iter().enumerate().filter(|(index, _)| !taken.contains(index)).map(|(_, item)| *item).collect()
+}
+
 /// The errors of each invalid item of a part, by the item's index in the batch.
-fn errors_by_item(part: &[usize], refusal: &Refusal) -> BTreeMap<usize, String> {
+fn errors_by_item(part: &[usize], listed: &[EventError]) -> BTreeMap<usize, String> {
     let mut errors: BTreeMap<usize, String> = BTreeMap::new();
-    for error in &refusal.problem.errors {
+    for error in listed {
         if let Some(&index) = part.get(error.index) {
             let text = errors.entry(index).or_default();
             let separator = if text.is_empty() { "" } else { "; " };
-            *text += &format!("{separator}{} {}", error.field, error.message);
+            // An error of the whole event has no field. The lines of a request are not those of the input.
+            let message =
+                error.message.split_once(" is malformed: ").map(|(_, what)| format!("is malformed: {what}"));
+            let message = message.as_deref().unwrap_or(&error.message);
+            *text += format!("{separator}{} {message}", error.field).trim_start();
         }
     }
     errors

@@ -136,6 +136,7 @@ impl Shared {
             content_type: "application/json",
             is_gzip: false,
             prefer: Some("return=representation"),
+            is_partial: false,
         };
         let mut retries = Retries::new(self.load.patience);
         loop {

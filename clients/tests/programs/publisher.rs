@@ -138,6 +138,7 @@ fn the_first_invalid_event_stops_the_publisher_and_is_named() {
     fs::write(here.path().join("json"), "{\"id\":4}\n{\"id\"\n{\"id\":5}\n").unwrap();
     let ended = ship(&server, here.path(), &["--id-field", "id", "json"], 1);
     assert!(ended.stderr.contains("json line 2: is not JSON"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--skip-invalid writes such lines to a file"), "{}", ended.stderr);
     assert_eq!(server.get("/events/log/4").status, 200);
     assert_eq!(server.get("/events/log/5").status, 404);
 }
@@ -746,4 +747,59 @@ fn no_line_and_no_name_commands_the_terminal() {
             assert!(!told.contains(['\u{1b}', '\u{9b}']), "{arguments:?}: {told:?}");
         }
     }
+}
+
+#[test]
+fn many_malformed_events_cost_little() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    // What only the service finds: lone surrogates, and fields of a wrong type.
+    let line = |number: usize| match number % 4 {
+        0 | 2 => format!("{{\"event_id\":\"{number}\"}}\n"),
+        1 => format!("{{\"event_id\":\"{number}\",\"payload\":\"\\ud800\"}}\n"),
+        _ => format!("{{\"event_id\":{number}}}\n"),
+    };
+    fs::write(here.path().join("events"), (0..10_000).map(line).collect::<String>()).unwrap();
+    let requests = || {
+        let metrics = server.get("/metrics").text;
+        let of_publish = metrics
+            .lines()
+            .filter(|line| line.starts_with("sekali_http_requests_total{") && line.contains("publish"));
+        of_publish.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum::<f64>()
+    };
+    let before = requests();
+    let arguments = ["--format", "events", "--skip-invalid", "--json", "events"];
+    assert_eq!(counts(&ship(&server, here.path(), &arguments, 3)), [5_000, 5_000, 0, 5_000]);
+    // One request for each batch of a thousand, and one for each hundred errors.
+    let requests = requests() - before;
+    assert!((10.0..100.0).contains(&requests), "{requests} requests");
+    let rejects = fs::read_to_string(here.path().join("rejects.ndjson")).unwrap();
+    let rejects: Vec<Value> = rejects.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rejects.len(), 5_000);
+    for reject in rejects {
+        let place = reject["place"].as_str().unwrap().strip_prefix("events line ").unwrap();
+        let number = place.parse::<usize>().unwrap() - 1;
+        assert_eq!(reject["line"], line(number).trim_end());
+        let expected = if number % 4 == 1 { "lone surrogate" } else { "event_id must be a string" };
+        assert!(reject["reason"].as_str().unwrap().contains(expected), "{reject}");
+    }
+}
+
+#[test]
+fn a_line_that_is_too_long_is_told_what_helps() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    for bytes in [300_000, 9 << 20] {
+        fs::write(here.path().join("log"), "x".repeat(bytes) + "\n").unwrap();
+        let ended = ship(&server, here.path(), &["log"], 1);
+        assert!(ended.stderr.contains("--skip-invalid"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn times_of_the_journal_are_taken() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let entry = "{\"__CURSOR\":\"c\",\"__REALTIME_TIMESTAMP\":\"1763686800123456\",\"MESSAGE\":\"m\"}\n";
+    fs::write(here.path().join("journal"), entry).unwrap();
+    let arguments = ["--id-field", "__CURSOR", "--time-field", "__REALTIME_TIMESTAMP", "journal"];
+    ship(&server, here.path(), &arguments, 0);
+    assert_eq!(server.events()[0]["timestamp"], "2025-11-21T01:00:00.123456Z");
 }
