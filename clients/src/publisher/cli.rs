@@ -118,7 +118,7 @@ pub struct Cli {
 #[command(next_help_heading = "Service")]
 pub struct Service {
     /// Address of the service
-    #[arg(short, long, env = "SEKALI_URL", default_value = "http://127.0.0.1:3000")]
+    #[arg(short, long, env = "SEKALI_URL", default_value = "http://127.0.0.1:3000", value_parser = arguments::address)]
     pub url: String,
 
     /// Token for publishing; prefer the variable, which other users cannot see

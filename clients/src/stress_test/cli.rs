@@ -23,6 +23,7 @@ pub struct Cli {
         long,
         env = "SEKALI_URL",
         default_value = "http://127.0.0.1:3000",
+        value_parser = arguments::address,
         help_heading = "Service"
     )]
     pub url: String,
