@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// The answer to `POST /publish`.
@@ -25,9 +26,19 @@ pub struct Published {
     /// The first hundred errors in these.
     #[serde(default)]
     pub errors: Vec<EventError>,
+    /// Fields of the events that the service does not know, and ignored.
+    #[serde(default, deserialize_with = "names")]
+    pub ignored: Vec<String>,
     /// The outcome of each event, if the request had `Prefer: return=representation`.
     #[serde(default)]
     pub results: Vec<EventResult>,
+}
+
+/// The strings of an array, and nothing of what is none: more about fields must not make an answer unreadable.
+fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let names = Value::deserialize(from)?;
+    let name = |name: &Value| name.as_str().map(str::to_owned);
+    Ok(names.as_array().map(|names| names.iter().filter_map(name).collect()).unwrap_or_default())
 }
 
 /// The outcome of one event of a request.

@@ -104,7 +104,16 @@ impl Client {
         if form.is_gzip {
             request = request.header("content-encoding", "gzip");
         }
-        json(send(request.body(body)).await?).await
+        let response = send(request.body(body)).await?;
+        let header = response.headers().get("sekali-ignored").and_then(|names| names.to_str().ok());
+        let ignored: Vec<_> = header
+            .into_iter()
+            .flat_map(|names| names.split(','))
+            .map(|name| name.trim().to_owned())
+            .collect();
+        let mut published: Published = json(response).await?;
+        published.ignored.extend(ignored);
+        Ok(published)
     }
 
     /// `GET /stats`.

@@ -31,7 +31,7 @@ struct Field {
 }
 
 /// An event of the API. Its fields may hold any JSON value, because the service validates them.
-#[derive(Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize)]
 struct Event<'a> {
     #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     topic: Option<Cow<'a, RawValue>>,
@@ -43,6 +43,12 @@ struct Event<'a> {
     source: Option<Cow<'a, RawValue>>,
     #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     payload: Option<Cow<'a, RawValue>>,
+}
+
+impl<'a> Event<'a> {
+    fn of_payload(payload: Cow<'a, RawValue>) -> Self {
+        Self { payload: Some(payload), ..Self::default() }
+    }
 }
 
 /// Keeps a field that is null, which `Option` alone would take for a missing one.
@@ -73,29 +79,42 @@ impl Mapper {
         source: &str,
         body: &mut Vec<u8>,
     ) -> Result<()> {
-        let mut event = match self.format {
-            Format::Lines => Event {
-                topic: None,
-                event_id: None,
-                timestamp: None,
-                source: None,
-                payload: Some(raw(&String::from_utf8_lossy(line))?),
-            },
-            Format::Json => self.map_fields(line)?,
-            Format::Events => parse_event(line)?,
+        let (mut event, own) = match self.format {
+            Format::Lines => (Event::of_payload(raw(&String::from_utf8_lossy(line))?), None),
+            Format::Json => (self.map_fields(line)?, None),
+            Format::Events => {
+                let (fields, own) = parse_event(line)?;
+                (fields, Some(own))
+            }
         };
+        let mut added = Event::default();
         if event.topic.is_none() {
             let topic = self.topic.as_ref().context("has no topic, and no --topic was given")?;
-            event.topic = Some(raw(topic)?);
+            added.topic = Some(raw(topic)?);
         }
         if event.event_id.is_none() {
-            event.event_id = Some(raw(&self.event_id(line, identity, offset))?);
+            added.event_id = Some(raw(&self.event_id(line, identity, offset))?);
         }
         if event.source.is_none() {
-            event.source = Some(raw(&source)?);
+            added.source = Some(raw(&source)?);
         }
         let start = body.len();
-        serde_json::to_writer(&mut *body, &event)?;
+        match own {
+            // The line goes as it is, so that the service also sees fields that are not known here.
+            Some(own) => {
+                serde_json::to_writer(&mut *body, &added)?;
+                body.pop();
+                let is_alone = body.len() - start == 1 || own.trim_ascii_start().starts_with(b"}");
+                body.extend_from_slice(if is_alone { b"" } else { b"," });
+                body.extend_from_slice(own);
+            }
+            None => {
+                event.topic = added.topic.or(event.topic);
+                event.event_id = added.event_id.or(event.event_id);
+                event.source = added.source.or(event.source);
+                serde_json::to_writer(&mut *body, &event)?;
+            }
+        }
         // Raw JSON values may contain line ends as white space, but the event must be one line.
         body[start..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
         body.push(b'\n');
@@ -139,15 +158,18 @@ impl Mapper {
     }
 }
 
-fn parse_event(line: &[u8]) -> Result<Event<'_>> {
+/// The fields of a line that is an event, and the line behind its first brace.
+fn parse_event(line: &[u8]) -> Result<(Event<'_>, &[u8])> {
     // serde would accept an array of the fields in their order.
     ensure!(
         line.trim_ascii_start().starts_with(b"{"),
         "is not an event: it is not a JSON object{}",
         if line.trim_ascii_start().starts_with(b"[") { "; for an array of events: jq -c '.[]'" } else { "" }
     );
-    serde_json::from_slice(line)
-        .map_err(|error| anyhow!("is not an event: {error}{}", hint(line, &error, "events")))
+    let fields = serde_json::from_slice(line)
+        .map_err(|error| anyhow!("is not an event: {error}{}", hint(line, &error, "events")))?;
+    let own = line.trim_ascii_start().get(1..).unwrap_or_default();
+    Ok((fields, own))
 }
 
 /// What helps if a line ends too early, or is only an end: it is part of JSON over several lines.

@@ -1,5 +1,6 @@
 //! The result of a run, for people and for machines.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +26,8 @@ pub struct Tally {
     pub rejected: u64,
     /// Conflicts whose ids the answers named.
     pub conflicts_named: u64,
+    /// Fields of events that the service ignored.
+    pub ignored: BTreeSet<String>,
     retries: u64,
     /// Retries of requests that may have been carried out: they may be the cause of some duplicates.
     uncertain: u64,
@@ -55,6 +58,7 @@ impl Tally {
             conflicts: 0,
             rejected: 0,
             conflicts_named: 0,
+            ignored: BTreeSet::new(),
             retries: 0,
             uncertain: 0,
             gaps: 0,
@@ -130,6 +134,7 @@ impl Tally {
             "duplicates": self.duplicates,
             "conflicts": self.conflicts,
             "rejected": self.rejected,
+            "ignored_fields": self.ignored,
             "gaps": self.gaps,
             "nul_bytes_skipped": self.nuls,
             "malformed_bytes": self.malformed(),

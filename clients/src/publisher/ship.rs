@@ -188,6 +188,12 @@ impl Shipper {
                 warn(&self.bar, "further conflicts are only counted");
             }
         }
+        for name in &published.ignored {
+            if self.tally.ignored.insert(name.clone()) {
+                let text = format!("the service does not know the field {name:?} of events, and ignores it");
+                warn(&self.bar, text);
+            }
+        }
         self.tally.answered(published);
         if let Some(observe) = &mut self.observe {
             observe(&published.results);

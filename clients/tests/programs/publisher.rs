@@ -12,7 +12,7 @@ use sekali_harness::Server;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::program::{Ended, eventually, publisher, run, run_with, signal, wait};
+use crate::program::{Ended, eventually, publisher, run, run_with, signal, stress_test, wait};
 
 /// `count` lines that differ.
 fn lines(count: usize) -> String {
@@ -562,7 +562,7 @@ fn wrong_use_is_explained() {
         (["log", "--url", "http://127.0.0.1:1"].as_slice(), "which topic?"),
         (&["--topic", "t", "missing"], "missing cannot be read"),
         (&["--topic", "t", "."], "is a directory"),
-        (&["--topic", "t", "--url", "localhost:3000", "log"], "is not an http or https address"),
+        (&["--topic", "t", "--url", "inbox.example.org", "log"], "is not an http or https address"),
         (&["--topic", "t", "--format", "events", "--id-field", "id", "log"], "are for --format json"),
         (&["--topic", " ", "log"], "a topic has 1 to 255 bytes"),
         (&["--topic", "t", "--timeout", "0s", "log"], "must be more than nothing"),
@@ -802,4 +802,43 @@ fn times_of_the_journal_are_taken() {
     let arguments = ["--id-field", "__CURSOR", "--time-field", "__REALTIME_TIMESTAMP", "journal"];
     ship(&server, here.path(), &arguments, 0);
     assert_eq!(server.events()[0]["timestamp"], "2025-11-21T01:00:00.123456Z");
+}
+
+#[test]
+fn an_address_is_taken_without_its_scheme_and_is_the_same_for_a_checkpoint() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    fs::write(here.path().join("log"), "one\n").unwrap();
+    let (with, without) = (server.url(""), server.address().to_string());
+    for url in [with, without] {
+        let ended =
+            run(&mut publisher(here.path(), &["--topic", "t", "-u", &url, "--checkpoint", "pos", "log"]));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    assert_eq!(server.stats()["received"], 1);
+    let ended = run(&mut stress_test(&["--preset", "smoke", "-u", &server.address().to_string()]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn a_field_that_the_service_ignores_is_told_once() {
+    let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\nsekali-ignored: payloads, foo\r\n\r\n\
+         {\"total_received\":1,\"stored\":1,\"duplicates\":0,\"conflicts\":0}";
+    let partly = "HTTP/1.1 207 Multi-Status\r\nconnection: close\r\n\r\n\
+         {\"total_received\":1,\"stored\":1,\"duplicates\":0,\"conflicts\":0,\"ignored\":[\"payloads\"]}";
+    let here = tempdir().unwrap();
+    let line = r#" {"topic":"t","event_id":"1","payloads":1,"foo":[2]} "#;
+    fs::write(here.path().join("events"), format!("{line}\n{line}\n")).unwrap();
+    for (answers, foos) in [([answer, answer], 1), ([partly, partly], 0)] {
+        let (url, requests) = scripted(answers.to_vec().leak());
+        let arguments =
+            ["--url", &url, "--format", "events", "--batch-events", "1", "--no-gzip", "--json", "events"];
+        let ended = run(&mut publisher(here.path(), &arguments));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        // It reaches the service, which may also refuse it.
+        let body = String::from_utf8(requests.join().unwrap()[0].1.clone()).unwrap();
+        assert!(body.contains(r#""payloads":1,"foo":[2]"#), "{body}");
+        assert_eq!(ended.stderr.matches("does not know the field \"payloads\"").count(), 1, "{ended:?}");
+        assert_eq!(ended.stderr.matches("does not know the field \"foo\"").count(), foos, "{ended:?}");
+        assert_eq!(ended.json()["ignored_fields"].as_array().unwrap().len(), foos + 1);
+    }
 }
