@@ -91,7 +91,7 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} line {}", self.origin.path.display(), self.start.lines + 1)
+        write!(out, "{} {} {}", self.origin.path.display(), self.origin.unit, self.start.lines + 1)
     }
 }
 
@@ -190,6 +190,24 @@ impl Batcher {
                 let reason = format!("is too long: it has {bytes} bytes, of which this is the beginning");
                 self.batch.add_unusable(Place::new(origin, piece.start), reason, &beginning);
                 self.batch.reach(origin, piece.end);
+            }
+            Text::Rows(rows) => {
+                for (number, row) in (piece.start.lines..).zip(rows) {
+                    let place = Place::new(origin, Position { offset: number, lines: number });
+                    let end = Position { offset: number + 1, lines: number + 1 };
+                    match row.0 {
+                        Ok(event) => {
+                            if !self.add_line(&event, place, &source).await {
+                                return false;
+                            }
+                        }
+                        Err(reason) => self.batch.add_unusable(place, reason, b""),
+                    }
+                    if self.batch.unusable.len() >= self.limits.events && !self.flush().await {
+                        return false;
+                    }
+                    self.batch.reach(origin, end);
+                }
             }
             Text::Nuls(nuls) => self.batch.nuls += nuls,
             Text::End => self.batch.ended.push(origin.file),

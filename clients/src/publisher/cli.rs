@@ -110,8 +110,28 @@ pub struct Cli {
     pub give_up_after: Option<Duration>,
 
     #[command(flatten)]
+    pub table: Table,
+
+    #[command(flatten)]
     pub demo: Demo,
 }
+
+/// An old table, instead of lines.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Old tables")]
+pub struct Table {
+    /// Read rows of this SQLite database instead of lines. A row that cannot be taken is named, and the others are sent
+    #[arg(long, value_name = "FILE", requires = "query", conflicts_with_all = NOT_FOR_TABLES)]
+    pub from_sqlite: Option<PathBuf>,
+
+    /// The query. Its columns are fields of events: topic, event_id, timestamp, source and payload, which is JSON as text
+    #[arg(long, value_name = "SQL", requires = "from_sqlite")]
+    pub query: Option<String>,
+}
+
+/// Options that are for lines.
+const NOT_FOR_TABLES: [&str; 9] =
+    ["files", "follow", "checkpoint", "format", "id_field", "time_field", "payload", "encoding", "demo"];
 
 /// The service that receives the events.
 #[derive(Debug, Args)]
@@ -196,6 +216,8 @@ Examples:
         takes ids and times from fields
   jq -c .events[] export.json | publisher --format events
         lines that are events already
+  publisher --from-sqlite old.db --query 'select topic, event_id, timestamp, source, payload from events order by id'
+        an old table
   publisher --demo
         something to watch
 
@@ -209,17 +231,22 @@ Exit codes:
   0  everything that was read is stored
   1  stopped early: an event or request was refused, the service was not reached, or the input failed
   2  invalid arguments, or an input or checkpoint that cannot be read
-  3  everything that was found valid is stored; the rest is in the rejects file, or a warning says what was not found
+  3  everything that was found valid is stored; the rest is in the rejects file, or a warning says what was not found or taken
   130, 143  ended by Ctrl-C or SIGTERM, after sending what was read";
 
 impl Cli {
     /// The format: `--id-field`, `--time-field` and `--payload` imply JSON.
     pub fn format(&self) -> Format {
         match self.format {
-            _ if self.demo.demo => Format::Events,
+            _ if self.demo.demo || self.is_of_table() => Format::Events,
             Format::Lines if self.maps_fields() => Format::Json,
             format => format,
         }
+    }
+
+    /// True if rows are read, and no lines.
+    pub fn is_of_table(&self) -> bool {
+        self.table.from_sqlite.is_some()
     }
 
     fn maps_fields(&self) -> bool {

@@ -225,7 +225,7 @@ fn raw<T: Serialize>(value: &T) -> Result<Cow<'static, RawValue>> {
 }
 
 /// A time since 1970 as RFC 3339. The unit follows from the size, unambiguously for all times from 1973 to 5138.
-fn since_epoch(number: &str) -> Result<String> {
+pub fn since_epoch(number: &str) -> Result<String> {
     let unreadable = || format!("has a time that is not a decimal number in range: {number}");
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     ensure!(fraction.bytes().all(|digit| digit.is_ascii_digit()), unreadable());

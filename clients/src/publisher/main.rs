@@ -14,6 +14,7 @@ mod input;
 mod rejects;
 mod report;
 mod ship;
+mod table;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,9 +36,10 @@ use crate::demo::Board;
 use crate::event::Mapper;
 use crate::grace::GracePeriod;
 use crate::input::{Input, Reading, Starts};
-use crate::rejects::Rejects;
+use crate::rejects::{Rejects, RejectsFile};
 use crate::report::Tally;
 use crate::ship::{Shipper, Stop};
+use crate::table::Table;
 
 /// Exit code: stopped early.
 const STOPPED: u8 = 1;
@@ -81,6 +83,7 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     let client = Client::new(&cli.service.url, cli.service.token.as_deref(), cli.service.timeout)?;
     let patience = Patience { longest_pause: Duration::from_secs(10), give_up_after: cli.give_up_after() };
 
+    let table = Table::of(&cli)?;
     let inputs = find_inputs(&cli)?;
     let mut checkpoint = load_checkpoint(&cli)?;
     if let Some(checkpoint) = &mut checkpoint {
@@ -102,11 +105,17 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
         grace: GracePeriod::new(interrupt),
         bar: progress_bar(&cli, &inputs, &reading, &area),
         checkpoint,
-        rejects: cli.skip_invalid.then(|| Rejects::new(&cli.rejects)),
+        rejects: if cli.skip_invalid {
+            Rejects::ToFile(RejectsFile::new(&cli.rejects))
+        } else if cli.is_of_table() {
+            Rejects::Told(0)
+        } else {
+            Rejects::Stop
+        },
         tally: Tally::new(starts.clone(), reading.malformed.clone()),
         observe: board.map(|mut board| Box::new(move |results: &_| board.show(results)) as Box<_>),
     };
-    let batches = start_reading(cli, inputs, (starts, reading), interrupt);
+    let batches = start_reading(cli, (inputs, table), (starts, reading), interrupt);
     let result = shipper.run(batches).await;
 
     shipper.observe = None; // the board stays as it is
@@ -115,7 +124,11 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
 }
 
 fn find_inputs(cli: &Cli) -> Result<Vec<Input>> {
-    if cli.demo.demo { Ok(Vec::new()) } else { input::find(&cli.files, cli.follow, &cli.name) }
+    if cli.demo.demo || cli.is_of_table() {
+        Ok(Vec::new())
+    } else {
+        input::find(&cli.files, cli.follow, &cli.name)
+    }
 }
 
 fn load_checkpoint(cli: &Cli) -> Result<Option<Checkpoint>> {
@@ -167,18 +180,24 @@ async fn compare_with_store(
     None
 }
 
+/// True if valid events are sent although others are invalid.
+fn goes_on(cli: &Cli) -> bool {
+    cli.skip_invalid || cli.is_of_table()
+}
+
 fn publication(cli: &Cli) -> Publication {
     Publication {
         content_type: "application/x-ndjson",
         is_gzip: !cli.no_gzip,
         // The board shows each event, and the events that a partial request leaves out have to be known.
-        prefer: (cli.demo.demo || cli.skip_invalid).then_some("return=representation"),
-        is_partial: cli.skip_invalid,
+        prefer: (cli.demo.demo || goes_on(cli)).then_some("return=representation"),
+        is_partial: goes_on(cli),
     }
 }
 
 fn progress_bar(cli: &Cli, inputs: &[Input], reading: &Reading, area: &MultiProgress) -> ProgressBar {
-    match input::size(inputs, reading).filter(|_| !cli.follow && !cli.demo.demo) {
+    let has_end = !cli.follow && !inputs.is_empty();
+    match input::size(inputs, reading).filter(|_| has_end) {
         Some(size) => bar(area, Some(size), "{bar:30.cyan/dim} {bytes}/{total_bytes} {msg} ({eta} left)"),
         None => bar(area, None, "{spinner:.cyan} {msg}"),
     }
@@ -187,7 +206,7 @@ fn progress_bar(cli: &Cli, inputs: &[Input], reading: &Reading, area: &MultiProg
 /// Starts the thread that reads, or simulates, and the task that makes batches.
 fn start_reading(
     cli: Cli,
-    inputs: Vec<Input>,
+    (inputs, table): (Vec<Input>, Option<Table>),
     (starts, reading): (Starts, Reading),
     interrupt: &Interrupt,
 ) -> Batches {
@@ -196,11 +215,12 @@ fn start_reading(
         events: cli.batch_events as usize,
         bytes: cli.batch_bytes,
         wait: cli.batch_wait,
-        ends_at_unusable: !cli.skip_invalid,
+        ends_at_unusable: !goes_on(&cli),
     };
-    let pieces = match cli.demo.demo {
-        true => demo::simulate(&cli.demo),
-        false => input::read(inputs, cli.follow, reading, starts, interrupt.clone()),
+    let pieces = match table {
+        Some(table) => table.read(&cli.name, interrupt.clone()),
+        None if cli.demo.demo => demo::simulate(&cli.demo),
+        None => input::read(inputs, cli.follow, reading, starts, interrupt.clone()),
     };
     batch::gather(pieces, mapper, cli.source, limits, interrupt.clone())
 }

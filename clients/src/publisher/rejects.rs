@@ -7,8 +7,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+/// What is done with an invalid line or row.
+pub enum Rejects {
+    /// The first one ends the program.
+    Stop,
+    /// It is told, up to a number of them. So many were.
+    Told(u64),
+    /// It is written to a file.
+    ToFile(RejectsFile),
+}
+
 /// A file of rejected lines, one JSON object each. It is created with the first one.
-pub struct Rejects {
+pub struct RejectsFile {
     path: PathBuf,
     file: Option<File>,
 }
@@ -21,7 +31,7 @@ struct Reject<'a> {
     line: &'a str,
 }
 
-impl Rejects {
+impl RejectsFile {
     /// A rejects file at `path`; an existing one is appended to.
     pub fn new(path: &Path) -> Self {
         Self { path: path.into(), file: None }

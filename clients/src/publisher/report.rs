@@ -192,12 +192,14 @@ impl Tally {
     fn stops(&self) -> impl Iterator<Item = String> {
         let open = self.inputs.iter().filter(|(origin, _)| !self.ended.contains(&origin.file));
         open.map(|(origin, reached)| {
-            format!(
-                "  {}: stopped behind line {}, at byte {}",
-                visible(origin.path.display()),
-                HumanCount(reached.lines),
-                HumanCount(reached.offset)
-            )
+            let (path, unit, lines) =
+                (visible(origin.path.display()), origin.unit, HumanCount(reached.lines));
+            let byte = if unit == "line" {
+                format!(", at byte {}", HumanCount(reached.offset))
+            } else {
+                String::new()
+            };
+            format!("  {path}: stopped behind {unit} {lines}{byte}")
         })
     }
 }

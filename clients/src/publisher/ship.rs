@@ -24,6 +24,9 @@ use crate::report::Tally;
 /// Conflicts that are printed one by one; later ones are only counted.
 const CONFLICTS_PRINTED: u64 = 10;
 
+/// Invalid rows that are told one by one; later ones are only counted.
+const REJECTS_TOLD: u64 = 100;
+
 /// Errors that an answer names.
 const NAMED: usize = 100;
 
@@ -35,8 +38,8 @@ pub struct Shipper {
     pub grace: GracePeriod,
     pub bar: ProgressBar,
     pub checkpoint: Option<Checkpoint>,
-    /// The file for invalid events; without it the first one ends the program.
-    pub rejects: Option<Rejects>,
+    /// What is done with invalid events.
+    pub rejects: Rejects,
     pub tally: Tally,
     /// Called after each request, if `publication` asks for the outcome of each event.
     pub observe: Option<Observe>,
@@ -247,12 +250,26 @@ impl Shipper {
     }
 
     fn reject(&mut self, place: &str, reason: &str, line: &str) -> Result<(), Stop> {
-        let Some(rejects) = &mut self.rejects else {
-            let help = "--skip-invalid writes such lines to a file, and goes on";
-            return Err(Stop::Invalid(format!("{place}: {reason}\n  {}\n{help}", shortened(line))));
-        };
+        match &mut self.rejects {
+            Rejects::Stop => {
+                let help = "--skip-invalid writes such lines to a file, and goes on";
+                return Err(Stop::Invalid(format!("{place}: {reason}\n  {}\n{help}", shortened(line))));
+            }
+            Rejects::Told(told) => {
+                *told += 1;
+                if *told <= REJECTS_TOLD {
+                    warn(&self.bar, format_args!("{place}: {reason}"));
+                } else if *told == REJECTS_TOLD + 1 {
+                    warn(
+                        &self.bar,
+                        "further ones are only counted; --skip-invalid writes all of them to a file",
+                    );
+                }
+            }
+            Rejects::ToFile(file) => file.write(place, reason, line)?,
+        }
         self.tally.rejected += 1;
-        Ok(rejects.write(place, reason, line)?)
+        Ok(())
     }
 }
 

@@ -9,3 +9,4 @@ mod program;
 mod publisher;
 mod rotation;
 mod stress_test;
+mod table;

@@ -21,6 +21,8 @@ pub struct Origin {
     pub generation: u32,
     /// The identity of this content of the file, which is part of its lines' event_ids.
     pub identity: Identity,
+    /// What it consists of, for people: lines or rows.
+    pub unit: &'static str,
     /// True for a file, which can be read again from any offset.
     pub is_file: bool,
     /// The creation time of a file since 1970, if it is known.
@@ -35,7 +37,17 @@ impl Origin {
         let file = Identity::of_name(name);
         let (path, watched) = (path.into(), path.into());
         let start = Position::default();
-        Self { path, watched, file, generation: 0, identity: file, is_file: false, born: None, start }
+        Self {
+            path,
+            watched,
+            file,
+            generation: 0,
+            identity: file,
+            unit: "line",
+            is_file: false,
+            born: None,
+            start,
+        }
     }
 
     /// Another content of the same file, which is read from `start`.

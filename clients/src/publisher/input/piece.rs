@@ -35,6 +35,8 @@ pub enum Text {
         /// Its length in bytes, without its line end.
         bytes: u64,
     },
+    /// Rows of a table. Their number is the offset.
+    Rows(Vec<Row>),
     /// So many NUL bytes at the start of a line, as a truncation leaves them when the writer does not append.
     Nuls(u64),
     /// No lines: the file was rotated away and read to its end.
@@ -44,6 +46,10 @@ pub enum Text {
     /// No lines: news of the input, for people.
     News(News),
 }
+
+/// A row of a table: its event as JSON, or the column that cannot be taken and why.
+#[derive(Debug)]
+pub struct Row(pub Result<Vec<u8>, String>);
 
 /// News of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]

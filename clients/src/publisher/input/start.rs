@@ -66,6 +66,7 @@ impl Start {
             file: self.file,
             generation: self.generation,
             identity: self.file.of_generation(self.generation),
+            unit: "line",
             is_file: true,
             born: self.born,
             start: self.position,

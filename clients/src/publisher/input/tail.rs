@@ -128,6 +128,7 @@ impl Tail<Content> {
             file,
             generation,
             identity: file.of_generation(generation),
+            unit: "line",
             is_file: true,
             born,
             start,
