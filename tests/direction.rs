@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of the component and the rooms that each may use, beside itself.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     (
         "spin",
         &["http", "committer", "reader", "tail", "ingest", "store", "event", "payload", "clock", "limits"],
@@ -22,6 +22,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "tail",
             "eraser",
             "retention",
+            "history",
             "topics",
             "ingest",
             "store",
@@ -33,6 +34,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ),
     ("eraser", &["store", "event"]),
     ("retention", &["store", "event", "clock"]),
+    ("history", &["store", "event", "clock"]),
     ("topics", &["store", "event"]),
     ("tail", &["reader", "store", "event", "clock"]),
     ("committer", &["store", "event", "clock"]),

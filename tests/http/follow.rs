@@ -97,6 +97,21 @@ fn a_follower_gets_only_new_events_and_each_within_half_a_second() {
 }
 
 #[test]
+fn a_follower_that_can_set_no_header_resumes_by_the_query() {
+    let server = Server::start();
+    for id in 1..=4 {
+        server.publish(&json!({"topic": "t", "event_id": id.to_string()}));
+    }
+    for (query, header, expected) in [
+        ("?after=0&lastEventId=2", "", ["3", "4"]),
+        ("?after=2&lastEventId=", "", ["3", "4"]),
+        ("?lastEventId=1", "last-event-id: 2\r\n", ["3", "4"]),
+    ] {
+        assert_eq!(ids(&Follower::start(&server, query, header).events(2)), expected, "{query}");
+    }
+}
+
+#[test]
 fn a_follower_resumes_after_a_seq_or_by_last_event_id() {
     let mut server = Server::start();
     server.publish(&json!([event("1"), event("2"), event("3"), event("4")]));
