@@ -28,6 +28,11 @@ where
     reply
 }
 
+/// False for `/healthz`: behind it, too, nothing is done to the store. A host asks it before it has opened one.
+pub fn touches_store(path: &str) -> bool {
+    !matches!(Route::of(path), Some(Route::Healthz))
+}
+
 /// Answers a request to a service whose settings are invalid: it serves nothing, and its probes say why.
 pub fn refuse(request: &Parts, invalid: &InvalidSettings) -> Reply {
     let is_read = Verb::of(&request.method) == Some(Verb::Read);

@@ -91,6 +91,7 @@ async fn answer(request: Request) -> Result<Response, ErrorCode> {
         }
     };
     let is_head = head.method == Method::HEAD;
+    let touches_store = router::touches_store(head.uri.path());
     let app = APP.with(Rc::clone);
     let reply = match app.get_or_try_init(start).await {
         Ok(app) => router::answer(app, http::Request::from_parts(head, &mut body)).await,
@@ -100,7 +101,7 @@ async fn answer(request: Request) -> Result<Response, ErrorCode> {
     if let Some(linger) = body.linger() {
         task::spawn(linger);
     }
-    if app.get().is_some_and(|app| app.retention.is_due()) {
+    if touches_store && app.get().is_some_and(|app| app.retention.is_due()) {
         let app = Rc::clone(&app);
         task::spawn(async move {
             if let Some(app) = app.get() {

@@ -26,7 +26,7 @@ fn events_beyond_the_newest_that_are_kept_expire_while_others_come_and_the_books
     let server = Server::with_variables(&[("retention_events", "500")]);
     publish(&server, "t", 1, 3000);
     eventually("the surplus expires", || {
-        server.get("/healthz"); // retention works behind requests
+        server.get("/readyz"); // retention works behind requests
         (server.stats()["expired"].as_i64() >= Some(2500)).then_some(())
     });
     let events = server.events();
@@ -99,7 +99,7 @@ fn events_expire_by_their_age_and_are_forgotten_later() {
     age(40, 20);
     age(70, 10);
     eventually("the oldest are forgotten", || {
-        server.get("/healthz"); // retention works behind requests
+        server.get("/readyz"); // retention works behind requests
         (server.stats()["forgotten"] == 10).then_some(())
     });
     assert_eq!(seqs(&server.events()), (21..=30).collect::<Vec<_>>());
