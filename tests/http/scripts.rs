@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use sekali_harness::deployment::{Setup, database_in, repository};
-use sekali_harness::host::free_port;
+use sekali_harness::host::{Host, free_port};
 use sekali_harness::process::Process;
 use sekali_harness::{Server, eventually, is_skipped_on_postgres, is_skipped_on_spin};
 use serde_json::json;
@@ -588,4 +588,51 @@ fn a_service_on_a_postgres_of_its_own_comes_again_after_a_crash_and_shares_it_wi
     process.signal(sekali_harness::process::Signal::TERM);
     process.wait().unwrap();
     assert!(!server.exists(), "the script ended without its PostgreSQL: {}", process.log());
+}
+
+#[test]
+fn a_store_that_belongs_to_another_user_is_read_and_is_not_ready() {
+    if is_skipped_on_postgres(OF_SQLITE) || is_skipped_on_spin("the test starts a host as another user") {
+        return;
+    }
+    let (server, directory) = with_a_lost_time();
+    drop(server);
+    // Another user may not reach the repository, so all that is needed is copied.
+    let root = directory.path();
+    let is_root = fs::metadata(root).unwrap().uid() == 0;
+    let components = "target/wasm32-wasip2/release";
+    fs::create_dir_all(root.join(components)).unwrap();
+    fs::create_dir(root.join("state")).unwrap();
+    let host = Host::own().unwrap();
+    let Host::Sekali(program) = &host else { panic!("it is another host") };
+    fs::copy(program, root.join("sekali-host")).unwrap();
+    for file in
+        ["spin.toml", &format!("{components}/sekali.wasm"), &format!("{components}/sekali_pages.wasm")]
+    {
+        fs::copy(repository().join(file), root.join(file)).unwrap();
+    }
+    fs::rename(root.join("copy.db"), root.join("state/events.db")).unwrap();
+    for (path, mode) in [("", 0o755), ("state", 0o777), ("state/events.db", 0o444)] {
+        fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let mut command = Command::new(if is_root { "setpriv" } else { "env" });
+    if is_root {
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    }
+    let address = free_port().unwrap();
+    command.arg(root.join("sekali-host")).args(["--state-dir", "state", "--listen", &address.to_string()]);
+    command.current_dir(root).env("HOME", root);
+    let mut process = Process::start(command).unwrap();
+    let get = |path: &str| {
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let mut answer = agent.get(format!("http://{address}{path}")).call().ok()?;
+        Some((answer.status().as_u16(), answer.body_mut().read_to_string().unwrap()))
+    };
+    let (status, text) = eventually("the host serves", || {
+        assert!(process.exit_status().unwrap().is_none(), "it ended{}", process.last_words());
+        get("/readyz")
+    });
+    assert!(status == 503 && text.contains("the database cannot be written"), "{status} {text}");
+    assert_eq!(get("/events").unwrap().0, 200, "{}", process.log());
+    assert_eq!(get("/healthz").unwrap().0, 200);
 }
