@@ -75,13 +75,13 @@ long_build() {
     local log began=$SECONDS shown=$SECONDS
     log=$(mktemp target/build.XXXXXX)
     cargo build --verbose "$@" >"$log" 2>&1 &
-    trap 'kill $! 2>/dev/null; exit 130' INT TERM
+    trap 'kill $! 2>/dev/null; rm -f "$log"; exit 130' INT TERM
     while kill -0 $! 2>/dev/null; do
         sleep 0.1
         [ $((SECONDS - shown)) -ge $pause ] || continue
         shown=$SECONDS pause=30
-        say "building $what: $(grep -cE '^ +(Compiling|Fresh) ' "$log")$crates crates in $((SECONDS - began)) s, now" \
-            "$(sed -n 's/^ *Compiling \([^ ]*\).*/\1/p' "$log" | tail -n 1)"
+        say "building $what: $(grep -cE '^ +(Compiling|Fresh) ' "$log")$crates crates in $((SECONDS - began)) s:" \
+            "$(sed -nE 's/^ *(Compiling [^ ]+|Blocking .*)( v.*)?/\1/p' "$log" | tail -n 1)"
     done
     wait $! || { grep -v "^ *\(Running\|Fresh\|Compiling\|Dirty\)" "$log" >&2; fail "the build failed for the reason above"; }
     trap - INT TERM

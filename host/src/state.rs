@@ -34,13 +34,15 @@ pub fn directory(given: Option<PathBuf>) -> Result<PathBuf> {
     Ok(given.unwrap_or_else(|| DEFAULT.into()))
 }
 
-/// The file of a store that is not configured: the one that is there, else one of our name.
+/// The file of a store that is not configured: the one that is there, else one of our name, or of Spin's where the database
+/// has that.
 ///
 /// # Errors
 /// When both are there: one of them would be taken for the store, and it may be the wrong one.
 pub fn file(directory: &Path, names: Names) -> Result<PathBuf> {
+    let is_spins = |[own, of_spin]: Names| !directory.join(own).exists() && directory.join(of_spin).exists();
+    let is_spins = is_spins(names) || !directory.join(names[0]).exists() && is_spins(DATABASE);
     let [own, of_spin] = names.map(|name| directory.join(name));
-    let is_spins = !own.exists() && of_spin.exists();
     let path = if is_spins { of_spin } else { own };
     check(&path)?;
     Ok(path)
@@ -170,6 +172,8 @@ mod tests {
         assert_eq!(file(directory.path(), DATABASE).unwrap(), own);
         fs::write(&of_spin, "").unwrap();
         assert_eq!(file(directory.path(), DATABASE).unwrap(), of_spin);
+        let key_value = file(directory.path(), KEY_VALUE).unwrap();
+        assert_eq!(key_value, directory.path().join("sqlite_key_value.db"), "Spin will look for it");
         let error = check(&own).unwrap_err().to_string();
         assert!(error.contains("sqlite_db.db") && error.contains("events.db"), "configured: {error}");
         fs::write(&own, "").unwrap();

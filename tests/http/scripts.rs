@@ -1,6 +1,7 @@
 //! `scripts/up`, `scripts/backup` and `scripts/restore`, as a user calls them.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
@@ -81,19 +82,23 @@ const KEPT: &str = "SPIN_WASMTIME_LINEAR_MEMORY_KEEP_RESIDENT";
 
 /// The end of `scripts/up --spin` where the Spin on PATH has this version, and only prints how it was called.
 fn up_on_spin(version: &str, options: &[&str]) -> Output {
-    let directory = tempfile::tempdir().unwrap();
-    let spin = directory.path().join("spin");
+    up_on_spin_with(version, tempfile::tempdir().unwrap().path(), options)
+}
+
+/// The same, with the state in `state` of a directory.
+fn up_on_spin_with(version: &str, directory: &Path, options: &[&str]) -> Output {
+    let spin = directory.join("spin");
     let program = format!(
         "#!/bin/sh\ncase $1 in --version) echo '{version}' ;; *) echo \"ran: $*\"; echo kept ${KEPT} ;; esac\n"
     );
     fs::write(&spin, program).unwrap();
     fs::set_permissions(&spin, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
     let mut command = Command::new(repository().join("scripts/up"));
     command
         .args(["--spin", "--state-dir", "state"])
         .args(options)
-        .current_dir(directory.path())
+        .current_dir(directory)
         .env("PATH", path)
         .env_remove(KEPT);
     command.output().unwrap()
@@ -159,10 +164,12 @@ fn settings_that_the_component_finds_invalid_end_spin_and_unknown_ones_are_told(
     std::thread::spawn(move || {
         for connection in spin.incoming() {
             let mut connection = connection.unwrap();
-            let _ = std::io::Read::read(&mut connection, &mut [0; 4096]);
+            // To the end of the head: what is not read would take the answer away with it.
+            let head = BufReader::new(connection.try_clone().unwrap()).lines();
+            head.map_while(Result::ok).take_while(|line| !line.is_empty()).count();
             let body = r#"{"status":"ok","invalid_settings":["variable max_topics must be a whole number from 1 on"]}"#;
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-            let _ = std::io::Write::write_all(&mut connection, answer.as_bytes());
+            let _ = connection.write_all(answer.as_bytes());
         }
     });
     eventually("Spin is ended", || process.exit_status().unwrap());
@@ -441,7 +448,20 @@ fn the_host_and_its_copies_use_the_same_file_also_one_that_spin_named_and_never_
     restored("sqlite_db.db");
     assert!(!state.join("events.db").exists(), "a store keeps its name");
 
+    // Spin is told the name that is there.
+    let configured = |name: &str| {
+        let ended = up_on_spin_with("spin 4.1.0", directory.path(), &[]);
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        let config = fs::read_to_string(state.join("runtime-config.toml")).unwrap();
+        assert!(config.contains(&format!("/state/{name}")), "{config}");
+    };
+    configured("sqlite_db.db");
+    configured("sqlite_key_value.db");
+
     fs::copy(directory.path().join("copy.db"), state.join("events.db")).unwrap();
+    let ended = up_on_spin_with("spin 4.1.0", directory.path(), &[]);
+    let errors = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && errors.contains("has events.db and sqlite_db.db"), "{errors}");
     let both = "has a file sqlite_db.db, and events.db is to be used";
     refused("backup", directory.path(), &["--state-dir", "state", "another.db"], both);
     refused("restore", directory.path(), &["--state-dir", "state", "copy.db"], both);
