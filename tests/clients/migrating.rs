@@ -31,7 +31,8 @@ fn the_tables_of_an_old_service_are_loaded_by_one_command() {
         );
         with recursive n(n) as (select 1 union all select n + 1 from n limit {ROWS})
         insert into events select n, 'sqlite-' || (n % 3), 'id ' || n, '2026-01-01 0' || (n % 10) || ':00:00.000123',
-            'it''s old', iif(n % 7, '{{\"n\": ' || n || ', \"text\": \"é \\\" ' || char(9731) || '\"}}', null) from n"
+            'it''s old', iif(n % 7, '{{\"n\": ' || n || ', \"text\": \"é \\\" ' || char(9731) || '\"}}', null) from n;
+        update events set payload = '{{''a'': 1}}' where id = 1500"
     ))
     .unwrap();
 
@@ -50,7 +51,7 @@ fn the_tables_of_an_old_service_are_loaded_by_one_command() {
     let server = Server::start();
     let document = std::fs::read_to_string(repository("docs/MIGRATING.md")).unwrap();
     let url = postgres.url(&database);
-    assert_examples(&document, 3, &server, directory.path(), &[("OLD_DATABASE_URL", &url)]);
+    assert_examples(&document, 4, &server, directory.path(), &[("OLD_DATABASE_URL", &url)]);
     assert_eq!(server.stats()["unique_processed"], 2 * ROWS);
     let event = server.get("/events/sqlite-1/id%201").json();
     assert_eq!(event["timestamp"], "2026-01-01T01:00:00.000123Z");

@@ -73,7 +73,7 @@ pub fn assert_examples(
             .unwrap();
         // The publisher tells its result where progress goes; curl's progress is not part of an example.
         let tells = if command.contains("/scripts/") { ran.stderr } else { Vec::new() };
-        let printed = [ran.stdout, tells].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        let printed = [tells, ran.stdout].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         assert_eq!(comparable(&printed), comparable(&output), "{command}");
     }
 }

@@ -121,11 +121,16 @@ pub struct Cli {
 #[command(next_help_heading = "Old tables")]
 pub struct Table {
     /// Read rows of this SQLite database instead of lines. A row that cannot be taken is named, and the others are sent
-    #[arg(long, value_name = "FILE", requires = "query", conflicts_with_all = NOT_FOR_TABLES)]
+    #[arg(long, value_name = "FILE", group = "database", requires = "query", conflicts_with_all = NOT_FOR_TABLES)]
     pub from_sqlite: Option<PathBuf>,
 
+    /// Read rows of this PostgreSQL database. The connection is encrypted and the server's certificate verified, unless
+    /// the URL says sslmode=disable; the variable PGPASSWORD may hold the password, which other users cannot see there
+    #[arg(long, value_name = "URL", group = "database", requires = "query", conflicts_with_all = NOT_FOR_TABLES)]
+    pub from_postgres: Option<String>,
+
     /// The query. Its columns are fields of events: topic, event_id, timestamp, source and payload, which is JSON as text
-    #[arg(long, value_name = "SQL", requires = "from_sqlite")]
+    #[arg(long, value_name = "SQL", requires = "database")]
     pub query: Option<String>,
 }
 
@@ -246,7 +251,7 @@ impl Cli {
 
     /// True if rows are read, and no lines.
     pub fn is_of_table(&self) -> bool {
-        self.table.from_sqlite.is_some()
+        self.table.query.is_some()
     }
 
     fn maps_fields(&self) -> bool {

@@ -83,7 +83,7 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     let client = Client::new(&cli.service.url, cli.service.token.as_deref(), cli.service.timeout)?;
     let patience = Patience { longest_pause: Duration::from_secs(10), give_up_after: cli.give_up_after() };
 
-    let table = Table::of(&cli)?;
+    let table = Table::of(&cli).await?;
     let inputs = find_inputs(&cli)?;
     let mut checkpoint = load_checkpoint(&cli)?;
     if let Some(checkpoint) = &mut checkpoint {

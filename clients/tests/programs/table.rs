@@ -1,9 +1,12 @@
 //! The publisher reads the rows of an old table.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 
 use rusqlite::Connection;
 use sekali_harness::Server;
+use sekali_harness::postgres::Postgres;
 use serde_json::json;
 use tempfile::tempdir;
 
@@ -150,4 +153,101 @@ fn a_query_that_is_not_one_of_events_is_explained() {
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("none.db cannot be read"), "{}", ended.stderr);
     assert!(!here.path().join("none.db").exists());
+}
+
+/// Loads what a query in a PostgreSQL database finds.
+#[track_caller]
+fn load_postgres(server: &Server, directory: &Path, url: &str, query: &str, code: i32) -> Ended {
+    let to = server.url("");
+    let ended = run(&mut publisher(directory, &["--url", &to, "--from-postgres", url, "--query", query]));
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    ended
+}
+
+#[test]
+fn the_rows_of_postgresql_are_taken_and_the_others_are_named() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    let postgres = Postgres::shared().unwrap();
+    let database = postgres.create_database().unwrap();
+    for statement in [
+        "create table events (id bigserial primary key, topic text, event_id uuid, timestamp timestamptz, source text,
+            payload jsonb, texts text, seconds numeric)",
+        "insert into events (topic, event_id, timestamp, source, payload, texts, seconds)
+            select 'a', ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid,
+                timestamptz '2026-01-01 00:00:00.000123+07' + n * interval '1 s', nullif(n % 2, 0)::text,
+                jsonb_build_object('n', 1.50 * n), iif, 1763686800.25
+            from (select n, case n when 700 then '{''a'': 1}' else '[' || n || ']' end as iif
+                from generate_series(0, 1199) n) as n",
+    ] {
+        postgres.query(&database, statement).unwrap();
+    }
+    let url = postgres.url(&database);
+    let query = "select topic, event_id, timestamp, source, payload from events order by id; ";
+    load_postgres(&server, here.path(), &url, query, 0);
+    let events = server.events();
+    assert_eq!(events.len(), 1_200);
+    assert_eq!(events[1]["event_id"], "00000000-0000-0000-0000-000000000001");
+    assert_eq!(
+        (&events[1]["timestamp"], &events[1]["source"]),
+        (&json!("2025-12-31T17:00:01.000123Z"), &json!("1"))
+    );
+    assert_eq!((&events[2]["payload"], &events[2]["source"]), (&json!({"n": 3.0}), &json!("postgres")));
+
+    let query = "select 'text' as topic, id as event_id, seconds as timestamp, texts as payload from events order by id";
+    let ended = load_postgres(&server, here.path(), &url, query, 3);
+    assert!(
+        ended.stderr.contains("postgres row 701: column payload is not JSON: key must be a string"),
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.stdout.contains("1,199 stored, 0 duplicates, 1 rejected"), "{}", ended.stdout);
+    let event = server.get("/events/text/2").json();
+    assert_eq!((&event["timestamp"], &event["payload"]), (&json!("2025-11-21T01:00:00.25Z"), &json!([1])));
+
+    // A row that the database itself cannot make is no success.
+    let query = "select 'late' as topic, id as event_id, 1 / (1000 - id) as payload from events order by id";
+    let ended = load_postgres(&server, here.path(), &url, query, 1);
+    assert!(ended.stderr.contains(": division by zero"), "{}", ended.stderr);
+    for (query, said) in
+        [("select nothing", "does not exist"), ("delete from events returning topic", "syntax error")]
+    {
+        let ended = load_postgres(&server, here.path(), &url, query, 2);
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_server_that_refuses_to_encrypt_gets_no_password() {
+    let (server, here) = (Server::start(), tempdir().unwrap());
+    for mode in ["", "?sslmode=prefer"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("postgres://u:s3cret@{}/db{mode}", listener.local_addr().unwrap());
+        let heard = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 8];
+            stream.read_exact(&mut request).unwrap();
+            stream.write_all(b"N").unwrap();
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).unwrap();
+            (request, rest)
+        });
+        let ended = load_postgres(&server, here.path(), &url, "select 1 as topic", 2);
+        assert!(
+            ended.stderr.contains("without sslmode=disable in the URL it has to encrypt"),
+            "{}",
+            ended.stderr
+        );
+        let (request, rest) = heard.join().unwrap();
+        assert_eq!(request, [0, 0, 0, 8, 4, 210, 22, 47], "it asks for TLS");
+        assert_eq!(rest, b"", "nothing is sent in the clear");
+    }
+    // No part of a password is shown, however the URL is written.
+    for url in [
+        "postgres://u:s3cret/@h:x/db",
+        "postgres://u:p@s3cret@h/db?nosuch=s3cret",
+        "host=h password=s3cret nosuch",
+    ] {
+        let ended = load_postgres(&server, here.path(), url, "select 1 as topic", 2);
+        assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
+    }
 }

@@ -1,5 +1,6 @@
 //! Reads the rows of an old table as events: the columns of a query are the fields of events, by their names.
 
+mod postgres;
 mod row;
 mod sqlite;
 
@@ -10,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use sekali_clients::interrupt::Interrupt;
 use tokio::sync::mpsc;
 
+use self::postgres::Server;
 use crate::cli::Cli;
 use crate::input::{Origin, Piece, Pieces, Position, Row, Text};
 
@@ -17,14 +19,16 @@ use crate::input::{Origin, Piece, Pieces, Position, Row, Text};
 const AT_ONCE: usize = 500;
 
 /// A query in a database.
-pub enum Table {
-    /// An SQLite file.
-    Sqlite {
-        /// The file.
-        file: PathBuf,
-        /// The query.
-        query: String,
-    },
+pub struct Table {
+    database: Database,
+    query: String,
+}
+
+enum Database {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A server.
+    Postgres(Box<Server>),
 }
 
 impl Table {
@@ -32,38 +36,51 @@ impl Table {
     ///
     /// # Errors
     /// The database cannot be opened, or the query is not one of events.
-    pub fn of(cli: &Cli) -> Result<Option<Self>> {
-        let (Some(file), Some(query)) = (&cli.table.from_sqlite, &cli.table.query) else { return Ok(None) };
-        let names =
-            sqlite::columns(file, query).with_context(|| format!("{} cannot be read", file.display()))?;
+    pub async fn of(cli: &Cli) -> Result<Option<Self>> {
+        let Some(query) = cli.table.query.clone() else { return Ok(None) };
+        let (database, names) = match (&cli.table.from_sqlite, &cli.table.from_postgres) {
+            (Some(file), _) => {
+                let names = sqlite::columns(file, &query);
+                let names = names.with_context(|| format!("{} cannot be read", file.display()))?;
+                (Database::Sqlite(file.clone()), names)
+            }
+            (None, Some(url)) => {
+                let server = Server::at(url)?;
+                let names = server.columns(&query).await.context("the table cannot be read")?;
+                (Database::Postgres(Box::new(server)), names)
+            }
+            (None, None) => return Ok(None),
+        };
         check_columns(&names, cli.topic.is_some())?;
-        Ok(Some(Self::Sqlite { file: file.clone(), query: query.clone() }))
+        Ok(Some(Self { database, query }))
     }
 
+    /// What stands for the table in messages. The address of a server may hold a password.
     fn path(&self) -> &Path {
-        let Self::Sqlite { file, .. } = self;
-        file
+        match &self.database {
+            Database::Sqlite(file) => file,
+            Database::Postgres(_) => Path::new("postgres"),
+        }
     }
 
-    /// Starts the thread that reads the rows. `name` stands for the table in event_ids.
+    /// Starts to read the rows. `name` stands for the table in event_ids.
     pub fn read(self, name: &str, interrupt: Interrupt) -> Pieces {
         let (sender, pieces) = mpsc::channel(2);
         let origin = Origin { unit: "row", ..Origin::stream(self.path(), name) };
-        std::thread::spawn(move || {
-            let mut rows = Rows { origin: Arc::new(origin), taken: 0, held: Vec::new(), sender, interrupt };
-            let Self::Sqlite { file, query } = &self;
-            let read = sqlite::read(file, query, &mut rows)
-                .with_context(|| format!("{} cannot be read behind its row {}", file.display(), rows.taken));
-            rows.flush();
-            if let Err(error) = read {
-                let _ = rows.sender.blocking_send(Err(error)); // fails if nobody takes rows any more
+        let rows = Rows { origin: Arc::new(origin), taken: 0, held: Vec::new(), sender, interrupt };
+        match self.database {
+            Database::Sqlite(file) => {
+                std::thread::spawn(move || sqlite::read(&file, &self.query, rows));
             }
-        });
+            Database::Postgres(server) => {
+                tokio::spawn(async move { server.read(&self.query, rows).await });
+            }
+        }
         pieces
     }
 }
 
-/// Takes rows and hands them over, some at once.
+/// Takes rows, and hands them over some at once.
 struct Rows {
     origin: Arc<Origin>,
     taken: u64,
@@ -73,19 +90,31 @@ struct Rows {
 }
 
 impl Rows {
-    /// Takes the next row; false if there is no reason to read on.
-    fn take(&mut self, row: Row) -> bool {
+    /// Takes the next row. Returns what is to be sent, if it is enough.
+    fn take(&mut self, row: Row) -> Option<Result<Piece>> {
         self.taken += 1;
         self.held.push(row);
-        if self.held.len() < AT_ONCE { true } else { self.flush() }
+        (self.held.len() >= AT_ONCE).then(|| Ok(self.rest()))
     }
 
-    fn flush(&mut self) -> bool {
+    /// What was taken and not sent.
+    fn rest(&mut self) -> Piece {
         let rows = std::mem::take(&mut self.held);
         let at = |rows| Position { offset: rows, lines: rows };
         let (start, end) = (at(self.taken - rows.len() as u64), at(self.taken));
-        let piece = Piece { origin: Arc::clone(&self.origin), start, end, text: Text::Rows(rows) };
-        self.sender.blocking_send(Ok(piece)).is_ok() && self.interrupt.exit_code().is_none()
+        Piece { origin: Arc::clone(&self.origin), start, end, text: Text::Rows(rows) }
+    }
+
+    /// What is to be sent at the end: the rest, and why there is no more.
+    fn end(&mut self, read: Result<()>) -> Vec<Result<Piece>> {
+        let place = || format!("{} cannot be read behind its row {}", self.origin.path.display(), self.taken);
+        let failure = read.with_context(place).err();
+        [Ok(self.rest())].into_iter().chain(failure.map(Err)).collect()
+    }
+
+    /// True if there is a reason to read on.
+    fn are_wanted(&self) -> bool {
+        !self.sender.is_closed() && self.interrupt.exit_code().is_none()
     }
 }
 

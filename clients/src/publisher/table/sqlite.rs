@@ -22,8 +22,15 @@ pub fn columns(file: &Path, query: &str) -> Result<Vec<String>> {
     Ok(names(&statement))
 }
 
-/// Hands over all rows of a query.
-pub fn read(file: &Path, query: &str, rows: &mut Rows) -> Result<()> {
+/// Hands over all rows of a query, and waits while nobody takes them.
+pub fn read(file: &Path, query: &str, mut rows: Rows) {
+    let read = read_all(file, query, &mut rows);
+    for last in rows.end(read) {
+        let _ = rows.sender.blocking_send(last); // fails if nobody takes rows any more
+    }
+}
+
+fn read_all(file: &Path, query: &str, rows: &mut Rows) -> Result<()> {
     let connection = open(file)?;
     let mut statement = connection.prepare(query)?;
     let names = names(&statement);
@@ -32,8 +39,11 @@ pub fn read(file: &Path, query: &str, rows: &mut Rows) -> Result<()> {
         let value = |(index, name)| Ok((name, value_of(row.get_ref(index)?)));
         let values = names.iter().map(String::as_str).enumerate().map(value);
         let values = values.collect::<Result<Vec<_>, rusqlite::Error>>()?;
-        if !rows.take(Row(event(values.into_iter()))) {
-            break;
+        if let Some(some) = rows.take(Row(event(values.into_iter()))) {
+            let _ = rows.sender.blocking_send(some);
+            if !rows.are_wanted() {
+                break;
+            }
         }
     }
     Ok(())
