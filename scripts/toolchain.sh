@@ -6,9 +6,9 @@
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-unset CARGO_TARGET_DIR # everything here looks into target/
-# Cargo sets these for the tests that call a script. ring is compiled anew whenever they change, and so is the host.
-unset CARGO_MANIFEST_DIR CARGO_MANIFEST_LINKS CARGO_MANIFEST_PATH CARGO_PKG_NAME "${!CARGO_PKG_VERSION@}"
+# Everything here looks into target/. A test that calls a script has the others from cargo, and the build script of ring
+# looks at them: half of the host would be built anew in each of the two environments.
+unset CARGO_TARGET_DIR "${!CARGO_MANIFEST_@}" "${!CARGO_PKG_@}"
 
 say() { printf '%s\n' "sekali: $*" >&2; }
 fail() { say "$*"; exit 1; }
