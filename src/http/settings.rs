@@ -160,7 +160,7 @@ impl Settings {
                 admin_token: invalid.note(token("admin_token")),
             },
             origins: Origins {
-                listed: list(variable("cors_origins")),
+                listed: invalid.note(origins(variable("cors_origins"))),
                 webhooks: list(variable("webhook_origins")),
                 hosts: invalid.note(hosts(variable("hosts"), variable("machine"))),
             },
@@ -256,6 +256,25 @@ fn store(store: &str, database_url: &str) -> Result<StoreSetting, InvalidSetting
     }
 }
 
+/// Origins as browsers write them, separated by commas or spaces. Another text would never be equal to one.
+fn origins(text: &str) -> Result<Vec<String>, InvalidSetting> {
+    let is_origin = |text: &str| {
+        text == "*"
+            || text == "null"
+            || text.split_once("://").is_some_and(|(scheme, host)| {
+                !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', '@'])
+            })
+    };
+    let origins = list(text);
+    match origins.iter().all(|origin| is_origin(origin)) {
+        true => Ok(origins),
+        false => Err(InvalidSetting::new(
+            "cors_origins",
+            "must be *, or origins such as https://app.example:8443, without a path, separated by commas",
+        )),
+    }
+}
+
 /// The values by name.
 fn given<'t>(text: &'t str, invalid: &mut InvalidSettings) -> HashMap<&'static str, &'t str> {
     let mut given = HashMap::new();
@@ -310,6 +329,9 @@ mod tests {
             ("hosts", "https://inbox.example"),
             ("hosts", "inbox.example:443"),
             ("unknown_fields", "deny"),
+            ("cors_origins", "app.example"),
+            ("cors_origins", "https://a.example, https://b.example/"),
+            ("cors_origins", "https://a.example/path"),
         ] {
             let error = read(name, value).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
@@ -362,6 +384,13 @@ mod tests {
     fn instances_are_elastic_unless_the_host_says_otherwise() {
         assert_eq!(read("", "").unwrap().instances, Instances::Elastic);
         assert_eq!(read("instances", "fixed").unwrap().instances, Instances::Fixed);
+    }
+
+    #[test]
+    fn origins_are_those_of_browsers() {
+        for (text, count) in [("", 0), ("*", 1), ("https://a.example:8443, http://[::1]:3000,null", 3)] {
+            assert_eq!(read("cors_origins", text).unwrap().origins.listed.len(), count, "{text}");
+        }
     }
 
     #[test]
