@@ -120,6 +120,28 @@ fn a_wrong_address_of_the_database_is_named_at_the_start_and_its_password_is_not
 }
 
 #[test]
+fn a_broken_runtime_config_is_named_with_its_place_and_its_token_is_not_shown() {
+    if is_skipped_on_spin("it shows the line") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("runtime-config.toml");
+    for (token, place) in
+        [("\"s3cret", "line 4, column 16"), ("s3cret", "line 4, column 9"), ("[\"s3cret\"]", "line 1")]
+    {
+        let config = format!(
+            "[sqlite_database.default]\ntype = \"libsql\"\nurl = \"http://127.0.0.1:1\"\ntoken = {token}\n"
+        );
+        std::fs::write(&file, config).unwrap();
+        let mut setup = Setup::on(Host::own().unwrap());
+        setup.arguments = vec!["--runtime-config-file".into(), file.display().to_string()];
+        let error = format!("{:#}", setup.serve_at(directory.path()).err().unwrap());
+        assert!(error.contains("runtime-config.toml") && error.contains(place), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
 fn a_misspelt_variable_is_told_when_the_host_starts() {
     if is_skipped_on_spin("it tells of none") {
         return;

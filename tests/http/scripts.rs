@@ -77,6 +77,25 @@ fn a_script_that_a_test_calls_compiles_nothing_that_a_user_would_compile_again()
     assert!(variables.contains("\nPATH="), "{variables}");
 }
 
+#[test]
+fn a_build_that_takes_longer_says_what_it_compiles_and_one_that_fails_says_why() {
+    let build = |cargo: &str| {
+        let shell =
+            format!(". scripts/toolchain.sh; cargo() {{ {cargo}; }}; long_build /bin/sh 'the host (x)' -p x");
+        let output = Command::new("bash").args(["-c", &shell]).current_dir(repository()).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (is_built, said) = build("echo '   Compiling ring v0.17.14 (there)'; sleep 4");
+    assert!(
+        is_built && said.contains("building the host again: 1 crates in 3 s: Compiling ring\n"),
+        "{said}"
+    );
+    assert_eq!(build("echo '       Fresh ring v0.17.14'"), (true, String::new()), "nothing is compiled");
+    let (is_built, said) = build("echo '   Compiling x v1'; echo 'error: no'; false");
+    let reason = "error: no\nsekali: the build failed for the reason above\n";
+    assert!(!is_built && said == reason, "{said}");
+}
+
 /// The bytes of an instance's memory that Spin keeps when it has ended.
 const KEPT: &str = "SPIN_WASMTIME_LINEAR_MEMORY_KEEP_RESIDENT";
 
