@@ -70,6 +70,10 @@ fn the_image_is_built_from_the_sources_and_nothing_else() {
         assert!(repository().join(path).exists(), "{path}");
         assert!(!read(".gitignore").lines().any(|ignored| ignored == format!("/{path}")), "{path}");
     }
+    // A volume that no file was copied to belongs to root, and the host runs as nonroot.
+    let image = read("deploy/Containerfile");
+    let (before, _) = image.split_once("\nVOLUME /data\n").unwrap();
+    assert!(before.ends_with("\nCOPY --from=build --chown=65532:65532 /state /data"), "{before}");
 }
 
 #[test]
