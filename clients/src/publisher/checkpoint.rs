@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use sekali_clients::api::{Stats, TopicAccount};
@@ -14,7 +14,7 @@ use sekali_clients::retry::{self, Patience};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Item};
-use crate::input::{Identity, Origin, Position, Start, Starts, last_write};
+use crate::input::{Identity, Origin, Position, Start, Starts, last_write, now};
 
 /// The number of files that are remembered per path: the current one and rotated ones, by which later files, copies and
 /// compressed ones are recognised.
@@ -172,6 +172,7 @@ impl Checkpoint {
             generation: origin.generation,
             copies: Vec::new(),
             born: origin.born,
+            opened: Some(origin.opened),
             written: None,
             has_ended: false,
             position: Position::default(),
@@ -225,7 +226,8 @@ impl FileState {
     fn advance(&mut self, batch: &Batch, origin: &Arc<Origin>, position: Position) {
         let start = &mut self.start;
         if origin.generation > start.generation {
-            (start.generation, start.first, start.line) = (origin.generation, None, None);
+            (start.generation, start.opened) = (origin.generation, Some(origin.opened));
+            (start.first, start.line) = (None, None);
         }
         start.position = position;
         start.has_ended = false;
@@ -248,11 +250,6 @@ impl FileState {
             (self.last, self.acknowledged) = (key, Some(now()));
         }
     }
-}
-
-/// The time since 1970.
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The time of the last write to a file; `None` if its name belongs to another file now.

@@ -419,3 +419,29 @@ fn a_pattern_in_quotes_is_also_taken_without_follow() {
     }
     assert_eq!(place.stored(), ["one", "two", "three"]);
 }
+
+#[test]
+fn a_header_that_all_files_of_a_log_share_makes_none_a_copy_of_another() {
+    for is_followed in [false, true] {
+        let place = Place::new();
+        place.append("app.log.1", "#header\nold\n");
+        std::thread::sleep(Duration::from_millis(1_200)); // longer than clocks differ
+        place.append("app.log", "#header\n");
+        if is_followed {
+            let process = place.follow(&["app.log"]);
+            place.has(1);
+            File::create(place.at("app.log")).unwrap();
+            std::thread::sleep(Duration::from_millis(500));
+            place.append("app.log", "#header\nnew\n");
+            place.has(3);
+            let ended = stop(process);
+            assert!(ended.stderr.contains("no copy of it was found"), "{ended:?}");
+            assert_eq!(place.stored(), ["#header", "#header", "new"]);
+        } else {
+            place.ship("app.log", 0);
+            place.append("app.log", "new\n");
+            place.ship("app.log", 0);
+            assert_eq!(place.stored(), ["#header", "new"]);
+        }
+    }
+}

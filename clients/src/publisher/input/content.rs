@@ -156,7 +156,7 @@ impl Content {
             false => io::copy(&mut self.from(0, &Malformed::default())?, &mut io::sink())?,
         };
         let start = length.saturating_sub(bytes);
-        Ok(Evidence { lines: vec![Line::new(start, &self.range(start, length)?)], length })
+        Ok(Evidence { lines: vec![Line::new(start, &self.range(start, length)?)], length, since: None })
     }
 
     /// True if the file does not hold any more what was read of it. `read_to` is the offset up to which it was read, and

@@ -26,7 +26,7 @@ use piece::{Sender, Stop};
 pub use content::Reading;
 pub use decode::Malformed;
 pub use find::{Input, find, size};
-pub use origin::{Identity, Origin, Position, last_write};
+pub use origin::{Identity, Origin, Position, last_write, now};
 pub use piece::{News, Piece, Pieces, Row, Text};
 pub use start::{Line, Start, Starts};
 

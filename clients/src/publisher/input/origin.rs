@@ -3,7 +3,7 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -27,6 +27,8 @@ pub struct Origin {
     pub is_file: bool,
     /// The creation time of a file since 1970, if it is known.
     pub born: Option<Duration>,
+    /// When this content was opened first, since 1970.
+    pub opened: Duration,
     /// The position at which reading began.
     pub start: Position,
 }
@@ -46,6 +48,7 @@ impl Origin {
             unit: "line",
             is_file: false,
             born: None,
+            opened: Duration::ZERO,
             start,
         }
     }
@@ -105,4 +108,9 @@ impl Identity {
 /// The time of a file's last write since 1970; 0 if it is not known.
 pub fn last_write(metadata: &Metadata) -> Duration {
     metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default()
+}
+
+/// The time since 1970.
+pub fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

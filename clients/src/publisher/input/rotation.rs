@@ -18,6 +18,9 @@ use super::tail::{MARK, Tail};
 /// noticed the rotation.
 const OVERLAP: Duration = Duration::from_secs(10);
 
+/// The time by which the clock of a file system may be behind.
+const COARSE: Duration = Duration::from_secs(1);
+
 /// Where to look for the files of a log.
 pub struct Search<'a> {
     path: &'a Path,
@@ -280,7 +283,8 @@ impl<'a> Search<'a> {
     /// because that takes time.
     fn holds(&self, sibling: &Sibling, evidence: &Evidence) -> Result<Option<()>, Stop> {
         let is_of_family = self.family.has(&sibling.path);
-        if evidence.is_empty() || family::is_compressed(&sibling.path) && !is_of_family {
+        let is_older = sibling.born.zip(evidence.since).is_some_and(|(born, since)| born + COARSE < since);
+        if evidence.is_empty() || is_older || family::is_compressed(&sibling.path) && !is_of_family {
             return Ok(None);
         }
         match Content::open(&sibling.path, &self.context.reading).and_then(|content| content.has(evidence)) {

@@ -44,6 +44,9 @@ pub struct Start {
     pub copies: Vec<Identity>,
     /// Its creation time since 1970, if it is known.
     pub born: Option<Duration>,
+    /// When it was opened first, or found to be truncated, since 1970.
+    #[serde(default)]
+    pub opened: Option<Duration>,
     /// The last known time of a write to it, since 1970.
     pub written: Option<Duration>,
     /// True if it was rotated away and read to its end.
@@ -69,6 +72,7 @@ impl Start {
             unit: "line",
             is_file: true,
             born: self.born,
+            opened: self.opened.unwrap_or_default(),
             start: self.position,
         }
     }
@@ -78,6 +82,7 @@ impl Start {
         Evidence {
             lines: self.first.iter().chain(&self.line).copied().collect(),
             length: self.position.offset,
+            since: self.opened,
         }
     }
 }
@@ -107,6 +112,9 @@ pub struct Evidence {
     pub lines: Vec<Line>,
     /// The number of bytes that were read.
     pub length: u64,
+    /// When the content was opened, since 1970: files that were there before are no copies of it, even if they begin with
+    /// the same lines, as logs with a header do.
+    pub since: Option<Duration>,
 }
 
 impl Evidence {

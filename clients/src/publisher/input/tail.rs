@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::content::Content;
 use super::context::Context;
 use super::lines::LineReader;
-use super::origin::{Identity, Origin, Position};
+use super::origin::{Identity, Origin, Position, now};
 use super::piece::{Piece, Sender, Stop, Text};
 use super::start::{Evidence, Line};
 
@@ -55,6 +55,7 @@ impl<R: Read> Tail<R> {
         Evidence {
             lines: self.first.iter().chain(&self.last).copied().collect(),
             length: self.position().offset,
+            since: Some(self.origin.opened),
         }
     }
 
@@ -111,10 +112,12 @@ impl Tail<Content> {
     pub fn open(path: &Path, watched: &Path, context: &Context) -> io::Result<Self> {
         let mut content = Content::open(path, &context.reading)?;
         let (file, born) = Identity::of_file(&content.metadata()?);
-        let (generation, start) = match context.starts.of(file) {
-            Some(start) if content.has(&start.evidence())? => (start.generation, start.position),
-            Some(start) => (start.generation + 1, Position::default()),
-            None => (0, Position::default()),
+        let known = context.starts.of(file);
+        let as_before = known.map(|start| content.has(&start.evidence())).transpose()?.unwrap_or_default();
+        let (generation, start, opened) = match known {
+            Some(start) if as_before => (start.generation, start.position, start.opened),
+            Some(start) => (start.generation + 1, Position::default(), None),
+            None => (0, Position::default(), None),
         };
         let read = start.offset;
         let marked = read.min(MARK);
@@ -131,6 +134,7 @@ impl Tail<Content> {
             unit: "line",
             is_file: true,
             born,
+            opened: opened.unwrap_or_else(now),
             start,
         };
         Ok(Self { first, last, ..Self::new(origin, content) })
@@ -196,7 +200,8 @@ impl Tail<Content> {
     pub fn begin_anew(&mut self, generation: u32) -> io::Result<()> {
         let start = Position::default();
         self.go_to(start)?;
-        self.origin = Arc::new(self.origin.with_generation(generation, start));
+        let origin = self.origin.with_generation(generation, start);
+        self.origin = Arc::new(Origin { opened: now(), ..origin });
         (self.first, self.last) = (None, None);
         Ok(())
     }

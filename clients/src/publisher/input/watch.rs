@@ -197,10 +197,12 @@ impl Watch {
         };
         let open = self.rotated.iter().map(|(tail, _)| tail).chain(&self.current);
         let open: Vec<_> = open.map(Past::of).collect();
-        let mut search = Search::new(&self.path, context, &self.past, self.is_patient());
+        // A directory may be large, and is not looked into when nothing is known of the log.
+        let search = || Search::new(&self.path, context, &self.past, self.is_patient());
         let found = match open.is_empty() {
-            true => search.missed(&mut new)?,
-            false => search.between(&open, new.origin())?,
+            true if context.starts.at(&self.path).next().is_none() => Found::default(),
+            true => search().missed(&mut new)?,
+            false => search().between(&open, new.origin())?,
         };
         self.rotated.extend(self.current.take().map(|old| (old, Instant::now())));
         self.current = Some(new);
