@@ -257,10 +257,11 @@ fn a_file_that_is_unreadable_for_a_while_keeps_no_other_from_being_followed() {
     set_mode(&place.at("a.log"), 0);
     std::thread::sleep(Duration::from_millis(300));
     place.append("b.log", "more of b\n");
-    place.has(3);
+    place.append("a.log.1", "late\n");
+    place.has(4);
     set_mode(&place.at("a.log"), 0o644);
     set_mode(&place.at("c.log"), 0o600);
-    place.has(5);
+    place.has(6);
     let ended = stop(process);
     assert_eq!(ended.code, Some(130), "{ended:?}");
     for said in [

@@ -111,17 +111,17 @@ impl<'a> Search<'a> {
             if start.has_ended {
                 continue;
             }
-            let here = here.map(|here| here.path.clone());
-            let tail = match here {
-                Some(here) => self.open(&here, &mut found)?,
-                None => self.find_content(start, &past, current)?,
-            };
-            match tail {
-                Some(mut tail) => {
-                    self.find_copies_since(start, &mut tail, &mut found)?;
-                    found.tails.push(tail);
+            let tail = match here.map(|here| here.path.clone()) {
+                Some(path) => self.open(&path, &mut found)?,
+                None => {
+                    let tail = self.find_content(start, &past, current)?;
+                    found.gone.extend(tail.is_none().then(|| start.clone()));
+                    tail
                 }
-                None => found.gone.push(start.clone()),
+            };
+            if let Some(mut tail) = tail {
+                self.find_copies_since(start, &mut tail, &mut found)?;
+                found.tails.push(tail);
             }
         }
         self.find_between(&past, current.origin(), &mut found)?;

@@ -102,14 +102,18 @@ impl Watch {
                 Ok(false)
             }
             Err(unwanted) => Err(unwanted),
-            Ok(has_moved) => {
-                if self.trouble.take().is_some() {
-                    let text = format!("{} is read again", self.path.display());
-                    context.sender.tell(&self.path, News::Note(text))?;
-                }
-                Ok(has_moved)
-            }
+            Ok(false) => self.recover(context).map(|()| false),
+            Ok(true) => Ok(true), // perhaps of an older file, while the newer one still cannot be read
         }
+    }
+
+    /// Tells that what could not be read is read again.
+    fn recover(&mut self, context: &Context) -> Result<(), Stop> {
+        if self.trouble.take().is_none() {
+            return Ok(());
+        }
+        let text = format!("{} is read again", self.path.display());
+        context.sender.tell(&self.path, News::Note(text))
     }
 
     /// Sends the next piece, of the oldest file that has one; false if there was none.
@@ -206,6 +210,7 @@ impl Watch {
         };
         self.rotated.extend(self.current.take().map(|old| (old, Instant::now())));
         self.current = Some(new);
+        self.recover(context)?;
         self.take(found, context).map(|()| true)
     }
 
