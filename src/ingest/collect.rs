@@ -41,7 +41,7 @@ pub struct Ingested {
     pub indexes: Vec<usize>,
     /// The errors of the others; empty unless the request may be taken in part.
     pub rejected: Invalid,
-    /// The names of fields that were ignored, each once, at most [`MAX_IGNORED`] of them.
+    /// The names of fields that were ignored, each once, at most `MAX_IGNORED` of them.
     pub ignored: Vec<String>,
 }
 
