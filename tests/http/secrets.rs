@@ -3,9 +3,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 use sekali_harness::deployment::{Setup, repository};
+use sekali_harness::process::Process;
 use sekali_harness::{Server, eventually, is_skipped_on_postgres, is_skipped_on_spin};
 
 /// A part of each secret.
@@ -58,16 +58,16 @@ fn the_tokens_of_a_service_that_runs_are_seen_nowhere() {
 
 #[test]
 fn the_password_of_a_database_that_cannot_be_reached_is_seen_nowhere() {
-    for (url, is_valid) in [
-        ("postgres://u:SECRET@127.0.0.1:1/d", true),
-        ("postgres://u:SECRET@127.0.0.1:1/d?sslmode=disable", true),
-        ("postgres://u:SEC@RET@127.0.0.1:1/d", false),
-        ("host=127.0.0.1 port=1 user=u password=SECRET", true),
-        ("host=127.0.0.1 port=1 user=u password='SECRET", false),
-        ("postgres://u:SECRET@127.0.0.1:1/d?sslmode=SECRET", false),
-        ("postgres://u:SECRET@127.0.0.1:1/d?nosuch=SECRET", true),
-        ("postgres://u:SECRET@127.0.0.1:SECRET/d", true),
-        ("SECRET", false),
+    for url in [
+        "postgres://u:SECRET@127.0.0.1:1/d",
+        "postgres://u:SECRET@127.0.0.1:1/d?sslmode=disable",
+        "postgres://u:SEC@RET@127.0.0.1:1/d",
+        "host=127.0.0.1 port=1 user=u password=SECRET",
+        "host=127.0.0.1 port=1 user=u password='SECRET",
+        "postgres://u:SECRET@127.0.0.1:1/d?sslmode=SECRET",
+        "postgres://u:SECRET@127.0.0.1:1/d?nosuch=SECRET",
+        "postgres://u:SECRET@127.0.0.1:SECRET/d",
+        "SECRET",
     ] {
         let url = url.replace("SEC@RET", &format!("a@{SECRET}")).replace("SECRET", &secret("password"));
         let setup = Setup::on_database(&url, ([127, 0, 0, 1], 1).into()).unwrap();
@@ -84,7 +84,6 @@ fn the_password_of_a_database_that_cannot_be_reached_is_seen_nowhere() {
                 assert_is_kept(&host.log(), &format!("the log with {url}"));
             }
             Err(error) => {
-                assert!(!is_valid, "{url}: {error:#}");
                 let told = format!("{error:#}");
                 assert!(told.contains("database_url"), "{told}");
                 assert_is_kept(&told, &format!("the refusal of {url}"));
@@ -96,10 +95,12 @@ fn the_password_of_a_database_that_cannot_be_reached_is_seen_nowhere() {
 /// sekali-host with a manifest and a runtime config, which it is to refuse.
 fn refused(directory: &Path, manifest: &Path, arguments: &[&str]) -> String {
     let Setup { host, .. } = Setup::from_environment().unwrap();
-    let mut command: Command = host.command(manifest, host.free_address().unwrap(), directory);
-    let Output { status, stdout, stderr } = command.args(arguments).current_dir(directory).output().unwrap();
-    assert!(!status.success());
-    String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned()
+    let mut command = host.command(manifest, host.free_address().unwrap(), directory);
+    command.args(arguments).current_dir(directory);
+    let mut process = Process::start(command).unwrap();
+    let ended = eventually("it ends", || process.exit_status().unwrap());
+    assert!(!ended.success());
+    process.log()
 }
 
 #[test]
@@ -114,7 +115,6 @@ fn a_broken_file_is_named_without_its_text() {
         format!("[sqlite_database.default]\ntype = \"libsql\"\nurl = \"http://x\"\ntoken = \"{token}"),
         format!("[sqlite_database.default]\ntype = \"libsql\"\nurl = \"http://x\"\ntoken = {token}"),
         format!("[sqlite_database.default]\ntype = \"libsql\"\nurl = \"http://x\"\ntokens = \"{token}\""),
-        format!("[sqlite_database.default]\ntype = \"libsql\"\nurl = \"http://u:{token}@[\"\ntoken = \"x\""),
         format!("[sqlite_database.default]\ntype = \"libsql\"\ntoken = [\"{token}\"]\nurl = \"http://x\""),
         format!("[sqlite_database.default]\ntype = \"{token}\""),
     ] {
