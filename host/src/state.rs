@@ -48,7 +48,7 @@ pub fn file(directory: &Path, names: Names) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Refuses the file of a store if beside it is one of its other name, or what an unfinished restore has left of it.
+/// Refuses the file of a store if beside it is one of its other name.
 ///
 /// # Errors
 /// Names both files.
@@ -64,6 +64,14 @@ pub fn check(path: &Path) -> Result<()> {
             directory_of(path).display()
         );
     }
+    Ok(())
+}
+
+/// Refuses the file of a store of which an unfinished restore has left something else: an empty one would begin beside it.
+///
+/// # Errors
+/// Names both files.
+pub fn check_restored(path: &Path) -> Result<()> {
     let unfinished = restoring(path);
     ensure!(
         path.exists() || !unfinished.exists(),
@@ -188,10 +196,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let own = directory.path().join(DATABASE[0]);
         fs::write(restoring(&own), "").unwrap();
-        let error = file(directory.path(), DATABASE).unwrap_err().to_string();
+        let error = check_restored(&own).unwrap_err().to_string();
         assert!(error.contains("events.db.restoring"), "{error}");
+        assert!(file(directory.path(), DATABASE).is_ok(), "it can be restored again");
         fs::write(&own, "").unwrap();
-        assert!(file(directory.path(), DATABASE).is_ok(), "the old store is still in its place");
+        assert!(check_restored(&own).is_ok(), "the old store is still in its place");
     }
 
     #[test]

@@ -200,6 +200,31 @@ fn settings_that_the_component_finds_invalid_end_spin_and_unknown_ones_are_told(
     assert!(!log.contains("s3cret") && !log.contains("READ_TOKEN is set and has"), "{log}");
 }
 
+#[test]
+fn a_second_spin_on_a_state_directory_is_refused_and_told_who_uses_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let spin = directory.path().join("spin");
+    let program =
+        "#!/bin/sh\ncase $1 in --version) echo 'spin 4.1.0' ;; *) echo started; exec sleep 60 ;; esac\n";
+    fs::write(&spin, program).unwrap();
+    fs::set_permissions(&spin, fs::Permissions::from_mode(0o755)).unwrap();
+    let start = || {
+        let mut command = Command::new(repository().join("scripts/up"));
+        command
+            .args(["--spin", "--state-dir", "state", "--listen", &free_port().unwrap().to_string()])
+            .current_dir(directory.path())
+            .env("PATH", format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap()));
+        Process::start(command).unwrap()
+    };
+    let first = start();
+    eventually("it starts Spin", || first.log().contains("started").then_some(()));
+    let mut second = start();
+    assert!(!second.wait().unwrap().success());
+    let expected = format!("in use by process {} (sleep): end it", first.id());
+    assert!(second.log().contains(&expected) && !second.log().contains("started"), "{}", second.log());
+    assert_eq!(mode(&directory.path().join("state")), 0o700);
+}
+
 /// The end of `scripts/backup`, called in `directory`.
 fn back_up(directory: &Path, arguments: &[&str]) -> Output {
     run("backup", directory, arguments)
@@ -456,6 +481,12 @@ fn the_host_and_its_copies_use_the_same_file_also_one_that_spin_named_and_never_
         assert_eq!(stored_in(&directory.path().join(copy)), 3 + 1, "with what is reserved");
         assert!(state.join(name).exists());
     };
+    restored("events.db");
+    // A restore that was killed where it had moved the old store away and had not put the new one in its place.
+    fs::rename(state.join("events.db"), state.join("events.db.restoring")).unwrap();
+    let error = Setup::from_environment().unwrap().serve_at(&state).err().unwrap();
+    assert!(format!("{error:#}").contains("left of a restore that did not end"), "{error:#}");
+    fs::remove_file(directory.path().join("of events.db")).unwrap();
     restored("events.db");
     for name in ["events.db", "key-value.db"] {
         let of_spin = if name == "events.db" { "sqlite_db.db" } else { "sqlite_key_value.db" };

@@ -126,6 +126,7 @@ impl Stores {
     fn prepare(&mut self, path: Option<&Path>) -> Result<()> {
         let Some(path) = path else { return Ok(()) };
         state::check(path)?;
+        state::check_restored(path)?;
         let directory = state::directory_of(path);
         state::create(directory)?;
         let canonical = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
