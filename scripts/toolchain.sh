@@ -26,7 +26,7 @@ make_state() {
 # claim DIRECTORY: takes it into use, alone, until this shell and what it starts have ended. Adds to claimed.
 claimed=()
 claim() {
-    local directory descriptor user="another program"
+    local directory descriptor name user="another program"
     command -v flock >/dev/null || return 0
     exec {directory}<"$1"
     claimed+=("$directory")
@@ -34,7 +34,10 @@ claim() {
     for descriptor in /proc/[0-9]*/fd/*; do
         [[ $descriptor != /proc/$$/* && $descriptor -ef $1 ]] || continue
         user=${descriptor#/proc/} user=${user%%/*}
-        user="process $user ($(cat "/proc/$user/comm"))"
+        name=$(cat "/proc/$user/comm")
+        # Of a script, and nothing behind it: an argument may be a secret.
+        [ "$name" != bash ] || name=$(tr '\0' '\n' <"/proc/$user/cmdline" | sed -n 2p)
+        user="process $user ($name)"
         break
     done 2>/dev/null
     fail "the directory $1 is in use by $user: end it, or name another by --state-dir"

@@ -645,6 +645,7 @@ fn a_service_on_a_postgres_of_its_own_comes_again_after_a_crash_and_shares_it_wi
     publish_one(&mut process, address, "1");
     let words = second_up(directory.path(), &own);
     assert!(words.contains("/postgres is in use by process"), "{words}");
+    assert!(words.contains("scripts/up): end it") || words.contains("(sekali-host): end it"), "{words}");
     publish_one(&mut process, address, "2");
 
     let server = directory.path().join("state/postgres/data/postmaster.pid");
