@@ -133,6 +133,18 @@ impl Checkpoint {
         Ok(told)
     }
 
+    /// Remembers files from their beginnings, so that they are looked for if they are rotated away before anything of
+    /// them is acknowledged.
+    pub fn expect<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) {
+        for path in paths {
+            let Ok(metadata) = std::fs::metadata(path) else { continue };
+            if self.starts().at(path).next().is_none() && !self.starts().know(Identity::of_file(&metadata).0)
+            {
+                self.file(&Origin::file(path, &metadata));
+            }
+        }
+    }
+
     /// The positions at which to start.
     pub fn starts(&self) -> Starts {
         Starts(self.state.files.iter().map(|file| file.start.clone()).collect())

@@ -88,6 +88,8 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     let mut checkpoint = load_checkpoint(&cli)?;
     if let Some(checkpoint) = &mut checkpoint {
         note_streams(&inputs, view);
+        checkpoint.expect(inputs.iter().filter_map(Input::as_file));
+        checkpoint.save().context("the checkpoint cannot be written")?;
         if let Some(code) = compare_with_store(checkpoint, (&client, patience), view, interrupt).await {
             return Ok(code);
         }

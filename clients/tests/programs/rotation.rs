@@ -446,3 +446,41 @@ fn a_header_that_all_files_of_a_log_share_makes_none_a_copy_of_another() {
         }
     }
 }
+
+#[test]
+fn a_file_that_was_rotated_before_anything_of_it_was_acknowledged_is_found() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    let nobody =
+        ["--url", "http://127.0.0.1:1", "--topic", "log", "--checkpoint", "pos", "--give-up-after", "1ms"];
+    let ended = run(&mut publisher(place.here.path(), &[&nobody[..], &["app.log"]].concat()));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    place.rename("app.log", "app.log.1");
+    place.append("app.log", "two\n");
+    // The checkpoint is that of another address, which matters nothing here.
+    let pos = fs::read_to_string(place.at("pos")).unwrap();
+    fs::write(place.at("pos"), pos.replace("http://127.0.0.1:1,", &format!("{},", place.server.url(""))))
+        .unwrap();
+    place.ship("app.log", 0);
+    assert_eq!(place.stored(), ["one", "two"]);
+}
+
+#[test]
+fn copies_that_follow_one_that_was_read_to_its_end_are_found() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    place.ship("app.log", 0);
+    place.append("app.log", "two\n");
+    place.copy_and_truncate("app.log", "app.log.1");
+    a_tick();
+    place.ship("app.log", 0); // the copy, and nothing of the empty file
+    for (copy, line) in [("app.log.2", "three\n"), ("app.log.3", "four\n")] {
+        place.append("app.log", line);
+        place.copy_and_truncate("app.log", copy);
+        a_tick();
+    }
+    place.append("app.log", "five\n");
+    place.ship("app.log", 0);
+    assert_eq!(place.stored(), ["one", "two", "three", "four", "five"]);
+    assert_eq!(place.server.stats()["duplicate_dropped"], 0);
+}

@@ -27,6 +27,11 @@ impl Input {
             Self::File(_) | Self::Pattern(_) => None,
         }
     }
+
+    /// The path of a file.
+    pub fn as_file(&self) -> Option<&Path> {
+        if let Self::File(path) = self { Some(path) } else { None }
+    }
 }
 
 /// Finds the inputs, and fails for a path that cannot be read. A file to follow need not be there yet. A name with `*`,

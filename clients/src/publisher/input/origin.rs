@@ -53,6 +53,13 @@ impl Origin {
         }
     }
 
+    /// A file that was not read yet.
+    pub fn file(path: &Path, metadata: &Metadata) -> Self {
+        let (file, born) = Identity::of_file(metadata);
+        let of_path = Self::stream(path, "");
+        Self { file, identity: file, is_file: true, born, opened: now(), ..of_path }
+    }
+
     /// Another content of the same file, which is read from `start`.
     pub fn with_generation(&self, generation: u32, start: Position) -> Self {
         let identity = self.file.of_generation(generation);

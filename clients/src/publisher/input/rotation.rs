@@ -221,7 +221,7 @@ impl<'a> Search<'a> {
         let siblings = Rc::clone(&self.siblings);
         let mut candidates: Vec<_> = siblings.iter().collect();
         candidates.retain(|sibling| {
-            let is_younger = sibling.born.is_some_and(|born| born > written);
+            let is_younger = sibling.order().is_some_and(|time| time > written);
             !(is_renamed && is_younger) && sibling.file != origin.file && !self.is_known(sibling)
         });
         candidates.sort_by_key(|sibling| sibling.order());
@@ -229,6 +229,16 @@ impl<'a> Search<'a> {
         for sibling in &candidates {
             if self.holds(sibling, evidence)?.is_some() {
                 holders.push(*sibling);
+            }
+        }
+        if holders.is_empty() {
+            // A copy that was read to its end, and nothing of what came after it: others may have followed.
+            for sibling in
+                siblings.iter().filter(|sibling| sibling.file != origin.file && self.is_known(sibling))
+            {
+                if self.holds(sibling, evidence)?.is_some() {
+                    holders.push(sibling);
+                }
             }
         }
         let Some(first) = self.oldest(&holders) else { return Ok(0) };
@@ -243,7 +253,9 @@ impl<'a> Search<'a> {
         let starts = std::iter::once(position).chain(std::iter::repeat(Position::default()));
         let copies: Vec<_> = std::iter::once(first).chain(later).zip(starts).zip(generation..).collect();
         for ((copy, start), generation) in &copies {
-            let origin = origin.with_generation(*generation, *start);
+            // A later run may have to find the same copies again.
+            let opened = evidence.since.unwrap_or_default();
+            let origin = Origin { opened, ..origin.with_generation(*generation, *start) };
             let tail = Tail::open_copy(&copy.path, origin, false, self.context);
             found.tails.push(tail.map_err(|error| Stop::failed(&copy.path, error))?);
         }
@@ -330,7 +342,7 @@ impl<'a> Search<'a> {
     /// True if this is a past file, compressed: it was read to its end.
     fn is_made_of(&self, sibling: &Sibling, past: &[Past]) -> bool {
         let is_whole = |past: &Past| match past.evidence.is_empty() {
-            true => past.written.is_some_and(|written| written.as_secs() == sibling.written.as_secs()),
+            true => past.written.is_some_and(|written| is_same_time(written, sibling.written)),
             false => {
                 let content = Content::open(&sibling.path, &self.context.reading);
                 content.and_then(|content| content.is_all(&past.evidence)).unwrap_or(false)
@@ -367,7 +379,8 @@ impl Sibling {
         let left = newest.written.unwrap_or_default();
         if family::is_compressed(&self.path) {
             let (born, next) = (newest.born.unwrap_or(left), current.born.unwrap_or(Duration::MAX));
-            return born <= self.written && self.written <= next.saturating_add(OVERLAP);
+            let begin = born.max(left.saturating_sub(OVERLAP));
+            return begin <= self.written && self.written <= next.saturating_add(OVERLAP);
         }
         match (newest.born, self.born) {
             (Some(last), Some(born)) => last <= born && left <= born + OVERLAP && self.born <= current.born,
@@ -375,6 +388,11 @@ impl Sibling {
             _ => left <= self.written,
         }
     }
+}
+
+/// True if the time of a file may be that of its compressed one, which some programs round.
+fn is_same_time(original: Duration, compressed: Duration) -> bool {
+    original == compressed || compressed.subsec_nanos() == 0 && original.as_secs() == compressed.as_secs()
 }
 
 /// True if the same file may be read later.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::content::Content;
 use super::context::Context;
 use super::lines::LineReader;
-use super::origin::{Identity, Origin, Position, now};
+use super::origin::{Identity, Origin, Position, last_write, now};
 use super::piece::{Piece, Sender, Stop, Text};
 use super::start::{Evidence, Line};
 
@@ -111,7 +111,10 @@ impl Tail<Content> {
     /// the checkpoint says, it was truncated or overwritten, and is read from its beginning as another content.
     pub fn open(path: &Path, watched: &Path, context: &Context) -> io::Result<Self> {
         let mut content = Content::open(path, &context.reading)?;
-        let (file, born) = Identity::of_file(&content.metadata()?);
+        let metadata = content.metadata()?;
+        let (file, born) = Identity::of_file(&metadata);
+        // A compressed file was made later than what it holds, but keeps its last write.
+        let born = if content.is_plain() { born } else { born.min(Some(last_write(&metadata))) };
         let known = context.starts.of(file);
         let as_before = known.map(|start| content.has(&start.evidence())).transpose()?.unwrap_or_default();
         let (generation, start, opened) = match known {
