@@ -9,6 +9,7 @@ use super::family::Family;
 use super::find::matching;
 use super::origin::Identity;
 use super::piece::{News, Stop};
+use super::start::Start;
 use super::tail::LINGER;
 use super::watch::Watch;
 
@@ -62,7 +63,7 @@ impl Pattern {
         let Ok(metadata) = path.metadata() else { return false };
         let file = Identity::of_file(&metadata).0;
         let absolute = std::path::absolute(path).unwrap_or_default();
-        let is_sent = |start: &super::Start| {
+        let is_sent = |start: &Start| {
             let is_watched =
                 watches().any(|watch| std::path::absolute(watch.path()).is_ok_and(|path| path == start.path));
             start.path != absolute && (start.has_ended || is_watched)

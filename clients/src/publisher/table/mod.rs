@@ -2,21 +2,19 @@
 
 mod postgres;
 mod row;
+mod rows;
 mod sqlite;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use sekali_clients::interrupt::Interrupt;
 use tokio::sync::mpsc;
 
 use self::postgres::Server;
+use self::rows::Rows;
 use crate::cli::Cli;
-use crate::input::{Origin, Piece, Pieces, Position, Row, Text};
-
-/// Rows that are handed over at once.
-const AT_ONCE: usize = 500;
+use crate::input::{Origin, Pieces};
 
 /// A query in a database.
 pub struct Table {
@@ -67,7 +65,7 @@ impl Table {
     pub fn read(self, name: &str, interrupt: Interrupt) -> Pieces {
         let (sender, pieces) = mpsc::channel(2);
         let origin = Origin { unit: "row", ..Origin::stream(self.path(), name) };
-        let rows = Rows { origin: Arc::new(origin), taken: 0, held: Vec::new(), sender, interrupt };
+        let rows = Rows::new(origin, sender, interrupt);
         match self.database {
             Database::Sqlite(file) => {
                 std::thread::spawn(move || sqlite::read(&file, &self.query, rows));
@@ -77,44 +75,6 @@ impl Table {
             }
         }
         pieces
-    }
-}
-
-/// Takes rows, and hands them over some at once.
-struct Rows {
-    origin: Arc<Origin>,
-    taken: u64,
-    held: Vec<Row>,
-    sender: mpsc::Sender<Result<Piece>>,
-    interrupt: Interrupt,
-}
-
-impl Rows {
-    /// Takes the next row. Returns what is to be sent, if it is enough.
-    fn take(&mut self, row: Row) -> Option<Result<Piece>> {
-        self.taken += 1;
-        self.held.push(row);
-        (self.held.len() >= AT_ONCE).then(|| Ok(self.rest()))
-    }
-
-    /// What was taken and not sent.
-    fn rest(&mut self) -> Piece {
-        let rows = std::mem::take(&mut self.held);
-        let at = |rows| Position { offset: rows, lines: rows };
-        let (start, end) = (at(self.taken - rows.len() as u64), at(self.taken));
-        Piece { origin: Arc::clone(&self.origin), start, end, text: Text::Rows(rows) }
-    }
-
-    /// What is to be sent at the end: the rest, and why there is no more.
-    fn end(&mut self, read: Result<()>) -> Vec<Result<Piece>> {
-        let place = || format!("{} cannot be read behind its row {}", self.origin.path.display(), self.taken);
-        let failure = read.with_context(place).err();
-        [Ok(self.rest())].into_iter().chain(failure.map(Err)).collect()
-    }
-
-    /// True if there is a reason to read on.
-    fn are_wanted(&self) -> bool {
-        !self.sender.is_closed() && self.interrupt.exit_code().is_none()
     }
 }
 

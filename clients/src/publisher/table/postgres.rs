@@ -12,8 +12,8 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::Rows;
 use super::row::{Value, event};
+use super::rows::Rows;
 use crate::input::Row;
 
 /// Time to be connected.

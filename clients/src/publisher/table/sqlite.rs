@@ -7,8 +7,8 @@ use anyhow::{Result, ensure};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Statement};
 
-use super::Rows;
 use super::row::{Value, event};
+use super::rows::Rows;
 use crate::input::Row;
 
 /// Time to wait for another process that writes.
