@@ -150,7 +150,11 @@ pub fn servers_of_component(
 pub fn check_database(values: &BTreeMap<String, String>, servers: &AllowedServers) -> Result<()> {
     match values.get(DATABASE_URL).map(|address| address.trim()) {
         Some(address) if !address.is_empty() && !servers.is_empty() => {
-            servers.config(address).map(drop).map_err(|error| anyhow!("variable {DATABASE_URL} {error}"))
+            // Modes of libpq that tokio-postgres does not know. The component names the one that they come to.
+            let address = address.replace("sslmode=verify-full", "sslmode=require");
+            let address = address.replace("sslmode=verify-ca", "sslmode=require");
+            let address = address.replace("sslmode=allow", "sslmode=require");
+            servers.config(&address).map(drop).map_err(|error| anyhow!("variable {DATABASE_URL} {error}"))
         }
         _ => Ok(()),
     }

@@ -116,7 +116,6 @@ fn a_broken_file_is_named_without_its_text() {
         format!("[sqlite_database.default]\ntype = \"libsql\"\nurl = \"http://x\"\ntoken = {token}"),
         format!("[sqlite_database.default]\ntype = \"libsql\"\nurl = \"http://x\"\ntokens = \"{token}\""),
         format!("[sqlite_database.default]\ntype = \"libsql\"\ntoken = [\"{token}\"]\nurl = \"http://x\""),
-        format!("[sqlite_database.default]\ntype = \"{token}\""),
     ] {
         fs::write(&config, &text).unwrap();
         let told = refused(directory.path(), &manifest, &["--runtime-config-file", "config.toml"]);
