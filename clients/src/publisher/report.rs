@@ -149,7 +149,9 @@ impl Tally {
     /// The report for people. `is_stopped` is true if the run ended before its inputs did.
     pub fn to_text(&self, is_stopped: bool) -> String {
         let mut lines = vec![self.summary()];
-        lines.extend(self.starts.0.iter().filter(|start| !start.has_ended).map(start));
+        lines.extend(
+            self.starts.0.iter().filter(|start| !start.has_ended && start.position.lines > 0).map(start),
+        );
         if is_stopped {
             lines.extend(self.stops());
         }

@@ -22,7 +22,8 @@ impl Place {
         for (name, text) in [("quiet.log", "old\n"), ("busy.log", "one\n")] {
             fs::write(place.here.path().join(name), text).unwrap();
         }
-        place.ship();
+        let ended = place.ship();
+        assert!(!ended.stdout.contains("acknowledged before"), "{ended:?}");
         assert_eq!(place.double.payloads(), ["old", "one"]);
         place
     }
