@@ -31,6 +31,9 @@ impl Platform for SimPlatform {
 /// No power is cut here, and syncs of the disk would take most of the time.
 const UNSYNCED: &str = "pragma synchronous = off";
 
+/// Whoever has the lock is another task of this thread: to wait for it by the clock of the machine is in vain.
+const UNWAITING: &str = "pragma busy_timeout = 0";
+
 /// The pace and the troubles of all calls.
 #[derive(Clone)]
 pub struct Calls {
@@ -88,13 +91,18 @@ impl Database for SimDatabase {
         self.calls.pause().await;
         let native = self.native.open().await?;
         native.execute(UNSYNCED, vec![]).await?;
+        native.execute(UNWAITING, vec![]).await?;
         Ok(SimConnection { native, calls: self.calls.clone() })
     }
 }
 
 impl Connection for SimConnection {
     async fn execute(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let statement = if statement.starts_with("pragma synchronous") { UNSYNCED } else { statement };
+        let statement = match statement {
+            pragma if pragma.starts_with("pragma synchronous") => UNSYNCED,
+            pragma if pragma.starts_with("pragma busy_timeout") => UNWAITING,
+            statement => statement,
+        };
         self.calls.pause().await;
         self.calls.fail(StoreError::Busy)?;
         self.calls.fail(StoreError::Failed("the connection broke before the statement".into()))?;

@@ -47,6 +47,9 @@ fn judge(attempt: &Attempt, answer: &Answered, others: &[&Attempt]) -> Result<()
             .ok_or("no other request had the key"),
         // A fault on the way to what was saved: it did not run. Whether faults are possible is judged with the receipts.
         _ if answer.status >= 500 => Ok(()),
+        // Refused for what it is, which is judged with the receipts: it did not run. Where a fault keeps the service from
+        // looking for the key, that is all it can say.
+        "malformed-body" | "invalid-event" => Ok(()),
         _ if answered_before.is_some() => Err("a request ran although its key had a saved answer"),
         _ => Ok(()),
     }
