@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, anyhow};
+use sekali_database_url::secured;
 
 use crate::manifest::{Component, Variable};
 use crate::metrics;
@@ -150,10 +151,8 @@ pub fn servers_of_component(
 pub fn check_database(values: &BTreeMap<String, String>, servers: &AllowedServers) -> Result<()> {
     match values.get(DATABASE_URL).map(|address| address.trim()) {
         Some(address) if !address.is_empty() && !servers.is_empty() => {
-            // Modes of libpq that tokio-postgres does not know. The component names the one that they come to.
-            let address = address.replace("sslmode=verify-full", "sslmode=require");
-            let address = address.replace("sslmode=verify-ca", "sslmode=require");
-            let address = address.replace("sslmode=allow", "sslmode=require");
+            // As the component will give it to this host.
+            let address = secured(address).map_err(|fault| anyhow!("variable {DATABASE_URL} {fault}"))?;
             servers.config(&address).map(drop).map_err(|error| anyhow!("variable {DATABASE_URL} {error}"))
         }
         _ => Ok(()),

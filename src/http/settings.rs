@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 
+use sekali_database_url::secured;
 use sekali_log::Format;
 
 use super::access::Access;
@@ -15,7 +16,6 @@ use crate::ingest::UnknownFields;
 use crate::limits::{BODIES_BYTES, Limits};
 use crate::retention::Policy;
 use crate::store::Kept;
-use crate::store::postgres::address;
 
 /// The settings of this instance.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub enum StoreSetting {
     Sqlite,
     /// PostgreSQL.
     Postgres {
-        /// Its address, as [`address::secured`] makes it. It may hold a password.
+        /// Its address, as [`secured`] makes it. It may hold a password.
         database_url: String,
     },
 }
@@ -248,9 +248,8 @@ fn store(store: &str, database_url: &str) -> Result<StoreSetting, InvalidSetting
             Err(InvalidSetting::new("database_url", message))
         }
         "postgres" => {
-            let secured = address::secured(database_url);
-            let secured = secured.map_err(|fault| InvalidSetting::new("database_url", fault))?;
-            Ok(StoreSetting::Postgres { database_url: secured })
+            let fault = |fault| InvalidSetting::new("database_url", fault);
+            Ok(StoreSetting::Postgres { database_url: secured(database_url).map_err(fault)? })
         }
         _ => Err(InvalidSetting::new("store", "must be sqlite or postgres")),
     }

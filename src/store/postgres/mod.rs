@@ -1,10 +1,9 @@
 //! PostgreSQL as the backend of a store: what it writes is a function of the database, what it reads a statement of one
 //! row.
 //!
-//! [`address`] is where the database is, `schema` is the tables and functions, `append` a write, `select` the texts of reads, and `connections` what all of them
+//! `schema` is the tables and functions, `append` a write, `select` the texts of reads, and `connections` what all of them
 //! use. Any number of hosts may share one database.
 
-pub mod address;
 mod append;
 mod connections;
 mod schema;

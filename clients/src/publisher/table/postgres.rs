@@ -4,9 +4,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use futures::TryStreamExt;
 use rustls::{ClientConfig, RootCertStore};
+use sekali_database_url::secured;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls, Statement};
@@ -23,19 +24,16 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub struct Server(Config);
 
 impl Server {
-    /// The server that a URL names. Without `sslmode=disable` the connection is encrypted: the server could do without it
-    /// otherwise, and get the password.
+    /// The server that a URL names. Without `sslmode=disable` the connection is encrypted and the certificate verified.
     pub fn at(url: &str) -> Result<Self> {
+        let secured = secured(url).map_err(|fault| anyhow!("the value of --from-postgres {fault}"))?;
         // The error would show parts of the URL, which may be those of the password.
-        let Ok(mut config) = url.parse::<Config>() else {
+        let Ok(mut config) = secured.parse::<Config>() else {
             bail!(
                 "the value of --from-postgres is not a URL of PostgreSQL, as postgres://user@host/database; characters \
                  of a password such as @ and / are written as %40 and %2F"
             );
         };
-        if config.get_ssl_mode() != SslMode::Disable {
-            config.ssl_mode(SslMode::Require);
-        }
         if let (None, Ok(password)) = (config.get_password(), std::env::var("PGPASSWORD")) {
             config.password(password);
         }

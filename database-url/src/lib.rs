@@ -1,10 +1,11 @@
 //! The address of a database, as an operator writes it: a URL, or a string of `key=value`, with the parameters of
 //! libpq (PostgreSQL's documentation, section 34.1).
 //!
-//! Hosts read it by tokio-postgres, which differs from libpq where it counts: without `sslmode` it sends the password to
+//! The component, sekali-host and the publisher read it here, so that all of them take the same addresses. What connects
+//! reads it by tokio-postgres, which differs from libpq where it counts: without `sslmode` it sends the password to
 //! a server that refuses TLS. Faults are named without the text around them, which may be a password.
 
-/// The address as a host is to be given it: encrypted and verified, unless it says `sslmode=disable`.
+/// The address as tokio-postgres is to be given it: encrypted and verified, unless it says `sslmode=disable`.
 ///
 /// # Errors
 /// Names the fault.
