@@ -16,7 +16,7 @@ use crate::http::app::{App, Platform};
 use crate::http::negotiate::{JSON, negotiate};
 use crate::http::pace::Pace;
 use crate::http::problem::Problem;
-use crate::http::query::{Known, parameters};
+use crate::http::query::{Known, Parameter, parameters};
 use crate::http::reply::Reply;
 use crate::reader::{Listing, Pages, Selection};
 use crate::store::{Found, Layout, Order, Page, ReadStore, Seq, StoreError};
@@ -52,8 +52,9 @@ const LAST_EVENT_ID: &str = "lastEventId";
 /// When a parameter is invalid, no representation is acceptable, or the store cannot be read.
 pub async fn list<P: Platform>(app: &App<P>, uri: &Uri, headers: &HeaderMap) -> Result<Reply, Problem> {
     let query = uri.query().unwrap_or_default();
-    let selection = selection(query, &PARAMETERS)?;
-    let last_event_id = last_event_id(headers, query)?;
+    let parameters = parameters(query, &PARAMETERS)?;
+    let selection = selection(&parameters)?;
+    let last_event_id = last_event_id(headers, &parameters)?;
     match negotiate(headers, &[JSON, NDJSON, EVENT_STREAM])? {
         EVENT_STREAM => follow(app, selection, last_event_id).await,
         NDJSON => read(app, query, selection, &LINES).await,
@@ -106,7 +107,7 @@ pub async fn erase_one<P: Platform>(app: &App<P>, topic: &str, event_id: &str) -
 /// When a parameter is invalid, or neither a topic nor a source is given; otherwise as [`erase_one`].
 pub async fn erase<P: Platform>(app: &App<P>, uri: &Uri) -> Result<Reply, Problem> {
     let of_filter = &PARAMETERS[..4];
-    let filter = selection(uri.query().unwrap_or_default(), of_filter)?.filter;
+    let filter = selection(&parameters(uri.query().unwrap_or_default(), of_filter)?)?.filter;
     if filter.topics.is_empty() && filter.sources.is_empty() {
         let message = "or 'source' must be given: all events cannot be erased at once".into();
         return Err(Problem::InvalidParameter { name: "topic".into(), message });
@@ -228,7 +229,7 @@ async fn follow<P: Platform>(
 }
 
 /// The seq of the header `Last-Event-ID`, or else of the parameter that stands in for it. Both may be empty.
-fn last_event_id(headers: &HeaderMap, query: &str) -> Result<Option<Seq>, Problem> {
+fn last_event_id(headers: &HeaderMap, parameters: &[Parameter<'_>]) -> Result<Option<Seq>, Problem> {
     let seq = |id: &str| match id.trim() {
         "" => Ok(None),
         id => id.parse().ok().filter(|seq| *seq >= 0).map(Some).ok_or("must be a seq of this service"),
@@ -236,7 +237,6 @@ fn last_event_id(headers: &HeaderMap, query: &str) -> Result<Option<Seq>, Proble
     let header = headers.get("last-event-id").map_or(Ok(None), |id| seq(id.to_str().unwrap_or("?")));
     let of_header = header
         .map_err(|message| Problem::InvalidHeader { name: "last-event-id", message: message.into() })?;
-    let parameters = parameters(query, &PARAMETERS)?;
     let parameter = parameters.iter().find(|(name, _)| name == LAST_EVENT_ID).map(|(_, value)| seq(value));
     let of_query = parameter.unwrap_or(Ok(None)).map_err(|message| Problem::InvalidParameter {
         name: LAST_EVENT_ID.into(),
@@ -246,11 +246,11 @@ fn last_event_id(headers: &HeaderMap, query: &str) -> Result<Option<Seq>, Proble
 }
 
 /// The events that a query asks for.
-fn selection(query: &str, known: &[Known]) -> Result<Selection, Problem> {
+fn selection(parameters: &[Parameter<'_>]) -> Result<Selection, Problem> {
     let mut selection = Selection::default();
-    for (name, value) in parameters(query, known)? {
-        add(&mut selection, &name, &value)
-            .map_err(|message| Problem::InvalidParameter { name: name.into_owned(), message })?;
+    for (name, value) in parameters {
+        add(&mut selection, name, value)
+            .map_err(|message| Problem::InvalidParameter { name: name.to_string(), message })?;
     }
     Ok(selection)
 }
