@@ -303,10 +303,12 @@ pub fn database_in(state: &Path) -> PathBuf {
     file_in(state, "sqlite_db.db", "events.db")
 }
 
-/// A file by the name that Spin gives it, if it is there, else by that of sekali-host.
+/// A file by the name that Spin gives it, if Spin serves or it is there, else by that of sekali-host.
 fn file_in(state: &Path, of_spin: &str, own: &str) -> PathBuf {
     let path = state.join(of_spin);
-    if path.exists() { path } else { state.join(own) }
+    // Spin makes it when it is first needed.
+    let is_spins = std::env::var_os("SPIN").is_some() || path.exists();
+    if is_spins { path } else { state.join(own) }
 }
 
 /// The address in the line by which both hosts tell that they serve.

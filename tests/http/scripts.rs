@@ -409,7 +409,9 @@ fn a_restore_refuses_a_running_service_and_a_damaged_copy_and_changes_nothing() 
     let refused = |arguments: &[&str], reason: &str| refused("restore", directory.path(), arguments, reason);
     refused(&[], "<FILE>");
     refused(&["--state-dir", &state, "none.db"], "there is no");
+    let follower = server.connect_follower("/events"); // Spin closes a database that no instance uses
     refused(&["--state-dir", &state, "copy.db"], "stop the service first");
+    drop(follower);
     assert_eq!(server.stats()["unique_processed"], 5);
 
     let elsewhere = directory.path().join("state");

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, date_time_ymd,
+};
 use sekali_harness::deployment::Setup;
 use sekali_harness::postgres::Postgres;
 use sekali_harness::{Server, eventually};
@@ -20,9 +22,16 @@ struct Authority {
     file: NamedTempFile,
 }
 
+/// With a subject of its own: a certificate whose issuer has the same name is taken for one that signed itself.
+fn named(name: &str, mut params: CertificateParams) -> CertificateParams {
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
 impl Authority {
     fn new() -> Self {
-        let mut params = CertificateParams::default();
+        let mut params = named("a test authority", CertificateParams::default());
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
@@ -33,7 +42,7 @@ impl Authority {
 
     /// A certificate of a name, valid to the end of a year, and its key.
     fn certificate(&self, name: &str, to_year: i32) -> (String, String) {
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        let mut params = named("a server", CertificateParams::new([name.to_owned()]).unwrap());
         (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(to_year, 12, 31));
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
