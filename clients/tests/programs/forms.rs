@@ -3,46 +3,12 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use sekali_harness::Server;
 use serde_json::json;
-use tempfile::{TempDir, tempdir};
 
-use crate::program::{Ended, eventually, publisher, run, run_with, signal, wait};
-
-struct Place {
-    server: Server,
-    here: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self { server: Server::start(), here: tempdir().unwrap() }
-    }
-
-    fn at(&self, name: &str) -> std::path::PathBuf {
-        self.here.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let url = self.server.url("");
-        publisher(self.here.path(), &[&["--url", &url, "--topic", "log"], arguments].concat())
-    }
-
-    #[track_caller]
-    fn ship(&self, arguments: &[&str], code: i32) -> Ended {
-        let ended = run(&mut self.command(arguments));
-        assert_eq!(ended.code, Some(code), "{ended:?}");
-        ended
-    }
-
-    fn stored(&self) -> Vec<String> {
-        let payload = |event: &serde_json::Value| event["payload"].as_str().unwrap().to_owned();
-        self.server.events().iter().map(payload).collect()
-    }
-}
+use crate::place::Place;
+use crate::program::{eventually, run_with, signal, wait};
 
 fn lines(count: usize) -> String {
     (0..count).map(|number| format!("line {number} 漢\n")).collect()

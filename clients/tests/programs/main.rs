@@ -5,6 +5,7 @@
 mod checkpoint;
 mod double;
 mod forms;
+mod place;
 mod program;
 mod publisher;
 mod rotation;

@@ -1,73 +1,19 @@
 //! The publisher finds each line of a log once, however the log is rotated.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use sekali_harness::Server;
-use tempfile::{TempDir, tempdir};
+use crate::place::Place;
+use crate::program::{Ended, publisher, run, signal, wait};
 
-use crate::program::{Ended, eventually, publisher, run, signal, wait};
-
-/// A server, and a directory with logs.
-struct Place {
-    server: Server,
-    here: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self { server: Server::start(), here: tempdir().unwrap() }
-    }
-
-    fn at(&self, name: &str) -> std::path::PathBuf {
-        self.here.path().join(name)
-    }
-
-    /// Appends to a file, which may not be there yet.
-    fn append(&self, name: &str, text: &str) {
-        let mut file = File::options().append(true).create(true).open(self.at(name)).unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-    }
-
-    fn rename(&self, from: &str, to: &str) {
-        fs::rename(self.at(from), self.at(to)).unwrap();
-    }
-
-    /// As copytruncate does.
-    fn copy_and_truncate(&self, from: &str, to: &str) {
-        fs::copy(self.at(from), self.at(to)).unwrap();
-        File::options().write(true).open(self.at(from)).unwrap().set_len(0).unwrap();
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let url = self.server.url("");
-        publisher(self.here.path(), &[&["--url", &url, "--topic", "log"], arguments].concat())
-    }
-
-    /// Ships with a checkpoint.
-    #[track_caller]
-    fn ship(&self, file: &str, code: i32) -> Ended {
-        let ended = run(&mut self.command(&["--checkpoint", "pos", file]));
-        assert_eq!(ended.code, Some(code), "{ended:?}");
-        ended
-    }
-
-    fn follow(&self, arguments: &[&str]) -> Child {
-        self.command(&[&["--follow", "--batch-wait", "20ms"], arguments].concat()).spawn().unwrap()
-    }
-
-    fn stored(&self) -> Vec<String> {
-        let payload = |event: &serde_json::Value| event["payload"].as_str().unwrap().to_owned();
-        self.server.events().iter().map(payload).collect()
-    }
-
-    fn has(&self, count: usize) {
-        eventually(&format!("{count} lines are stored"), || self.server.events().len() == count);
-    }
+/// Ships a file with a checkpoint.
+#[track_caller]
+fn ship(place: &Place, file: &str, code: i32) -> Ended {
+    place.ship(&["--checkpoint", "pos", file], code)
 }
 
 fn stop(process: Child) -> Ended {
@@ -91,7 +37,7 @@ fn two_rotations_while_it_was_away_are_found_whatever_the_names() {
         let place = Place::new();
         place.append("app.log", "a1\n");
         place.append("app.pos.1", "of another\n");
-        place.ship("app.log", 0);
+        ship(&place, "app.log", 0);
         place.append("app.log", "a2\n");
         for (name, line) in names.iter().zip(["b1\n", "c1\n"]) {
             place.rename("app.log", name);
@@ -99,9 +45,9 @@ fn two_rotations_while_it_was_away_are_found_whatever_the_names() {
             place.append("app.log", line);
             place.append("app-debug.log", "of another\n");
         }
-        place.ship("app.log", 0);
+        ship(&place, "app.log", 0);
         assert_eq!(place.stored(), ["a1", "a2", "b1", "c1"], "{names:?}");
-        place.ship("app.log", 0);
+        ship(&place, "app.log", 0);
         assert_eq!(place.server.stats()["duplicate_dropped"], 0, "{names:?}");
     }
 }
@@ -117,18 +63,18 @@ fn a_link_is_followed_from_file_to_file_in_another_directory() {
     };
     place.append("logs/web.1.log", "one\n");
     lead_to("web.1.log");
-    place.ship("current", 0);
+    ship(&place, "current", 0);
     place.append("logs/web.1.log", "two\n");
     for (name, line) in [("web.2.log", "three\n"), ("web.3.log", "four\n")] {
         place.append(&format!("logs/{name}"), line);
         lead_to(name);
     }
-    place.ship("current", 0);
+    ship(&place, "current", 0);
     // A target that is rotated itself is found beside it.
     place.append("logs/web.3.log", "five\n");
     place.rename("logs/web.3.log", "logs/web.3.log.1");
     place.append("logs/web.3.log", "six\n");
-    place.ship("current", 0);
+    ship(&place, "current", 0);
     assert_eq!(place.stored(), ["one", "two", "three", "four", "five", "six"]);
 }
 
@@ -138,13 +84,13 @@ fn what_copytruncate_left_is_found_by_its_content() {
         let place = Place::new();
         place.append("app.log", "a1\n");
         place.append("unrelated-1.log", "x1\n");
-        place.ship("app.log", 0);
+        ship(&place, "app.log", 0);
         place.append("app.log", "a2\n");
         place.copy_and_truncate("app.log", name);
         place.append("app.log", "b1\n");
-        place.ship("app.log", 0);
+        ship(&place, "app.log", 0);
         assert_eq!(place.stored(), ["a1", "a2", "b1"], "{name}");
-        place.ship("app.log", 0);
+        ship(&place, "app.log", 0);
         assert_eq!(place.stored().len(), 3, "{name}");
     }
 }
@@ -153,25 +99,25 @@ fn what_copytruncate_left_is_found_by_its_content() {
 fn what_cannot_be_found_is_said_and_is_no_success() {
     let place = Place::new();
     place.append("app.log", "one\n");
-    place.ship("app.log", 0);
+    ship(&place, "app.log", 0);
     // Truncated without a copy.
     place.append("app.log", "two\n");
     File::create(place.at("app.log")).unwrap();
     place.append("app.log", "three\n");
-    let ended = place.ship("app.log", 3);
+    let ended = ship(&place, "app.log", 3);
     assert!(
         ended.stderr.contains("app.log was truncated or overwritten after its line 1 was sent"),
         "{ended:?}"
     );
     assert!(ended.stdout.contains("lines may be missing in 1 place"), "{ended:?}");
-    assert_eq!(place.ship("app.log", 0).stderr, "", "it is said once");
+    assert_eq!(ship(&place, "app.log", 0).stderr, "", "it is said once");
     // Rotated away, and deleted.
     place.append("app.log", "four\n");
     fs::remove_file(place.at("app.log")).unwrap();
     place.append("app.log", "five\n");
-    let ended = place.ship("app.log", 3);
+    let ended = ship(&place, "app.log", 3);
     assert!(ended.stderr.contains("was rotated away and is gone"), "{ended:?}");
-    assert_eq!(place.ship("app.log", 0).stderr, "", "it is said once");
+    assert_eq!(ship(&place, "app.log", 0).stderr, "", "it is said once");
     assert_eq!(place.stored(), ["one", "three", "five"]);
 }
 
@@ -188,7 +134,7 @@ fn the_same_lines_after_a_truncation_are_other_events() {
         place.has(count);
     }
     assert_eq!(stop(process).code, Some(130));
-    place.ship("app.log", 0);
+    ship(&place, "app.log", 0);
     assert_eq!(place.stored().len(), 3, "a restart goes on with the content that it knows");
 
     // Between two runs, with two copies, of which one was made of lines that were never read.
@@ -199,9 +145,9 @@ fn the_same_lines_after_a_truncation_are_other_events() {
     place.copy_and_truncate("app.log", "app.log.5");
     a_tick();
     place.append("app.log", "job done\njob begun\n");
-    place.ship("app.log", 0);
+    ship(&place, "app.log", 0);
     assert_eq!(place.stored()[3..], ["job begun", "job done", "job done", "job begun"]);
-    place.ship("app.log", 0);
+    ship(&place, "app.log", 0);
     assert_eq!(place.server.stats()["duplicate_dropped"], 0);
 }
 
@@ -209,15 +155,15 @@ fn the_same_lines_after_a_truncation_are_other_events() {
 fn a_crash_after_a_truncation_doubles_and_loses_nothing() {
     let place = Place::new();
     place.append("app.log", "job done\n");
-    place.ship("app.log", 0);
+    ship(&place, "app.log", 0);
     place.append("app.log", "rest\n");
     place.copy_and_truncate("app.log", "app.log.1");
     place.append("app.log", "job done\n");
     // What the first run has sent, it has not saved.
     let before = fs::read(place.at("pos")).unwrap();
-    place.ship("app.log", 0);
+    ship(&place, "app.log", 0);
     fs::write(place.at("pos"), before).unwrap();
-    place.ship("app.log", 0);
+    ship(&place, "app.log", 0);
     assert_eq!(place.stored(), ["job done", "rest", "job done"]);
     assert_eq!(place.server.stats()["duplicate_dropped"], 2);
 }
@@ -282,7 +228,7 @@ fn a_file_that_is_unreadable_for_a_while_keeps_no_other_from_being_followed() {
 fn a_file_that_cannot_be_read_keeps_no_other_from_being_sent() {
     let place = Place::new();
     place.append("a.log", "one\n");
-    place.ship("a.log", 0);
+    ship(&place, "a.log", 0);
     place.append("b.log", "of b\n");
     // What was rotated away cannot be read: nothing of this log is sent, and nothing is lost.
     place.append("a.log", "two\n");
@@ -296,7 +242,7 @@ fn a_file_that_cannot_be_read_keeps_no_other_from_being_sent() {
     assert!(told.contains("a.log.1 cannot be read: Permission denied"), "{told}");
     assert_eq!(place.stored(), ["one", "of b"]);
     set_mode(&place.at("a.log.1"), 0o644);
-    place.ship("a.log", 0);
+    ship(&place, "a.log", 0);
     assert_eq!(place.stored(), ["one", "of b", "two", "three"]);
 }
 
@@ -322,10 +268,10 @@ fn nuls_that_a_truncation_leaves_are_skipped_and_counted() {
     fs::write(&hole, "before\n").unwrap();
     File::options().write(true).open(&hole).unwrap().write_all_at(b"behind\nlast\n", 1 << 30).unwrap();
     assert!(fs::metadata(&hole).unwrap().blocks() < 1_000, "it is sparse");
-    let ended = place.ship("hole.log", 0);
+    let ended = ship(&place, "hole.log", 0);
     assert_eq!(place.stored()[2..], ["before", "behind", "last"]);
     assert!(ended.stdout.contains("1,073,741,817 NUL bytes skipped"), "{}", ended.stdout);
-    let ended = place.ship("hole.log", 0);
+    let ended = ship(&place, "hole.log", 0);
     assert!(ended.stdout.contains("0 events sent"), "{}", ended.stdout);
 }
 
@@ -333,9 +279,9 @@ fn nuls_that_a_truncation_leaves_are_skipped_and_counted() {
 fn a_file_with_a_byte_order_mark_is_the_same_file_in_the_next_run() {
     let place = Place::new();
     place.append("app.log", "\u{feff}one\n");
-    place.ship("app.log", 0);
+    ship(&place, "app.log", 0);
     place.append("app.log", "two\n");
-    place.ship("app.log", 0);
+    ship(&place, "app.log", 0);
     assert_eq!(place.stored(), ["one", "two"]);
     assert_eq!(place.server.stats()["received"], 2);
 }
@@ -344,7 +290,7 @@ fn a_file_with_a_byte_order_mark_is_the_same_file_in_the_next_run() {
 fn the_checkpoint_of_an_earlier_version_goes_on() {
     let place = Place::new();
     place.append("app.log", "one\n");
-    place.ship("app.log", 0);
+    ship(&place, "app.log", 0);
     let mut state: serde_json::Value = serde_json::from_slice(&fs::read(place.at("pos")).unwrap()).unwrap();
     state.as_object_mut().unwrap().remove("store_id");
     let file = state["files"][0].as_object_mut().unwrap();
@@ -352,7 +298,7 @@ fn the_checkpoint_of_an_earlier_version_goes_on() {
     file.remove("first").unwrap();
     fs::write(place.at("pos"), state.to_string()).unwrap();
     place.append("app.log", "two\n");
-    place.ship("app.log", 0);
+    ship(&place, "app.log", 0);
     assert_eq!(place.stored(), ["one", "two"]);
     assert_eq!(place.server.stats()["received"], 2);
 }
@@ -439,9 +385,9 @@ fn a_header_that_all_files_of_a_log_share_makes_none_a_copy_of_another() {
             assert!(ended.stderr.contains("no copy of it was found"), "{ended:?}");
             assert_eq!(place.stored(), ["#header", "#header", "new"]);
         } else {
-            place.ship("app.log", 0);
+            ship(&place, "app.log", 0);
             place.append("app.log", "new\n");
-            place.ship("app.log", 0);
+            ship(&place, "app.log", 0);
             assert_eq!(place.stored(), ["#header", "new"]);
         }
     }
@@ -461,7 +407,7 @@ fn a_file_that_was_rotated_before_anything_of_it_was_acknowledged_is_found() {
     let pos = fs::read_to_string(place.at("pos")).unwrap();
     fs::write(place.at("pos"), pos.replace("http://127.0.0.1:1,", &format!("{},", place.server.url(""))))
         .unwrap();
-    place.ship("app.log", 0);
+    ship(&place, "app.log", 0);
     assert_eq!(place.stored(), ["one", "two"]);
 }
 
@@ -469,18 +415,18 @@ fn a_file_that_was_rotated_before_anything_of_it_was_acknowledged_is_found() {
 fn copies_that_follow_one_that_was_read_to_its_end_are_found() {
     let place = Place::new();
     place.append("app.log", "one\n");
-    place.ship("app.log", 0);
+    ship(&place, "app.log", 0);
     place.append("app.log", "two\n");
     place.copy_and_truncate("app.log", "app.log.1");
     a_tick();
-    place.ship("app.log", 0); // the copy, and nothing of the empty file
+    ship(&place, "app.log", 0); // the copy, and nothing of the empty file
     for (copy, line) in [("app.log.2", "three\n"), ("app.log.3", "four\n")] {
         place.append("app.log", line);
         place.copy_and_truncate("app.log", copy);
         a_tick();
     }
     place.append("app.log", "five\n");
-    place.ship("app.log", 0);
+    ship(&place, "app.log", 0);
     assert_eq!(place.stored(), ["one", "two", "three", "four", "five"]);
     assert_eq!(place.server.stats()["duplicate_dropped"], 0);
 }
