@@ -464,6 +464,7 @@ const scenarios = {
     } else {
       await hasText(page, "#service-note", "does not tell");
     }
+    for (const name of ["received", "stored", "duplicates", "conflicts"]) assert.match(await text(page, `#rate-${name}`), /^(–|[\d,]+(\.\d)?)$/, `the rate of ${name} is not rounded`);
     const later = await open();
     await hasText(later, "#state", "Connected");
     assert.ok(await later.evaluate(hasColor, "31,95,191"), "the chart of a page that is opened later has data at once");

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use sekali_harness::Server;
+use sekali_harness::{Server, is_skipped_on_spin};
 
 const NINE_MEGABYTES: usize = 9 << 20;
 
@@ -97,4 +97,21 @@ fn a_body_without_an_end_is_not_taken_in_for_ever() {
     let chunk = vec![b' '; 1 << 20];
     let sent = (0..1000).take_while(|_| stream.write_all(&chunk).is_ok()).count();
     assert!((60..200).contains(&sent), "{sent} MiB were taken in");
+}
+
+#[test]
+fn a_chunk_that_is_none_is_named_in_words() {
+    if is_skipped_on_spin("it closes the connection") {
+        return;
+    }
+    let server = Server::start();
+    let mut stream = server.connect();
+    let head = "POST /publish HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(b"zz\r\n[]\r\n").unwrap();
+    let answer = read(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("incomplete-body"), "{answer}");
+    let of_rust = ["::", "ErrorCode", "Some(", "Kind", "hyper"];
+    assert!(of_rust.iter().all(|text| !answer.contains(text)), "{answer}");
+    assert_eq!(server.stats()["received"], 0);
 }
