@@ -104,9 +104,12 @@ fn a_wrong_address_of_the_database_is_named_at_the_start_and_its_password_is_not
         return;
     }
     for (url, reason) in [
-        ("postgres://u:pass@s3cret@127.0.0.1:5432/d", "has an @ too many"),
+        (
+            "postgres://u:pass@s3cret@127.0.0.1:5432/d",
+            "has an @ in its user or password, which must be written %40",
+        ),
         ("postgres://u:s3cret@db.example/d", "names a server that the manifest does not allow"),
-        ("mysql://u:s3cret@127.0.0.1/d", "is no address of a database"),
+        ("mysql://u:s3cret@127.0.0.1/d", "must begin with postgres://"),
         ("", "must be set"),
     ] {
         let mut setup = Setup::on(Host::own().unwrap());
