@@ -183,7 +183,7 @@ impl<'a> Search<'a> {
         let failed = |error| Stop::failed(self.path, error);
         let metadata = tail.metadata().map_err(failed)?;
         for sibling in self.siblings.iter().filter(|sibling| self.family.has(&sibling.path)) {
-            if self.is_known(sibling) || self.holds(sibling, &start.evidence())?.is_none() {
+            if self.is_known(sibling) || !self.holds(sibling, &start.evidence())? {
                 continue;
             }
             let Ok(ending) =
@@ -205,9 +205,9 @@ impl<'a> Search<'a> {
         self.context.starts.know(sibling.file) || self.past.iter().any(|past| past.file == sibling.file)
     }
 
-    /// Opens the copies of a file that was truncated, and returns how many there are: the oldest that holds what was
-    /// read of it and was not read yet, from the `position` of that content, and all later ones from their beginning. If the file was renamed
-    /// since, one that was created after its last write is not a copy.
+    /// Opens the copies of a file that was truncated, and returns how many there are: the oldest that holds what was read
+    /// of it and was not read yet, from the `position` of that content, and all later ones from their beginning. If the
+    /// file was renamed since, one that was created after its last write is not a copy.
     fn find_copies(
         &mut self,
         truncated: &Tail<Content>,
@@ -227,7 +227,7 @@ impl<'a> Search<'a> {
         candidates.sort_by_key(|sibling| sibling.order());
         let mut holders = Vec::new();
         for sibling in &candidates {
-            if self.holds(sibling, evidence)?.is_some() {
+            if self.holds(sibling, evidence)? {
                 holders.push(*sibling);
             }
         }
@@ -236,7 +236,7 @@ impl<'a> Search<'a> {
             for sibling in
                 siblings.iter().filter(|sibling| sibling.file != origin.file && self.is_known(sibling))
             {
-                if self.holds(sibling, evidence)?.is_some() {
+                if self.holds(sibling, evidence)? {
                     holders.push(sibling);
                 }
             }
@@ -275,7 +275,7 @@ impl<'a> Search<'a> {
             let is_known = sibling.file == current.origin().file
                 || past.iter().any(|past| past.file == sibling.file)
                 || self.is_known(sibling);
-            if !is_known && self.holds(sibling, &evidence)?.is_some() {
+            if !is_known && self.holds(sibling, &evidence)? {
                 copies.push(sibling);
             }
         }
@@ -291,20 +291,20 @@ impl<'a> Search<'a> {
         files.iter().copied().min_by_key(|file| (!self.family.has(&file.path), file.order()))
     }
 
-    /// `Some` if a file begins with what was read of another. A compressed one is looked into if its name is of the log,
+    /// True if a file begins with what was read of another. A compressed one is looked into if its name is of the log,
     /// because that takes time.
-    fn holds(&self, sibling: &Sibling, evidence: &Evidence) -> Result<Option<()>, Stop> {
+    fn holds(&self, sibling: &Sibling, evidence: &Evidence) -> Result<bool, Stop> {
         let is_of_family = self.family.has(&sibling.path);
         let is_older = sibling.born.zip(evidence.since).is_some_and(|(born, since)| born + COARSE < since);
         if evidence.is_empty() || is_older || family::is_compressed(&sibling.path) && !is_of_family {
-            return Ok(None);
+            return Ok(false);
         }
         match Content::open(&sibling.path, &self.context.reading).and_then(|content| content.has(evidence)) {
-            Ok(has) => Ok(has.then_some(())),
+            Ok(has) => Ok(has),
             Err(error) if is_of_family && self.is_patient && is_momentary(&error) => {
                 Err(Stop::failed(&sibling.path, error))
             }
-            Err(_) => Ok(None),
+            Err(_) => Ok(false),
         }
     }
 
