@@ -58,12 +58,12 @@ step() {
     say "$what: $((SECONDS - began)) s"
 }
 
-# long_build ARTIFACT WHAT ARGUMENT...: cargo build. While the artifact is missing that takes minutes, and tells how far
+# long_build ARTIFACT WHAT PACKAGE ARGUMENT...: cargo build, of what the package has. While the artifact is missing that takes minutes, and tells how far
 # it is: by cargo's own bar in a terminal, else in a line every half minute. Otherwise it is done in a moment, or tells
 # what is compiled.
 long_build() {
-    local artifact=$1 what=$2 pause=30 crates=
-    shift 2
+    local artifact=$1 what=$2 package=$3 pause=30 crates=
+    shift 3
     if [ -e "$artifact" ]; then
         what="${what%% (*} again" pause=3
     else
@@ -72,7 +72,7 @@ long_build() {
             cargo build "$@"
             return
         fi
-        crates=" of about $(cargo tree --prefix none --edges normal,build "${@:1:2}" 2>/dev/null | sort -u | wc -l || true)"
+        crates=" of about $(cargo tree --prefix none --edges normal,build -p "$package" 2>/dev/null | sort -u | wc -l || true)"
     fi
     mkdir -p target
     local log began=$SECONDS shown=$SECONDS
@@ -183,56 +183,67 @@ ensure_component_linker() {
     cargo install --quiet --locked --root target/wasm-tools wasm-component-ld@0.5.31
 }
 
-# Builds sekali.wasm and sekali_pages.wasm in target/wasm32-wasip2/release, or the packages in its arguments.
+# Builds sekali.wasm and sekali_pages.wasm in target/wasm32-wasip2/component, or the packages in its arguments.
 build_component() {
     ensure_wasm
     [ $# -gt 0 ] || set -- -p sekali -p sekali-pages
-    local component=target/wasm32-wasip2/release/sekali.wasm what="the component (about two minutes the first time)"
-    set -- "$@" --release --target wasm32-wasip2
+    local component=target/wasm32-wasip2/component/sekali.wasm what="the component (about two minutes the first time)"
+    set -- "$@" --profile component --target wasm32-wasip2
     if has_wasm_target; then
-        long_build "$component" "$what" "$@"
+        long_build "$component" "$what" sekali "$@"
     else
         ensure_component_linker
         (
             export PATH="$PWD/target/wasm-tools/bin:/usr/bin:$PATH" RUSTC_BOOTSTRAP=1
             export RUSTFLAGS="-L native=/usr/lib/wasm32-wasi"
-            long_build "$component" "$what" "$@" -Zbuild-std=std,panic_abort
+            long_build "$component" "$what" sekali "$@" -Zbuild-std=std,panic_abort
         )
     fi
 }
 
+# Native programs are built as members of the whole workspace, and not as a package: else cargo chooses other features of
+# the crates that they share, and compiles those again for each (features/Cargo.toml).
+
+# All features that are for use.
+all_stores=sekali-host/libsql,sekali-host/postgres
+all_features=sekali-clients/stress-test,sekali-clients/tables,$all_stores
+
+# build_host FEATURES: builds target/release/sekali-host for SQLite, and for what the features name.
 build_host() {
-    long_build target/debug/sekali-host "the host (about eight minutes the first time, on two cores)" -p sekali-host
+    long_build target/release/sekali-host "the host (about six minutes the first time, on two cores)" \
+        sekali-host --workspace --release --bin sekali-host ${1:+--features "$1"}
 }
 
-# Builds target/faults/sekali-host, which makes faults on request, and then the ordinary host: cargo builds both in the
-# same place, and takes what has not changed from its cache.
+# Builds target/faults/sekali-host, which makes faults on request, and then the host for all stores: cargo builds both in
+# the same place, and takes what has not changed from its cache.
 build_hosts() {
-    [ -e target/debug/sekali-host ] || build_host
+    [ -e target/release/sekali-host ] || build_host "$all_stores"
     # Not optimised: it has to be built quickly, and not to run fast.
-    cargo build --quiet -p sekali-host --features faults --config profile.dev.package.sekali-host.opt-level=0
+    cargo build --quiet --release --workspace --bin sekali-host --features "sekali-host/faults,$all_stores" \
+        --config profile.release.package.sekali-host.opt-level=0
     rm -rf target/faults
     mkdir target/faults
-    cp -p target/debug/sekali-host target/debug/sekali-host.d target/faults
-    build_host
+    cp -p target/release/sekali-host target/release/sekali-host.d target/faults
+    build_host "$all_stores"
 }
 
 # run_host DIRECTORY ARGUMENT...: runs the host in DIRECTORY, in place of this shell.
 run_host() {
-    local program=$PWD/target/debug/sekali-host directory=$1
+    local program=$PWD/target/release/sekali-host directory=$1
     shift
     ensure_native
-    build_host
+    build_host ""
     cd "$directory"
     exec "$program" "$@"
 }
 
-# run_program NAME DIRECTORY ARGUMENT...: runs a program of clients/ in DIRECTORY, in place of this shell.
+# run_program NAME FEATURES DIRECTORY ARGUMENT...: runs a program of clients/ in DIRECTORY, in place of this shell.
 run_program() {
-    local program=$PWD/target/debug/$1 directory=$2
-    shift 2
+    local name=$1 features=$2 program=$PWD/target/release/$1 directory=$3
+    shift 3
     ensure_native
-    long_build "$program" "the publisher and the stress test (about two minutes the first time)" -p sekali-clients
+    long_build "$program" "the $name (about two minutes the first time)" \
+        sekali-clients --workspace --release --bin "$name" ${features:+--features "sekali-clients/$features"}
     cd "$directory"
     exec "$program" "$@"
 }

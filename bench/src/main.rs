@@ -296,7 +296,7 @@ impl Bench {
 
     fn files_and_starts(&mut self) -> Result<()> {
         let component =
-            std::fs::metadata(repository().join("target/wasm32-wasip2/release/sekali.wasm"))?.len();
+            std::fs::metadata(repository().join("target/wasm32-wasip2/component/sekali.wasm"))?.len();
         self.report.row("component", "KB", component as f64 / 1e3);
         let cache = tempfile::tempdir()?;
         for name in ["start, nothing cached", "start, compiled before"] {

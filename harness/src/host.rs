@@ -36,7 +36,7 @@ impl Host {
     /// # Errors
     /// When it is not built.
     pub fn own() -> Result<Self> {
-        // Programs are in target/debug, tests in target/debug/deps.
+        // Programs are in target/release, tests in target/release/deps.
         let program = std::env::current_exe()?;
         let host = program.ancestors().skip(1).take(2).map(|directory| directory.join("sekali-host"));
         let host = host.into_iter().find(|host| host.exists());

@@ -57,7 +57,7 @@ use crate::places::Places;
 use crate::runtime_config::RuntimeConfig;
 use crate::spin::guest::Services;
 use crate::stores::Stores;
-use crate::stores::postgres::AllowedServers;
+use crate::stores::servers::AllowedServers;
 use crate::worker::{Application, Worker};
 
 /// Serves a Spin application: the HTTP trigger, variables, SQLite, key-value and PostgreSQL of spin.toml.

@@ -7,7 +7,8 @@ use sekali_database_url::secured;
 
 use crate::manifest::{Component, Variable};
 use crate::metrics;
-use crate::stores::postgres::AllowedServers;
+use crate::stores::postgres::check_address;
+use crate::stores::servers::AllowedServers;
 
 /// A component's variables by name.
 pub type Variables = HashMap<String, String>;
@@ -153,7 +154,7 @@ pub fn check_database(values: &BTreeMap<String, String>, servers: &AllowedServer
         Some(address) if !address.is_empty() && !servers.is_empty() => {
             // As the component will give it to this host.
             let address = secured(address).map_err(|fault| anyhow!("variable {DATABASE_URL} {fault}"))?;
-            servers.config(&address).map(drop).map_err(|error| anyhow!("variable {DATABASE_URL} {error}"))
+            check_address(&address, servers).map_err(|error| anyhow!("variable {DATABASE_URL} {error}"))
         }
         _ => Ok(()),
     }

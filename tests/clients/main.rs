@@ -3,7 +3,7 @@
 //!
 //! They come from other registries, so these tests are ignored unless asked for:
 //!
-//!     tests/clients/install && cargo test --test clients -- --ignored
+//!     tests/clients/install && cargo test --release --test clients -- --ignored
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on has failed
 

@@ -673,7 +673,7 @@ fn a_store_that_belongs_to_another_user_is_read_and_is_not_ready() {
     // Another user may not reach the repository, so all that is needed is copied.
     let root = directory.path();
     let is_root = fs::metadata(root).unwrap().uid() == 0;
-    let components = "target/wasm32-wasip2/release";
+    let components = "target/wasm32-wasip2/component";
     fs::create_dir_all(root.join(components)).unwrap();
     fs::create_dir(root.join("state")).unwrap();
     let host = Host::own().unwrap();

@@ -116,6 +116,6 @@ impl Wire for Http {
 
 /// The bytes of the component.
 pub fn component_bytes() -> Result<u64> {
-    let file = repository().join("target/wasm32-wasip2/release/sekali.wasm");
+    let file = repository().join("target/wasm32-wasip2/component/sekali.wasm");
     Ok(std::fs::metadata(&file).with_context(|| format!("{}", file.display()))?.len())
 }

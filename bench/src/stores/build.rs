@@ -60,7 +60,7 @@ impl Build {
     /// When there is no such directory.
     pub fn of(directory: &Path) -> Result<Self> {
         let directory = directory.canonicalize().with_context(|| directory.display().to_string())?;
-        let own = || Host::Sekali(directory.join("target/debug/sekali-host"));
+        let own = || Host::Sekali(directory.join("target/release/sekali-host"));
         let name = directory.file_name().map(|name| name.to_string_lossy().into_owned());
         Ok(Self { name, host: Host::spin().unwrap_or_else(own), directory })
     }

@@ -14,6 +14,7 @@ mod input;
 mod rejects;
 mod report;
 mod ship;
+#[cfg_attr(not(feature = "tables"), path = "without_tables.rs")]
 mod table;
 
 use std::process::ExitCode;

@@ -12,7 +12,7 @@ use wasmtime_wasi_http::{
 };
 
 use crate::stores::Stores;
-use crate::stores::postgres::AllowedServers;
+use crate::stores::servers::AllowedServers;
 use crate::variables::Variables;
 
 /// The memory that one instance may use.

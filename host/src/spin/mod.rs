@@ -4,6 +4,7 @@ pub mod guest;
 
 mod bindings;
 mod key_value;
+#[cfg_attr(not(feature = "postgres"), path = "without_postgres.rs")]
 mod postgres;
 mod sqlite;
 mod variables;

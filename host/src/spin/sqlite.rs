@@ -37,6 +37,7 @@ impl From<ValueRef<'_>> for Value {
     }
 }
 
+#[cfg(feature = "libsql")]
 impl From<libsql::Value> for Value {
     fn from(value: libsql::Value) -> Self {
         match value {
@@ -49,6 +50,7 @@ impl From<libsql::Value> for Value {
     }
 }
 
+#[cfg(feature = "libsql")]
 impl From<Value> for libsql::Value {
     fn from(value: Value) -> Self {
         match value {
@@ -73,6 +75,7 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
+#[cfg(feature = "libsql")]
 impl From<libsql::Error> for Error {
     fn from(error: libsql::Error) -> Self {
         Self::Io(error.to_string())
@@ -200,10 +203,7 @@ impl HostConnectionWithStore<Guest> for HasSelf<Guest> {
         let connection = accessor.with(|mut access| access.get().connection(&connection))?;
         let QueryResult { columns, rows } = match connection {
             Connection::Local(connection) => execute_elsewhere(connection, statement, parameters).await?,
-            Connection::Remote(connection) => {
-                let parameters = parameters.into_iter().map(Into::into).collect();
-                connection.execute(&statement, parameters).await?.into()
-            }
+            Connection::Remote(connection) => connection.execute(&statement, parameters).await?.into(),
         };
         accessor
             .with(|mut access| {

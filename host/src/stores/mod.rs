@@ -2,8 +2,11 @@
 
 mod file;
 pub mod key_value;
+#[cfg_attr(not(feature = "libsql"), path = "without_libsql.rs")]
 pub mod libsql;
+#[cfg_attr(not(feature = "postgres"), path = "without_postgres.rs")]
 pub mod postgres;
+pub mod servers;
 pub mod sqlite;
 
 use std::collections::hash_map::Entry;
@@ -163,10 +166,15 @@ impl Stores {
 
 /// A database of a libSQL server, and its place.
 fn remote(url: &str, token: &str) -> Result<(SqliteStore, String)> {
-    Ok((
-        SqliteStore::Remote(Arc::new(libsql::Server::new(url, token)?)),
-        format!("libSQL at {}", libsql::place(url)),
-    ))
+    let server = SqliteStore::Remote(Arc::new(libsql::Server::new(url, token)?));
+    Ok((server, format!("libSQL at {}", server_place(url))))
+}
+
+/// The place of a server for people: its scheme, name and port, and nothing that may be a secret.
+fn server_place(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let rest = rest.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{}", rest.split(['/', '?', '#']).next().unwrap_or_default())
 }
 
 /// Refuses a store that is not configured, unless its label is `default`. `section` names its kind as the config does.
@@ -215,7 +223,15 @@ mod tests {
         assert!(open("[sqlite_database.default]\ntype = \"spin\"", "default").is_ok());
         let server =
             "[sqlite_database.default]\ntype = \"libsql\"\nurl = \"http://127.0.0.1\"\ntoken = \"secret\"";
-        assert_eq!(open(server, "default").unwrap().places[0], "sqlite default: libSQL at http://127.0.0.1");
+        match open(server, "default") {
+            Ok(stores) => assert_eq!(stores.places[0], "sqlite default: libSQL at http://127.0.0.1"),
+            Err(error) => {
+                assert!(
+                    !cfg!(feature = "libsql") && error.to_string().contains("--features libsql"),
+                    "{error}"
+                );
+            }
+        }
         let file = "[key_value_store.default]\ntype = \"spin\"\npath = \"sub/kv.db\"";
         assert!(open(file, "default").is_ok());
     }
@@ -224,5 +240,18 @@ mod tests {
     fn a_store_that_is_neither_default_nor_configured_is_refused_by_name() {
         let error = open("", "other").err().unwrap().to_string();
         assert!(error.contains("[sqlite_database.other]"), "{error}");
+    }
+
+    #[test]
+    fn the_place_of_a_server_has_no_secret() {
+        for (url, expected) in [
+            ("https://db.example", "https://db.example"),
+            ("libsql://db.example:8080/x?authToken=s3cret", "libsql://db.example:8080"),
+            ("https://u:s3cret@db.example/", "https://db.example"),
+            ("https://u:s3@cret/@db.example/", "https://db.example"),
+            ("https://u:s3cret@", "https://"),
+        ] {
+            assert_eq!(server_place(url), expected);
+        }
     }
 }

@@ -6,7 +6,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +24,8 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Error, NoTls, Row, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::servers::{AllowedServers, DEFAULT_PORT};
 
 /// Connections of a pool. Each thread has a pool of each server, so that its connections wake no other thread.
 const CONNECTIONS: usize = 24;
@@ -50,83 +51,45 @@ const KNOWN_STATEMENTS: usize = 256;
 /// The time for which the columns of a statement are known. A table may be altered.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
 
-/// Servers that a component may connect to.
-#[derive(Clone, Default)]
-pub struct AllowedServers(Vec<(String, u16)>);
-
-impl AllowedServers {
-    /// The servers that a manifest names, such as `postgres://db.example:5432`.
-    ///
-    /// # Errors
-    /// An entry that names something else: this host lets components connect to PostgreSQL only.
-    pub fn parse(hosts: &[String]) -> Result<Self> {
-        let server = |entry: &String| {
-            ensure!(
-                !entry.contains('@'),
-                "allowed_outbound_hosts has an entry with a user: name the server alone, as host:port"
-            );
-            let server = entry.strip_prefix("postgres://").with_context(|| {
-                format!(
-                    "allowed_outbound_hosts has {entry:?}, which is not supported: use postgres://host:port"
-                )
-            })?;
-            let (host, port) = match server.rsplit_once(':') {
-                Some((host, port)) => {
-                    (host, port.parse().with_context(|| format!("{entry:?} has no valid port"))?)
-                }
-                None => (server, DEFAULT_PORT),
-            };
-            ensure!(!host.is_empty() && !host.contains(['*', '/']), "{entry:?} does not name one host");
-            Ok((host.to_ascii_lowercase(), port))
-        };
-        hosts.iter().map(server).collect::<Result<_>>().map(Self)
-    }
-
-    /// True if none is allowed.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// An address, a URL or a string of `key=value`, each of whose servers must be allowed.
-    ///
-    /// # Errors
-    /// A phrase that follows the name of the address. It never has a part of it: where an @ of a password is not encoded,
-    /// any part may be one of the password.
-    pub fn config(&self, address: &str) -> Result<Config> {
-        let config = address.parse::<Config>();
-        let config = config.map_err(|error| anyhow!("{}: {WELL_FORMED}", reason(&error)))?;
-        self.check(&config)?;
-        Ok(config)
-    }
-
-    fn check(&self, config: &Config) -> Result<()> {
-        ensure!(
-            config.get_hostaddrs().is_empty(),
-            "has hostaddr, which the manifest cannot allow: name its servers with host"
-        );
-        ensure!(!config.get_hosts().is_empty(), "names no server: {WELL_FORMED}");
-        let is_cut = |host: &Host| matches!(host, Host::Tcp(host) if host.contains('@'));
-        ensure!(!config.get_hosts().iter().any(is_cut), "has an @ too many: {WELL_FORMED}");
-        let ports = config.get_ports();
-        for (index, host) in config.get_hosts().iter().enumerate() {
-            let Host::Tcp(host) = host else { bail!("names a socket of Unix, which is not allowed") };
-            let port = ports.get(index).or(ports.first()).copied().unwrap_or(DEFAULT_PORT);
-            ensure!(
-                self.0.iter().any(|allowed| *allowed == (host.to_ascii_lowercase(), port)),
-                "names a server that the manifest does not allow, which allows {self}: name its servers in \
-                allowed_outbound_hosts, which spin.postgres.toml takes from database_host and database_standby_host"
-            );
-        }
-        Ok(())
-    }
+/// Checks an address, a URL or a string of `key=value`, each of whose servers must be allowed.
+///
+/// # Errors
+/// As [`config`].
+pub fn check_address(address: &str, allowed: &AllowedServers) -> Result<()> {
+    config(address, allowed).map(drop)
 }
 
-impl fmt::Display for AllowedServers {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let servers: Vec<_> = self.0.iter().map(|(host, port)| format!("{host}:{port}")).collect();
-        formatter.write_str(if servers.is_empty() { "none" } else { "" })?;
-        formatter.write_str(&servers.join(", "))
+/// Reads an address, a URL or a string of `key=value`, each of whose servers must be allowed.
+///
+/// # Errors
+/// A phrase that follows the name of the address. It never has a part of it: where an @ of a password is not encoded,
+/// any part may be one of the password.
+fn config(address: &str, allowed: &AllowedServers) -> Result<Config> {
+    let config = address.parse::<Config>();
+    let config = config.map_err(|error| anyhow!("{}: {WELL_FORMED}", reason(&error)))?;
+    check(&config, allowed)?;
+    Ok(config)
+}
+
+fn check(config: &Config, allowed: &AllowedServers) -> Result<()> {
+    ensure!(
+        config.get_hostaddrs().is_empty(),
+        "has hostaddr, which the manifest cannot allow: name its servers with host"
+    );
+    ensure!(!config.get_hosts().is_empty(), "names no server: {WELL_FORMED}");
+    let is_cut = |host: &Host| matches!(host, Host::Tcp(host) if host.contains('@'));
+    ensure!(!config.get_hosts().iter().any(is_cut), "has an @ too many: {WELL_FORMED}");
+    let ports = config.get_ports();
+    for (index, host) in config.get_hosts().iter().enumerate() {
+        let Host::Tcp(host) = host else { bail!("names a socket of Unix, which is not allowed") };
+        let port = ports.get(index).or(ports.first()).copied().unwrap_or(DEFAULT_PORT);
+        ensure!(
+            allowed.allow(host, port),
+            "names a server that the manifest does not allow, which allows {allowed}: name its servers in \
+            allowed_outbound_hosts, which spin.postgres.toml takes from database_host and database_standby_host"
+        );
     }
+    Ok(())
 }
 
 /// How an address is written.
@@ -141,8 +104,6 @@ fn reason(error: &Error) -> String {
         None => "is no address of a database".to_owned(),
     }
 }
-
-const DEFAULT_PORT: u16 = 5432;
 
 thread_local! {
     static SERVERS_OF_THREAD: RefCell<HashMap<String, Arc<Server>>> = RefCell::default();
@@ -214,7 +175,7 @@ struct Inner {
 impl Connection {
     /// Takes a connection to an address, a URL or a string of `key=value`, from the pool of this thread.
     pub async fn open(address: &str, allowed: &AllowedServers) -> Result<Self> {
-        let config = allowed.config(address).map_err(|error| anyhow!("the database address {error}"))?;
+        let config = config(address, allowed).map_err(|error| anyhow!("the database address {error}"))?;
         let server = SERVERS_OF_THREAD.with_borrow_mut(|servers| match servers.get(address) {
             Some(server) => Ok(Arc::clone(server)),
             None => {
@@ -501,7 +462,7 @@ mod tests {
 
     fn check(allowed: &[&str], address: &str) -> Result<()> {
         let allowed: Vec<_> = allowed.iter().map(|&host| host.to_owned()).collect();
-        AllowedServers::parse(&allowed)?.config(address).map(drop)
+        check_address(address, &AllowedServers::parse(&allowed)?)
     }
 
     #[test]

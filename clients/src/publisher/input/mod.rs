@@ -27,7 +27,9 @@ pub use content::Reading;
 pub use decode::Malformed;
 pub use find::{Input, find, size};
 pub use origin::{Identity, Origin, Position, last_write, now};
-pub use piece::{News, Piece, Pieces, Row, Text};
+#[cfg(feature = "tables")]
+pub use piece::Row;
+pub use piece::{News, Piece, Pieces, Text};
 pub use start::{Line, Start, Starts};
 
 /// Starts the thread that reads all inputs, one after the other or, to follow them, in turns.

@@ -36,6 +36,7 @@ pub enum Text {
         bytes: u64,
     },
     /// Rows of a table. Their number is the offset.
+    #[cfg_attr(not(feature = "tables"), expect(dead_code))]
     Rows(Vec<Row>),
     /// So many NUL bytes at the start of a line, as a truncation leaves them when the writer does not append.
     Nuls(u64),

@@ -1,0 +1,30 @@
+//! In place of `table/`, in a publisher that was built without the feature `tables`.
+
+use anyhow::{Result, ensure};
+use sekali_clients::interrupt::Interrupt;
+
+use crate::cli::Cli;
+use crate::input::Pieces;
+
+/// A query in a database. There is none.
+pub enum Table {}
+
+impl Table {
+    /// Refuses a table that the arguments name.
+    ///
+    /// # Errors
+    /// They name one.
+    pub async fn of(cli: &Cli) -> Result<Option<Self>> {
+        ensure!(
+            !cli.is_of_table(),
+            "this publisher was built without tables: build it with --features tables, as scripts/publisher does for \
+            --from-sqlite and --from-postgres"
+        );
+        Ok(None)
+    }
+
+    /// Never called.
+    pub fn read(self, _: &str, _: Interrupt) -> Pieces {
+        match self {}
+    }
+}
