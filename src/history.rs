@@ -39,7 +39,7 @@ impl<S: WriteStore, C: Clock> History<S, C> {
         if let Err(error) = self.store.record_totals().await
             && error != StoreError::Busy
         {
-            sekali_log::error("history", error);
+            sekali_common::log::error("history", error);
         }
     }
 }

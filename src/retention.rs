@@ -98,7 +98,7 @@ impl<S: RemoveStore, C: Clock> Retention<S, C> {
         if let Err(error) = self.shift().await
             && error != StoreError::Busy
         {
-            sekali_log::error("retention", error);
+            sekali_common::log::error("retention", error);
         }
     }
 

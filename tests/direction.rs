@@ -66,7 +66,7 @@ fn no_room_uses_one_above_it() {
 #[test]
 fn no_file_uses_itself_by_way_of_others() {
     for crate_sources in
-        ["src", "host/src", "harness/src", "clients/src", "bench/src", "log/src", "pages/src"]
+        ["src", "host/src", "verify/harness/src", "clients/src", "bench/src", "common/src", "pages/src"]
     {
         let files = Files::of(crate_sources);
         let uses: BTreeMap<_, _> =

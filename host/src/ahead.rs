@@ -1,4 +1,4 @@
-//! A fault of the wall clock that all instances see, for the experiments of `torture/`, by the variable
+//! A fault of the wall clock that all instances see, for the experiments of `verify/experiments/`, by the variable
 //! `SEKALI_CLOCK_AHEAD` of the environment.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! Faults of an instance for the experiments of `torture/`, on request of a header.
+//! Faults of an instance for the experiments of `verify/experiments/`, on request of a header.
 //!
 //! An instance whose memory cannot grow ends by a trap of its own code, so the component needs no hidden fault.
 

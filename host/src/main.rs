@@ -115,7 +115,7 @@ struct Options {
 
     /// Form of lines in the log, on standard error: text or json. It is also the variable log_format, if there is one.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    log_format: sekali_log::Format,
+    log_format: sekali_common::log::Format,
 
     /// Checks the manifest, its variables and the runtime config, compiles the components for the next start, and ends.
     #[arg(long)]
@@ -150,9 +150,9 @@ async fn run(arguments: Arguments) -> Result<()> {
 async fn serve(options: Options) -> Result<()> {
     descriptors::raise_limit();
     let app = App::load(&options.manifest)?;
-    sekali_log::set_format(options.log_format);
+    sekali_common::log::set_format(options.log_format);
     let mut given = options.variables;
-    if app.variables.contains_key("log_format") && options.log_format == sekali_log::Format::Json {
+    if app.variables.contains_key("log_format") && options.log_format == sekali_common::log::Format::Json {
         given.insert(0, "log_format=json".into()); // the last one wins
     }
     let (values, mut invalid) = variables::resolve(&app.variables, &given, |key| std::env::var(key).ok());
@@ -180,7 +180,7 @@ async fn serve(options: Options) -> Result<()> {
     println!("access: {}", variables::access(&app.variables, &values));
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     if let Some(unknown) = variables::unknown(&app.variables, names) {
-        sekali_log::warning("unknown-variable", unknown);
+        sekali_common::log::warning("unknown-variable", unknown);
     }
     if options.check {
         println!("nothing is wrong with it, and it is compiled");
@@ -189,7 +189,7 @@ async fn serve(options: Options) -> Result<()> {
     let state_dir = state::directory(options.state_dir)?;
     let stores = Stores::open(&app.components, &config.unwrap_or_default(), &state_dir)?;
     stores.places.iter().for_each(|place| println!("{place}"));
-    stores.exposures().for_each(|exposure| sekali_log::warning("exposed", exposure));
+    stores.exposures().for_each(|exposure| sekali_common::log::warning("exposed", exposure));
 
     let programs = programs.into_iter().zip(&app.components);
     let programs = programs.map(|(program, component)| program.with_stores(stores.of_component(component)));

@@ -57,7 +57,7 @@ impl Places {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Place::new(self, permit);
         }
-        sekali_log::error(
+        sekali_common::log::error(
             "connections",
             format_args!(
                 "all {} connections are in use, so those that are idle for longest are closed; a higher hard limit of \

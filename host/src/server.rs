@@ -59,7 +59,7 @@ pub async fn serve(listener: TcpListener, workers: Vec<Worker>, places: Arc<Plac
     };
     tokio::select! {
         () = finish => {}
-        () = end.wait() => sekali_log::error("shutdown", "a second signal: running requests are cut off"),
+        () = end.wait() => sekali_common::log::error("shutdown", "a second signal: running requests are cut off"),
     }
 }
 
@@ -79,7 +79,7 @@ async fn accept_until<T>(
         match accepted {
             (place, Ok(stream)) => deal(workers, place, stream),
             (_, Err(error)) => {
-                sekali_log::error("connection", format_args!("cannot accept a connection: {error}"));
+                sekali_common::log::error("connection", format_args!("cannot accept a connection: {error}"));
                 // The system may be out of file descriptors, for example, until a connection ends.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

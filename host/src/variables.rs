@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, anyhow};
-use sekali_database_url::secured;
+use sekali_common::database_url::secured;
 
 use crate::manifest::{Component, Variable};
 use crate::metrics;

@@ -22,7 +22,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sekali_problems::{self as kinds, INTERNAL_DETAIL, Kind, MEDIA_TYPE, NOT_FOUND_DETAIL};
+use sekali_common::problems::{self as kinds, INTERNAL_DETAIL, Kind, MEDIA_TYPE, NOT_FOUND_DETAIL};
 use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -143,7 +143,7 @@ impl Worker {
     pub async fn drain(&self) {
         self.shared.phase.send_replace(Phase::Draining);
         if tokio::time::timeout(DRAIN, self.shared.requests.wait()).await.is_err() {
-            sekali_log::error(
+            sekali_common::log::error(
                 "shutdown",
                 format_args!("some requests did not finish within {DRAIN:?} and are cut off"),
             );
@@ -199,7 +199,7 @@ async fn work(
 async fn connection(arrival: Arrival, service: Rc<Service>) {
     let Arrival { stream, place, _counted } = arrival;
     if let Err(error) = serve(stream, Arc::new(place), &service).await {
-        sekali_log::error("connection", format_args!("cannot serve a connection: {error:#}"));
+        sekali_common::log::error("connection", format_args!("cannot serve a connection: {error:#}"));
     }
 }
 
@@ -313,11 +313,11 @@ async fn respond(service: &Service, request: http::Request<Incoming>) -> Respons
         (None, Some(component)) => match service.instances[component].handle(request).await {
             Ok(response) => return response,
             Err(Unanswered::Overloaded) => {
-                sekali_log::error(kinds::OVERLOADED.name, "too many requests wait for an instance");
+                sekali_common::log::error(kinds::OVERLOADED.name, "too many requests wait for an instance");
                 overloaded()
             }
             Err(Unanswered::Failed(error)) => {
-                sekali_log::error("request", format_args!("a request got no answer: {error:#}"));
+                sekali_common::log::error("request", format_args!("a request got no answer: {error:#}"));
                 problem(kinds::INTERNAL, INTERNAL_DETAIL)
             }
         },

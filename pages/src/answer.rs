@@ -7,7 +7,7 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use spin_sdk::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Result, StatusCode};
 
-use sekali_problems::{self as kinds, Kind, MEDIA_TYPE, NOT_FOUND_DETAIL};
+use sekali_common::problems::{self as kinds, Kind, MEDIA_TYPE, NOT_FOUND_DETAIL};
 
 use crate::site::{self, Content, NO_POLICY};
 

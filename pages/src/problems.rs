@@ -1,6 +1,6 @@
 //! The pages that the types of problems lead to (RFC 9457): what each problem means, and what to do.
 
-use sekali_problems::{self as kinds, Kind};
+use sekali_common::problems::{self as kinds, Kind};
 
 /// An explanation of a problem.
 pub struct Explanation {

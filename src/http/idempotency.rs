@@ -241,7 +241,7 @@ impl<K: KeyValue, S: WriteStore> SavedAnswers<K, S> {
         // Strings and numbers cannot fail to become JSON.
         let value = serde_json::to_vec(&saved).unwrap_or_default();
         if let Err(error) = self.key_value.set(&place_of(&request.key), &value).await {
-            sekali_log::error("key-value", format_args!("an answer cannot be saved: {error}"));
+            sekali_common::log::error("key-value", format_args!("an answer cannot be saved: {error}"));
         }
     }
 
@@ -249,7 +249,7 @@ impl<K: KeyValue, S: WriteStore> SavedAnswers<K, S> {
         match self.key_value.get(&place_of(key)).await {
             Ok(value) => serde_json::from_slice(&value?).ok(),
             Err(error) => {
-                sekali_log::error("key-value", format_args!("saved answers cannot be read: {error}"));
+                sekali_common::log::error("key-value", format_args!("saved answers cannot be read: {error}"));
                 None
             }
         }

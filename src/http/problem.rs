@@ -1,7 +1,7 @@
 //! Every error that a client can see, and the mapping of every other error to one of them.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use sekali_problems::{self as kinds, INTERNAL_DETAIL, Kind, MEDIA_TYPE, NOT_FOUND_DETAIL};
+use sekali_common::problems::{self as kinds, INTERNAL_DETAIL, Kind, MEDIA_TYPE, NOT_FOUND_DETAIL};
 use serde::Serialize;
 
 use super::reply::Reply;
@@ -218,10 +218,10 @@ impl Problem {
             | Self::NotReady(cause)
             | Self::NotWritable(cause)
             | Self::InvalidSettings(cause) => {
-                sekali_log::request_error(kind.name, route, cause);
+                sekali_common::log::request_error(kind.name, route, cause);
             }
             Self::Busy | Self::Overloaded(_) | Self::SlowBody => {
-                sekali_log::request_error(kind.name, route, self);
+                sekali_common::log::request_error(kind.name, route, self);
             }
             _ => {}
         }

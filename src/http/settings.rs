@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 
-use sekali_database_url::secured;
-use sekali_log::Format;
+use sekali_common::database_url::secured;
+use sekali_common::log::Format;
 
 use super::access::Access;
 use super::origin::Origins;

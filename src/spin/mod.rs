@@ -121,7 +121,7 @@ async fn answer(request: Request) -> Result<Response, ErrorCode> {
 
 async fn start() -> Result<App<Spin>, InvalidSettings> {
     let settings = variables::settings().await?;
-    sekali_log::set_format(settings.log_format);
+    sekali_common::log::set_format(settings.log_format);
     let started_at = match &settings.started_at {
         Some(moment) => moment.clone(),
         None => uptime::first_request().await,

@@ -81,7 +81,7 @@ async fn write_pieces(
     {
         Broken::Unread => ErrorCode::ConnectionWriteTimeout,
         Broken::Unmade(error) => {
-            sekali_log::error("broken-answer", format_args!("an answer was broken off: {error}"));
+            sekali_common::log::error("broken-answer", format_args!("an answer was broken off: {error}"));
             ErrorCode::InternalError(None)
         }
     })

@@ -17,7 +17,10 @@ pub async fn first_request() -> Timestamp {
     match read_or_set(&now).await {
         Ok(moment) => moment,
         Err(error) => {
-            sekali_log::error("key-value", format_args!("the start of the service cannot be read: {error}"));
+            sekali_common::log::error(
+                "key-value",
+                format_args!("the start of the service cannot be read: {error}"),
+            );
             now
         }
     }

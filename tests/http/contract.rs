@@ -273,7 +273,7 @@ fn examples<'a>(contract: &'a Contract, value: &'a Value, found: &mut Vec<(&'a V
 #[test]
 fn the_document_has_the_names_titles_and_statuses_of_the_table_of_problems() {
     let contract = Contract::read();
-    let names: Vec<_> = sekali_problems::ALL.iter().map(|kind| kind.name).collect();
+    let names: Vec<_> = sekali_common::problems::ALL.iter().map(|kind| kind.name).collect();
     assert_eq!(contract.document["components"]["schemas"]["ProblemName"]["enum"], json!(names));
     let types: Vec<_> = names.iter().map(|name| format!("/problems/{name}")).collect();
     let schema = &contract.document["components"]["schemas"]["Problem"];
@@ -281,7 +281,7 @@ fn the_document_has_the_names_titles_and_statuses_of_the_table_of_problems() {
     let mut examples = Vec::new();
     objects_with_type(&contract.document, &mut examples);
     for example in &examples {
-        let kind = sekali_problems::ALL
+        let kind = sekali_common::problems::ALL
             .iter()
             .find(|kind| example["type"] == format!("/problems/{}", kind.name))
             .unwrap_or_else(|| panic!("{example} has no row in the table"));

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
+use sekali_common::problems::Kind;
 use sekali_harness::Server;
-use sekali_problems::Kind;
 use ureq::http::Response;
 
 const PAGES: [&str; 4] = ["/", "/docs", "/docs/", "/problems/busy"];
@@ -201,7 +201,7 @@ fn every_answer_has_its_security_headers() {
 #[test]
 fn every_problem_has_a_page_that_explains_it() {
     let server = Server::start();
-    for Kind { name, title, .. } in sekali_problems::ALL {
+    for Kind { name, title, .. } in sekali_common::problems::ALL {
         let answer = server.get(&format!("/problems/{name}"));
         assert_eq!(answer.status, 200, "{name}");
         for part in ["What it means", "What was stored", "What to do", title, &format!("/problems/{name}")] {

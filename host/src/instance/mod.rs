@@ -192,7 +192,7 @@ where
     let jobs = Rc::new(Mutex::new(jobs));
     while let Err(error) = tokio::task::spawn_local(run(Rc::clone(&jobs))).await {
         METRICS.replaced.inc();
-        sekali_log::error("instance", format_args!("an instance panicked and is replaced: {error}"));
+        sekali_common::log::error("instance", format_args!("an instance panicked and is replaced: {error}"));
     }
 }
 
@@ -204,7 +204,7 @@ async fn run(program: Program, jobs: Queue<Job>) {
     let mut jobs = jobs.lock().await;
     while let Err(error) = run_one(&program, &mut jobs).await {
         METRICS.replaced.inc();
-        sekali_log::error("instance", format_args!("an instance ended and is replaced: {error:?}"));
+        sekali_common::log::error("instance", format_args!("an instance ended and is replaced: {error:?}"));
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Metrics, Object, Pool, RecyclingMethod, Runtime};
 use futures::TryStreamExt;
 use rustls::{ClientConfig, RootCertStore};

@@ -132,7 +132,7 @@ impl<D: Database, C: Clock> Connections<D, C> {
         let now = self.clock.now();
         if now >= self.logs_from.get() {
             self.logs_from.set(now + LOG_INTERVAL);
-            sekali_log::error("database", format_args!("the database does not answer: {cause}"));
+            sekali_common::log::error("database", format_args!("the database does not answer: {cause}"));
         }
     }
 }
@@ -151,7 +151,7 @@ async fn prepare(connection: &impl Connection) -> Result<(), StoreError> {
     schema::migrate(connection).await?;
     let risks: Vec<String> = connection.query_row(include_str!("sql/risks.sql"), vec![]).await?.json(0)?;
     for risk in risks {
-        sekali_log::error(
+        sekali_common::log::error(
             "durability",
             format_args!("the database may lose events that were answered: {risk}"),
         );

@@ -74,7 +74,7 @@ pub async fn migrate(connection: &impl Connection) -> Result<(), StoreError> {
         VERSION => return Ok(()),
         0 => {}
         OF_0_2 => {
-            sekali_log::info(
+            sekali_common::log::info(
                 "upgrade",
                 "bringing the database up to date: requests wait meanwhile, about half a minute for a million events",
             );

@@ -39,7 +39,7 @@ impl Log {
             self.is_too_long.set(false);
             return Ok(());
         }
-        sekali_log::error(
+        sekali_common::log::error(
             "long-log",
             "a reader keeps the write-ahead log from beginning anew, so nothing is written",
         );

@@ -166,7 +166,7 @@ async fn is_prepared(connection: &impl Connection) -> Result<bool, StoreError> {
 /// Applies the settings of the database and makes its tables. A journal mode that did not take is logged.
 async fn prepare(connection: &impl Connection) -> Result<(), StoreError> {
     if let Some(mode) = configure(connection).await? {
-        sekali_log::error(
+        sekali_common::log::error(
             "journal-mode",
             format_args!("the database stays in journal_mode={mode}: its file system may not support wal"),
         );

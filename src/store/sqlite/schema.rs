@@ -79,7 +79,7 @@ async fn run_missing_migrations(connection: &impl Connection) -> Result<(), Stor
     let is_upgrade = (1..known).contains(&seen); // another instance may have been faster
     if is_upgrade {
         let wait = "requests wait meanwhile, about two seconds for a million events";
-        sekali_log::info(
+        sekali_common::log::info(
             "upgrade",
             format_args!("bringing the database from schema {seen} to {known}: {wait}"),
         );
@@ -94,7 +94,7 @@ async fn run_missing_migrations(connection: &impl Connection) -> Result<(), Stor
     if is_upgrade {
         // New indexes are as large as the log has ever been. It matters to nobody if a reader keeps it for now.
         let _ = checkpoint(connection, "truncate").await;
-        sekali_log::info("upgraded", format_args!("the database has schema {known} now"));
+        sekali_common::log::info("upgraded", format_args!("the database has schema {known} now"));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use futures::TryStreamExt;
 use rustls::{ClientConfig, RootCertStore};
-use sekali_database_url::secured;
+use sekali_common::database_url::secured;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls, Statement};

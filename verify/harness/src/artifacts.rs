@@ -55,7 +55,7 @@ fn dependencies(text: &str) -> Vec<PathBuf> {
 /// The directory of this repository.
 pub fn repository() -> &'static Path {
     let harness = Path::new(env!("CARGO_MANIFEST_DIR"));
-    harness.parent().unwrap_or(harness)
+    harness.ancestors().nth(2).unwrap_or(harness)
 }
 
 #[cfg(test)]
