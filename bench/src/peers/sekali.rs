@@ -18,9 +18,7 @@ pub struct Sekali {
     is_echo: bool,
 }
 
-/// What is passed to Spin, as `scripts/up --spin` does.
-const SPIN_OPTIONS: [&str; 4] = ["--max-instance-reuse-count", "1000000", "--idle-instance-timeout", "60s"];
-/// The same in its environment.
+/// What stands in the environment of Spin, as by `scripts/up --spin`.
 const SPIN_ENVIRONMENT: [(&str, &str); 1] = [("SPIN_WASMTIME_LINEAR_MEMORY_KEEP_RESIDENT", "0")];
 
 impl Sekali {
@@ -29,7 +27,6 @@ impl Sekali {
         let name = if host.is_spin() { on_spin(&host.version()?) } else { "Sekali".into() };
         let mut setup = Setup::on(host);
         if setup.host.is_spin() {
-            setup.arguments = SPIN_OPTIONS.map(str::to_owned).into();
             setup.environment = SPIN_ENVIRONMENT.map(|(name, value)| (name.into(), value.into())).into();
         }
         Ok(Self { setup, name, is_echo: false })
