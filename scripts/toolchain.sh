@@ -208,16 +208,30 @@ build_component() {
 all_stores=sekali-host/libsql,sekali-host/postgres
 all_features=sekali-clients/stress-test,sekali-clients/tables,$all_stores
 
+# build_program NAME WHAT PACKAGE FEATURES: builds target/release/NAME with these features, and with those that it was
+# built with before: else the scripts would take them from each other, and from a service that is started again.
+build_program() {
+    local name=$1 what=$2 package=$3 features known=target/release/.$1.features
+    features=$(printf '%s\n' "$4" $(cat "$known" 2>/dev/null || true) | tr , '\n' | sed '/^$/d' | sort -u | paste -sd, -)
+    long_build "target/release/$name" "$what" "$package" --workspace --release --bin "$name" \
+        ${features:+--features "$features"}
+    printf '%s\n' "$features" >"$known"
+}
+
 # build_host FEATURES: builds target/release/sekali-host for SQLite, and for what the features name.
 build_host() {
-    long_build target/release/sekali-host "the host (about six minutes the first time, on two cores)" \
-        sekali-host --workspace --release --bin sekali-host ${1:+--features "$1"}
+    build_program sekali-host "the host (about six minutes the first time, on two cores)" sekali-host "$1"
+}
+
+# build_client NAME FEATURES: builds a program of clients/.
+build_client() {
+    build_program "$1" "the $1 (about two minutes the first time)" sekali-clients "$2"
 }
 
 # Builds target/faults/sekali-host, which makes faults on request, and then the host for all stores: cargo builds both in
 # the same place, and takes what has not changed from its cache.
 build_hosts() {
-    [ -e target/release/sekali-host ] || build_host "$all_stores"
+    build_host "$all_stores"
     # Not optimised: it has to be built quickly, and not to run fast.
     cargo build --quiet --release --workspace --bin sekali-host --features "sekali-host/faults,$all_stores" \
         --config profile.release.package.sekali-host.opt-level=0
@@ -242,8 +256,7 @@ run_program() {
     local name=$1 features=$2 program=$PWD/target/release/$1 directory=$3
     shift 3
     ensure_native
-    long_build "$program" "the $name (about two minutes the first time)" \
-        sekali-clients --workspace --release --bin "$name" ${features:+--features "sekali-clients/$features"}
+    build_client "$name" "$features"
     cd "$directory"
     exec "$program" "$@"
 }

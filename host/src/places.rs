@@ -16,7 +16,7 @@ const LULL: Duration = Duration::from_millis(500);
 
 /// The time in which a connection that is asked to leave does so. One whose client does not read may take longer, so
 /// then another is asked.
-const FAREWELL: Duration = Duration::from_millis(100);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The places of a host.
 pub struct Places {
@@ -82,7 +82,7 @@ impl Places {
             return LULL - since;
         }
         first.remove().1.notify_one();
-        FAREWELL
+        CLOSE_TIMEOUT
     }
 
     fn add_idle(&self, leave: &Arc<Notify>) -> u64 {
@@ -171,7 +171,7 @@ mod tests {
         let next = places.take().await;
         drop(request);
         drop(busy.begin());
-        assert!(timeout(LULL / 2 + FAREWELL, places.take()).await.is_err());
+        assert!(timeout(LULL / 2 + CLOSE_TIMEOUT, places.take()).await.is_err());
         assert_eq!([&busy, &used, &Arc::new(next)].map(|place| is_asked(place)), [false, true, false]);
     }
 

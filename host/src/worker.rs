@@ -323,7 +323,7 @@ async fn respond(service: &Service, request: http::Request<Incoming>) -> Respons
         },
         (None, None) => problem(kinds::NOT_FOUND, NOT_FOUND_DETAIL),
     };
-    body.linger();
+    body.drain();
     refusal
 }
 

@@ -4,10 +4,10 @@
 //!
 //! - [`site`] is the table of resources, and [`problems`] the text of some of them;
 //! - [`answer`] serves any of them: encodings, validators, security headers;
-//! - [`linger`] takes in the body of a request, so that the answer is heard.
+//! - [`body`] takes in the body of a request, so that the answer is heard.
 
 pub mod answer;
-pub mod linger;
+pub mod body;
 pub mod problems;
 pub mod site;
 
@@ -19,8 +19,8 @@ use spin_sdk::wasip3::wit_bindgen::spawn;
 #[cfg_attr(target_arch = "wasm32", spin_sdk::http_service)]
 pub async fn pages(request: Request) -> Result<Response<FullBody<Bytes>>> {
     let response = answer::answer(request.method(), request.uri().path(), request.headers())?;
-    if let Some(linger) = linger::linger(request) {
-        spawn(linger);
+    if let Some(drained) = body::drain(request) {
+        spawn(drained);
     }
     Ok(response.map(FullBody::new))
 }

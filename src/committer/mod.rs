@@ -24,7 +24,7 @@ const GATHER_TURNS: usize = 4;
 
 /// The longest wait of a request before it is written: for a busy database, or behind others. It begins when a leader
 /// first finds the request waiting.
-const PATIENCE: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bounds of the pause before a busy database is tried again. The pause follows the contention: it grows with each try
 /// that finds the database busy, and shrinks with each write. It stays short because writes are short: pauses that
@@ -83,7 +83,7 @@ struct Request {
 
 impl Request {
     fn is_impatient(&mut self, now: Duration) -> bool {
-        now.saturating_sub(*self.since.get_or_insert(now)) >= PATIENCE
+        now.saturating_sub(*self.since.get_or_insert(now)) >= BUSY_TIMEOUT
     }
 
     fn is_one_of(&self, keys: &[String]) -> bool {

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use crate::clock::Clock;
 
 /// The longest time in which a body may arrive.
-const PATIENCE: Duration = Duration::from_secs(30);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The body of a request. Dropping it returns its bytes to the budget of all bodies.
 pub struct RequestBody {
@@ -77,7 +77,7 @@ impl Budget {
         if let Poll::Ready(result) = futures::poll!(&mut read) {
             return result;
         }
-        match select(read, pin!(clock.sleep(PATIENCE))).await {
+        match select(read, pin!(clock.sleep(SILENCE_TIMEOUT))).await {
             Either::Left((result, _)) => result,
             Either::Right(_) => Err(Problem::SlowBody),
         }

@@ -98,8 +98,8 @@ async fn answer(request: Request) -> Result<Response, ErrorCode> {
         Err(invalid) => router::refuse(&head, &invalid),
     };
     let response = response::send(reply, is_head).await;
-    if let Some(linger) = body.linger() {
-        task::spawn(linger);
+    if let Some(drained) = body.drain() {
+        task::spawn(drained);
     }
     if touches_store && app.get().is_some_and(|app| app.retention.is_due()) {
         let app = Rc::clone(&app);

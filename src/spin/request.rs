@@ -2,16 +2,15 @@
 //!
 //! The SDK's own conversion makes twice as many calls to the host, and each call costs as much as parsing an event.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use futures::future::select;
 use futures::{Stream, StreamExt, stream};
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, Method, Uri, header};
+use sekali_common::drain::drain;
 use spin_sdk::time::sleep;
 use spin_sdk::wasip3::http::types::{ErrorCode, Method as WasiMethod, Request, Trailers};
 use spin_sdk::wasip3::wit_bindgen::{FutureReader, StreamReader, StreamResult};
@@ -21,10 +20,6 @@ use crate::http::origin;
 
 /// The most bytes of a body that are read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
-
-/// The most bytes of the rest of a body that are thrown away, and the longest time for it. The API promises both.
-const LINGER_BYTES: u64 = 64 << 20;
-const LINGER: Duration = Duration::from_secs(5);
 
 /// Takes a request over from the host: its head, and its body, which is not read yet.
 ///
@@ -80,21 +75,9 @@ impl Incoming {
     /// Reads the rest of a body after the answer and throws it away, within bounds: a client that still sends does not
     /// read, and would see a broken connection instead of the answer. The rest of a body that was read to its end is
     /// nothing, and costs nothing.
-    pub fn linger(mut self) -> Option<impl Future<Output = ()>> {
-        if self.rest == Some(0) || self.awaits_continue {
-            return None;
-        }
-        Some(async move {
-            let drain = async {
-                let mut bytes = 0;
-                while bytes < LINGER_BYTES
-                    && let Some(Ok(chunk)) = self.next().await
-                {
-                    bytes += chunk.len() as u64;
-                }
-            };
-            select(pin!(drain), pin!(sleep(LINGER))).await;
-        })
+    pub fn drain(self) -> Option<impl Future<Output = ()>> {
+        let is_done = self.rest == Some(0) || self.awaits_continue;
+        (!is_done).then(|| drain(self.map(|chunk| Some(chunk.ok()?.len())), sleep))
     }
 }
 

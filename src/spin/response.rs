@@ -17,12 +17,12 @@ use spin_sdk::wasip3::wit_bindgen::{StreamWriter, yield_async};
 
 use super::task;
 use crate::http::budget::Share;
-use crate::http::pump::{Broken, pump};
 use crate::http::reply::{Comments, Pieces, Reply, ReplyBody};
+use crate::http::send_stream::{Broken, send_stream};
 use crate::limits::LARGE_ANSWER_BYTES;
 
 /// The longest time in which a client may take a piece of an answer. It must not hold the piece for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Hands an answer to the host. A HEAD gets the head alone.
 pub async fn send(reply: Reply, is_head: bool) -> Result<Response, ErrorCode> {
@@ -77,12 +77,13 @@ async fn write_pieces(
     pieces: Pieces,
     comments: Comments,
 ) -> Result<(), ErrorCode> {
-    pump(pieces, comments, async |piece| send_piece(writer, piece).await).await.map_err(|broken| match broken
-    {
-        Broken::Unread => ErrorCode::ConnectionWriteTimeout,
-        Broken::Unmade(error) => {
-            sekali_common::log::error("broken-answer", format_args!("an answer was broken off: {error}"));
-            ErrorCode::InternalError(None)
+    send_stream(pieces, comments, async |piece| send_piece(writer, piece).await).await.map_err(|broken| {
+        match broken {
+            Broken::Unread => ErrorCode::ConnectionWriteTimeout,
+            Broken::Unmade(error) => {
+                sekali_common::log::error("broken-answer", format_args!("an answer was broken off: {error}"));
+                ErrorCode::InternalError(None)
+            }
         }
     })
 }
@@ -100,7 +101,7 @@ async fn write_large(writer: &mut StreamWriter<u8>, bytes: &[u8]) -> Result<(), 
 
 /// Returns true if the client took the piece in time.
 async fn send_piece(writer: &mut StreamWriter<u8>, piece: Vec<u8>) -> bool {
-    match select(pin!(writer.write_all(piece)), pin!(sleep(PATIENCE))).await {
+    match select(pin!(writer.write_all(piece)), pin!(sleep(WRITE_TIMEOUT))).await {
         Either::Left((unsent, _)) => unsent.is_empty(),
         Either::Right(_) => false,
     }

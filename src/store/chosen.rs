@@ -2,8 +2,8 @@
 
 use super::database::{Database, Row, Value};
 use super::dialect::Dialect;
-use super::lanes::Purpose;
 use super::postgres::PostgresBackend;
+use super::read_permits::Purpose;
 use super::sql::{Backend, SqlStore};
 use super::sqlite::SqliteBackend;
 use super::{Kept, Keyed, LogState, Outcome, Seq, Step, StoreError};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::database::{Row, Value, first};
 use super::dialect::{Dialect, Statement};
-use super::lanes::Purpose;
-use super::window::{self, ENTRIES, Looks};
+use super::read_permits::Purpose;
+use super::window::{self, ENTRIES, IndexProbe};
 use super::{
     Answered, Filter, Found, Index, Kept, Keyed, LISTED_TOPICS, Layout, Ledger, LogState, Matches, Order,
     Outcome, Page, PageSize, ReadStore, RemoveStore, Seq, Span, Step, StoreError, Window, WriteStore, rows,
@@ -257,7 +257,7 @@ impl<B: Backend> RemoveStore for SqlStore<B> {
     }
 }
 
-impl<B: Backend> Looks for SqlStore<B> {
+impl<B: Backend> IndexProbe for SqlStore<B> {
     fn partition(&self) -> Option<Seq> {
         self.0.dialect().partition
     }

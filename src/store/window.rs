@@ -14,9 +14,9 @@ pub const ENTRIES: i64 = if cfg!(test) { 64 } else { 1024 };
 /// Rows of a window without a filter: only those whose events are gone cost a look without a match.
 const ROWS: i64 = 64 * ENTRIES;
 
-/// Looks into the indexes of a store, each of bounded cost.
+/// Probes the indexes of a store, each time at a bounded cost.
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
-pub trait Looks {
+pub trait IndexProbe {
     /// The seqs of a partition of the events, if they have some.
     fn partition(&self) -> Option<Seq>;
 
@@ -45,23 +45,23 @@ pub trait Looks {
 /// The next window of a span.
 ///
 /// # Errors
-/// Those of the looks.
+/// Those of the probe.
 pub async fn next(
-    looks: &impl Looks,
+    probe: &impl IndexProbe,
     filter: &Filter,
     span: Span,
     order: Order,
 ) -> Result<Window, StoreError> {
-    let window = next_of_any_length(looks, filter, span, order).await?;
-    if window.span.len() <= looks.longest_window() {
+    let window = next_of_any_length(probe, filter, span, order).await?;
+    if window.span.len() <= probe.longest_window() {
         return Ok(window);
     }
-    let rest = behind_gap(looks, window.span, order).await?;
-    Ok(rest.map_or(window, |rest| Window { span: rest.first(looks.longest_window(), order), ..window }))
+    let rest = behind_gap(probe, window.span, order).await?;
+    Ok(rest.map_or(window, |rest| Window { span: rest.first(probe.longest_window(), order), ..window }))
 }
 
 async fn next_of_any_length(
-    looks: &impl Looks,
+    probe: &impl IndexProbe,
     filter: &Filter,
     span: Span,
     order: Order,
@@ -69,7 +69,7 @@ async fn next_of_any_length(
     let is_by_time = filter.since.is_some() || filter.until.is_some();
     let (by_topic, by_source) = (!filter.topics.is_empty(), !filter.sources.is_empty());
     if filter.has_conflicts {
-        return by_conflicts(looks, filter, span, order).await;
+        return by_conflicts(probe, filter, span, order).await;
     }
     match (is_by_time, by_topic, by_source) {
         (false, true, false) => return Ok(Window { span, index: Index::Topics }),
@@ -79,9 +79,9 @@ async fn next_of_any_length(
     }
     let mut span = span;
     if is_by_time {
-        let mut run = looks.overlapping(filter, span, order).await?;
+        let mut run = probe.overlapping(filter, span, order).await?;
         if run.len() > ROWS {
-            match behind_gap(looks, run, order).await? {
+            match behind_gap(probe, run, order).await? {
                 Some(rest) => run = rest,
                 None => return Ok(Window { span: run, index: Index::Seq }), // reading it costs nothing
             }
@@ -89,13 +89,13 @@ async fn next_of_any_length(
         if run.is_empty() {
             return Ok(Window { span: run, index: Index::Seq });
         }
-        let part = looks.partition().map_or(span, |partition| run.within(partition, order));
-        if looks.has_short_time(filter, part).await? {
+        let part = probe.partition().map_or(span, |partition| run.within(partition, order));
+        if probe.has_short_time(filter, part).await? {
             return Ok(Window { span: part, index: Index::Timestamp });
         }
         span = run;
     } else if span.len() > ROWS {
-        match behind_gap(looks, span, order).await? {
+        match behind_gap(probe, span, order).await? {
             Some(rest) => span = rest,
             None => return Ok(Window { span, index: Index::Seq }), // reading it costs nothing
         }
@@ -104,7 +104,7 @@ async fn next_of_any_length(
     let mut farthest = Window { span: span.first(rows, order), index: Index::Seq };
     for (index, is_usable) in [(Index::Topics, by_topic), (Index::Sources, by_source)] {
         if is_usable && !span.is_empty() {
-            let last = looks.reach(filter, span, index, order).await?;
+            let last = probe.reach(filter, span, index, order).await?;
             let reached = last.map_or(span, |last| span.up_to(last, order));
             if reached.len() > farthest.span.len() {
                 farthest = Window { span: reached, index };
@@ -116,7 +116,7 @@ async fn next_of_any_length(
 
 /// Events with conflicts are few: their index is the way to them, whatever else is asked for.
 async fn by_conflicts(
-    looks: &impl Looks,
+    probe: &impl IndexProbe,
     filter: &Filter,
     span: Span,
     order: Order,
@@ -124,14 +124,18 @@ async fn by_conflicts(
     let is_all = *filter == Filter { has_conflicts: true, ..Filter::default() };
     let last = match is_all || span.is_empty() {
         true => None,
-        false => looks.reach(filter, span, Index::Conflicts, order).await?,
+        false => probe.reach(filter, span, Index::Conflicts, order).await?,
     };
     Ok(Window { span: last.map_or(span, |last| span.up_to(last, order)), index: Index::Conflicts })
 }
 
 /// The part of a span from its next row on; `None` if it has no rows. A restore leaves gaps of billions.
-pub async fn behind_gap(looks: &impl Looks, span: Span, order: Order) -> Result<Option<Span>, StoreError> {
-    let next = looks.next_row(span, order).await?;
+pub async fn behind_gap(
+    probe: &impl IndexProbe,
+    span: Span,
+    order: Order,
+) -> Result<Option<Span>, StoreError> {
+    let next = probe.next_row(span, order).await?;
     Ok(next.map(|next| match order {
         Order::Ascending => Span { after: next - 1, ..span },
         Order::Descending => Span { through: next, ..span },

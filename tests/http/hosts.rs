@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sekali_harness::deployment::Setup;
 use sekali_harness::postgres::Postgres;
 use sekali_harness::process::Signal;
-use sekali_harness::wire::Wire;
+use sekali_harness::tcp_proxy::TcpProxy;
 use sekali_harness::{Answer, Server, eventually, is_skipped_on_spin};
 use serde_json::{Value, json};
 
@@ -126,19 +126,19 @@ struct Replicated {
     primary: Postgres,
     replica: Postgres,
     /// Leads from the replica to the primary.
-    replication: Wire,
+    replication: TcpProxy,
     /// Leads from the host to whatever is the primary.
-    wire: Wire,
+    wire: TcpProxy,
     host: Server,
 }
 
 impl Replicated {
     fn start() -> Self {
         let primary = Postgres::start().unwrap();
-        let replication = Wire::to(primary.address()).unwrap();
+        let replication = TcpProxy::to(primary.address()).unwrap();
         let replica = primary.replica_by("replica", replication.address()).unwrap();
         let database = primary.create_database().unwrap();
-        let wire = Wire::to(primary.address()).unwrap();
+        let wire = TcpProxy::to(primary.address()).unwrap();
         let host = host(&primary.url_by(&database, wire.address()), wire.address());
         Self { database, primary, replica, replication, wire, host }
     }
@@ -273,7 +273,7 @@ fn a_host_with_two_servers_in_its_address_publishes_to_the_one_that_takes_writes
 fn a_host_that_is_cut_off_answers_503_and_serves_again_as_soon_as_it_is_joined() {
     let postgres = Postgres::shared().unwrap();
     let database = postgres.create_database().unwrap();
-    let wire = Wire::to(postgres.address()).unwrap();
+    let wire = TcpProxy::to(postgres.address()).unwrap();
     let host = host(&postgres.url_by(&database, wire.address()), wire.address());
     deliver(&host, "before");
     wire.cut();
@@ -313,7 +313,7 @@ fn a_database_that_may_lose_events_is_named_by_readyz_and_in_the_log() {
 struct Overtaken {
     primary: Postgres,
     database: String,
-    wire: Wire,
+    wire: TcpProxy,
     host: Server,
     follower: Follower,
 }
@@ -323,7 +323,7 @@ impl Overtaken {
     fn after<C>(settings: &[&str], copy: impl FnOnce(&Postgres, &str) -> C) -> (Self, C) {
         let primary = Postgres::with(settings).unwrap();
         let database = primary.create_database().unwrap();
-        let wire = Wire::to(primary.address()).unwrap();
+        let wire = TcpProxy::to(primary.address()).unwrap();
         let host = host(&primary.url_by(&database, wire.address()), wire.address());
         let mut follower = Follower::start(&host, "?after=0", "");
         for n in 1..=3 {
@@ -384,7 +384,7 @@ fn a_dump_that_takes_the_place_of_its_database_hides_no_later_event() {
 #[test]
 fn a_replica_that_was_behind_and_is_promoted_hides_no_later_event() {
     let (it, (_replication, replica)) = Overtaken::after(&[], |primary, database| {
-        let replication = Wire::to(primary.address()).unwrap();
+        let replication = TcpProxy::to(primary.address()).unwrap();
         let replica = primary.replica_by("replica", replication.address()).unwrap();
         await_identities(&replica, database, 3);
         replication.cut();

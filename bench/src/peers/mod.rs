@@ -2,7 +2,7 @@
 //!
 //! - [`run`](run::run) measures them in turns, [`crash`] kills each and looks for what it had acknowledged;
 //! - [`peer`] is what they have in common; [`sekali`], [`postgres`], [`redis`], [`nats`] and [`restate`] know one each;
-//! - [`wire`] is a client of those that have a protocol;
+//! - [`protocol`] is a client of those that have a protocol;
 //! - [`results`] is what is measured, [`table`] the report, [`chart`] the picture of it; [`system`] asks Linux.
 
 mod chart;
@@ -10,6 +10,7 @@ mod crash;
 mod nats;
 mod peer;
 mod postgres;
+mod protocol;
 mod redis;
 mod restate;
 mod results;
@@ -17,7 +18,6 @@ mod run;
 mod sekali;
 mod system;
 mod table;
-mod wire;
 
 pub use self::postgres::inserts_per_second;
 pub use self::results::Plan;

@@ -11,8 +11,8 @@ use sekali_harness::process::Process;
 use serde_json::Value;
 
 use super::peer::{Load, Peer, Rates, Running};
+use super::protocol::{self, Client, Protocol, publish};
 use super::system;
-use super::wire::{self, Client, Wire, publish};
 use crate::{load, workload};
 
 /// NATS, as installed.
@@ -79,11 +79,11 @@ impl Peer for Nats {
     }
 
     fn publish_until_crash(&self, running: &Running, producer: &str) -> Result<Vec<String>> {
-        Client::new(JetStream::new(), wire::ids(producer, false), 1).publish_until_crash(running.address)
+        Client::new(JetStream::new(), protocol::ids(producer, false), 1).publish_until_crash(running.address)
     }
 
     fn resend(&self, running: &Running, ids: &[String]) -> Result<u64> {
-        Client::new(JetStream::new(), wire::ids("", false), 100).resend(running.address, ids)
+        Client::new(JetStream::new(), protocol::ids("", false), 100).resend(running.address, ids)
     }
 
     fn bytes(&self, running: &Running) -> Result<u64> {
@@ -111,7 +111,7 @@ impl JetStream {
     }
 }
 
-impl Wire for JetStream {
+impl Protocol for JetStream {
     fn greeting(&self) -> Vec<u8> {
         let connect = r#"CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}"#;
         format!("{connect}\r\nSUB {} 1\r\nPING\r\n", self.inbox).into_bytes()
@@ -196,7 +196,7 @@ impl<'a> Frame<'a> {
 
 /// Calls JetStream's API.
 fn call(address: SocketAddr, subject: &str, body: &str) -> Result<Value> {
-    let mut client = Client::new(JetStream::new(), wire::ids("", false), 1);
+    let mut client = Client::new(JetStream::new(), protocol::ids("", false), 1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let timeout = tokio::time::timeout(Duration::from_secs(10), async {

@@ -10,8 +10,8 @@ use sekali_harness::host::free_port;
 use sekali_harness::process::Process;
 
 use super::peer::{Load, Peer, Rates, Running};
+use super::protocol::{self, Client, Protocol, publish};
 use super::system;
-use super::wire::{self, Client, Wire, publish};
 use crate::workload;
 
 /// Stores an event unless its id is known. Returns 1 if it was stored.
@@ -70,12 +70,12 @@ impl Peer for Redis {
     }
 
     fn publish_until_crash(&self, running: &Running, producer: &str) -> Result<Vec<String>> {
-        Client::new(Resp::new(running.address), wire::ids(producer, false), 1)
+        Client::new(Resp::new(running.address), protocol::ids(producer, false), 1)
             .publish_until_crash(running.address)
     }
 
     fn resend(&self, running: &Running, ids: &[String]) -> Result<u64> {
-        Client::new(Resp::new(running.address), wire::ids("", false), 100).resend(running.address, ids)
+        Client::new(Resp::new(running.address), protocol::ids("", false), 100).resend(running.address, ids)
     }
 
     fn bytes(&self, running: &Running) -> Result<u64> {
@@ -96,7 +96,7 @@ impl Resp {
     }
 }
 
-impl Wire for Resp {
+impl Protocol for Resp {
     fn write(&self, ids: &[String], request: &mut Vec<u8>) {
         let mut event = Vec::new();
         for id in ids {

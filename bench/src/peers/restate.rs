@@ -10,8 +10,8 @@ use sekali_harness::process::Process;
 use serde_json::{Value, json};
 
 use super::peer::{Load, Peer, Rates, Running};
+use super::protocol::{self, Client, Protocol, publish};
 use super::system;
-use super::wire::{self, Client, Wire, publish};
 use crate::{http, workload};
 
 /// A service whose handler has nothing to do: the call itself is the event.
@@ -98,7 +98,7 @@ impl Peer for Restate {
         system::wait_until(&process, || call(admin, "/deployments", &deployment).is_ok())?;
         let event = vec!["warm-up".to_owned()];
         system::wait_until(&process, || {
-            Client::new(Ingress, wire::ids("", false), 1).resend(address, &event).is_ok()
+            Client::new(Ingress, protocol::ids("", false), 1).resend(address, &event).is_ok()
         })?;
         Ok(Running { process, address, state: state.to_owned(), _helper: Some(helper) })
     }
@@ -115,11 +115,11 @@ impl Peer for Restate {
     }
 
     fn publish_until_crash(&self, running: &Running, producer: &str) -> Result<Vec<String>> {
-        Client::new(Ingress, wire::ids(producer, false), 1).publish_until_crash(running.address)
+        Client::new(Ingress, protocol::ids(producer, false), 1).publish_until_crash(running.address)
     }
 
     fn resend(&self, running: &Running, ids: &[String]) -> Result<u64> {
-        Client::new(Ingress, wire::ids("", false), 1).resend(running.address, ids)
+        Client::new(Ingress, protocol::ids("", false), 1).resend(running.address, ids)
     }
 
     fn has_batches(&self) -> bool {
@@ -135,7 +135,7 @@ impl Peer for Restate {
 /// Restate's ingress over HTTP.
 struct Ingress;
 
-impl Wire for Ingress {
+impl Protocol for Ingress {
     fn write(&self, ids: &[String], request: &mut Vec<u8>) {
         // It has no batches.
         for id in ids {

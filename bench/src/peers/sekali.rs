@@ -8,7 +8,7 @@ use sekali_harness::host::Host;
 use serde_json::Value;
 
 use super::peer::{Load, Peer, Rates, Running};
-use super::wire::{self, Client, Wire, publish};
+use super::protocol::{self, Client, Protocol, publish};
 use crate::{http, workload};
 
 /// A component on a host.
@@ -73,11 +73,11 @@ impl Peer for Sekali {
     }
 
     fn publish_until_crash(&self, running: &Running, producer: &str) -> Result<Vec<String>> {
-        Client::new(Http, wire::ids(producer, false), 1).publish_until_crash(running.address)
+        Client::new(Http, protocol::ids(producer, false), 1).publish_until_crash(running.address)
     }
 
     fn resend(&self, running: &Running, ids: &[String]) -> Result<u64> {
-        Client::new(Http, wire::ids("", false), 100).resend(running.address, ids)
+        Client::new(Http, protocol::ids("", false), 100).resend(running.address, ids)
     }
 
     fn bytes(&self, running: &Running) -> Result<u64> {
@@ -94,7 +94,7 @@ impl Peer for Sekali {
 
 struct Http;
 
-impl Wire for Http {
+impl Protocol for Http {
     fn write(&self, ids: &[String], request: &mut Vec<u8>) {
         let mut body = Vec::new();
         workload::write_events(ids.iter(), &mut body);

@@ -12,7 +12,7 @@ use crate::load::{self, Measured, Requests, Until};
 use crate::workload;
 
 /// The longest time that an answer may take. One that takes longer counts as no success.
-const PATIENCE: Duration = Duration::from_secs(15);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What came of a number of requests.
 pub struct Load {
@@ -112,7 +112,7 @@ impl<F: FnMut(&mut Vec<u8>) + 'static> Requests for Client<F> {
     }
 
     fn patience(&self) -> Duration {
-        PATIENCE
+        BUSY_TIMEOUT
     }
 
     fn goes_on_after(&mut self, error: &anyhow::Error) -> bool {

@@ -34,19 +34,19 @@ pub enum Recognised {
     Unknown(String),
 }
 
-/// The lines of an answer in NDJSON that comes in pieces.
+/// The lines of an answer in NDJSON that comes in chunks.
 #[derive(Debug, Default)]
 pub struct Lines {
     held: Vec<u8>,
 }
 
 impl Lines {
-    /// Adds a piece, and hands on each event whose line has ended.
+    /// Adds a chunk, and hands on each event whose line has ended.
     ///
     /// # Errors
     /// When a line is not an event.
-    pub fn push(&mut self, piece: &[u8], mut take: impl FnMut(&StoredEvent<'_>)) -> Result<()> {
-        self.held.extend_from_slice(piece);
+    pub fn push(&mut self, chunk: &[u8], mut take: impl FnMut(&StoredEvent<'_>)) -> Result<()> {
+        self.held.extend_from_slice(chunk);
         let Some(end) = self.held.iter().rposition(|&byte| byte == b'\n') else { return Ok(()) };
         let rest = self.held.split_off(end + 1);
         for line in self.held.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {

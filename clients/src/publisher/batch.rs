@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::event::Mapper;
-use crate::input::{Identity, Line, News, Origin, Piece, Pieces, Position, Text};
+use crate::input::{Chunk, Chunks, Identity, Line, News, Origin, Position, Text};
 
 /// Bytes of lines that a batch may hold even if the limit on its body is lower: of a long line, little may become part
 /// of its event.
@@ -112,7 +112,7 @@ pub type Batches = mpsc::Receiver<Result<Batch>>;
 /// Starts the task that makes batches until the input ends or the program is interrupted. One batch waits ready while
 /// another is sent.
 pub fn gather(
-    pieces: Pieces,
+    chunks: Chunks,
     mapper: Mapper,
     source: Option<String>,
     limits: Limits,
@@ -121,7 +121,7 @@ pub fn gather(
     let (sender, batches) = mpsc::channel(1);
     let batcher =
         Batcher { mapper, source, limits, batch: Batch::default(), json: Vec::new(), due: None, sender };
-    tokio::spawn(batcher.run(pieces, interrupt));
+    tokio::spawn(batcher.run(chunks, interrupt));
     batches
 }
 
@@ -152,22 +152,22 @@ struct Batcher {
 }
 
 impl Batcher {
-    async fn run(mut self, mut pieces: Pieces, interrupt: Interrupt) {
+    async fn run(mut self, mut chunks: Chunks, interrupt: Interrupt) {
         let mut goes_on = true;
         while goes_on {
             goes_on = tokio::select! {
                 biased;
                 () = sleep_until(self.due) => self.flush().await,
-                piece = pieces.recv() => self.take(piece).await,
+                chunk = chunks.recv() => self.take(chunk).await,
                 () = input_is_over(&interrupt) => self.take(None).await,
             };
         }
     }
 
     /// Takes what the reader sent; false if it was the last, or if nobody takes batches any more.
-    async fn take(&mut self, piece: Option<Result<Piece>>) -> bool {
-        match piece {
-            Some(Ok(piece)) => self.add(piece).await,
+    async fn take(&mut self, chunk: Option<Result<Chunk>>) -> bool {
+        match chunk {
+            Some(Ok(chunk)) => self.add(chunk).await,
             Some(Err(error)) => {
                 self.flush().await;
                 let _ = self.sender.send(Err(error)).await; // fails if nobody takes batches any more
@@ -180,19 +180,19 @@ impl Batcher {
         }
     }
 
-    /// Adds a piece, and sends each batch that is full; false if nobody takes batches any more.
-    async fn add(&mut self, piece: Piece) -> bool {
-        let origin = &piece.origin;
+    /// Adds a chunk, and sends each batch that is full; false if nobody takes batches any more.
+    async fn add(&mut self, chunk: Chunk) -> bool {
+        let origin = &chunk.origin;
         let name = origin.path.file_name().map(|name| name.to_string_lossy().into_owned());
         let source = self.source.clone().or(name).unwrap_or_default();
-        match piece.text {
+        match chunk.text {
             Text::TooLong { beginning, bytes } => {
                 let reason = format!("is too long: it has {bytes} bytes, of which this is the beginning");
-                self.batch.add_unusable(Place::new(origin, piece.start), reason, &beginning);
-                self.batch.reach(origin, piece.end);
+                self.batch.add_unusable(Place::new(origin, chunk.start), reason, &beginning);
+                self.batch.reach(origin, chunk.end);
             }
             Text::Rows(rows) => {
-                for (number, row) in (piece.start.lines..).zip(rows) {
+                for (number, row) in (chunk.start.lines..).zip(rows) {
                     let place = Place::new(origin, Position { offset: number, lines: number });
                     let end = Position { offset: number + 1, lines: number + 1 };
                     match row.0 {
@@ -214,7 +214,7 @@ impl Batcher {
             Text::Copied(copy) => self.batch.copied.push((origin.file, copy)),
             Text::News(news) => self.batch.news.push(news),
             Text::Lines(lines) => {
-                if !self.add_lines(&lines, origin, piece.start, &source).await {
+                if !self.add_lines(&lines, origin, chunk.start, &source).await {
                     return false;
                 }
             }

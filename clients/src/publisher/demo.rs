@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::cli::Demo;
-use crate::input::{Origin, Piece, Pieces, Position, Text};
+use crate::input::{Chunk, Chunks, Origin, Position, Text};
 
 /// The topics of the simulation.
 const TOPICS: [&str; 3] = ["sensors", "weblog", "payments"];
@@ -21,15 +21,15 @@ const TOPICS: [&str; 3] = ["sensors", "weblog", "payments"];
 /// The longest delay of a delivery, in events.
 const LATENESS: u64 = 50;
 
-/// The maximum number of events in a piece.
+/// The maximum number of events in a chunk.
 const AT_ONCE: u64 = 20_000;
 
-/// The time between two pieces.
+/// The time between two chunks.
 const STEP: Duration = Duration::from_millis(20);
 
 /// Starts the thread that simulates, in place of the one that reads. The events come as lines.
-pub fn simulate(demo: &Demo) -> Pieces {
-    let (sender, pieces) = mpsc::channel(2);
+pub fn simulate(demo: &Demo) -> Chunks {
+    let (sender, chunks) = mpsc::channel(2);
     let (rate, duration) = (demo.rate.unwrap_or(50.0), demo.duration);
     let mut world = World::new(demo.duplicates.unwrap_or(0.2), demo.reorder.unwrap_or(0.1));
     let origin = Arc::new(Origin::stream(Path::new("demo"), "demo"));
@@ -38,16 +38,16 @@ pub fn simulate(demo: &Demo) -> Pieces {
         let mut start = Position::default();
         while duration.is_none_or(|duration| began.elapsed() < duration) {
             let due = (began.elapsed().as_secs_f64() * rate) as u64;
-            let due = due.min(world.events + AT_ONCE); // after a pause it catches up, in several pieces
-            let piece = world.piece_until(due, &origin, start);
-            start = piece.end;
-            if sender.blocking_send(Ok(piece)).is_err() {
+            let due = due.min(world.events + AT_ONCE); // after a pause it catches up, in several chunks
+            let chunk = world.piece_until(due, &origin, start);
+            start = chunk.end;
+            if sender.blocking_send(Ok(chunk)).is_err() {
                 return;
             }
             std::thread::sleep(STEP);
         }
     });
-    pieces
+    chunks
 }
 
 /// Sensors, a web server and payments.
@@ -73,7 +73,7 @@ impl World {
     }
 
     /// The deliveries until event number `due`, as lines that begin at `start`.
-    fn piece_until(&mut self, due: u64, origin: &Arc<Origin>, start: Position) -> Piece {
+    fn piece_until(&mut self, due: u64, origin: &Arc<Origin>, start: Position) -> Chunk {
         let mut lines = Vec::new();
         let mut end = start;
         while self.events < due {
@@ -84,7 +84,7 @@ impl World {
             }
         }
         end.offset += lines.len() as u64;
-        Piece { origin: Arc::clone(origin), start, end, text: Text::Lines(lines) }
+        Chunk { origin: Arc::clone(origin), start, end, text: Text::Lines(lines) }
     }
 
     /// The next deliveries: the next event unless it is late, and earlier ones that were.

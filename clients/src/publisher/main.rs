@@ -9,11 +9,11 @@ mod checkpoint;
 mod cli;
 mod demo;
 mod event;
-mod grace;
 mod input;
 mod rejects;
 mod report;
 mod ship;
+mod shutdown_grace;
 #[cfg_attr(not(feature = "tables"), path = "without_tables.rs")]
 mod table;
 
@@ -35,11 +35,11 @@ use crate::checkpoint::Checkpoint;
 use crate::cli::{Cli, IdFrom};
 use crate::demo::Board;
 use crate::event::Mapper;
-use crate::grace::GracePeriod;
 use crate::input::{Input, Reading, Starts};
 use crate::rejects::{Rejects, RejectsFile};
 use crate::report::Tally;
 use crate::ship::{Shipper, Stop};
+use crate::shutdown_grace::ShutdownGrace;
 use crate::table::Table;
 
 /// Exit code: stopped early.
@@ -105,7 +105,7 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
         client,
         publication: publication(&cli),
         patience,
-        grace: GracePeriod::new(interrupt),
+        grace: ShutdownGrace::new(interrupt),
         bar: progress_bar(&cli, &inputs, &reading, &area),
         checkpoint,
         rejects: if cli.skip_invalid {
@@ -220,12 +220,12 @@ fn start_reading(
         wait: cli.batch_wait,
         ends_at_unusable: !goes_on(&cli),
     };
-    let pieces = match table {
+    let chunks = match table {
         Some(table) => table.read(&cli.name, interrupt.clone()),
         None if cli.demo.demo => demo::simulate(&cli.demo),
         None => input::read(inputs, cli.follow, reading, starts, interrupt.clone()),
     };
-    batch::gather(pieces, mapper, cli.source, limits, interrupt.clone())
+    batch::gather(chunks, mapper, cli.source, limits, interrupt.clone())
 }
 
 /// Prints the report, and returns the exit code.

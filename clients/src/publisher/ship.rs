@@ -16,10 +16,10 @@ use tokio::time::sleep;
 
 use crate::batch::{Batch, Batches};
 use crate::checkpoint::Checkpoint;
-use crate::grace::GracePeriod;
 use crate::input::News;
 use crate::rejects::Rejects;
 use crate::report::Tally;
+use crate::shutdown_grace::ShutdownGrace;
 
 /// Conflicts that are printed one by one; later ones are only counted.
 const CONFLICTS_PRINTED: u64 = 10;
@@ -35,7 +35,7 @@ pub struct Shipper {
     pub client: Client,
     pub publication: Publication,
     pub patience: Patience,
-    pub grace: GracePeriod,
+    pub grace: ShutdownGrace,
     pub bar: ProgressBar,
     pub checkpoint: Option<Checkpoint>,
     /// What is done with invalid events.

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use sekali_clients::interrupt::Interrupt;
 
 use crate::cli::Cli;
-use crate::input::Pieces;
+use crate::input::Chunks;
 
 /// A query in a database. There is none.
 pub enum Table {}
@@ -24,7 +24,7 @@ impl Table {
     }
 
     /// Never called.
-    pub fn read(self, _: &str, _: Interrupt) -> Pieces {
+    pub fn read(self, _: &str, _: Interrupt) -> Chunks {
         match self {}
     }
 }

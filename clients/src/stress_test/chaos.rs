@@ -18,10 +18,10 @@ const FIRST_START: Duration = Duration::from_secs(30 * 60);
 const RESTART: Duration = Duration::from_secs(60);
 
 /// Time limit for the server to end after SIGTERM.
-const FAREWELL: Duration = Duration::from_secs(15);
+const TERM_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Time for the last process of a killed group to go. In some containers nobody reaps orphans: then it stays a zombie.
-const BURIAL: Duration = Duration::from_secs(2);
+const REAP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The pause between two looks at another process, which cannot be awaited.
 const LOOK: Duration = Duration::from_millis(20);
@@ -88,7 +88,7 @@ impl Server {
     pub async fn stop(&mut self) -> Result<()> {
         self.process.signal(Signal::TERM);
         let asked = Instant::now();
-        while self.process.is_alive() && asked.elapsed() < FAREWELL {
+        while self.process.is_alive() && asked.elapsed() < TERM_TIMEOUT {
             tokio::time::sleep(LOOK).await;
         }
         self.kill().await
@@ -110,7 +110,7 @@ impl Server {
         self.process.signal(Signal::KILL);
         // Until the last of the group is gone, its port may be taken.
         let killed = Instant::now();
-        while self.process.is_alive() && killed.elapsed() < BURIAL {
+        while self.process.is_alive() && killed.elapsed() < REAP_TIMEOUT {
             tokio::time::sleep(LOOK).await;
         }
         Ok(())

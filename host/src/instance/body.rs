@@ -3,16 +3,13 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use http::header;
-use http_body_util::BodyExt;
+use http_body_util::BodyStream;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-
-/// The most bytes that are thrown away, and the longest time for it. The API promises both.
-const LINGER_BYTES: usize = 64 << 20;
-const LINGER: Duration = Duration::from_secs(5);
+use sekali_common::drain::drain;
 
 /// The body of a request, of which the host keeps a handle while a component reads it.
 #[derive(Clone)]
@@ -35,21 +32,13 @@ impl SharedBody {
         Self { body: None, awaits_continue: false }
     }
 
-    /// Reads the rest after the answer and throws it away, within bounds, as a task of this thread. Most clients send a
-    /// whole body before they read anything, and would see a broken connection instead of the answer.
-    pub fn linger(mut self) {
-        if self.awaits_continue || self.is_end_stream() {
-            return;
+    /// Reads the rest after the answer and throws it away, within bounds, as a task of this thread.
+    pub fn drain(self) {
+        if !self.awaits_continue && !self.is_end_stream() {
+            let lengths =
+                BodyStream::new(self).map(|frame| Some(frame.ok()?.data_ref().map_or(0, Bytes::len)));
+            tokio::task::spawn_local(drain(lengths, tokio::time::sleep));
         }
-        let drain = async move {
-            let mut bytes = 0;
-            while bytes < LINGER_BYTES
-                && let Some(Ok(frame)) = self.frame().await
-            {
-                bytes += frame.data_ref().map_or(0, Bytes::len);
-            }
-        };
-        tokio::task::spawn_local(tokio::time::timeout(LINGER, drain));
     }
 
     fn lock(&self) -> Option<MutexGuard<'_, Incoming>> {

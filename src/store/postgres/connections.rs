@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use super::schema;
 use crate::clock::Clock;
 use crate::store::database::{Connection, Database, Row, Value};
-use crate::store::lanes::{Lanes, PATIENCE, Purpose, retry_while_busy};
+use crate::store::read_permits::{Purpose, READ_TIMEOUT, ReadPermits, retry_while_busy};
 use crate::store::rows::has_seen;
 use crate::store::{Seq, StoreError};
 
@@ -26,7 +26,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Connections<D, C> {
     database: D,
     clock: C,
-    lanes: Lanes,
+    read_permits: ReadPermits,
     is_prepared: OnceCell<()>,
     /// The time from which an unreachable database is logged again.
     logs_from: Cell<Duration>,
@@ -38,7 +38,7 @@ impl<D: Database, C: Clock> Connections<D, C> {
         Self {
             database,
             clock,
-            lanes: Lanes::default(),
+            read_permits: ReadPermits::default(),
             is_prepared: OnceCell::new(),
             logs_from: Cell::default(),
         }
@@ -69,7 +69,7 @@ impl<D: Database, C: Clock> Connections<D, C> {
         parameters: &[Value],
         through: Seq,
     ) -> Result<Vec<Row>, StoreError> {
-        let _permit = self.lanes.permit(purpose, &self.clock).await?;
+        let _permit = self.read_permits.permit(purpose, &self.clock).await?;
         let read = async || {
             let connection = self.open().await?;
             match connection.execute(statement, parameters.to_vec()).await {
@@ -97,7 +97,8 @@ impl<D: Database, C: Clock> Connections<D, C> {
     /// [`StoreError::Busy`] when the database cannot be reached: it may be at its start, or another may take its place.
     /// [`StoreError::Misconfigured`] when the host may not connect to it.
     async fn open(&self) -> Result<D::Connection, StoreError> {
-        let connection = match select(pin!(self.database.open()), pin!(self.clock.sleep(PATIENCE))).await {
+        let connection = match select(pin!(self.database.open()), pin!(self.clock.sleep(READ_TIMEOUT))).await
+        {
             Either::Left((connection, _)) => connection,
             Either::Right(_) => Err(StoreError::Failed("no connection is free".into())),
         };
@@ -110,7 +111,7 @@ impl<D: Database, C: Clock> Connections<D, C> {
         })?;
         // Bringing a large database up to date takes longer than a request waits. The server goes on with it.
         let prepared = self.is_prepared.get_or_try_init(|| prepare(&connection));
-        match select(pin!(prepared), pin!(self.clock.sleep(PATIENCE))).await {
+        match select(pin!(prepared), pin!(self.clock.sleep(READ_TIMEOUT))).await {
             Either::Left((prepared, _)) => prepared.map_err(|error| self.of_read(error))?,
             Either::Right(_) => return Err(StoreError::Busy),
         };

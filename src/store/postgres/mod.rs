@@ -13,7 +13,7 @@ use self::connections::Connections;
 use self::select::POSTGRES;
 use super::database::{Database, Row, Value, first};
 use super::dialect::Dialect;
-use super::lanes::Purpose;
+use super::read_permits::Purpose;
 use super::sql::{Backend, SqlStore};
 use super::{Kept, Keyed, Outcome, Seq, Step, StoreError};
 use crate::clock::Clock;

@@ -148,7 +148,7 @@ fn status_of_duplicate(event: &NewEvent, stored_digest: Option<i64>) -> Status {
     }
 }
 
-/// Looks whether requests with these keys were answered before.
+/// IndexProbe whether requests with these keys were answered before.
 ///
 /// # Errors
 /// [`StoreError::Repeated`] when some of them were.

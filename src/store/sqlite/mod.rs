@@ -18,7 +18,7 @@ use self::pool::Pool;
 use self::select::SQLITE;
 use super::database::{Connection, Database, Row, Value};
 use super::dialect::Dialect;
-use super::lanes::Purpose;
+use super::read_permits::Purpose;
 use super::sql::{Backend, SqlStore};
 use super::{Kept, Keyed, LogState, Outcome, Seq, Step, StoreError};
 use crate::clock::Clock;

@@ -8,7 +8,7 @@ use super::log::Log;
 use super::schema;
 use crate::clock::Clock;
 use crate::store::database::{Connection, Database, Row, Value, first};
-use crate::store::lanes::{Lanes, Purpose, retry_while_busy};
+use crate::store::read_permits::{Purpose, ReadPermits, retry_while_busy};
 use crate::store::rows::has_seen;
 use crate::store::{Seq, StoreError};
 
@@ -33,7 +33,7 @@ pub struct Pool<D: Database, C> {
     log: Log,
     /// True once a connection has shown that a server across a network executes the statements.
     is_remote: Cell<bool>,
-    lanes: Lanes,
+    read_permits: ReadPermits,
     /// Connections for any read, which nothing uses at the moment.
     idle: RefCell<Vec<D::Connection>>,
 }
@@ -47,7 +47,7 @@ impl<D: Database, C: Clock> Pool<D, C> {
             writer: Mutex::default(),
             log: Log::default(),
             is_remote: Cell::new(false),
-            lanes: Lanes::default(),
+            read_permits: ReadPermits::default(),
             idle: RefCell::default(),
         }
     }
@@ -90,7 +90,7 @@ impl<D: Database, C: Clock> Pool<D, C> {
         parameters: &[Value],
         through: Seq,
     ) -> Result<Vec<Row>, StoreError> {
-        let _permit = self.lanes.permit(purpose, &self.clock).await?;
+        let _permit = self.read_permits.permit(purpose, &self.clock).await?;
         self.retry_while_busy(async || {
             let idle = self.idle.borrow_mut().pop();
             let connection = match idle {

@@ -4,13 +4,13 @@
 //! [`Tally`]: the number of its trials, and the promises that were broken. The same seed makes the same choices. Each
 //! experiment has a short form, which `tests/short.rs` runs, and a long one, which `scripts/torture` repeats.
 
+mod attacks;
 mod cluster;
 mod crash;
 mod faults;
 mod history;
 mod hostile;
 mod overload;
-mod siege;
 mod sim;
 mod soak;
 

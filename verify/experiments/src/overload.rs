@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, ensure};
 use sekali_harness::deployment::Setup;
 
-use crate::siege::account::{Account, Outcome};
-use crate::siege::wire::Wire;
-use crate::siege::{self, batch};
+use crate::attacks::account::{Account, Outcome};
+use crate::attacks::raw_client::RawClient;
+use crate::attacks::{self, batch};
 use crate::{Effort, Tally};
 
 /// Clients that measure: enough to keep the service busy.
@@ -73,7 +73,7 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
     let mut tally = Tally::default();
     tally.violations.extend(recover(address, &mut seen)?);
     seen.account.add(account);
-    tally.violations.extend(siege::all_is_well(address, &mut seen.account, "after the load")?);
+    tally.violations.extend(attacks::all_is_well(address, &mut seen.account, "after the load")?);
     tally.violations.extend(measured.wrong.into_iter().chain(seen.wrong).take(5));
     let [half, most, refusals] = [(&seen.accepted, 50), (&seen.accepted, 99), (&seen.refused, 99)]
         .map(|(times, at)| percentile(times, at));
@@ -112,7 +112,7 @@ fn clients(count: usize, client: &(dyn Fn(usize) -> Seen + Sync)) -> Result<Seen
 /// Sends requests for a time: one in each interval, or one after another.
 fn client(address: SocketAddr, name: &str, time: Duration, interval: Option<Duration>) -> Seen {
     let mut seen = Seen::default();
-    let mut wire = None;
+    let mut client = None;
     let began = Instant::now();
     // The clients of an overload begin at different moments.
     let mut due = began + interval.map_or(Duration::ZERO, |interval| interval.mul_f64(fastrand::f64()));
@@ -129,26 +129,26 @@ fn client(address: SocketAddr, name: &str, time: Duration, interval: Option<Dura
             break;
         }
         let ids: Vec<_> = (0..EVENTS).map(|event| format!("{name}-{n}-{event}")).collect();
-        if let Err(error) = request(&mut wire, address, &ids, &mut seen) {
+        if let Err(error) = request(&mut client, address, &ids, &mut seen) {
             seen.wrong.push(format!("{name}-{n}: {error}"));
-            wire = None;
+            client = None;
         }
     }
     seen
 }
 
 fn request(
-    wire: &mut Option<Wire>,
+    client: &mut Option<RawClient>,
     address: SocketAddr,
     ids: &[String],
     seen: &mut Seen,
 ) -> std::io::Result<()> {
-    let wire = match wire {
-        Some(wire) => wire,
-        None => wire.insert(Wire::connect(address)?),
+    let client = match client {
+        Some(client) => client,
+        None => client.insert(RawClient::connect(address)?),
     };
     let began = Instant::now();
-    let answer = wire.publish("", &batch(ids));
+    let answer = client.publish("", &batch(ids));
     seen.account.note(ids, Outcome::of(&answer));
     let answer = answer?;
     match answer.status {
@@ -166,7 +166,7 @@ fn recover(address: SocketAddr, seen: &mut Seen) -> Result<Option<String>> {
     loop {
         let ids = [format!("lone-{attempts}")];
         let began = Instant::now();
-        let answer = siege::publish(address, "", &ids, &mut seen.account)?;
+        let answer = attacks::publish(address, "", &ids, &mut seen.account)?;
         if answer.status == 200 && began.elapsed() < QUICK {
             return Ok(None);
         }

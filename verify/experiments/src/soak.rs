@@ -12,9 +12,9 @@ use fastrand::Rng;
 use sekali_harness::deployment::{Deployment, Setup};
 use serde_json::Value;
 
-use crate::siege::account::{Account, Outcome};
-use crate::siege::wire::{Answer, Wire};
-use crate::siege::{self, batch, expect};
+use crate::attacks::account::{Account, Outcome};
+use crate::attacks::raw_client::{Answer, RawClient};
+use crate::attacks::{self, batch, expect};
 use crate::{Effort, Tally};
 
 /// The part of the time after which all caches are warm.
@@ -78,7 +78,7 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
         }
         looked
     })?;
-    tally.violations.extend(siege::all_is_well(address, &mut account, "after it")?);
+    tally.violations.extend(attacks::all_is_well(address, &mut account, "after it")?);
     let end = look(&deployment)?;
     // A few seconds are too short to tell warming from growing.
     let may_grow = effort.pick(MEMORY, MORE_MEMORY);
@@ -132,7 +132,7 @@ fn look(deployment: &Deployment) -> Result<Use> {
 /// Publishes new events and old ones, alone and in batches, with and without keys.
 fn produce(random: &mut Rng, address: SocketAddr, name: &str, stop: &AtomicBool) -> Result<(u64, Account)> {
     let mut account = Account::default();
-    let mut wire = Wire::connect(address)?;
+    let mut client = RawClient::connect(address)?;
     let (mut requests, mut named) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         let count = if random.bool() { 1 } else { random.usize(1..=20) };
@@ -149,7 +149,7 @@ fn produce(random: &mut Rng, address: SocketAddr, name: &str, stop: &AtomicBool)
         } else {
             String::new()
         };
-        let answer = wire.publish(&key, &batch(&ids));
+        let answer = client.publish(&key, &batch(&ids));
         account.note(&ids, Outcome::of(&answer));
         served(answer.context("publishing")?)?;
         requests += 1;
@@ -160,11 +160,11 @@ fn produce(random: &mut Rng, address: SocketAddr, name: &str, stop: &AtomicBool)
 
 /// Goes from page to page.
 fn read(random: &mut Rng, address: SocketAddr, _: &str, stop: &AtomicBool) -> Result<(u64, Account)> {
-    let mut wire = Wire::connect(address)?;
+    let mut client = RawClient::connect(address)?;
     let (mut requests, mut after) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         let limit = random.usize(1..2_000);
-        let page = wire.get(&format!("/events?after={after}&limit={limit}"))?;
+        let page = client.get(&format!("/events?after={after}&limit={limit}"))?;
         let Some(page) = served(page)? else { continue };
         let events: Vec<Value> = serde_json::from_str(&page.body)?;
         after = in_order(after, &events)?;
@@ -198,17 +198,17 @@ fn in_order(after: i64, events: &[Value]) -> Result<i64> {
 fn follow(random: &mut Rng, address: SocketAddr, _: &str, stop: &AtomicBool) -> Result<(u64, Account)> {
     let (mut requests, mut after) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
-        let mut wire = Wire::connect(address)?;
-        wire.send(
+        let mut client = RawClient::connect(address)?;
+        client.send(
             format!("GET /events?after={after} HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n")
                 .as_bytes(),
         )?;
-        let (status, head) = wire.head()?;
+        let (status, head) = client.head()?;
         ensure!(status == 200, "following: {head}");
         requests += 1;
         let until = Instant::now() + Duration::from_millis(random.u64(100..3_000));
         while Instant::now() < until && !stop.load(Ordering::Relaxed) {
-            let text = String::from_utf8(wire.chunk()?)?;
+            let text = String::from_utf8(client.chunk()?)?;
             ensure!(!text.is_empty(), "the live stream ended");
             let events = text.lines().filter_map(|line| line.strip_prefix("data: "));
             let events = events.map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
@@ -223,7 +223,7 @@ fn probe(_: &mut Rng, address: SocketAddr, _: &str, stop: &AtomicBool) -> Result
     let mut requests = 0;
     while !stop.load(Ordering::Relaxed) {
         for path in ["/readyz", "/healthz", "/stats", "/metrics", "/", "/openapi.json"] {
-            served(Wire::connect(address)?.get(path)?)?;
+            served(RawClient::connect(address)?.get(path)?)?;
             requests += 1;
         }
         sleep(Duration::from_millis(100));
@@ -236,17 +236,17 @@ fn go_away(random: &mut Rng, address: SocketAddr, name: &str, stop: &AtomicBool)
     let mut account = Account::default();
     let mut requests = 0;
     while !stop.load(Ordering::Relaxed) {
-        let mut wire = Wire::connect(address)?;
+        let mut client = RawClient::connect(address)?;
         if random.bool() {
             let ids = [format!("{name}-{requests}")];
             let body = batch(&ids);
             let sent = random.usize(..=body.len());
             let head = format!("POST /publish HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
             account.note(&ids, Outcome::Unknown);
-            wire.send(&[head.as_bytes(), &body.as_bytes()[..sent]].concat())?;
+            client.send(&[head.as_bytes(), &body.as_bytes()[..sent]].concat())?;
         } else {
-            wire.send(b"GET /events HTTP/1.1\r\nhost: x\r\n\r\n")?;
-            let _ = wire.head()?;
+            client.send(b"GET /events HTTP/1.1\r\nhost: x\r\n\r\n")?;
+            let _ = client.head()?;
         }
         requests += 1;
         sleep(Duration::from_millis(random.u64(..20)));

@@ -8,7 +8,7 @@
 //! - [`activation`]: a socket that outlives the host that serves it, as systemd's do;
 //! - [`debian`]: where a program of a package is;
 //! - [`sqld`]: a server of libSQL, where there is one;
-//! - [`wire`]: what leads from a host to its database, and can be cut;
+//! - [`tcp_proxy`]: what leads from a host to its database, and can be cut;
 //! - [`artifacts`]: refuses a component that is older than its sources;
 //! - [`deployment`]: an application that is served, with fresh state;
 //! - [`server`]: a deployment as a test wants it: it sends requests, and panics where a test has failed.
@@ -24,6 +24,6 @@ pub mod postgres;
 pub mod process;
 pub mod server;
 pub mod sqld;
-pub mod wire;
+pub mod tcp_proxy;
 
 pub use server::{Answer, Server, eventually, is_skipped_on_postgres, is_skipped_on_spin};

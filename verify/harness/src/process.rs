@@ -14,7 +14,7 @@ use rustix::process::{
 use tempfile::NamedTempFile;
 
 /// Time for the last process of a killed group to go. In some containers nobody reaps orphans: then it stays a zombie.
-const BURIAL: Duration = Duration::from_secs(2);
+const REAP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The pause between two looks at another process, which cannot be awaited.
 pub const LOOK: Duration = Duration::from_millis(5);
@@ -89,7 +89,7 @@ impl Process {
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
         let killed = Instant::now();
-        while self.is_alive() && killed.elapsed() < BURIAL {
+        while self.is_alive() && killed.elapsed() < REAP_TIMEOUT {
             sleep(LOOK);
         }
     }

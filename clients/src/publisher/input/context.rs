@@ -1,7 +1,7 @@
 //! What all readers of a run share.
 
+use super::chunk::Sender;
 use super::content::Reading;
-use super::piece::Sender;
 use super::start::Starts;
 
 /// Where reading starts, and where lines go.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::chunk::Stop;
 use super::context::Context;
 use super::pattern::Pattern;
-use super::piece::Stop;
 use super::watch::Watch;
 
 /// The time between two looks at the files. Polling costs next to nothing, and also works on file systems without

@@ -2,8 +2,8 @@
 
 use std::io::{self, Read};
 
+use super::chunk::Text;
 use super::origin::Position;
-use super::piece::Text;
 
 /// Bytes that are read at once.
 const READ: usize = 256 * 1024;
@@ -38,8 +38,8 @@ impl<R: Read> LineReader<R> {
     /// or until [`Self::rest`] returns it.
     pub fn next(&mut self) -> io::Result<Option<(Position, Text)>> {
         loop {
-            if let Some(piece) = self.take() {
-                return Ok(Some(piece));
+            if let Some(chunk) = self.take() {
+                return Ok(Some(chunk));
             }
             if self.read()? == 0 {
                 return Ok(None);
@@ -197,8 +197,8 @@ mod tests {
         for size in 1..=text.len() {
             let mut reader = LineReader::new(Dribble(text, size), Position::default());
             let mut seen = Vec::new();
-            while let Some((start, piece)) = reader.next().unwrap() {
-                let Text::Lines(lines) = piece else { panic!("too long") };
+            while let Some((start, chunk)) = reader.next().unwrap() {
+                let Text::Lines(lines) = chunk else { panic!("too long") };
                 assert_eq!(start.offset, seen.len() as u64);
                 assert_eq!(start.lines, seen.iter().filter(|&&byte| byte == b'\n').count() as u64);
                 assert_eq!(lines.last(), Some(&b'\n'));
@@ -247,9 +247,9 @@ mod tests {
         for size in [READ - 1, 7 * READ] {
             let mut reader = LineReader::new(Dribble(&text, size), Position::default());
             let mut seen = Vec::new();
-            while let Some(piece) = reader.next().unwrap() {
+            while let Some(chunk) = reader.next().unwrap() {
                 assert!(reader.held.capacity() < 4 * READ, "{} bytes are held", reader.held.capacity());
-                seen.push(piece);
+                seen.push(chunk);
             }
             seen.extend(reader.rest());
             assert!(reader.rest().is_none());

@@ -1,6 +1,7 @@
 //! Reads lines. Files and standard input block, so a thread reads them, and hands over runs of whole lines. The channel
 //! holds two of them, so that a slow service slows the reading down.
 
+mod chunk;
 mod content;
 mod context;
 mod decode;
@@ -10,7 +11,6 @@ mod follow;
 mod lines;
 mod origin;
 mod pattern;
-mod piece;
 mod rotation;
 mod start;
 mod stream;
@@ -20,16 +20,16 @@ mod watch;
 use sekali_clients::interrupt::Interrupt;
 use tokio::sync::mpsc;
 
+use chunk::{Sender, Stop};
 use context::Context;
-use piece::{Sender, Stop};
 
+#[cfg(feature = "tables")]
+pub use chunk::Row;
+pub use chunk::{Chunk, Chunks, News, Text};
 pub use content::Reading;
 pub use decode::Malformed;
 pub use find::{Input, find, size};
 pub use origin::{Identity, Origin, Position, last_write, now};
-#[cfg(feature = "tables")]
-pub use piece::Row;
-pub use piece::{News, Piece, Pieces, Text};
 pub use start::{Line, Start, Starts};
 
 /// Starts the thread that reads all inputs, one after the other or, to follow them, in turns.
@@ -39,9 +39,9 @@ pub fn read(
     reading: Reading,
     starts: Starts,
     interrupt: Interrupt,
-) -> Pieces {
-    let (sender, pieces) = mpsc::channel(2);
-    let context = Context { starts, reading, sender: Sender { pieces: sender, interrupt } };
+) -> Chunks {
+    let (sender, chunks) = mpsc::channel(2);
+    let context = Context { starts, reading, sender: Sender { chunks: sender, interrupt } };
     std::thread::spawn(move || {
         let read = match follow {
             true => follow_all(inputs, &context),
@@ -52,7 +52,7 @@ pub fn read(
             Err(Stop::Failed(error)) => context.sender.fail(error),
         }
     });
-    pieces
+    chunks
 }
 
 /// Reads one input after the other. One that fails does not keep the others from being read, and is told at the end.

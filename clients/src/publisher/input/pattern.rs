@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::chunk::{News, Stop};
 use super::content::Content;
 use super::context::Context;
 use super::family::Family;
 use super::find::matching;
 use super::origin::Identity;
-use super::piece::{News, Stop};
 use super::start::Start;
 use super::tail::LINGER;
 use super::watch::Watch;

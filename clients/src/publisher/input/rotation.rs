@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::chunk::{News, Stop};
 use super::content::Content;
 use super::context::Context;
 use super::family::{self, Family};
 use super::origin::{Identity, Origin, Position, last_write};
-use super::piece::{News, Stop};
 use super::start::{Evidence, Start};
 use super::tail::{MARK, Tail};
 

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
+use super::chunk::Stop;
 use super::context::Context;
 use super::decode::{Bytes, Form};
 use super::origin::Origin;
-use super::piece::Stop;
 use super::tail::Tail;
 
 /// Sends all lines of the pipe at `path`, where `-` is standard input. `name` stands for it in event_ids.

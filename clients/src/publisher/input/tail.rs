@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::chunk::{Chunk, Sender, Stop, Text};
 use super::content::Content;
 use super::context::Context;
 use super::lines::LineReader;
 use super::origin::{Identity, Origin, Position, last_write, now};
-use super::piece::{Piece, Sender, Stop, Text};
 use super::start::{Evidence, Line};
 
 /// Bytes at the beginning and before the position of a file that are remembered, so that its content is recognised.
@@ -60,37 +60,37 @@ impl<R: Read> Tail<R> {
     }
 
     /// The next lines; `None` if there are none at the moment.
-    pub fn read_next(&mut self) -> Result<Option<Piece>, Stop> {
+    pub fn read_next(&mut self) -> Result<Option<Chunk>, Stop> {
         let next = self.lines.next().map_err(|error| Stop::failed(&self.origin.path, error))?;
-        Ok(next.map(|(start, text)| self.piece(start, self.lines.position(), text)))
+        Ok(next.map(|(start, text)| self.chunk(start, self.lines.position(), text)))
     }
 
-    /// Sends a piece of this input.
-    pub fn send(&mut self, piece: Piece, sender: &Sender) -> Result<(), Stop> {
-        if let Text::Lines(lines) = &piece.text {
+    /// Sends a chunk of this input.
+    pub fn send(&mut self, chunk: Chunk, sender: &Sender) -> Result<(), Stop> {
+        if let Text::Lines(lines) = &chunk.text {
             let marked = lines.len().min(MARK as usize);
-            if piece.start.offset == 0 {
+            if chunk.start.offset == 0 {
                 self.first = Some(Line::new(0, &lines[..marked]));
             }
             let last = &lines[lines.len() - marked..];
-            self.last = Some(Line::new(piece.end.offset - marked as u64, last));
+            self.last = Some(Line::new(chunk.end.offset - marked as u64, last));
         }
-        sender.send(piece)
+        sender.send(chunk)
     }
 
     /// Sends the next lines; false if there are none at the moment.
     pub fn send_next(&mut self, sender: &Sender) -> Result<bool, Stop> {
         sender.check()?;
-        let Some(piece) = self.read_next()? else { return Ok(false) };
-        self.send(piece, sender)?;
+        let Some(chunk) = self.read_next()? else { return Ok(false) };
+        self.send(chunk, sender)?;
         Ok(true)
     }
 
     /// Sends the last line of the input, if it has no end.
     pub fn send_rest(&mut self, sender: &Sender) -> Result<(), Stop> {
         while let Some((start, text)) = self.lines.rest() {
-            // The piece ends where it starts, because the line may still grow: the next run reads it again.
-            sender.send(self.piece(start, start, text))?;
+            // The chunk ends where it starts, because the line may still grow: the next run reads it again.
+            sender.send(self.chunk(start, start, text))?;
         }
         Ok(())
     }
@@ -101,8 +101,8 @@ impl<R: Read> Tail<R> {
         self.send_rest(sender)
     }
 
-    fn piece(&self, start: Position, end: Position, text: Text) -> Piece {
-        Piece { origin: Arc::clone(&self.origin), start, end, text }
+    fn chunk(&self, start: Position, end: Position, text: Text) -> Chunk {
+        Chunk { origin: Arc::clone(&self.origin), start, end, text }
     }
 }
 
@@ -173,7 +173,7 @@ impl Tail<Content> {
         self.drain(sender)?;
         if let Some(copy) = self.copy {
             let end = self.lines.position();
-            sender.send(self.piece(end, end, Text::Copied(copy)))?;
+            sender.send(self.chunk(end, end, Text::Copied(copy)))?;
         }
         // Nobody writes to a copy, or to a compressed file.
         let is_closed = self.copy.is_some() || !self.content().is_plain();
@@ -182,7 +182,7 @@ impl Tail<Content> {
         let failed = |error| Stop::failed(&self.origin.path, error);
         if self.is_last && (is_closed || is_at_rest().map_err(failed)?) {
             let end = self.lines.position();
-            sender.send(self.piece(end, end, Text::End))?;
+            sender.send(self.chunk(end, end, Text::End))?;
         }
         Ok(())
     }

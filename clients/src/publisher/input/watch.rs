@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::chunk::{Chunk, News, Stop, Text};
 use super::content::Content;
 use super::context::Context;
 use super::origin::Identity;
-use super::piece::{News, Piece, Stop, Text};
 use super::rotation::{Found, Past, Search};
 use super::start::Evidence;
 use super::tail::{LINGER, Tail};
 
 /// Time for which a file that cannot be read is waited for, before others are read without it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const MISSING_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Files that are remembered after they were read to their end.
 const REMEMBERED: usize = 32;
@@ -86,7 +86,7 @@ impl Watch {
 
     /// True if the file was read to its end, and its name was gone for so long that no other is to be expected.
     pub fn is_over(&self) -> bool {
-        self.rotated.is_empty() && self.missing.is_some_and(|since| since.elapsed() > PATIENCE)
+        self.rotated.is_empty() && self.missing.is_some_and(|since| since.elapsed() > MISSING_TIMEOUT)
     }
 
     /// As [`Self::advance`], for a file that is followed: a failure is told, and tried again later.
@@ -116,7 +116,7 @@ impl Watch {
         context.sender.tell(&self.path, News::Note(text))
     }
 
-    /// Sends the next piece, of the oldest file that has one; false if there was none.
+    /// Sends the next chunk, of the oldest file that has one; false if there was none.
     fn advance(&mut self, context: &Context) -> Result<bool, Stop> {
         context.sender.check()?;
         let mut index = 0;
@@ -152,7 +152,7 @@ impl Watch {
             return Ok(true);
         }
         match next {
-            Some(piece) => current.send(piece, &context.sender).map(|()| true),
+            Some(chunk) => current.send(chunk, &context.sender).map(|()| true),
             None => self.look(context),
         }
     }
@@ -226,13 +226,13 @@ impl Watch {
             context.sender.tell(&self.path, News::Gap(text))?;
             let origin = Arc::new(start.origin(&self.path, &self.path));
             let end = start.position;
-            context.sender.send(Piece { origin, start: end, end, text: Text::End })?;
+            context.sender.send(Chunk { origin, start: end, end, text: Text::End })?;
         }
         found.news.into_iter().try_for_each(|news| context.sender.tell(&self.path, news))
     }
 
     /// True if a file that cannot be read is worth another try.
     fn is_patient(&self) -> bool {
-        self.trouble.as_ref().is_none_or(|(_, since)| since.elapsed() < PATIENCE)
+        self.trouble.as_ref().is_none_or(|(_, since)| since.elapsed() < MISSING_TIMEOUT)
     }
 }

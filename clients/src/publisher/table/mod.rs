@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use self::postgres::Server;
 use self::rows::Rows;
 use crate::cli::Cli;
-use crate::input::{Origin, Pieces};
+use crate::input::{Chunks, Origin};
 
 /// A query in a database.
 pub struct Table {
@@ -62,8 +62,8 @@ impl Table {
     }
 
     /// Starts to read the rows. `name` stands for the table in event_ids.
-    pub fn read(self, name: &str, interrupt: Interrupt) -> Pieces {
-        let (sender, pieces) = mpsc::channel(2);
+    pub fn read(self, name: &str, interrupt: Interrupt) -> Chunks {
+        let (sender, chunks) = mpsc::channel(2);
         let origin = Origin { unit: "row", ..Origin::stream(self.path(), name) };
         let rows = Rows::new(origin, sender, interrupt);
         match self.database {
@@ -74,7 +74,7 @@ impl Table {
                 tokio::spawn(async move { server.read(&self.query, rows).await });
             }
         }
-        pieces
+        chunks
     }
 }
 

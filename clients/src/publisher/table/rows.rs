@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use sekali_clients::interrupt::Interrupt;
 use tokio::sync::mpsc;
 
-use crate::input::{Origin, Piece, Position, Row, Text};
+use crate::input::{Chunk, Origin, Position, Row, Text};
 
 /// Rows that are handed over at once.
 const AT_ONCE: usize = 500;
@@ -17,33 +17,33 @@ pub struct Rows {
     taken: u64,
     held: Vec<Row>,
     /// Takes what is to be sent.
-    pub sender: mpsc::Sender<Result<Piece>>,
+    pub sender: mpsc::Sender<Result<Chunk>>,
     interrupt: Interrupt,
 }
 
 impl Rows {
     /// Rows of this origin, before the first.
-    pub fn new(origin: Origin, sender: mpsc::Sender<Result<Piece>>, interrupt: Interrupt) -> Self {
+    pub fn new(origin: Origin, sender: mpsc::Sender<Result<Chunk>>, interrupt: Interrupt) -> Self {
         Self { origin: Arc::new(origin), taken: 0, held: Vec::new(), sender, interrupt }
     }
 
     /// Takes the next row. Returns what is to be sent, if it is enough.
-    pub fn take(&mut self, row: Row) -> Option<Result<Piece>> {
+    pub fn take(&mut self, row: Row) -> Option<Result<Chunk>> {
         self.taken += 1;
         self.held.push(row);
         (self.held.len() >= AT_ONCE).then(|| Ok(self.rest()))
     }
 
     /// What was taken and not sent.
-    fn rest(&mut self) -> Piece {
+    fn rest(&mut self) -> Chunk {
         let rows = std::mem::take(&mut self.held);
         let at = |rows| Position { offset: rows, lines: rows };
         let (start, end) = (at(self.taken - rows.len() as u64), at(self.taken));
-        Piece { origin: Arc::clone(&self.origin), start, end, text: Text::Rows(rows) }
+        Chunk { origin: Arc::clone(&self.origin), start, end, text: Text::Rows(rows) }
     }
 
     /// What is to be sent at the end: the rest, and why there is no more.
-    pub fn end(&mut self, read: Result<()>) -> Vec<Result<Piece>> {
+    pub fn end(&mut self, read: Result<()>) -> Vec<Result<Chunk>> {
         let place = || format!("{} cannot be read behind its row {}", self.origin.path.display(), self.taken);
         let failure = read.with_context(place).err();
         [Ok(self.rest())].into_iter().chain(failure.map(Err)).collect()

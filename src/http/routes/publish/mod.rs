@@ -1,7 +1,7 @@
 //! `POST /publish`: stores events and reports the outcome of each.
 
 #[cfg(test)]
-mod meaning;
+mod fingerprint_tests;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -36,21 +36,21 @@ where
     B: Stream<Item = Result<Vec<u8>, String>>,
 {
     let (head, body) = request.into_parts();
-    let terms = Terms::of(&head, app)?;
+    let options = PublishOptions::of(&head, app)?;
     let key = idempotency::key(&head.headers)?;
     let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
-    let body = terms.inflated(body)?;
+    let body = options.inflated(body)?;
     let Some(key) = key else {
-        let mut ingest = Ingest::of(app, &terms, &head.headers, body).await?;
+        let mut ingest = Ingest::of(app, &options, &head.headers, body).await?;
         let outcomes = ingest.commit(app, None).await?;
-        let answer = ingest.answer(&outcomes, &terms)?;
+        let answer = ingest.answer(&outcomes, &options)?;
         return Ok(ingest.send(answer.into_reply()));
     };
-    let mut request = app.saved_answers.begin(key, terms.fingerprint(&head.headers, body.bytes()))?;
+    let mut request = app.saved_answers.begin(key, options.fingerprint(&head.headers, body.bytes()))?;
     if let Some(answer) = app.saved_answers.find(&request).await? {
         return Ok(answer.into_repeated_reply());
     }
-    let ingest = match Ingest::of(app, &terms, &head.headers, body).await {
+    let ingest = match Ingest::of(app, &options, &head.headers, body).await {
         Ok(ingest) => ingest,
         // The key tells more than the body, if it belongs to another request.
         Err(problem) => {
@@ -60,18 +60,18 @@ where
             });
         }
     };
-    ingest.commit_once(app, &terms, request).await
+    ingest.commit_once(app, &options, request).await
 }
 
-/// The terms of a request: the way in which its body is to be read and answered.
-struct Terms {
+/// The options of a request: the way in which its body is to be read and answered.
+struct PublishOptions {
     format: &'static Format,
     encoding: ContentEncoding,
     preference: Option<Preference>,
     context: Context,
 }
 
-impl Terms {
+impl PublishOptions {
     fn of<P: Platform>(head: &Parts, app: &App<P>) -> Result<Self, Problem> {
         let partial = partial(head.uri.query().unwrap_or_default())?;
         Ok(Self {
@@ -96,7 +96,7 @@ impl Terms {
     fn fingerprint(&self, headers: &HeaderMap, body: &[u8]) -> Fingerprint {
         let content_type = self.format.content_type(headers);
         let partial = self.context.partial.to_string();
-        let terms = [
+        let options = [
             ("content-encoding", self.encoding.name().as_bytes()),
             ("partial", partial.as_bytes()),
             ("prefer", self.preference.map_or("", Preference::name).as_bytes()),
@@ -105,7 +105,7 @@ impl Terms {
         let content_type = content_type.as_ref().map(|content_type| ("content-type", content_type.as_ref()));
         let attributes = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let attributes = attributes.filter(|(name, _)| name.starts_with("ce-"));
-        Fingerprint::of(terms.into_iter().chain(content_type).chain(attributes), body)
+        Fingerprint::of(options.into_iter().chain(content_type).chain(attributes), body)
     }
 }
 
@@ -142,18 +142,22 @@ impl Ingest {
     /// Reads the events of a body.
     async fn of<P: Platform>(
         app: &App<P>,
-        terms: &Terms,
+        options: &PublishOptions,
         headers: &HeaderMap,
         body: RequestBody,
     ) -> Result<Self, Problem> {
-        let mut ingested = (terms.format.parse)(headers, body.bytes(), &terms.context)?;
+        let mut ingested = (options.format.parse)(headers, body.bytes(), &options.context)?;
         let asked_at = (!app.topics.are_known(&ingested.events)).then(|| app.clock.now());
         let refused = app.topics.refused(&ingested.events).await?;
         if !refused.is_empty() {
             let message =
                 format!("is new, and the store has the {} topics that max_topics allows", app.topics.most());
-            ingested =
-                ingested.refuse(&terms.context, |event| refused.contains(&event.topic), "topic", &message)?;
+            ingested = ingested.refuse(
+                &options.context,
+                |event| refused.contains(&event.topic),
+                "topic",
+                &message,
+            )?;
         }
         let Ingested { events, indexes, rejected, ignored } = ingested;
         // The events take about as much memory as the body, and may wait for a while.
@@ -178,14 +182,14 @@ impl Ingest {
     async fn commit_once<P: Platform>(
         mut self,
         app: &App<P>,
-        terms: &Terms,
+        options: &PublishOptions,
         mut request: Running<'_>,
     ) -> Result<Reply, Problem> {
         for _ in 0..TRIES {
             match self.commit(app, request.request_key()).await {
                 Err(StoreError::Repeated(_)) => {}
                 outcomes => {
-                    let answer = self.answer(&outcomes?, terms)?;
+                    let answer = self.answer(&outcomes?, options)?;
                     app.retention.note_answer();
                     app.saved_answers.save(request, &answer).await;
                     return Ok(self.send(answer.into_reply()));
@@ -193,7 +197,7 @@ impl Ingest {
             }
             match app.saved_answers.committed(&mut request).await? {
                 Some(outcomes) if outcomes.len() == self.events.len() => {
-                    let answer = self.answer(&outcomes, terms)?;
+                    let answer = self.answer(&outcomes, options)?;
                     return Ok(self.send(answer.into_repeated_reply()));
                 }
                 // `max_topics` has let in another part of the request than it does now: those events are duplicates.
@@ -206,9 +210,9 @@ impl Ingest {
 
     /// The answer, whose bytes take the place of the body's in the budget: once events are stored, there has to be room
     /// for their answer.
-    fn answer(&mut self, outcomes: &[Outcome], terms: &Terms) -> Result<Answer, Problem> {
-        let mut receipt = Receipt::new(&self.events, &self.indexes, outcomes, terms.preference);
-        let is_listed = terms.preference == Some(Preference::Representation);
+    fn answer(&mut self, outcomes: &[Outcome], options: &PublishOptions) -> Result<Answer, Problem> {
+        let mut receipt = Receipt::new(&self.events, &self.indexes, outcomes, options.preference);
+        let is_listed = options.preference == Some(Preference::Representation);
         let ignored = (!self.ignored.is_empty()).then_some(self.ignored.as_slice());
         if is_listed {
             receipt.ignored = ignored;
@@ -219,7 +223,7 @@ impl Ingest {
             receipt.add_rejected(&self.rejected);
         }
         let body = serde_json::to_string(&receipt).map_err(|error| Problem::Internal(error.to_string()))?;
-        let preference = terms.preference.map(|preference| preference.name().to_owned());
+        let preference = options.preference.map(|preference| preference.name().to_owned());
         self.share.replace(body.len());
         let ignored = ignored.filter(|_| !is_listed).map(header_of_names);
         Ok(Answer { status: status.as_u16(), preference, ignored, body })

@@ -2,11 +2,11 @@
 //! off from the database and joined again, one of them by a pooler; another reads from replicas; the database crashes,
 //! fails over to a replica that each commit waits for, or is replaced by a copy that lacks its newest events.
 
-mod site;
+mod system;
 
 use anyhow::Result;
 
-use self::site::{Cluster, TAKE_OVERS};
+use self::system::{Cluster, TAKE_OVERS};
 use crate::history::{KEPT, play_and_check};
 use crate::{Effort, Tally};
 

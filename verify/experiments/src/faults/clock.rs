@@ -9,8 +9,8 @@ use sekali_harness::deployment::Setup;
 use serde_json::Value;
 
 use super::Trial;
-use crate::siege::wire::Wire;
-use crate::siege::{self, expect};
+use crate::attacks::raw_client::RawClient;
+use crate::attacks::{self, expect};
 
 /// A moment that no test will live to see.
 const FUTURE: &str = "2999-01-01T00:00:00";
@@ -25,25 +25,25 @@ pub fn back(trial: &mut Trial) -> Result<()> {
     let mut deployment = setup.start()?;
     let key = "idempotency-key: before\r\n";
     let saved = trial.names(3);
-    expect(200, siege::publish(deployment.address(), key, &saved, &mut trial.account)?)?;
+    expect(200, attacks::publish(deployment.address(), key, &saved, &mut trial.account)?)?;
     let more = trial.names(50);
-    expect(200, siege::publish(deployment.address(), "", &more, &mut trial.account)?)?;
+    expect(200, attacks::publish(deployment.address(), "", &more, &mut trial.account)?)?;
     let (database, key_value) = (deployment.database(), deployment.key_value());
     deployment.crash_while(|_| into_the_future(&database, &key_value))??;
 
     let address = deployment.address();
-    let mut wire = Wire::connect(address)?;
+    let mut client = RawClient::connect(address)?;
     // Either the saved answer or that of three duplicates is right; both are 200 and name three events.
-    let again = expect(200, wire.publish(key, &siege::batch(&saved))?)?;
+    let again = expect(200, client.publish(key, &attacks::batch(&saved))?)?;
     let receipt: Value = serde_json::from_str(&again.body)?;
     let is_replayed = again.header("idempotent-replayed").is_some();
     if !is_replayed {
-        trial.account.note(&saved, siege::account::Outcome::Acknowledged);
+        trial.account.note(&saved, attacks::account::Outcome::Acknowledged);
     }
     if receipt["total_received"] != 3 || (!is_replayed && receipt["duplicates"] != 3) {
         trial.tally.violated(format!("a request of before the clock went back, again: {again:?}"));
     }
-    let stats: Value = serde_json::from_str(&expect(200, wire.get("/stats")?)?.body)?;
+    let stats: Value = serde_json::from_str(&expect(200, client.get("/stats")?)?.body)?;
     if stats["uptime"] != 0 {
         trial.tally.violated(format!("a start in the future: {stats}"));
     }

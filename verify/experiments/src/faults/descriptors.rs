@@ -8,8 +8,8 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use sekali_harness::deployment::Deployment;
 
 use super::Trial;
-use crate::siege::wire::Wire;
-use crate::siege::{batch, expect};
+use crate::attacks::raw_client::RawClient;
+use crate::attacks::{batch, expect};
 
 /// The descriptors that are left for connections.
 const LEFT: u64 = 10;
@@ -24,19 +24,19 @@ pub fn exhausted(trial: &mut Trial) -> Result<()> {
         return Ok(()); // only Linux shows them
     }
     let address = deployment.address();
-    let mut connected = Wire::connect(address)?;
+    let mut connected = RawClient::connect(address)?;
     expect(200, connected.get("/readyz")?)?;
     limit(&deployment, LEFT)?;
     let mut waiting = Vec::new();
     for _ in 0..CONNECTIONS {
-        let mut wire = Wire::connect(address)?;
-        wire.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")?;
-        waiting.push(wire);
+        let mut client = RawClient::connect(address)?;
+        client.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")?;
+        waiting.push(client);
     }
     for _ in 0..20 {
         let ids = trial.names(1);
         let answer = connected.publish("", &batch(&ids));
-        let outcome = crate::siege::account::Outcome::of(&answer);
+        let outcome = crate::attacks::account::Outcome::of(&answer);
         trial.account.note(&ids, outcome);
         let answer = answer.context("the connection that was there before")?;
         if answer.status != 200 && answer.status < 500 {
@@ -45,9 +45,9 @@ pub fn exhausted(trial: &mut Trial) -> Result<()> {
         sleep(Duration::from_millis(20));
     }
     // Each that is answered makes room for the next.
-    for (n, mut wire) in waiting.into_iter().enumerate() {
+    for (n, mut client) in waiting.into_iter().enumerate() {
         let answer =
-            wire.answer().with_context(|| format!("connection {n} of {CONNECTIONS}, which had to wait"))?;
+            client.answer().with_context(|| format!("connection {n} of {CONNECTIONS}, which had to wait"))?;
         expect(200, answer)?;
     }
     limit(&deployment, 10 * LEFT)?;

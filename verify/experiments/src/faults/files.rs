@@ -9,8 +9,8 @@ use sekali_harness::deployment::{Deployment, Setup};
 use sekali_harness::is_skipped_on_spin;
 
 use super::Trial;
-use crate::siege::account::Account;
-use crate::siege::wire::Wire;
+use crate::attacks::account::Account;
+use crate::attacks::raw_client::RawClient;
 
 /// Requests to a database that is not there. Each is on a connection of its own, so that each instance gets some.
 const TRIES: usize = 12;
@@ -119,9 +119,9 @@ fn refuses(trial: &mut Trial, deployment: &Deployment, state: &str) -> Result<()
     for _ in 0..TRIES {
         // A connection that breaks acknowledges nothing either.
         acknowledged.extend(trial.publish(deployment.address()).ok().filter(|answer| answer.status < 500));
-        let mut wire = Wire::connect(deployment.address())?;
+        let mut client = RawClient::connect(deployment.address())?;
         for (path, expected) in [("/healthz", 200), ("/readyz", 503)] {
-            let answer = wire.get(path)?;
+            let answer = client.get(path)?;
             wrong.extend(Some((path, answer)).filter(|(_, answer)| answer.status != expected));
         }
     }

@@ -10,10 +10,10 @@ use sekali_harness::deployment::{Deployment, Setup};
 use sekali_harness::host::Host;
 
 use super::Trial;
-use crate::siege::account::{Account, Outcome};
-use crate::siege::batch;
-use crate::siege::wire::Wire;
-use crate::siege::witness::Witnesses;
+use crate::attacks::account::{Account, Outcome};
+use crate::attacks::batch;
+use crate::attacks::control_client::ControlClients;
+use crate::attacks::raw_client::RawClient;
 
 /// Requests with a fault at once: with fewer, one of the instances may not get any.
 const AT_ONCE: usize = 4;
@@ -39,7 +39,7 @@ fn end_instances(trial: &mut Trial, fault: &str) -> Result<()> {
     let stop = AtomicBool::new(false);
     let mut ended = 0;
     let seen = thread::scope(|scope| {
-        let witnesses = Witnesses::start(scope, &stop, address, "meanwhile", 6);
+        let control_clients = ControlClients::start(scope, &stop, address, "meanwhile", 6);
         for round in 0..trial.effort.pick(3, 30) {
             let requests: Vec<_> = (0..AT_ONCE)
                 .map(|n| scope.spawn(move || request(address, fault, &format!("faulty-{round}-{n}"))))
@@ -51,7 +51,7 @@ fn end_instances(trial: &mut Trial, fault: &str) -> Result<()> {
             }
             sleep(Duration::from_millis(trial.random.u64(..200)));
         }
-        witnesses.stop()
+        control_clients.stop()
     });
     if ended == 0 {
         trial.tally.violated("no request with the fault failed: it was not made");
@@ -81,8 +81,8 @@ fn end_instances(trial: &mut Trial, fault: &str) -> Result<()> {
 fn request(address: std::net::SocketAddr, fault: &str, name: &str) -> (Account, bool) {
     let mut account = Account::default();
     let ids: Vec<_> = (0..2_000).map(|n| format!("{name}-{n}")).collect();
-    let answer = Wire::connect(address)
-        .and_then(|mut wire| wire.publish(&format!("x-fault: {fault}\r\n"), &batch(&ids)));
+    let answer = RawClient::connect(address)
+        .and_then(|mut client| client.publish(&format!("x-fault: {fault}\r\n"), &batch(&ids)));
     account.note(&ids, Outcome::of(&answer));
     (account, answer.is_ok_and(|answer| answer.status == 200))
 }

@@ -9,9 +9,9 @@ use anyhow::Result;
 use rusqlite::Connection;
 
 use super::Trial;
-use crate::siege::account::{Account, Outcome};
-use crate::siege::batch;
-use crate::siege::wire::{Answer, Wire};
+use crate::attacks::account::{Account, Outcome};
+use crate::attacks::batch;
+use crate::attacks::raw_client::{Answer, RawClient};
 
 /// Clients that publish meanwhile.
 const WRITERS: usize = 8;
@@ -110,7 +110,7 @@ fn hold(
 fn write(address: SocketAddr, name: &str) -> (Account, Vec<Timed>) {
     let (mut account, began) = (Account::default(), Instant::now());
     let ids = [name.to_owned()];
-    let answer = Wire::connect(address).and_then(|mut wire| wire.publish("", &batch(&ids)));
+    let answer = RawClient::connect(address).and_then(|mut client| client.publish("", &batch(&ids)));
     account.note(&ids, Outcome::of(&answer));
     (account, vec![(answer, began.elapsed())])
 }
@@ -136,7 +136,7 @@ fn read(address: SocketAddr, is_held: &AtomicBool) -> Vec<Timed> {
     while is_held.load(Ordering::Relaxed) {
         for path in ["/events?limit=5", "/readyz", "/stats", "/events/siege/e-0"] {
             let began = Instant::now();
-            let answer = Wire::connect(address).and_then(|mut wire| wire.get(path));
+            let answer = RawClient::connect(address).and_then(|mut client| client.get(path));
             answers.push((answer, began.elapsed()));
         }
         sleep(Duration::from_millis(50));

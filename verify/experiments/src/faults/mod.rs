@@ -19,9 +19,9 @@ use anyhow::{Result, anyhow};
 use fastrand::Rng;
 use sekali_harness::deployment::{Deployment, Setup};
 
-use crate::siege;
-use crate::siege::account::Account;
-use crate::siege::wire::Answer;
+use crate::attacks;
+use crate::attacks::account::Account;
+use crate::attacks::raw_client::Answer;
 use crate::{Effort, Tally};
 
 /// A fault, by name.
@@ -88,7 +88,7 @@ impl Trial {
     fn start(&mut self) -> Result<Deployment> {
         let deployment = Setup::from_environment()?.start()?;
         let ids = self.names(300);
-        siege::expect(200, siege::publish(deployment.address(), "", &ids, &mut self.account)?)?;
+        attacks::expect(200, attacks::publish(deployment.address(), "", &ids, &mut self.account)?)?;
         Ok(deployment)
     }
 
@@ -102,12 +102,12 @@ impl Trial {
     /// Publishes an event on a connection of its own.
     fn publish(&mut self, address: SocketAddr) -> io::Result<Answer> {
         let ids = self.names(1);
-        siege::publish(address, "", &ids, &mut self.account)
+        attacks::publish(address, "", &ids, &mut self.account)
     }
 
     /// Notes what is not as before the fault.
     fn must_be_well(&mut self, address: SocketAddr, when: &str) -> Result<()> {
-        let broken = siege::all_is_well(address, &mut self.account, when)?;
+        let broken = attacks::all_is_well(address, &mut self.account, when)?;
         self.tally.violations.extend(broken.into_iter().map(|broken| format!("{when}: {broken}")));
         Ok(())
     }

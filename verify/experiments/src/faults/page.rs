@@ -12,8 +12,8 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use super::Trial;
-use crate::siege::account;
-use crate::siege::wire::Wire;
+use crate::attacks::account;
+use crate::attacks::raw_client::RawClient;
 
 const PAGE: usize = 4096;
 
@@ -47,13 +47,13 @@ fn damaged(trial: &mut Trial, address: std::net::SocketAddr) -> Result<()> {
         let answer = trial.publish(address);
         let last = trial.named - 1;
         if answer.is_ok_and(|answer| answer.status == 200) {
-            let read = Wire::connect(address)?.get(&format!("/events/siege/e-{last}"))?;
+            let read = RawClient::connect(address)?.get(&format!("/events/siege/e-{last}"))?;
             if read.status != 200 && read.status < 500 {
                 trial.tally.violated(format!("e-{last} was acknowledged, and reading it gives {read:?}"));
             }
         }
         // An answer that has begun can only break off.
-        if let Ok(answer) = Wire::connect(address)?.get("/events")
+        if let Ok(answer) = RawClient::connect(address)?.get("/events")
             && answer.status == 200
         {
             let events: Vec<Value> = serde_json::from_str(&answer.body).context("/events")?;
@@ -65,7 +65,7 @@ fn damaged(trial: &mut Trial, address: std::net::SocketAddr) -> Result<()> {
                 .extend(broken.map(|broken| format!("a whole answer of a damaged database: {broken}")));
         }
         let n = trial.random.usize(..300);
-        let known = Wire::connect(address)?.get(&format!("/events/siege/e-{n}"))?;
+        let known = RawClient::connect(address)?.get(&format!("/events/siege/e-{n}"))?;
         let is_right = || {
             let event: Value = serde_json::from_str(&known.body).unwrap_or_default();
             event["payload"] == account::event(&format!("e-{n}"))["payload"]

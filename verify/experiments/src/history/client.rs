@@ -9,7 +9,7 @@ use ureq::http::{HeaderMap, Request, Response};
 use ureq::{Agent, Body};
 
 /// Time limit of an answer. The service promises one within seconds; on a busy machine that takes longer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client with connections of its own.
 pub struct Client {
@@ -58,7 +58,8 @@ impl Client {
     /// A client of the service at these addresses, each of which gets its requests in turn.
     pub fn new(addresses: &[SocketAddr]) -> Self {
         static CLIENTS: AtomicUsize = AtomicUsize::new(0);
-        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+        let config =
+            Agent::config_builder().http_status_as_error(false).timeout_global(Some(REQUEST_TIMEOUT));
         let requests = AtomicUsize::new(CLIENTS.fetch_add(1, Ordering::Relaxed));
         Self { agent: config.build().into(), addresses: addresses.into(), requests }
     }
@@ -75,7 +76,7 @@ impl Client {
         let mut bytes = Vec::new();
         let began = Instant::now();
         let is_complete = body.as_reader().read_to_end(&mut bytes).is_ok();
-        if !is_complete && began.elapsed() >= PATIENCE / 2 {
+        if !is_complete && began.elapsed() >= REQUEST_TIMEOUT / 2 {
             return Err(Failure::Late(format!("{method} {path} -> {} without an end", head.status)));
         }
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: bytes, is_complete })

@@ -91,8 +91,8 @@ pub fn variables(kept: Option<usize>) -> [(String, String); 2] {
         .map(|(name, value)| (name.into(), value))
 }
 
-/// The site of a round: a service that is tormented while it serves.
-pub trait Site {
+/// The system of a round: a service that is tormented while it serves.
+pub trait System {
     /// The addresses at which it serves, also after a restart.
     fn addresses(&self) -> Vec<SocketAddr>;
 
@@ -126,8 +126,13 @@ pub trait Site {
 ///
 /// # Errors
 /// When the service cannot be tormented or read.
-pub fn play_and_check(seed: u64, kept: Option<usize>, site: &mut impl Site, tally: &mut Tally) -> Result<()> {
-    let (mut history, end) = match play(seed, kept, site, tally) {
+pub fn play_and_check(
+    seed: u64,
+    kept: Option<usize>,
+    system: &mut impl System,
+    tally: &mut Tally,
+) -> Result<()> {
+    let (mut history, end) = match play(seed, kept, system, tally) {
         Ok(played) => played,
         Err(error) => {
             tally.violated(format!("seed {seed}: it could not be carried out: {error:#}"));
@@ -147,13 +152,18 @@ pub fn play_and_check(seed: u64, kept: Option<usize>, site: &mut impl Site, tall
 }
 
 /// Plays one round.
-fn play(seed: u64, kept: Option<usize>, site: &mut impl Site, tally: &mut Tally) -> Result<(History, End)> {
+fn play(
+    seed: u64,
+    kept: Option<usize>,
+    system: &mut impl System,
+    tally: &mut Tally,
+) -> Result<(History, End)> {
     let mut rng = Rng::with_seed(seed);
-    let stage = Stage::new(seed, site.addresses(), [site.loses_database(), kept.is_some()]);
-    let late = site.late_address();
+    let stage = Stage::new(seed, system.addresses(), [system.loses_database(), kept.is_some()]);
+    let late = system.late_address();
     let addresses = (0..FOLLOWERS).map(|number| late.filter(|_| number % 2 == 1));
     let followers: Vec<_> = addresses.map(|address| Follower::random(&mut rng, address)).collect();
-    let mut history = History { loses_database: site.loses_database(), kept, ..History::default() };
+    let mut history = History { loses_database: system.loses_database(), kept, ..History::default() };
     let (stage, mut payloads) = (&stage, BTreeSet::new());
     thread::scope(|scope| -> Result<()> {
         let follows: Vec<_> =
@@ -165,7 +175,7 @@ fn play(seed: u64, kept: Option<usize>, site: &mut impl Site, tally: &mut Tally)
         let eraser = kept.map(|_| scope.spawn(move || eraser::run(stage, seed ^ (1 << 48))));
         let clients: Vec<_> = publishers.chain(readers).chain(eraser).collect();
 
-        let tormented = site.torment(&mut rng, &stage.clock, tally);
+        let tormented = system.torment(&mut rng, &stage.clock, tally);
         stage.end();
         let mut histories: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
         let mut done = tormented.and_then(|turn| {
@@ -175,14 +185,14 @@ fn play(seed: u64, kept: Option<usize>, site: &mut impl Site, tally: &mut Tally)
         if kept.is_some() && done.is_ok() {
             let (mut last, sent) = (History::default(), acknowledged(&histories));
             done = come_late(stage, &sent, &mut last).and_then(|()| {
-                payloads = site.place().payloads()?;
+                payloads = system.place().payloads()?;
                 Ok(())
             });
             histories.push(Ok(last));
         }
         // A kill ends the streams; what was acknowledged must be there afterwards.
         stage.close();
-        let restarted = site.restart();
+        let restarted = system.restart();
         histories.extend(follows.into_iter().map(|follow| follow.join()));
         for part in histories {
             history.add(part.map_err(|_| anyhow!("a client panicked"))?);
@@ -210,7 +220,7 @@ impl Single {
     }
 }
 
-impl Site for Single {
+impl System for Single {
     fn addresses(&self) -> Vec<SocketAddr> {
         vec![self.deployment.address()]
     }

@@ -1,5 +1,5 @@
-//! `hostile-clients`: clients that are slow, many, greedy or malicious, while witnesses use the service as it is meant.
-//! The witnesses are served, nothing but 503 is ever refused with a 5xx, memory stays bounded, a request that hides
+//! `hostile-clients`: clients that are slow, many, greedy or malicious, while control clients use the service as it is meant.
+//! The control clients are served, nothing but 503 is ever refused with a 5xx, memory stays bounded, a request that hides
 //! within another is never carried out, and afterwards all is as before.
 
 mod crowds;
@@ -17,14 +17,14 @@ use fastrand::Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sekali_harness::deployment::Setup;
 
-use crate::siege::account::{Account, LARGE, Outcome};
-use crate::siege::wire::Wire;
-use crate::siege::witness::{Report, Witnesses};
-use crate::siege::{self, batch, expect};
+use crate::attacks::account::{Account, LARGE, Outcome};
+use crate::attacks::control_client::{ControlClients, Report};
+use crate::attacks::raw_client::RawClient;
+use crate::attacks::{self, batch, expect};
 use crate::{Effort, Tally};
 
 /// An abuse, by name. It returns what a client must not see.
-type Abuse = (&'static str, fn(&mut Siege, &mut Rng) -> Result<Vec<String>>);
+type Abuse = (&'static str, fn(&mut Attack, &mut Rng) -> Result<Vec<String>>);
 
 const ABUSES: &[Abuse] = &[
     ("requests within requests", smuggling::hide),
@@ -40,7 +40,7 @@ const ABUSES: &[Abuse] = &[
 /// Clients that use the service as it is meant.
 const WITNESSES: usize = 4;
 
-/// The longest that a witness may wait for an answer, and the longest for half of them. A loaded machine adds nearly
+/// The longest that a control client may wait for an answer, and the longest for half of them. A loaded machine adds nearly
 /// all of it.
 const LONGEST: Duration = Duration::from_secs(10);
 const USUAL: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ const MEMORY: u64 = 1 << 30;
 const LARGE_EVENTS: usize = 1_000;
 
 /// A service under attack.
-struct Siege {
+struct Attack {
     address: SocketAddr,
     effort: Effort,
     account: Account,
@@ -67,18 +67,18 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut random = Rng::with_seed(seed);
     let deployment = Setup::from_environment()?.start()?;
-    let mut siege = Siege { address: deployment.address(), effort, account: Account::default() };
+    let mut attack = Attack { address: deployment.address(), effort, account: Account::default() };
     for chunk in 0..LARGE_EVENTS / 100 {
         let ids: Vec<_> = (0..100).map(|n| format!("{LARGE}{chunk}-{n}")).collect();
-        expect(200, siege::publish(siege.address, "", &ids, &mut siege.account)?)?;
+        expect(200, attacks::publish(attack.address, "", &ids, &mut attack.account)?)?;
     }
     for (name, abuse) in ABUSES {
         tally.trials += 1;
         let stop = AtomicBool::new(false);
         let (found, seen) = thread::scope(|scope| {
-            let witnesses = Witnesses::start(scope, &stop, deployment.address(), name, WITNESSES);
-            let found = abuse(&mut siege, &mut random);
-            (found, witnesses.stop())
+            let control_clients = ControlClients::start(scope, &stop, deployment.address(), name, WITNESSES);
+            let found = abuse(&mut attack, &mut random);
+            (found, control_clients.stop())
         });
         let mut broken = found.unwrap_or_else(|error| vec![format!("{error:#}")]);
         judge(&seen, &mut broken);
@@ -87,7 +87,7 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
             broken.push(format!("the host held {} MiB, and may hold {}", peak >> 20, MEMORY >> 20));
         }
         eprintln!(
-            "torture: hostile-clients: {name}: witnesses were served {} times within {:?} (p50 {:?}), and refused {} \
+            "torture: hostile-clients: {name}: control_clients were served {} times within {:?} (p50 {:?}), and refused {} \
             times; the host held up to {} MiB",
             seen.latencies.len(),
             seen.latency(100),
@@ -95,26 +95,26 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
             seen.refused,
             peak >> 20,
         );
-        siege.account.add(seen.account);
-        match siege::all_is_well(siege.address, &mut siege.account, &format!("{name}, over")) {
+        attack.account.add(seen.account);
+        match attacks::all_is_well(attack.address, &mut attack.account, &format!("{name}, over")) {
             Ok(more) => broken.extend(more),
             Err(error) => broken.push(format!("{error:#}")),
         }
         tally.violations.extend(broken.into_iter().map(|broken| format!("{name}: {broken}")));
     }
-    tally.acknowledged = siege.account.acknowledged();
+    tally.acknowledged = attack.account.acknowledged();
     Ok(tally)
 }
 
-/// Notes what the witnesses must not have seen.
+/// Notes what the control clients must not have seen.
 fn judge(seen: &Report, broken: &mut Vec<String>) {
     broken.extend(seen.wrong.iter().chain(&seen.failed).take(5).map(|seen| format!("meanwhile: {seen}")));
     let (half, all) = (seen.latency(50), seen.latency(100));
     if half > USUAL || all > LONGEST {
-        broken.push(format!("a witness waited for {all:?}, and half of the time for {half:?}"));
+        broken.push(format!("a control client waited for {all:?}, and half of the time for {half:?}"));
     }
     if seen.account.acknowledged() == 0 {
-        broken.push(format!("no witness was served: {} were refused", seen.refused));
+        broken.push(format!("no control client was served: {} were refused", seen.refused));
     }
 }
 
@@ -133,9 +133,9 @@ fn is_allowed(status: u16) -> bool {
 const EXCHANGES: usize = 16;
 
 /// Sends each of these on a connection of its own, and returns the statuses of all answers to each.
-fn exchange(siege: &Siege, requests: &[Vec<u8>]) -> Result<Vec<Vec<u16>>> {
+fn exchange(attack: &Attack, requests: &[Vec<u8>]) -> Result<Vec<Vec<u16>>> {
     let share = requests.len().div_ceil(EXCHANGES).max(1);
-    let (address, silence) = (siege.address, Duration::from_millis(siege.effort.pick(500, 2_000)));
+    let (address, silence) = (attack.address, Duration::from_millis(attack.effort.pick(500, 2_000)));
     thread::scope(|scope| {
         let exchange = |share: &[Vec<u8>]| -> Result<Vec<_>> {
             share.iter().map(|bytes| exchange_one(address, silence, bytes)).collect()
@@ -152,12 +152,12 @@ fn exchange(siege: &Siege, requests: &[Vec<u8>]) -> Result<Vec<Vec<u16>>> {
 
 /// Reads all answers until the server closes, or is silent for a while.
 fn exchange_one(address: SocketAddr, silence: Duration, bytes: &[u8]) -> Result<Vec<u16>> {
-    let mut wire = Wire::connect(address)?;
-    let _ = wire.send(bytes); // the server may have closed before the end
+    let mut client = RawClient::connect(address)?;
+    let _ = client.send(bytes); // the server may have closed before the end
     let mut statuses = Vec::new();
-    while let Ok(answer) = wire.answer() {
+    while let Ok(answer) = client.answer() {
         statuses.push(answer.status);
-        wire.stream().set_read_timeout(Some(silence))?;
+        client.stream().set_read_timeout(Some(silence))?;
     }
     Ok(statuses)
 }

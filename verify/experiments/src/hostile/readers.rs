@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 use fastrand::Rng;
 use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
 
-use super::{Siege, is_allowed, publish};
-use crate::siege::account::Outcome;
+use super::{Attack, is_allowed, publish};
+use crate::attacks::account::Outcome;
 
 /// Bytes that the receiving end of a slow reader takes in.
 const BUFFER: usize = 4096;
@@ -36,8 +36,8 @@ struct Reader {
 }
 
 /// All at once: streams, pages of a megabyte, receipts and live streams.
-pub fn read_slowly(siege: &mut Siege, random: &mut Rng) -> Result<Vec<String>> {
-    let count = siege.effort.pick(200, 1_500);
+pub fn read_slowly(attack: &mut Attack, random: &mut Rng) -> Result<Vec<String>> {
+    let count = attack.effort.pick(200, 1_500);
     // One batch, again and again: the store does not grow.
     let ids: Vec<_> = (0..RECEIPT_EVENTS).map(|n| format!("receipt-{n:x<ID_BYTES$}")).collect();
     let receipt = publish("prefer: return=representation\r\n", &ids);
@@ -52,19 +52,19 @@ pub fn read_slowly(siege: &mut Siege, random: &mut Rng) -> Result<Vec<String>> {
     ];
     let mut readers = Vec::new();
     for n in 0..count {
-        let mut stream = narrow(siege.address).context("a slow reader")?;
+        let mut stream = narrow(attack.address).context("a slow reader")?;
         stream.set_write_timeout(Some(Duration::from_secs(60)))?;
         let kind = n % requests.len();
         stream.write_all(&requests[kind]).with_context(|| format!("slow reader {n}"))?;
         stream.set_nonblocking(true)?;
         if kind == 2 {
-            siege.account.note(&ids, Outcome::Unknown);
+            attack.account.note(&ids, Outcome::Unknown);
         }
         readers.push(Reader { stream, reads: random.bool(), start: Vec::new() });
         sleep(BETWEEN);
     }
     let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(siege.effort.pick(3, 30)) {
+    while began.elapsed() < Duration::from_secs(attack.effort.pick(3, 30)) {
         readers.iter_mut().filter(|reader| reader.reads).for_each(Reader::read);
         sleep(PAUSE);
     }

@@ -8,9 +8,9 @@ use fastrand::Rng;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::{Siege, exchange, is_allowed, outcome, publish};
-use crate::siege::account::{Account, Outcome};
-use crate::siege::wire::Wire;
+use super::{Attack, exchange, is_allowed, outcome, publish};
+use crate::attacks::account::{Account, Outcome};
+use crate::attacks::raw_client::RawClient;
 
 /// Requests on one connection that are sent before the first answer is read.
 const PIPELINED: usize = 300;
@@ -19,10 +19,10 @@ const PIPELINED: usize = 300;
 const HALF_CLOSED: usize = 50;
 
 /// Sends heads and bodies that no client means.
-pub fn send(siege: &mut Siege, random: &mut Rng) -> Result<Vec<String>> {
+pub fn send(attack: &mut Attack, random: &mut Rng) -> Result<Vec<String>> {
     let mut broken = Vec::new();
     let (names, requests): (Vec<_>, Vec<_>) = heads(random).into_iter().chain(bodies()).unzip();
-    for (name, statuses) in names.iter().zip(exchange(siege, &requests)?) {
+    for (name, statuses) in names.iter().zip(exchange(attack, &requests)?) {
         let is_refused = statuses.first().is_none_or(|status| (400..500).contains(status) || *status == 505);
         if !is_refused || statuses.iter().any(|status| !is_allowed(*status)) {
             broken.push(format!("{name} is answered with {statuses:?}"));
@@ -149,11 +149,11 @@ fn bomb(bytes: usize) -> Vec<u8> {
 }
 
 /// Requests that do not wait for answers get them all, in order.
-pub fn pipeline(siege: &mut Siege, random: &mut Rng) -> Result<Vec<String>> {
+pub fn pipeline(attack: &mut Attack, random: &mut Rng) -> Result<Vec<String>> {
     let mut broken = Vec::new();
     let mut account = Account::default();
-    let mut wire = Wire::connect(siege.address)?;
-    let mut sender = wire.stream().try_clone()?;
+    let mut client = RawClient::connect(attack.address)?;
+    let mut sender = client.stream().try_clone()?;
     let name = random.u32(..);
     let requests: Vec<_> =
         (0..PIPELINED).map(|n| (n % 3 == 0, vec![format!("pipelined-{name}-{n}")])).collect();
@@ -167,7 +167,7 @@ pub fn pipeline(siege: &mut Siege, random: &mut Rng) -> Result<Vec<String>> {
     std::thread::scope(|scope| {
         scope.spawn(move || sender.write_all(&bytes));
         for (publishes, ids) in &requests {
-            let answer = wire.answer();
+            let answer = client.answer();
             let expected = if *publishes { 200 } else { 404 };
             if *publishes {
                 account.note(ids, Outcome::of(&answer));
@@ -181,25 +181,25 @@ pub fn pipeline(siege: &mut Siege, random: &mut Rng) -> Result<Vec<String>> {
             }
         }
     });
-    siege.account.add(account);
+    attack.account.add(account);
     Ok(broken)
 }
 
 /// Clients that close their direction, behind a whole request or a part of one. The host ends such a connection, so many
 /// get no answer, and that is only reported; but none is told that something is stored which is not.
-pub fn close_half(siege: &mut Siege, random: &mut Rng) -> Result<Vec<String>> {
+pub fn close_half(attack: &mut Attack, random: &mut Rng) -> Result<Vec<String>> {
     let mut broken = Vec::new();
     let mut account = Account::default();
     let mut unanswered = 0;
     for n in 0..HALF_CLOSED {
-        let mut wire = Wire::connect(siege.address)?;
+        let mut client = RawClient::connect(attack.address)?;
         let ids = vec![format!("half-{}-{n}", random.u32(..))];
         let whole = publish("", &ids);
         let sent = if n % 2 == 0 { whole.len() } else { random.usize(1..whole.len()) };
-        wire.send(&whole[..sent])?;
-        wire.stream().shutdown(Shutdown::Write)?;
+        client.send(&whole[..sent])?;
+        client.stream().shutdown(Shutdown::Write)?;
         let statuses: Vec<_> =
-            std::iter::from_fn(|| wire.answer().ok()).map(|answer| answer.status).collect();
+            std::iter::from_fn(|| client.answer().ok()).map(|answer| answer.status).collect();
         if statuses.iter().any(|status| !is_allowed(*status)) {
             broken.push(format!("{sent} of {} bytes, then half-closed: {statuses:?}", whole.len()));
         }
@@ -212,6 +212,6 @@ pub fn close_half(siege: &mut Siege, random: &mut Rng) -> Result<Vec<String>> {
         account.note(&ids, outcome(&statuses));
     }
     eprintln!("torture: hostile-clients: {unanswered} of {} whole requests got no answer", HALF_CLOSED / 2);
-    siege.account.add(account);
+    attack.account.add(account);
     Ok(broken)
 }

@@ -6,8 +6,8 @@ use std::slice;
 use anyhow::Result;
 use fastrand::Rng;
 
-use super::{Siege, exchange, is_allowed, publish};
-use crate::siege::wire::Wire;
+use super::{Attack, exchange, is_allowed, publish};
+use crate::attacks::raw_client::RawClient;
 
 /// Heads whose body one of two readers ends before the hidden request. `{}` is the length of everything behind the head.
 const HEADS: &[&str] = &[
@@ -58,7 +58,7 @@ const CHUNKS: &[&str] = &[
 ];
 
 /// Sends all of them, and looks for what was hidden.
-pub fn hide(siege: &mut Siege, random: &mut Rng) -> Result<Vec<String>> {
+pub fn hide(attack: &mut Attack, random: &mut Rng) -> Result<Vec<String>> {
     let mut broken = Vec::new();
     let mut tried = Vec::new();
     for (n, head) in HEADS.iter().enumerate() {
@@ -74,14 +74,14 @@ pub fn hide(siege: &mut Siege, random: &mut Rng) -> Result<Vec<String>> {
         tried.push((hidden.clone(), head.clone(), [head.into_bytes(), publish("", &[hidden])].concat()));
     }
     let requests: Vec<_> = tried.iter().map(|(_, _, bytes)| bytes.clone()).collect();
-    for ((_, head, _), statuses) in tried.iter().zip(exchange(siege, &requests)?) {
+    for ((_, head, _), statuses) in tried.iter().zip(exchange(attack, &requests)?) {
         if statuses.iter().any(|status| !is_allowed(*status)) {
             broken.push(format!("{head:?} is answered with {statuses:?}"));
         }
     }
-    let mut wire = Wire::connect(siege.address)?;
+    let mut client = RawClient::connect(attack.address)?;
     for (hidden, head, _) in &tried {
-        let found = wire.get(&format!("/events/siege/{hidden}"))?;
+        let found = client.get(&format!("/events/siege/{hidden}"))?;
         if found.status != 404 {
             broken.push(format!("the request behind {head:?} was carried out: {found:?}"));
         }

@@ -15,10 +15,10 @@ use crate::sim::executor::{Handle, TaskId};
 const GROUP_EVENTS: usize = 1024;
 
 /// The time that a request waits for a busy database.
-const PATIENCE: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The time beyond it: a pause between two tries, and a write that finds the database busy.
-const BEYOND_PATIENCE: Duration = Duration::from_millis(110);
+const BEYOND_BUSY_TIMEOUT: Duration = Duration::from_millis(110);
 
 /// The account of a scenario.
 pub struct Account {
@@ -196,7 +196,7 @@ impl Account {
         let waited = self.sim.now() - arrived;
         let (writes, worked) = self.writes.get();
         let (writes, worked) = (writes - writes_before, worked - worked_before);
-        self.violations.check(waited.saturating_sub(worked) <= PATIENCE + BEYOND_PATIENCE, || {
+        self.violations.check(waited.saturating_sub(worked) <= BUSY_TIMEOUT + BEYOND_BUSY_TIMEOUT, || {
             format!("request {number} waited for {waited:?}, of which the store worked for {worked:?}")
         });
         // Each request is written at most twice before: in a group that fails, and alone.
@@ -204,7 +204,7 @@ impl Account {
         self.violations.check(writes <= most, || {
             format!("request {number} waited for {writes} writes, and {ahead} requests were ahead of it")
         });
-        self.violations.check(*committed != Err(StoreError::Busy) || waited >= PATIENCE, || {
+        self.violations.check(*committed != Err(StoreError::Busy) || waited >= BUSY_TIMEOUT, || {
             format!("request {number} was answered busy after {waited:?}")
         });
     }

@@ -1,6 +1,6 @@
 //! The whole service: concurrent requests of all formats with idempotency keys, of which some are dropped midway.
 
-mod ground;
+mod fakes;
 mod history;
 mod keys;
 mod pager;
@@ -21,7 +21,7 @@ use sekali::testing::service::{read, reply, settings};
 use sekali_harness::Answer;
 use serde_json::Value;
 
-use self::ground::{Calls, SimDatabase, SimKeyValue, SimPlatform};
+use self::fakes::{Calls, SimDatabase, SimKeyValue, SimPlatform};
 use self::history::{Answered, History};
 use self::pager::Pager;
 use self::receipts::{Register, Stored};

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sekali::http::pump::{Broken, pump};
+use sekali::http::send_stream::{Broken, send_stream};
 use sekali::store::{Filter, Seq, Span, StoreError};
 use sekali::tail::Tail;
 
@@ -53,7 +53,8 @@ impl Follower {
                 !sim.chance(*restlessness)
             };
             // The stream ends with the connection: it may hold what other followers wait for.
-            if let Err(Broken::Unmade(error)) = pump(Box::pin(events), Box::pin(comments), take).await {
+            if let Err(Broken::Unmade(error)) = send_stream(Box::pin(events), Box::pin(comments), take).await
+            {
                 watch.cut_off(&error);
             }
             watch.disconnect();

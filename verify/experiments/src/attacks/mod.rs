@@ -1,9 +1,9 @@
-//! The ground of the experiments that attack a running service from outside: a client that shows all that comes back,
-//! the account of what the service has acknowledged, and a witness who uses the service as it is meant meanwhile.
+//! What the experiments share that attack a running service from outside: a client that shows all that comes back,
+//! the account of what the service has acknowledged, and a control client who uses the service as it is meant meanwhile.
 
 pub mod account;
-pub mod wire;
-pub mod witness;
+pub mod control_client;
+pub mod raw_client;
 
 use std::net::SocketAddr;
 use std::thread::sleep;
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use self::account::{Account, Audit, Outcome};
-use self::wire::{Answer, Wire};
+use self::raw_client::{Answer, RawClient};
 
 /// The time in which the service has to be as before once a fault or an attack has ended. A loaded machine needs some.
 const RECOVERY: Duration = Duration::from_secs(20);
@@ -31,7 +31,7 @@ pub fn publish(
     ids: &[String],
     account: &mut Account,
 ) -> std::io::Result<Answer> {
-    let answer = Wire::connect(address).and_then(|mut wire| wire.publish(headers, &batch(ids)));
+    let answer = RawClient::connect(address).and_then(|mut client| client.publish(headers, &batch(ids)));
     account.note(ids, Outcome::of(&answer));
     answer
 }
@@ -66,14 +66,15 @@ pub fn all_is_well(address: SocketAddr, account: &mut Account, name: &str) -> Re
 /// Publishes and reads on many connections at once.
 fn serves(address: SocketAddr, account: &mut Account, name: &str) -> Result<()> {
     // All of them are open at once, because a host gives a new connection to the worker with the fewest.
-    let wires = (0..CONNECTIONS).map(|_| Wire::connect(address)).collect::<std::io::Result<Vec<_>>>()?;
-    for (n, mut wire) in wires.into_iter().enumerate() {
+    let clients =
+        (0..CONNECTIONS).map(|_| RawClient::connect(address)).collect::<std::io::Result<Vec<_>>>()?;
+    for (n, mut client) in clients.into_iter().enumerate() {
         let ids = [format!("{name}-{n}")];
-        let answer = wire.publish("", &batch(&ids));
+        let answer = client.publish("", &batch(&ids));
         account.note(&ids, Outcome::of(&answer));
         expect(200, answer?)?;
-        expect(200, wire.get(&format!("/events/siege/{}", ids[0]))?)?;
-        expect(200, wire.get("/readyz")?)?;
+        expect(200, client.get(&format!("/events/siege/{}", ids[0]))?)?;
+        expect(200, client.get("/readyz")?)?;
     }
     Ok(())
 }
@@ -92,14 +93,14 @@ pub fn audit(address: SocketAddr, account: &Account) -> Result<Vec<String>> {
     loop {
         let path = format!("/events?after={}&limit={PAGE}", audit.last_seq());
         // A connection for each page: the server ends one that is silent while the page is compared.
-        let page = expect(200, Wire::connect(address)?.get(&path).context("/events")?)?;
+        let page = expect(200, RawClient::connect(address)?.get(&path).context("/events")?)?;
         let events: Vec<Value> = serde_json::from_str(&page.body).context("/events")?;
         audit.add(&events);
         if events.len() < PAGE {
             break;
         }
     }
-    let stats = expect(200, Wire::connect(address)?.get("/stats").context("/stats")?)?;
+    let stats = expect(200, RawClient::connect(address)?.get("/stats").context("/stats")?)?;
     Ok(audit.end(&serde_json::from_str(&stats.body)?))
 }
 

@@ -9,7 +9,7 @@ use crate::load::{self, Requests, Until};
 use crate::workload::Ids;
 
 /// A protocol in which a client publishes.
-pub trait Wire: 'static {
+pub trait Protocol: 'static {
     /// See [`Requests::greeting`].
     fn greeting(&self) -> Vec<u8> {
         Vec::new()
@@ -41,7 +41,7 @@ pub struct Client<W> {
     sent: Vec<String>,
 }
 
-impl<W: Wire> Requests for Client<W> {
+impl<W: Protocol> Requests for Client<W> {
     fn greeting(&self) -> Vec<u8> {
         self.wire.greeting()
     }
@@ -57,7 +57,7 @@ impl<W: Wire> Requests for Client<W> {
     }
 }
 
-impl<W: Wire> Client<W> {
+impl<W: Protocol> Client<W> {
     /// A client.
     pub fn new(wire: W, ids: Ids, batch: usize) -> Self {
         Self { wire, ids, batch, sent: Vec::new() }
@@ -112,7 +112,7 @@ pub fn ids(producer: &str, random: bool) -> Ids {
 }
 
 /// Publishes over a wire, from clients of their own names for each run.
-pub fn publish<W: Wire>(address: SocketAddr, wire: impl Fn() -> W, load: Load) -> Result<Rates> {
+pub fn publish<W: Protocol>(address: SocketAddr, wire: impl Fn() -> W, load: Load) -> Result<Rates> {
     let run = fastrand::u32(..);
     let client = |n| Client::new(wire(), ids(&format!("r{run:08x}-{n}"), load.random), load.batch);
     let clients = (0..load.clients).map(client).collect();

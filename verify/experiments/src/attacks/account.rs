@@ -5,7 +5,7 @@ use std::io;
 
 use serde_json::{Value, json};
 
-use super::wire::Answer;
+use super::raw_client::Answer;
 
 /// The topic of all events.
 const TOPIC: &str = "siege";

@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// The longest wait for a part of an answer. Beyond it a client counts as left without an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection.
-pub struct Wire(BufReader<TcpStream>);
+pub struct RawClient(BufReader<TcpStream>);
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Answer {
     }
 }
 
-impl Wire {
+impl RawClient {
     /// Connects.
     ///
     /// # Errors
@@ -43,8 +43,8 @@ impl Wire {
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(SOCKET_TIMEOUT))?;
+        stream.set_write_timeout(Some(SOCKET_TIMEOUT))?;
         Ok(Self(BufReader::new(stream)))
     }
 

@@ -1,4 +1,4 @@
-//! The order in which the pieces of a streamed answer are made and sent.
+//! Sends a streamed answer: the order in which its pieces are made and sent.
 
 use std::pin::pin;
 
@@ -20,11 +20,12 @@ pub enum Broken {
 /// Sends the pieces of an answer to their end. `send` returns false when the client does not take a piece.
 ///
 /// Each piece is made while the one before it is sent. A comment is sent only while no piece is ready. The next piece
-/// is polled until it is there, also while the client reads nothing: what makes it may hold what others wait for.
+/// is polled until it is there, also while the client reads nothing: its read may hold a connection that other followers
+/// need.
 ///
 /// # Errors
 /// When the answer was broken off. The client must not take a part for the whole.
-pub async fn pump(
+pub async fn send_stream(
     mut pieces: Pieces,
     mut comments: Comments,
     mut send: impl AsyncFnMut(Vec<u8>) -> bool,
@@ -79,11 +80,11 @@ mod tests {
                 sent.borrow_mut().push(String::from_utf8(piece).unwrap());
                 sent.borrow().len() <= taken
             };
-            assert_eq!(pump(texts(&["a", "b", "c"]), silent(), send).await, expected);
+            assert_eq!(send_stream(texts(&["a", "b", "c"]), silent(), send).await, expected);
             assert_eq!(*sent.borrow(), ["a", "b", "c"]);
         }
         let failing = stream::iter([Ok(vec![]), Err(StoreError::Busy)]);
-        let broken = pump(Box::pin(failing), silent(), async |_| true).await;
+        let broken = send_stream(Box::pin(failing), silent(), async |_| true).await;
         assert_eq!(broken, Err(Broken::Unmade(StoreError::Busy)));
     }
 
@@ -100,7 +101,7 @@ mod tests {
         });
         // The comment is ready before the piece, and its client never takes it.
         let comments: Comments = Box::pin(stream::repeat(b":".to_vec()));
-        let stuck = pump(Box::pin(pieces), comments, async |_| futures::future::pending().await);
+        let stuck = send_stream(Box::pin(pieces), comments, async |_| futures::future::pending().await);
         let made = async {
             while !is_made.get() {
                 tokio::task::yield_now().await;

@@ -1,35 +1,16 @@
-//! The body of a request, which no page reads. Most clients send a whole body before they read anything, and would see a
-//! broken connection instead of the answer. The inbox does the same for its own answers.
-
-use std::pin::pin;
-use std::time::Duration;
+//! The body of a request, which no page reads.
 
 use futures::StreamExt;
-use futures::future::select;
 use spin_sdk::http::body::IncomingBodyExt;
 use spin_sdk::http::{HeaderMap, Method, Request};
 use spin_sdk::time::sleep;
 
-/// The most bytes that are thrown away, and the longest time for it. The API promises both.
-const LINGER_BYTES: usize = 64 << 20;
-const LINGER: Duration = Duration::from_secs(5);
-
 /// Reads the body of a request that is answered and throws it away, within bounds. None if nothing comes.
-pub fn linger(request: Request) -> Option<impl Future<Output = ()>> {
-    if !sends_body(request.method(), request.headers()) {
-        return None;
-    }
-    Some(async move {
-        let mut body = request.into_body().stream();
-        let drain = async {
-            let mut bytes = 0;
-            while bytes < LINGER_BYTES
-                && let Some(Ok(chunk)) = body.next().await
-            {
-                bytes += chunk.len();
-            }
-        };
-        select(pin!(drain), pin!(sleep(LINGER))).await;
+pub fn drain(request: Request) -> Option<impl Future<Output = ()>> {
+    let sends_body = sends_body(request.method(), request.headers());
+    sends_body.then(|| {
+        let lengths = request.into_body().stream().map(|chunk| Some(chunk.ok()?.len()));
+        sekali_common::drain::drain(lengths, sleep)
     })
 }
 

@@ -13,10 +13,10 @@ use sekali_harness::host::Host;
 use sekali_harness::pgbouncer::PgBouncer;
 use sekali_harness::postgres::Postgres;
 use sekali_harness::process::Signal;
-use sekali_harness::wire::Wire;
+use sekali_harness::tcp_proxy::TcpProxy;
 
 use crate::Tally;
-use crate::history::{Clock, Place, ROUND, Site, Turn, variables};
+use crate::history::{Clock, Place, ROUND, System, Turn, variables};
 
 /// Hosts that take writes. The first reaches the database by a pooler.
 const HOSTS: usize = 3;
@@ -42,16 +42,16 @@ const REPLICA: &str = "replica";
 
 /// A service of several hosts.
 pub struct Cluster {
-    hosts: Vec<(Deployment, Wire)>,
+    hosts: Vec<(Deployment, TcpProxy)>,
     /// A host for reading, each of whose connections leads to the primary or to its replica, in turn.
-    reader: (Deployment, Wire),
+    reader: (Deployment, TcpProxy),
     /// Leads from the pooler to the primary.
-    pooled: Wire,
+    pooled: TcpProxy,
     _pooler: PgBouncer,
     primary: Postgres,
     replica: Postgres,
     /// Leads from the replica to the primary.
-    replication: Wire,
+    replication: TcpProxy,
     database: String,
     take_over: Option<TakeOver>,
     /// The faults that are yet to be made. More follow until the round is over.
@@ -83,14 +83,14 @@ impl Cluster {
         faults: Range<u32>,
     ) -> Result<Self> {
         let primary = Postgres::start()?;
-        let replication = Wire::to(primary.address())?;
+        let replication = TcpProxy::to(primary.address())?;
         let replica = primary.replica_by(REPLICA, replication.address())?;
         primary.wait_for_replica(Some(REPLICA))?;
         let database = primary.create_database()?;
-        let pooled = Wire::to(primary.address())?;
+        let pooled = TcpProxy::to(primary.address())?;
         let pooler = PgBouncer::at(pooled.address(), POOLED)?;
         let host = |number: usize| -> Result<_> {
-            let wire = Wire::to(if number == 0 { pooler.address() } else { primary.address() })?;
+            let wire = TcpProxy::to(if number == 0 { pooler.address() } else { primary.address() })?;
             let url = primary.url_by(&database, wire.address());
             let mut setup = Setup::on_database(&url, wire.address())?;
             if !setup.host.is_spin() {
@@ -137,7 +137,7 @@ impl Cluster {
     /// Breaks all connections to the database, and refuses new ones.
     fn cut(&mut self) {
         let hosts = self.hosts[1..].iter().map(|(_, wire)| wire);
-        hosts.chain([&self.pooled, &self.reader.1]).for_each(Wire::cut);
+        hosts.chain([&self.pooled, &self.reader.1]).for_each(TcpProxy::cut);
     }
 
     /// One fault and its repair.
@@ -284,7 +284,7 @@ fn make_small_partitions(host: &Deployment, server: &Postgres, database: &str, s
     server.query(database, &small).map(drop)
 }
 
-impl Site for Cluster {
+impl System for Cluster {
     fn addresses(&self) -> Vec<SocketAddr> {
         self.hosts.iter().map(|(host, _)| host.address()).collect()
     }

@@ -1,4 +1,4 @@
-//! A wire between a host and its database that can be cut, and may lead to several servers.
+//! A TCP proxy between a host and its database. It can be cut, and may lead to several servers.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// Forwards connections to an address that may change, until it is cut. It lasts as long as the process.
-pub struct Wire {
+pub struct TcpProxy {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
@@ -17,7 +17,7 @@ struct State {
     connections: Vec<TcpStream>,
 }
 
-impl Wire {
+impl TcpProxy {
     /// A wire that leads to an address.
     ///
     /// # Errors

@@ -15,14 +15,14 @@ const GRACE: Duration = Duration::from_secs(10);
 const NOTICEABLE: Duration = Duration::from_millis(500);
 
 /// The time that is left after an interrupt.
-pub struct GracePeriod {
+pub struct ShutdownGrace {
     interrupt: Interrupt,
     /// The time at which to give up; `None` before the interrupt.
     end: Option<Instant>,
     is_announced: bool,
 }
 
-impl GracePeriod {
+impl ShutdownGrace {
     /// A period that begins with the first signal.
     pub fn new(interrupt: &Interrupt) -> Self {
         Self { interrupt: interrupt.clone(), end: None, is_announced: false }

@@ -1,4 +1,4 @@
-//! Reads of an instance, in lanes of their own, so that a long read delays neither a follower nor the probe of a load
+//! Permits to read. Each purpose has its own, so that a long read delays neither a follower nor the probe of a load
 //! balancer.
 
 use std::pin::pin;
@@ -12,7 +12,7 @@ use crate::clock::Clock;
 
 /// The longest wait of a read for its turn, and then for a busy database; and the first pause between two tries, and the
 /// longest.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -39,16 +39,16 @@ impl Purpose {
 }
 
 /// The permits of reads.
-pub struct Lanes([Semaphore; 3]);
+pub struct ReadPermits([Semaphore; 3]);
 
-impl Default for Lanes {
+impl Default for ReadPermits {
     fn default() -> Self {
-        let lane = |purpose: Purpose| Semaphore::new(purpose.connections());
-        Self([Purpose::Answer, Purpose::Follow, Purpose::Look].map(lane))
+        let permits = |purpose: Purpose| Semaphore::new(purpose.connections());
+        Self([Purpose::Answer, Purpose::Follow, Purpose::Look].map(permits))
     }
 }
 
-impl Lanes {
+impl ReadPermits {
     /// The permit to use a connection, for which a read waits up to five seconds.
     ///
     /// # Errors
@@ -58,11 +58,11 @@ impl Lanes {
         purpose: Purpose,
         clock: &impl Clock,
     ) -> Result<SemaphorePermit<'_>, StoreError> {
-        let lane = &self.0[purpose as usize];
+        let permits = &self.0[purpose as usize];
         if let Ok(permit) = lane.try_acquire() {
             return Ok(permit); // most find one free, and need no timer
         }
-        match select(pin!(lane.acquire()), pin!(clock.sleep(PATIENCE))).await {
+        match select(pin!(permits.acquire()), pin!(clock.sleep(READ_TIMEOUT))).await {
             Either::Left((permit, _)) => permit.map_err(|error| StoreError::Failed(error.to_string())),
             Either::Right(_) => Err(StoreError::Overloaded),
         }
@@ -83,7 +83,7 @@ pub async fn retry_while_busy<T>(
         match work().await {
             Err(StoreError::Busy) => {
                 let now = clock.now();
-                if now >= *deadline.get_or_insert(now + PATIENCE) {
+                if now >= *deadline.get_or_insert(now + READ_TIMEOUT) {
                     return Err(StoreError::Busy);
                 }
                 clock.sleep(pause).await;

@@ -1,4 +1,4 @@
-//! Clients that use the service as it is meant, while others attack it or its ground fails.
+//! Clients that use the service as it is meant, while others attack it or its surroundings fail.
 
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
@@ -7,13 +7,13 @@ use std::thread::{Scope, ScopedJoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use super::account::{Account, Outcome};
-use super::wire::{Answer, Wire};
+use super::raw_client::{Answer, RawClient};
 use super::{batch, slug};
 
 /// The pause between two events.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The observations of witnesses.
+/// The observations of control clients.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Their events, and the outcome of each.
@@ -29,7 +29,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Adds what another witness has seen.
+    /// Adds what another control client has seen.
     pub fn add(&mut self, other: Self) {
         self.account.add(other.account);
         self.latencies.extend(other.latencies);
@@ -56,13 +56,13 @@ impl Report {
     }
 }
 
-/// Witnesses at work.
-pub struct Witnesses<'scope> {
+/// ControlClients at work.
+pub struct ControlClients<'scope> {
     stop: &'scope AtomicBool,
     threads: Vec<ScopedJoinHandle<'scope, Report>>,
 }
 
-impl<'scope> Witnesses<'scope> {
+impl<'scope> ControlClients<'scope> {
     /// Starts some, which stop when they are told to through `stop`. Their events are named after `name`.
     pub fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
@@ -92,14 +92,14 @@ impl<'scope> Witnesses<'scope> {
 /// Publishes an event, reads it back, and so on.
 fn work(address: SocketAddr, name: &str, stop: &AtomicBool) -> Report {
     let mut report = Report::default();
-    let mut wire = None;
+    let mut client = None;
     for n in 0.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        if let Err(error) = step(&mut wire, address, format!("{name}-{n}"), &mut report) {
+        if let Err(error) = step(&mut client, address, format!("{name}-{n}"), &mut report) {
             report.failed.push(format!("{name}-{n}: {error}"));
-            wire = None;
+            client = None;
         }
         sleep(PAUSE);
     }
@@ -107,18 +107,18 @@ fn work(address: SocketAddr, name: &str, stop: &AtomicBool) -> Report {
 }
 
 fn step(
-    wire: &mut Option<Wire>,
+    client: &mut Option<RawClient>,
     address: SocketAddr,
     id: String,
     report: &mut Report,
 ) -> std::io::Result<()> {
     let began = Instant::now();
-    let wire = match wire {
-        Some(wire) => wire,
-        None => wire.insert(Wire::connect(address)?),
+    let client = match client {
+        Some(client) => client,
+        None => client.insert(RawClient::connect(address)?),
     };
     let ids = [id];
-    let answer = wire.publish("", &batch(&ids));
+    let answer = client.publish("", &batch(&ids));
     report.account.note(&ids, Outcome::of(&answer));
     let answer = answer?;
     report.latencies.push(began.elapsed());
@@ -132,7 +132,7 @@ fn step(
         _ => report.wrong.push(format!("publishing {}: {answer:?}", ids[0])),
     }
     let began = Instant::now();
-    let read = wire.get(&format!("/events/siege/{}", ids[0]))?;
+    let read = client.get(&format!("/events/siege/{}", ids[0]))?;
     report.latencies.push(began.elapsed());
     match read.status {
         200 => {}

@@ -12,7 +12,7 @@ use super::origin::{Identity, Origin, Position};
 
 /// A run of lines of one input.
 #[derive(Debug)]
-pub struct Piece {
+pub struct Chunk {
     /// The input.
     pub origin: Arc<Origin>,
     /// The start of the first line.
@@ -23,7 +23,7 @@ pub struct Piece {
     pub text: Text,
 }
 
-/// The content of a piece.
+/// The content of a chunk.
 #[derive(Debug)]
 pub enum Text {
     /// Lines with their line ends; the last line of an input may have none.
@@ -61,44 +61,44 @@ pub enum News {
     Gap(String),
 }
 
-/// The pieces in order; an error comes last and says why reading stopped.
-pub type Pieces = mpsc::Receiver<Result<Piece>>;
+/// The chunks in order; an error comes last and says why reading stopped.
+pub type Chunks = mpsc::Receiver<Result<Chunk>>;
 
-/// The sending end of [`Pieces`].
+/// The sending end of [`Chunks`].
 pub struct Sender {
-    pub pieces: mpsc::Sender<Result<Piece>>,
+    pub chunks: mpsc::Sender<Result<Chunk>>,
     pub interrupt: Interrupt,
 }
 
 impl Sender {
     /// Fails if there is no reason to read on. After an interrupt, lines that were read are still sent.
     pub fn check(&self) -> Result<(), Stop> {
-        let is_wanted = !self.pieces.is_closed() && self.interrupt.exit_code().is_none();
+        let is_wanted = !self.chunks.is_closed() && self.interrupt.exit_code().is_none();
         if is_wanted { Ok(()) } else { Err(Stop::Unwanted) }
     }
 
-    /// Sends a piece, and waits while the channel is full.
-    pub fn send(&self, piece: Piece) -> Result<(), Stop> {
-        self.pieces.blocking_send(Ok(piece)).map_err(|_| Stop::Unwanted)
+    /// Sends a chunk, and waits while the channel is full.
+    pub fn send(&self, chunk: Chunk) -> Result<(), Stop> {
+        self.chunks.blocking_send(Ok(chunk)).map_err(|_| Stop::Unwanted)
     }
 
     /// Sends news of the input at `path`.
     pub fn tell(&self, path: &Path, news: News) -> Result<(), Stop> {
         let origin = Arc::new(Origin::stream(path, ""));
         let at = Position::default();
-        self.send(Piece { origin, start: at, end: at, text: Text::News(news) })
+        self.send(Chunk { origin, start: at, end: at, text: Text::News(news) })
     }
 
     /// Sends the error that stopped the reading.
     pub fn fail(&self, error: anyhow::Error) {
-        let _ = self.pieces.blocking_send(Err(error)); // fails if nobody takes pieces any more
+        let _ = self.chunks.blocking_send(Err(error)); // fails if nobody takes chunks any more
     }
 }
 
 /// The reason why reading ends early.
 #[derive(Debug)]
 pub enum Stop {
-    /// Nobody takes pieces any more, or the program was interrupted.
+    /// Nobody takes chunks any more, or the program was interrupted.
     Unwanted,
     /// The input failed.
     Failed(anyhow::Error),
