@@ -38,7 +38,8 @@ const SHORTER: f64 = 0.5;
 /// they wait for each other.
 const FEW_EVENTS: usize = 8;
 
-/// The share of such writes after which an instance thinks itself to be one too many. Not all of them must.
+/// The share of such writes after which an instance assumes that there are too many instances, and ends. Not all of them
+/// must.
 const SHARE_OF_DOUBT: f64 = 0.2;
 
 /// The outcomes of a request's events, in their order.

@@ -59,7 +59,7 @@ impl ReadPermits {
         clock: &impl Clock,
     ) -> Result<SemaphorePermit<'_>, StoreError> {
         let permits = &self.0[purpose as usize];
-        if let Ok(permit) = lane.try_acquire() {
+        if let Ok(permit) = permits.try_acquire() {
             return Ok(permit); // most find one free, and need no timer
         }
         match select(pin!(permits.acquire()), pin!(clock.sleep(READ_TIMEOUT))).await {

@@ -170,7 +170,7 @@ pub struct Interest {
 pub type GivenUp = Arc<AtomicBool>;
 
 impl Interest {
-    /// The flag by which the statement learns that nobody waits for it.
+    /// The flag that tells the statement to stop, because its caller is gone.
     pub fn given_up(&self) -> GivenUp {
         Arc::clone(&self.given_up)
     }
@@ -297,7 +297,7 @@ impl Connection {
 }
 
 fn interrupted() -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), Some("nobody waits for it".into()))
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), Some("its caller is gone".into()))
 }
 
 fn rows<V: for<'a> From<ValueRef<'a>>>(

@@ -1,5 +1,5 @@
-//! PostgreSQL as the backend of a store: what it writes is a function of the database, what it reads a statement of one
-//! row.
+//! PostgreSQL as the backend of a store: it writes by calling a function of the database, and reads by statements
+//! that return one row.
 //!
 //! `schema` is the tables and functions, `append` a write, `select` the texts of reads, and `connections` what all of them
 //! use. Any number of hosts may share one database.

@@ -58,7 +58,7 @@ impl Answered {
         body["type"].as_str().unwrap_or_default().trim_start_matches("/problems/").to_owned()
     }
 
-    /// True if both say the same, apart from the word that one is sent again.
+    /// True if both answers are the same, but for the header that marks one as repeated.
     pub fn says(&self, other: &Self) -> bool {
         (self.status, &self.preference, &self.text) == (other.status, &other.preference, &other.text)
     }
