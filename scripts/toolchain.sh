@@ -91,6 +91,19 @@ long_build() {
     rm "$log"
 }
 
+# install_tool NAME@VERSION: a program of crates.io, in target/tools. It is compiled here: /tmp may be small.
+install_tool() {
+    cargo install --quiet --locked --debug --root target/tools --target-dir target/tools/build "$1"
+    rm -rf target/tools/build
+}
+
+# ensure_space GIGABYTES WHAT: a full disk ends a compiler by a signal that nobody understands.
+ensure_space() {
+    local free
+    free=$(df --output=avail --block-size=1G . | tail -n 1)
+    [ "$free" -ge "$1" ] || fail "$2 needs $1 GB on this disk, and $((free)) are free: make room, or clone to another disk"
+}
+
 debian_packages=(rustc-web cargo-web rust-web-src lld-22 wasi-libc)
 
 # install WHAT PACKAGE...: installs from Debian as root, and prints the command for others.
