@@ -14,7 +14,7 @@ const STEP: u32 = 100;
 /// Erases events of a store.
 pub struct Eraser<S>(Rc<S>);
 
-/// What one request erased.
+/// The result of one request to erase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Erased {
     /// The number of events.

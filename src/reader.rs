@@ -82,7 +82,7 @@ impl<S: ReadStore> Reader<S> {
         self.0.readable().await
     }
 
-    /// What endangers the events in the store, a phrase each.
+    /// The settings that endanger the events in the store, a phrase each.
     pub async fn risks(&self) -> Result<Vec<String>, StoreError> {
         self.0.risks().await
     }

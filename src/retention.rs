@@ -34,7 +34,7 @@ const LEASE: Duration = Duration::from_secs(60);
 /// The time between two looks when nothing is due.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// What is kept. Zero keeps everything.
+/// The bounds of what is kept. Zero keeps everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// The events that are kept.
@@ -203,7 +203,7 @@ mod tests {
         service
     }
 
-    /// What can be read, and the counters of removal.
+    /// The number of readable events, and the counters of removal.
     async fn account(service: &Service) -> [i64; 4] {
         let stats = service.get("/stats").await.json();
         let read = service.get("/events").await.json().as_array().unwrap().len() as i64;

@@ -42,8 +42,8 @@ pub struct Tail<S, C> {
     tick: RefCell<Rc<Tick>>,
 }
 
-/// What the followers of a tick have read. Each of these is read by the first that needs it, while the others wait; if
-/// its client goes away meanwhile, the next one reads.
+/// The reads that the followers of a tick share. The first follower that needs a read does it, while the others wait; if
+/// its client goes away meanwhile, the next follower reads.
 #[derive(Default)]
 struct Tick {
     number: u128,

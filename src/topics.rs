@@ -33,7 +33,7 @@ impl<S: ReadStore> Topics<S> {
         self.most
     }
 
-    /// Those topics of some events for which there is no room. Requests at the same moment do not know of each other,
+    /// The topics of some events for which the store has no room. Requests at the same moment do not know of each other,
     /// so the store may come to have a few more topics.
     ///
     /// # Errors

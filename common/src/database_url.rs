@@ -83,7 +83,7 @@ fn value_bytes(text: &str) -> Result<usize, &'static str> {
     if is_quoted { Err("has a quote that does not end") } else { Ok(text.len()) }
 }
 
-/// What a mode of libpq comes to: all but `disable` encrypt, and verify authority and name.
+/// The mode of tokio-postgres for one of libpq: all but `disable` encrypt, and verify authority and name.
 fn sslmode(value: &str) -> Result<&'static str, &'static str> {
     match value {
         "disable" => Ok("disable"),

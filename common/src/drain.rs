@@ -1,4 +1,4 @@
-//! What is left of the body of a request that is answered. Most clients send a whole body before they read anything, and
+//! The rest of the body of an answered request. Most clients send a whole body before they read anything, and
 //! would see a broken connection instead of the answer.
 
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! What the component, its pages, the host and the programs share.
+//! Code that the component, its pages, the host and the programs share.
 //!
 //! - [`drain`]: the rest of a body whose request is answered
 //! - [`log`]: one line an incident on standard error

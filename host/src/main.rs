@@ -85,7 +85,7 @@ enum Command {
     Restore(copies::restore::Options),
 }
 
-/// What is served, and how.
+/// The options of serving.
 #[derive(Args)]
 struct Options {
     /// Address to listen on, unless systemd passes a socket; a port alone is one of this machine. Port 0 takes a free port,

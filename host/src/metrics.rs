@@ -59,7 +59,7 @@ pub struct Metrics {
     /// The routes that have answered with success. Those that clients invent are not among them.
     routes: RwLock<BTreeSet<String>>,
     registry: Registry,
-    /// Those of the database files, which only a host with such files tells: no bytes would be a wrong answer.
+    /// The metrics of the database files. Only a host with such files has them: zero bytes would be a wrong answer.
     of_files: Registry,
 }
 

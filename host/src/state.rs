@@ -109,7 +109,7 @@ pub fn create(directory: &Path) -> Result<()> {
     made.with_context(|| format!("cannot create the directory {}", directory.display()))
 }
 
-/// What to do about a store that everybody may read, as one of sekali-host 0.2 is.
+/// The remedy for a store that everybody may read, as one that sekali-host 0.2 made.
 pub fn exposure(path: &Path) -> Option<String> {
     let directory = directory_of(path);
     let mode = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
@@ -164,7 +164,7 @@ pub fn users(path: &Path) -> Option<String> {
 /// Waits until a file or directory is on disk with all that was done to it.
 ///
 /// # Errors
-/// Those of the file system.
+/// The errors of the file system.
 pub fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }

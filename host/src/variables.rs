@@ -23,7 +23,7 @@ const DATABASE_URL: &str = "database_url";
 /// `NAME=VALUE`, wins over `SPIN_VARIABLE_NAME` in the environment, which wins over what the host knows itself, and that
 /// over the manifest's default. A variable without a value is empty.
 ///
-/// What is wrong is a given value that the manifest has no variable for, and a variable without a value.
+/// It is an error to give a value for a variable that is not in the manifest, or to leave a variable without a value.
 pub fn resolve(
     variables: &BTreeMap<String, Variable>,
     given: &[String],
@@ -65,8 +65,8 @@ pub fn resolve(
     (values, invalid)
 }
 
-/// What the names in an environment set that is no variable of the manifest, in one line. It has no effect, which with a
-/// misspelt token leaves the service open.
+/// The names in an environment that look like settings and are no variables of the manifest, in one line. They have no
+/// effect, so a misspelt token leaves the service open.
 pub fn unknown(
     variables: &BTreeMap<String, Variable>,
     environment: impl Iterator<Item = String>,
@@ -91,7 +91,7 @@ fn nearest<'v>(name: &str, variables: &'v BTreeMap<String, Variable>) -> Option<
     known.map(String::as_str).min_by_key(|known| strsim::damerau_levenshtein(known, &name))
 }
 
-/// Who may do what, in one line, by the tokens: a secret variable `publish_token` says who may publish. Empty if there
+/// The access that the tokens give, in one line: a secret variable `publish_token` says who may publish. Empty if there
 /// are none. Without `admin_token`, nobody may erase.
 pub fn access(variables: &BTreeMap<String, Variable>, values: &BTreeMap<String, String>) -> String {
     let secret =

@@ -187,7 +187,7 @@ async fn work(
             Some(_) = connections.join_next() => {}
         }
     }
-    // Those that were accepted last may still be answered.
+    // The connections that were accepted last may still get an answer.
     let _ =
         tokio::time::timeout(LAST_REQUESTS, async { while connections.join_next().await.is_some() {} }).await;
     connections.shutdown().await;

@@ -42,11 +42,11 @@ pub trait Platform: 'static {
 pub struct App<P: Platform> {
     /// The largest requests that are accepted.
     pub limits: Limits,
-    /// What becomes of fields that no event has.
+    /// The treatment of fields that no event has.
     pub unknown_fields: UnknownFields,
     /// The tokens.
     pub access: Access,
-    /// What pages in browsers may do.
+    /// The access of pages in browsers.
     pub origins: Origins,
     /// The start of the service.
     pub started_at: Timestamp,

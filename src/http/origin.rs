@@ -1,4 +1,4 @@
-//! What pages in browsers may do: the names by which they may address the service, and the origins that may call it
+//! The access of pages in browsers: the names by which they may address the service, and the origins that may call it
 //! (CORS, the Fetch standard; CloudEvents' web hooks, version 1.0, section 4).
 
 use std::net::Ipv4Addr;

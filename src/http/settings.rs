@@ -22,7 +22,7 @@ use crate::store::Kept;
 pub struct Settings {
     /// The largest requests that are accepted.
     pub limits: Limits,
-    /// What becomes of fields that no event has.
+    /// The treatment of fields that no event has.
     pub unknown_fields: UnknownFields,
     /// The store of events.
     pub store: StoreSetting,
@@ -30,7 +30,7 @@ pub struct Settings {
     pub max_topics: usize,
     /// The tokens.
     pub access: Access,
-    /// What pages in browsers may do.
+    /// The access of pages in browsers.
     pub origins: Origins,
     /// The events that are kept.
     pub retention: Policy,

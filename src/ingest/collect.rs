@@ -18,11 +18,11 @@ pub struct Context {
     pub limits: Limits,
     /// True if the valid events are taken although others are invalid.
     pub partial: bool,
-    /// What becomes of fields that no event has.
+    /// The treatment of fields that no event has.
     pub unknown_fields: UnknownFields,
 }
 
-/// What becomes of fields that no event has.
+/// The treatment of fields that no event has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownFields {
     /// They are ignored, and the answer names them.

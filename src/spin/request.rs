@@ -126,7 +126,7 @@ fn chunk_bytes(announced: Option<u64>) -> usize {
     announced.unwrap_or(CHUNK_BYTES).clamp(1, CHUNK_BYTES)
 }
 
-/// What hosts tell of a body that broke off, without the names of their interface.
+/// The error of a host about a body that broke off, without the names of its interface.
 fn told(error: ErrorCode) -> String {
     match error {
         ErrorCode::InternalError(Some(told)) => told,

@@ -10,11 +10,11 @@ use super::database::Value;
 use super::{Filter, Index, Layout, Order, Seq};
 use crate::event::Timestamp;
 
-/// What differs between the databases.
+/// The differences between the databases.
 pub struct Dialect {
     /// The mark before the number of a parameter.
     pub mark: char,
-    /// What comes before the name of a table.
+    /// The prefix of the names of tables.
     pub schema: &'static str,
     /// The table in which each seq that was given has a row.
     pub identities: &'static str,
@@ -72,7 +72,7 @@ pub struct Texts {
     pub claim: &'static str,
     /// Retention is due in 1 seconds.
     pub release: &'static str,
-    /// What endangers the events, as a JSON array.
+    /// The settings that endanger the events, as a JSON array.
     pub risks: &'static str,
     /// The answer to the request with the key 1.
     pub answer: &'static str,
@@ -310,7 +310,7 @@ pub fn ordered(text: &str, order: Order) -> String {
 }
 
 impl Order {
-    /// That of an ascending and a descending one which it needs.
+    /// The ascending value for an ascending order, else the descending one.
     fn pick<T>(self, [ascending, descending]: [T; 2]) -> T {
         match self {
             Self::Ascending => ascending,
@@ -318,7 +318,7 @@ impl Order {
         }
     }
 
-    /// It in SQL.
+    /// The order in SQL.
     pub fn sql(self) -> &'static str {
         self.pick(["asc", "desc"])
     }

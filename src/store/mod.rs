@@ -248,7 +248,7 @@ pub struct Ledger {
     pub topics: String,
     /// A JSON array of their accounts, in the same order.
     pub by_topic: String,
-    /// What tells this store from others: a random text, made with it.
+    /// The identity of this store: a random text, made with it.
     pub store_id: String,
 }
 
@@ -264,7 +264,7 @@ pub struct LogState {
 /// Topics that a ledger lists if none is named: those to which a delivery came last.
 pub const LISTED_TOPICS: u32 = 1000;
 
-/// What tells a request from another: its Idempotency-Key, and a fingerprint of everything that gives it its meaning.
+/// The identity of a request: its Idempotency-Key, and a fingerprint of everything that gives it its meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestKey {
     /// The key.
@@ -334,7 +334,7 @@ pub trait ReadStore: 'static {
         Ok(true)
     }
 
-    /// What endangers the events in the store, a phrase each.
+    /// The settings that endanger the events in the store, a phrase each.
     async fn risks(&self) -> Result<Vec<String>, StoreError> {
         Ok(vec![])
     }
@@ -378,7 +378,7 @@ pub trait ReadStore: 'static {
         Ok("[]".into())
     }
 
-    /// Those of some topics that are in the store, and the number of all topics that are.
+    /// The topics in the store among some, and the number of all topics in the store.
     async fn find_topics(&self, topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError>;
 }
 

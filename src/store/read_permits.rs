@@ -72,7 +72,7 @@ impl ReadPermits {
 /// Repeats `work` while it finds the database busy, for up to five seconds.
 ///
 /// # Errors
-/// Those of `work`, and [`StoreError::Busy`] when it stays busy.
+/// The errors of `work`, and [`StoreError::Busy`] when the database stays busy.
 pub async fn retry_while_busy<T>(
     clock: &impl Clock,
     work: impl AsyncFn() -> Result<T, StoreError>,

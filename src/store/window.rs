@@ -45,7 +45,7 @@ pub trait IndexProbe {
 /// The next window of a span.
 ///
 /// # Errors
-/// Those of the probe.
+/// The errors of the probe.
 pub async fn next(
     probe: &impl IndexProbe,
     filter: &Filter,

@@ -18,7 +18,7 @@ pub struct Comparison {
 /// The seqs that answers showed to the clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// That of the event itself, if it was answered.
+    /// The seq of the event itself, if it was answered.
     pub own: Option<u64>,
     /// The highest that was acknowledged before the event was first sent.
     pub floor: Option<u64>,

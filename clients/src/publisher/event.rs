@@ -172,7 +172,7 @@ fn parse_event(line: &[u8]) -> Result<(Event<'_>, &[u8])> {
     Ok((fields, own))
 }
 
-/// What helps if a line ends too early, or is only an end: it is part of JSON over several lines.
+/// The remedy for a line that ends too early, or is only an end: it is part of JSON over several lines.
 fn hint(line: &[u8], error: &serde_json::Error, format: &str) -> String {
     let is_end = matches!(line.trim_ascii(), [b'}' | b']', ..]) || line.trim_ascii().ends_with(b",");
     match error.is_eof() || is_end {

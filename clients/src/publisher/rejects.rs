@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-/// What is done with an invalid line or row.
+/// The treatment of an invalid line or row.
 pub enum Rejects {
     /// The first one ends the program.
     Stop,
-    /// It is told, up to a number of them. So many were.
+    /// It is reported, up to a number of them. This many were.
     Told(u64),
     /// It is written to a file.
     ToFile(RejectsFile),

@@ -38,7 +38,7 @@ pub struct Shipper {
     pub grace: ShutdownGrace,
     pub bar: ProgressBar,
     pub checkpoint: Option<Checkpoint>,
-    /// What is done with invalid events.
+    /// The treatment of invalid events.
     pub rejects: Rejects,
     pub tally: Tally,
     /// Called after each request, if `publication` asks for the outcome of each event.

@@ -16,7 +16,7 @@ use crate::state;
 /// The longest wait for a moment in which the log is recovered after a crash.
 const LONGEST_RECOVERY: Duration = Duration::from_secs(10);
 
-/// What is copied, and where to.
+/// The source and the place of a backup.
 #[derive(Args)]
 pub struct Options {
     #[command(flatten)]
@@ -100,7 +100,7 @@ fn has_postgres(directory: &Path) -> bool {
     directory.join("postgres/data/PG_VERSION").exists()
 }
 
-/// How the PostgreSQL of `scripts/up --store postgres` is copied.
+/// The command that copies the PostgreSQL of `scripts/up --store postgres`.
 fn of_postgres(directory: &Path) -> String {
     let directory = directory.join("postgres");
     // The fourth line is the port of a server that runs.

@@ -60,7 +60,7 @@ impl Place {
     }
 }
 
-/// What a copy has.
+/// The content of a copy.
 struct Books {
     /// Events that can be read.
     events: i64,
@@ -76,7 +76,7 @@ fn verify(copy: &Path) -> Result<Books> {
     books_of(&copy)
 }
 
-/// What SQLite finds in a database: `ok`, or the first faults.
+/// The result of SQLite's check of a database: `ok`, or the first faults.
 fn found_in(copy: &Connection) -> rusqlite::Result<String> {
     let mut check = copy.prepare("pragma integrity_check(3)")?;
     let found = check.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
@@ -161,7 +161,7 @@ fn with_sidecars(path: &Path) -> impl Iterator<Item = PathBuf> {
 /// Runs a command that blocks. A signal ends the program, and takes away what is not finished.
 ///
 /// # Errors
-/// Those of the command.
+/// The errors of the command.
 pub async fn run(command: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to signals")?;

@@ -24,7 +24,7 @@ const RESERVE: &str = "
     from (select coalesce(max(seq), 0) + (1 << 32) as last from events);
     update upkeep set due_at = ''";
 
-/// What is restored, and where.
+/// The source and the place of a restore.
 #[derive(Args)]
 pub struct Options {
     #[command(flatten)]

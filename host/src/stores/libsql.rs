@@ -44,7 +44,7 @@ impl Connection {
     /// Runs a statement to its end.
     ///
     /// # Errors
-    /// Those of the server, and when it takes longer than ten seconds. Then what it writes may be done later.
+    /// The errors of the server, and an error when it takes longer than ten seconds. Its writes may still happen then.
     pub async fn execute<V>(&self, statement: &str, parameters: Vec<V>) -> libsql::Result<Rows<V>>
     where
         V: From<Value> + Into<Value>,

@@ -92,7 +92,7 @@ fn check(config: &Config, allowed: &AllowedServers) -> Result<()> {
     Ok(())
 }
 
-/// How an address is written.
+/// The form of an address.
 const WELL_FORMED: &str = "it must be postgres://user:password@host:port/name, in which a user and password have each of \
     @ : / ? # % percent-encoded (%40 is an @)";
 

@@ -197,8 +197,8 @@ impl Connection {
     /// Runs a statement to its end. It blocks.
     ///
     /// # Errors
-    /// Those of SQLite; and when the file of the database is not in its place, before or after the statement. In the
-    /// second case what it wrote may be lost.
+    /// The errors of SQLite, and one when the file of the database is not in its place before or after the statement. In
+    /// the second case the statement's writes may be lost.
     pub fn execute<P, V>(
         &self,
         statement: &str,

@@ -118,7 +118,7 @@ impl<D: Database, C: Clock> Connections<D, C> {
         Ok(connection)
     }
 
-    /// The error of a read, which does nothing that can be lost, and can be done again.
+    /// The error of a read. A read changes nothing, so it can be repeated.
     fn of_read(&self, error: StoreError) -> StoreError {
         match error {
             StoreError::Uncertain(cause) => {

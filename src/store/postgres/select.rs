@@ -5,7 +5,7 @@ use crate::event::Timestamp;
 use crate::store::dialect::{Conditions, Dialect, Parameters, Statement, Texts, ordered};
 use crate::store::{Filter, Index, Layout, Order};
 
-/// What is different in this dialect.
+/// The values of this dialect.
 pub const POSTGRES: Dialect = Dialect {
     mark: '$',
     schema: "sekali.",

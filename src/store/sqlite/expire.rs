@@ -4,7 +4,7 @@
 use crate::store::database::Connection;
 use crate::store::{Kept, Step, StoreError};
 
-/// What is done with those up to a seq.
+/// The statements that remove the events up to a seq.
 const STATEMENTS: [&str; 4] = [
     include_str!("sql/expire.sql"),
     include_str!("sql/drop_blocks.sql"),

@@ -4,7 +4,7 @@ use crate::event::Timestamp;
 use crate::store::dialect::{Conditions, Dialect, Parameters, Run, Statement, Texts, merge, ordered};
 use crate::store::{Filter, Index, Layout, Order};
 
-/// What is different in this dialect.
+/// The values of this dialect.
 pub const SQLITE: Dialect = Dialect {
     mark: '?',
     schema: "",

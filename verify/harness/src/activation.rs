@@ -26,7 +26,7 @@ impl Socket {
     /// Its address.
     ///
     /// # Errors
-    /// Those of the operating system.
+    /// The errors of the operating system.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }

@@ -45,7 +45,7 @@ impl Guarded {
     }
 }
 
-/// What a server has printed since its start.
+/// The output of a server since its start.
 pub fn log(directory: &Path) -> String {
     fs::read_to_string(directory.join("log")).unwrap_or_default()
 }

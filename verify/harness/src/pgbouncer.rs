@@ -72,7 +72,7 @@ impl PgBouncer {
         self.address
     }
 
-    /// What it has printed since its start.
+    /// Its output since its start.
     pub fn log(&self) -> String {
         guarded::log(self.directory.path())
     }

@@ -255,7 +255,7 @@ impl Postgres {
     /// Makes each commit wait until the replica of this name has it on its disk, too; of no replica if there is none.
     ///
     /// # Errors
-    /// What the server says.
+    /// The errors of the server.
     pub fn wait_for_replica(&self, name: Option<&str>) -> Result<()> {
         let name = name.unwrap_or_default();
         self.query("postgres", &format!("alter system set synchronous_standby_names = '{name}'"))?;
@@ -265,7 +265,7 @@ impl Postgres {
     /// Serves with TLS from now on, by a certificate and its key in PEM; without them, it refuses TLS.
     ///
     /// # Errors
-    /// What the server says.
+    /// The errors of the server.
     pub fn serve_tls(&self, certificate: Option<(&str, &str)>) -> Result<()> {
         if let Some((certificate, key)) = certificate {
             self.write("server.crt", certificate)?;
@@ -307,7 +307,7 @@ impl Postgres {
     /// Runs SQL in a database, and returns its rows as lines of values with `|` between them.
     ///
     /// # Errors
-    /// What the server says.
+    /// The errors of the server.
     pub fn query(&self, database: &str, sql: &str) -> Result<String> {
         let mut psql = self.psql(database)?;
         let output = psql.args(["--command", sql]).output().context("psql")?;
@@ -326,7 +326,7 @@ impl Postgres {
         Ok(psql)
     }
 
-    /// What it has printed since its start.
+    /// Its output since its start.
     pub fn log(&self) -> String {
         guarded::log(self.directory.path())
     }

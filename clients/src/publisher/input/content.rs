@@ -13,7 +13,7 @@ use super::decode::{Bytes, Form, HEAD, Malformed};
 use super::origin::Identity;
 use super::start::{Evidence, Line};
 
-/// How text is read that is not UTF-8.
+/// The way to read text that is not UTF-8.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// Its encoding, unless a byte order mark says another.
@@ -29,7 +29,7 @@ pub struct Content {
     /// `None` while the file is empty.
     form: Option<Form>,
     offset: u64,
-    /// What decodes a file that is not plain, at `offset`; `None` before that is needed, and after a failure.
+    /// The decoder of a file that is not plain, at `offset`; `None` before it is needed, and after a failure.
     decoder: Option<Bytes>,
     /// The length of the file when it could not be decoded: it may become whole.
     failed_at: Option<u64>,
@@ -118,7 +118,7 @@ impl Content {
         }
     }
 
-    /// What follows the content that the evidence knows; `None` if it is another.
+    /// The rest behind the content that the evidence knows; `None` if the content is another.
     fn compare(&self, evidence: &Evidence) -> io::Result<Option<Bytes>> {
         let mut lines: Vec<_> = evidence.lines.iter().collect();
         lines.sort_by_key(|line| line.offset);

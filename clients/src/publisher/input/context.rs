@@ -1,4 +1,4 @@
-//! What all readers of a run share.
+//! The state that all readers of a run share.
 
 use super::chunk::Sender;
 use super::content::Reading;
@@ -8,7 +8,7 @@ use super::start::Starts;
 pub struct Context {
     /// The positions in the checkpoint when the run began.
     pub starts: Starts,
-    /// How text is read that is not UTF-8.
+    /// The way to read text that is not UTF-8.
     pub reading: Reading,
     /// Takes what is read.
     pub sender: Sender,

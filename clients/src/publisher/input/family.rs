@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The extensions of compressed files.
 const COMPRESSED: [&str; 6] = ["gz", "zst", "bz2", "xz", "lz4", "zip"];
 
-/// How the files of one log are called.
+/// The names of the files of one log.
 pub struct Family {
     /// The name under which it is read; for a link, also that of its target.
     names: Vec<OsString>,

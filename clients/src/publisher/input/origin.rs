@@ -17,11 +17,11 @@ pub struct Origin {
     pub watched: PathBuf,
     /// The identity of the file.
     pub file: Identity,
-    /// How often the file was truncated or overwritten, as far as this publisher noticed.
+    /// The number of times the file was truncated or overwritten, as far as this publisher noticed.
     pub generation: u32,
     /// The identity of this content of the file, which is part of its lines' event_ids.
     pub identity: Identity,
-    /// What it consists of, for people: lines or rows.
+    /// The unit of its content, for people: lines or rows.
     pub unit: &'static str,
     /// True for a file, which can be read again from any offset.
     pub is_file: bool,

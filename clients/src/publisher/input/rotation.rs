@@ -70,7 +70,7 @@ pub struct Past {
     pub born: Option<Duration>,
     /// The last write to it, if it is known.
     pub written: Option<Duration>,
-    /// What it held.
+    /// The content that it held.
     pub evidence: Evidence,
 }
 

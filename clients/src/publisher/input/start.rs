@@ -36,7 +36,7 @@ pub struct Start {
     pub path: PathBuf,
     /// Its identity.
     pub file: Identity,
-    /// How often it was truncated or overwritten.
+    /// The number of times it was truncated or overwritten.
     #[serde(default)]
     pub generation: u32,
     /// The copies of it that were read.
@@ -77,7 +77,7 @@ impl Start {
         }
     }
 
-    /// What the file, or a copy of it, has to hold.
+    /// The content that the file, or a copy of it, has to hold.
     pub fn evidence(&self) -> Evidence {
         Evidence {
             lines: self.first.iter().chain(&self.line).copied().collect(),
@@ -105,7 +105,7 @@ impl Line {
     }
 }
 
-/// What is known of the content that was read, and by which the same content is recognised elsewhere.
+/// The evidence of the content that was read, by which the same content is recognised elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// Lines, or other runs of bytes, in the order of their places.

@@ -21,7 +21,7 @@ pub fn drain(path: &Path, name: &str, context: &Context) -> Result<(), Stop> {
     Tail::new(Origin::stream(path, name), pipe).drain(&context.sender)
 }
 
-/// What a stream stands for. Its form shows in what comes first, and no more than that is waited for.
+/// The decoded content of a stream. Its form shows in its first bytes, and it waits for no more than those.
 fn decoded(input: impl io::Read + 'static, context: &Context) -> io::Result<Bytes> {
     let mut input = BufReader::new(input);
     match Form::of(input.fill_buf()?, context.reading.encoding)? {

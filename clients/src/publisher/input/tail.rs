@@ -50,7 +50,7 @@ impl<R: Read> Tail<R> {
         self.lines.position()
     }
 
-    /// What another file has to hold to be taken for a copy of this one.
+    /// The content that another file has to hold to be taken for a copy of this one.
     pub fn evidence(&self) -> Evidence {
         Evidence {
             lines: self.first.iter().chain(&self.last).copied().collect(),

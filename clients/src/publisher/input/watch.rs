@@ -30,7 +30,7 @@ pub struct Watch {
     past: Vec<Past>,
     /// Time without growth until a rotated file is closed.
     linger: Duration,
-    /// What keeps it from reading, and since when.
+    /// The error that keeps it from reading, and its beginning.
     trouble: Option<(String, Instant)>,
     /// True if a missing file was said to be waited for.
     is_awaited: bool,
@@ -79,7 +79,7 @@ impl Watch {
         files.any(|open| open == file) || self.past.iter().any(|past| past.file == file)
     }
 
-    /// What was read of the current file.
+    /// The evidence of what was read of the current file.
     pub fn evidence(&self) -> Option<Evidence> {
         self.current.as_ref().map(Tail::evidence).filter(|evidence| !evidence.is_empty())
     }

@@ -53,7 +53,7 @@ impl Table {
         Ok(Some(Self { database, query }))
     }
 
-    /// What stands for the table in messages. The address of a server may hold a password.
+    /// The name of the table in messages. The address of a server may hold a password.
     fn path(&self) -> &Path {
         match &self.database {
             Database::Sqlite(file) => file,

@@ -34,7 +34,7 @@ impl Rows {
         (self.held.len() >= AT_ONCE).then(|| Ok(self.rest()))
     }
 
-    /// What was taken and not sent.
+    /// The rows that were taken and not sent.
     fn rest(&mut self) -> Chunk {
         let rows = std::mem::take(&mut self.held);
         let at = |rows| Position { offset: rows, lines: rows };
@@ -42,7 +42,7 @@ impl Rows {
         Chunk { origin: Arc::clone(&self.origin), start, end, text: Text::Rows(rows) }
     }
 
-    /// What is to be sent at the end: the rest, and why there is no more.
+    /// The rows to send at the end, and the reason for which there are no more.
     pub fn end(&mut self, read: Result<()>) -> Vec<Result<Chunk>> {
         let place = || format!("{} cannot be read behind its row {}", self.origin.path.display(), self.taken);
         let failure = read.with_context(place).err();

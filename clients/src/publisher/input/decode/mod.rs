@@ -23,7 +23,7 @@ const READ: usize = 64 * 1024;
 /// Bytes to be decoded, or decoded ones.
 pub type Bytes = Box<dyn Read>;
 
-/// How a file is stored.
+/// The form in which a file is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
     compression: Option<Compression>,
@@ -71,7 +71,7 @@ impl Form {
         self == Self { compression: None, encoding: None }
     }
 
-    /// What the input stands for, from its beginning.
+    /// The decoded input, from its beginning.
     pub fn decode(self, input: impl Read + 'static, malformed: &Malformed) -> io::Result<Bytes> {
         let input = BufReader::with_capacity(READ, input);
         let mut decompressed: Bytes = match self.compression {
