@@ -9,7 +9,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
-use crate::api::{Problem, Published, Stats};
+use sekali_common::api::{Problem, Published, Stats};
 
 /// A client of the service. Clones share their connections.
 #[derive(Clone)]

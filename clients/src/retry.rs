@@ -75,8 +75,8 @@ mod tests {
     use reqwest::StatusCode;
 
     use super::*;
-    use crate::api::Problem;
     use crate::client::Refusal;
+    use sekali_common::api::Problem;
 
     fn patience(give_up_after: Option<Duration>) -> Patience {
         Patience { longest_pause: Duration::from_secs(10), give_up_after }

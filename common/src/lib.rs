@@ -1,10 +1,12 @@
 //! Code that the component, its pages, the host and the programs share.
 //!
+//! - [`api`]: the JSON of the API, as a client needs it
 //! - [`drain`]: the rest of a body whose request is answered
 //! - [`log`]: one line an incident on standard error
 //! - [`problems`]: the kinds of problems that a client can meet
 //! - [`database_url`]: how the address of a PostgreSQL database is read
 
+pub mod api;
 pub mod database_url;
 pub mod drain;
 pub mod log;

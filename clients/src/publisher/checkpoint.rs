@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use sekali_clients::api::{Stats, TopicAccount};
 use sekali_clients::client::{Client, Failure};
 use sekali_clients::retry::{self, Patience};
+use sekali_common::api::{Stats, TopicAccount};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Item};

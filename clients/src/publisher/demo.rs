@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use chrono::{SecondsFormat, Utc};
 use fastrand::Rng;
 use indicatif::{HumanCount, MultiProgress, ProgressBar};
-use sekali_clients::api::{EventResult, EventStatus};
 use sekali_clients::terminal::{bar, count};
+use sekali_common::api::{EventResult, EventStatus};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use console::style;
 use indicatif::HumanCount;
-use sekali_clients::api::Published;
 use sekali_clients::client::Failure;
 use sekali_clients::terminal::{count, visible};
+use sekali_common::api::Published;
 use serde_json::{Value, json};
 
 use crate::batch::Batch;

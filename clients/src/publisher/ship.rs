@@ -8,10 +8,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use indicatif::ProgressBar;
 use reqwest::StatusCode;
-use sekali_clients::api::{EventError, EventResult, Published};
 use sekali_clients::client::{Client, Failure, Publication, Refusal};
 use sekali_clients::retry::{Patience, Retries};
 use sekali_clients::terminal::{tell, warn};
+use sekali_common::api::{EventError, EventResult, Published};
 use tokio::time::sleep;
 
 use crate::batch::{Batch, Batches};

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
-use sekali_clients::account::{Wrong, check_balance};
 use sekali_clients::client::Client;
 use sekali_clients::interrupt::Interrupt;
 use sekali_clients::retry::{self, Patience};
 use sekali_harness::process::{Process, Signal};
+use sekali_model::{Wrong, check_balance};
 
 /// Time limit of the first start. The command may build the server first.
 const FIRST_START: Duration = Duration::from_secs(30 * 60);

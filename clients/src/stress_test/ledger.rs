@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use sekali_clients::account::Wrong;
-use sekali_clients::api::{EventResult, EventStatus, Published};
 use sekali_clients::client::Failure;
+use sekali_common::api::{EventResult, EventStatus, Published};
+use sekali_model::Wrong;
 
 use crate::workload::Workload;
 

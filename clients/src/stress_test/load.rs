@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use sekali_clients::api::Published;
 use sekali_clients::client::{Client, Failure, Publication};
 use sekali_clients::interrupt::Interrupt;
 use sekali_clients::retry::{Patience, Retries};
+use sekali_common::api::Published;
 use tokio::task::JoinSet;
 
 use crate::ledger::Ledger;

@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use clap::Parser;
 use indicatif::{HumanCount, MultiProgress, ProgressBar};
-use sekali_clients::api::Stats;
 use sekali_clients::client::{Client, Failure};
 use sekali_clients::interrupt::Interrupt;
 use sekali_clients::retry::Patience;
 use sekali_clients::terminal::{self, View, complain, count};
+use sekali_common::api::Stats;
 use tokio::task::LocalSet;
 
 use crate::chaos::{Kills, Server};

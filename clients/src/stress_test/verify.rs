@@ -3,13 +3,13 @@
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, Utc};
 use indicatif::{HumanCount, ProgressBar};
-use sekali_clients::account::{
-    Bounds, Catalogue, Comparison, Growth, Lines, ReadBack, Recognised, Register, Seen, Wrong, check_balance,
-};
-use sekali_clients::api::{Account, EventStatus, Stats, StoredEvent};
 use sekali_clients::client::Client;
 use sekali_clients::retry::{self, Patience};
 use sekali_clients::terminal::count;
+use sekali_common::api::{Account, EventStatus, Stats, StoredEvent};
+use sekali_model::{
+    Bounds, Catalogue, Comparison, Growth, Lines, ReadBack, Recognised, Register, Seen, Wrong, check_balance,
+};
 use serde_json::Value;
 
 use crate::ledger::Ledger;

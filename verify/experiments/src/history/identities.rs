@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use sekali_clients::account::{Catalogue, Recognised};
-use sekali_clients::api::StoredEvent;
+use sekali_common::api::StoredEvent;
+use sekali_model::{Catalogue, Recognised};
 use serde_json::{Value, json};
 
 /// Topics; one has characters that a path has to encode.

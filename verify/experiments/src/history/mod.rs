@@ -30,8 +30,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use fastrand::Rng;
-use sekali_clients::account::{Lines, ReadBack};
 use sekali_harness::deployment::{Deployment, Setup};
+use sekali_model::{Lines, ReadBack};
 use serde_json::Value;
 
 use self::client::{Answer, Client};

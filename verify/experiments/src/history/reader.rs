@@ -5,8 +5,8 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
-use sekali_clients::account::{Catalogue, Lines, Recognised, Stored};
-use sekali_clients::api::StoredEvent;
+use sekali_common::api::StoredEvent;
+use sekali_model::{Catalogue, Lines, Recognised, Stored};
 
 use super::client::{Answer, Client, Failure};
 use super::format::encoded;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sekali_clients::account::{ReadBack, Stored};
-use sekali_clients::api::Stats;
+use sekali_common::api::Stats;
+use sekali_model::{ReadBack, Stored};
 
 use super::identities::{source_number, topic_number};
 use super::request::Request;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sekali_clients::account::Wrong;
+use sekali_model::Wrong;
 use serde_json::Value;
 
 use super::model::{Execution, Model};

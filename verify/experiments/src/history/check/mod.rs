@@ -12,7 +12,7 @@ mod tests;
 
 use std::collections::HashMap;
 
-use sekali_clients::account::Wrong;
+use sekali_model::Wrong;
 
 use self::model::Model;
 use super::identities::name;

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use sekali_clients::account::{Register, Stored, Wrong};
-use sekali_clients::api::EventStatus;
+use sekali_common::api::EventStatus;
+use sekali_model::{Register, Stored, Wrong};
 
 use super::receipt::{self, Receipt};
 use crate::history::identities::{IDENTITIES, PAYLOADS};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sekali_clients::account::{Bounds, Stored, Wrong};
+use sekali_model::{Bounds, Stored, Wrong};
 
 use super::model::{Known, Model};
 use super::registers::tell;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sekali_clients::api::{EventStatus, Published};
+use sekali_common::api::{EventStatus, Published};
 use serde::Deserialize;
 
 use crate::history::identities::{event_id, topic};
@@ -109,7 +109,7 @@ fn from_lists(
 fn from_results(request: &Request, published: &Published) -> Option<Vec<Told>> {
     let results = &published.results;
     let count = |status| results.iter().filter(|result| result.status == status).count() as u64;
-    let is_about = |(sent, result): (&Sent, &sekali_clients::api::EventResult)| {
+    let is_about = |(sent, result): (&Sent, &sekali_common::api::EventResult)| {
         (sent.index, topic(sent.identity), event_id(sent.identity))
             == (result.index, result.topic.as_str(), result.event_id.clone())
     };

@@ -1,7 +1,7 @@
 //! Rules of the register of each identity: it is set once, and all answers agree with it.
 
-use sekali_clients::account::{Bounds, Comparison, Seen, Wrong};
-use sekali_clients::api::EventStatus;
+use sekali_common::api::EventStatus;
+use sekali_model::{Bounds, Comparison, Seen, Wrong};
 
 use super::model::{Delivery, Model};
 use super::receipt;

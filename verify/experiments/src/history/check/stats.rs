@@ -1,7 +1,7 @@
 //! Rules of `/stats`.
 
-use sekali_clients::account::{Bounds, Growth, Wrong, check_balance};
-use sekali_clients::api::{Account, Stats};
+use sekali_common::api::{Account, Stats};
+use sekali_model::{Bounds, Growth, Wrong, check_balance};
 
 use super::model::Model;
 use crate::history::identities::{TOPICS, topic_number};

@@ -2,7 +2,7 @@
 
 mod scene;
 
-use sekali_clients::account::Stored;
+use sekali_model::Stored;
 use serde_json::{Value, json};
 
 use self::scene::{Scene, end, scene};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sekali_clients::account::{Lines, ReadBack, Stored};
+use sekali_model::{Lines, ReadBack, Stored};
 use serde_json::{Value, json};
 
 use crate::history::identities::{

@@ -1,6 +1,6 @@
 //! Compares events that were read back with their registers.
 
-use crate::account::{Register, Stored, Wrong};
+use crate::{Register, Stored, Wrong};
 
 /// The errors of events that were read back, or should have been.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! An event as the model has it.
 
-use crate::account::Bounds;
-use crate::api::EventStatus;
+use crate::Bounds;
+use sekali_common::api::EventStatus;
 
 /// A register that the first of its deliveries sets, once, to one of several payloads, which are numbered.
 #[derive(Clone, Copy, Debug)]

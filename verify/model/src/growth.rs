@@ -1,7 +1,7 @@
 //! The counts of `/stats`.
 
-use crate::account::{Bounds, Register, Wrong};
-use crate::api::{Account, Stats};
+use crate::{Bounds, Register, Wrong};
+use sekali_common::api::{Account, Stats};
 
 /// The expected growth of the counts of a topic, or of all.
 #[derive(Clone, Copy, Debug, Default)]

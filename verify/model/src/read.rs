@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::account::Wrong;
-use crate::api::{Account, StoredEvent};
+use crate::Wrong;
+use sekali_common::api::{Account, StoredEvent};
 
 /// The events that were sent, by which those that are read back are recognised.
 pub trait Catalogue {
