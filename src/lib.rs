@@ -6,7 +6,8 @@
 //! 2. [`http`]: the routes, and all of HTTP that is not Spin's;
 //! 3. [`committer`] joins the events of concurrent requests into one write, [`reader`] reads pages of events, and
 //!    [`tail`] follows the newest ones; [`eraser`] takes away what it is told to, and [`retention`] what is too old;
-//!    [`topics`] bounds what producers invent, and [`history`] keeps the account of each minute;
+//!    [`topics`] bounds what producers invent, [`history`] keeps the account of each minute, and [`yield_to_writers`]
+//!    makes long work rest;
 //!    beside them, [`ingest`] turns the bytes of a request into valid events;
 //! 4. [`store`] writes each event once, counts every delivery, and reads events back;
 //! 5. [`event`] and [`payload`] define an event; [`clock`] and [`limits`] are the ground.
@@ -38,6 +39,7 @@ pub mod retention;
 pub mod store;
 pub mod tail;
 pub mod topics;
+pub mod yield_to_writers;
 
 // Compiled everywhere, so that it is linted; entered only on Spin.
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]

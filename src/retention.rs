@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::store::{Kept, RemoveStore, Step, StoreError};
+use crate::yield_to_writers::YieldToWriters;
 
 /// The length of a step, in short ones, and the rest after it, in tenths of its time, as long as there is more to do.
 const PACE: [(u32, u32); 9] =
@@ -48,8 +49,7 @@ pub struct Retention<S, C> {
     store: Rc<S>,
     clock: C,
     policy: Policy,
-    /// The writes of this instance so far.
-    writes: Rc<Cell<u64>>,
+    yielding: YieldToWriters<C>,
     /// True if the store may have answers of keys that are to be removed.
     has_answers: Cell<bool>,
     /// The time of this instance's next look; `None` while it is at work.
@@ -65,11 +65,12 @@ enum Task {
     Sweep,
 }
 
-impl<S: RemoveStore, C: Clock> Retention<S, C> {
+impl<S: RemoveStore, C: Clock + Clone> Retention<S, C> {
     /// The retention of a store. It gives way to the writes that are counted.
     pub fn new(store: Rc<S>, clock: C, policy: Policy, writes: Rc<Cell<u64>>) -> Self {
+        let yielding = YieldToWriters::new(clock.clone(), writes);
         let (has_answers, next) = (Cell::new(false), Cell::new(Some(Duration::ZERO)));
-        Self { store, clock, policy, writes, has_answers, next }
+        Self { store, clock, policy, yielding, has_answers, next }
     }
 
     /// Tells it that answers of keys are kept, which it will have to remove.
@@ -120,18 +121,17 @@ impl<S: RemoveStore, C: Clock> Retention<S, C> {
         while !due.is_empty() {
             let (mut left, mut removed) = (Vec::new(), 0);
             for task in due {
-                let (began, writes) = (self.clock.now(), self.writes.get());
-                if began >= ends {
+                let work = self.yielding.begin();
+                if work.began >= ends {
                     return Ok(false);
                 }
                 let (length, rest) = PACE[level];
-                let step = self.step(task, length).await?;
-                removed += step.events;
-                if step.has_more {
+                let Step { events, has_more } = self.step(task, length).await?;
+                removed += events;
+                if has_more {
                     left.push(task);
                 }
-                let rest = if self.writes.get() == writes { rest.min(IDLE_REST) } else { rest };
-                self.clock.sleep((self.clock.now() - began) * rest / 10).await;
+                work.rest(rest, rest.min(IDLE_REST)).await;
             }
             due = left;
             level = match (due.is_empty(), removed) {

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of the component and the rooms that each may use, beside itself.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     (
         "spin",
         &["http", "committer", "reader", "tail", "ingest", "store", "event", "payload", "clock", "limits"],
@@ -24,6 +24,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
             "retention",
             "history",
             "topics",
+            "yield_to_writers",
             "ingest",
             "store",
             "event",
@@ -33,9 +34,10 @@ const ROOMS: [(&str, &[&str]); 16] = [
         ],
     ),
     ("eraser", &["store", "event"]),
-    ("retention", &["store", "event", "clock"]),
+    ("retention", &["store", "event", "clock", "yield_to_writers"]),
     ("history", &["store", "event", "clock"]),
     ("topics", &["store", "event"]),
+    ("yield_to_writers", &["clock"]),
     ("tail", &["reader", "store", "event", "clock"]),
     ("committer", &["store", "event", "clock"]),
     ("reader", &["store", "event"]),

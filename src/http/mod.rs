@@ -21,4 +21,3 @@ pub mod router;
 pub mod routes;
 pub mod send_stream;
 pub mod settings;
-pub mod yield_to_writers;

@@ -15,11 +15,14 @@ use crate::http::negotiate::{JSON, negotiate};
 use crate::http::problem::Problem;
 use crate::http::query::parameters;
 use crate::http::reply::Reply;
-use crate::http::yield_to_writers::YieldToWriters;
 use crate::reader::{Listing, Pages, Selection};
 use crate::store::{Layout, Page, ReadStore, StoreError};
+use crate::yield_to_writers::YieldToWriters;
 
 const NDJSON: &str = "application/x-ndjson";
+
+/// The rest after a page while producers write, in tenths of the time that the page took.
+const REST: u32 = 20;
 
 /// The events that match: all of them, or the first `limit` and a link to the next; or a live stream.
 ///
@@ -119,6 +122,9 @@ fn page_stream<S: ReadStore, C: Clock>(
     yielding: YieldToWriters<C>,
 ) -> impl stream::Stream<Item = Result<Page, StoreError>> {
     stream::try_unfold((pages, yielding), async |(mut pages, yielding)| {
-        Ok(yielding.read(pages.next()).await?.map(|page| (page, (pages, yielding))))
+        let work = yielding.begin();
+        let page = pages.next().await?;
+        work.rest(REST, 0).await;
+        Ok(page.map(|page| (page, (pages, yielding))))
     })
 }
