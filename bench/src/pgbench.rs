@@ -115,8 +115,8 @@ impl<'a> Cluster<'a> {
         Self { installed, directory }
     }
 
-    /// Starts the server, after it has made its files if there are none.
-    pub fn start(&self) -> Result<Process> {
+    /// Starts the server, after it has made its files if there are none, and makes the table of events.
+    pub fn serve(&self) -> Result<Process> {
         if !self.directory.join("data").exists() {
             // The server may run as another user, who needs access to the directory.
             std::fs::set_permissions(&self.directory, Permissions::from_mode(0o777))?;
@@ -125,17 +125,15 @@ impl<'a> Cluster<'a> {
         let mut command = self.installed.program("postgres");
         command.args(["-D", "data", "-c", "listen_addresses=", "-c", "max_connections=300", "-k"]);
         command.arg(&self.directory).current_dir(&self.directory);
-        Ok(Process::start(command)?)
-    }
-
-    /// Makes the table of events, if it is not there.
-    pub fn make_table(&self) -> Result<()> {
-        self.query(TABLE).map(drop)
+        let mut process = Process::start(command)?;
+        process.wait_until(|_| self.query("select 1").ok()).context("PostgreSQL")?;
+        self.query(TABLE)?;
+        Ok(process)
     }
 
     /// The values that a statement returns.
     pub fn query(&self, statement: &str) -> Result<String> {
-        self.client("psql", &["-q", "-At", "-d", "postgres", "-c", statement])
+        self.run("psql", &["-q", "-At", "-d", "postgres", "-c", statement])
     }
 
     /// Runs statements until one fails, and returns the values that they returned.
@@ -158,7 +156,7 @@ impl<'a> Cluster<'a> {
             clients.to_string(),
             duration.as_secs().max(1).to_string(),
         );
-        let report = self.client(
+        let report = self.run(
             "pgbench",
             &[
                 "-n",
@@ -190,11 +188,6 @@ impl<'a> Cluster<'a> {
             transactions_per_second: tps.split(' ').next().unwrap_or_default().parse()?,
             latencies: latencies(logs.path())?,
         })
-    }
-
-    /// Runs a client of the server.
-    fn client(&self, name: &str, arguments: &[&str]) -> Result<String> {
-        self.run(name, arguments)
     }
 
     fn run(&self, name: &str, arguments: &[&str]) -> Result<String> {

@@ -2,15 +2,14 @@
 //! that the tests use, so what it draws was not seen: each of its queries is asked as Grafana asks it.
 
 use std::fs;
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sekali_harness::Server;
 use sekali_harness::host::free_port;
 use sekali_harness::process::Process;
-use sekali_harness::{Server, eventually};
 use serde_json::{Value, json};
 
 use crate::{installed, repository};
@@ -44,10 +43,7 @@ impl Prometheus {
             .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"]);
         prometheus.arg(format!("--web.listen-address={address}"));
         let mut process = Process::start(prometheus).unwrap();
-        eventually("Prometheus serves", || {
-            assert_eq!(process.exit_status().unwrap(), None, "{}", process.last_words());
-            TcpStream::connect(address).ok()
-        });
+        process.wait_until_it_listens(address).unwrap();
         Self { url: format!("http://{address}"), _directory: directory, _process: process }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -81,10 +81,7 @@ impl Proxy {
     fn start(&mut self, mut command: Command) {
         command.current_dir(self.directory.path());
         let mut process = Process::start(command).unwrap();
-        eventually("the proxy serves", || {
-            assert_eq!(process.exit_status().unwrap(), None, "{}", process.last_words());
-            TcpStream::connect(self.address).ok()
-        });
+        process.wait_until_it_listens(self.address).unwrap();
         self.process = Some(process);
     }
 

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -33,10 +32,7 @@ fn state_dir_moves_both_stores() {
     command.args(["--listen", &address.port().to_string(), "--state-dir", "state"]); // a port alone, as people type it
     command.env("SPIN_VARIABLE_ANSWERS", "key-value"); // Spin makes the file when it is first needed
     let mut process = Process::start(command).unwrap();
-    eventually("scripts/up serves", || {
-        assert!(process.exit_status().unwrap().is_none(), "it ended{}", process.last_words());
-        TcpStream::connect(address).ok()
-    });
+    process.wait_until_it_listens(address).unwrap();
     let console = format!("console: http://{address}/ ");
     eventually("it says where the console is", || process.log().contains(&console).then_some(()));
     let request = ureq::post(format!("http://{address}/publish")).header("idempotency-key", "k");
@@ -99,28 +95,31 @@ fn a_build_that_takes_longer_says_what_it_compiles_and_one_that_fails_says_why()
 /// The bytes of an instance's memory that Spin keeps when it has ended.
 const KEPT: &str = "SPIN_WASMTIME_LINEAR_MEMORY_KEEP_RESIDENT";
 
-/// The end of `scripts/up --spin` where the Spin on PATH has this version, and only prints how it was called.
-fn up_on_spin(version: &str, options: &[&str]) -> Output {
-    up_on_spin_with(version, tempfile::tempdir().unwrap().path(), options)
-}
-
-/// The same, with the state in `state` of a directory.
-fn up_on_spin_with(version: &str, directory: &Path, options: &[&str]) -> Output {
+/// `scripts/up --spin` with its state in `state` of a directory, where the Spin on PATH has a version, and runs `does`
+/// when it is called.
+fn up_on_a_spin(directory: &Path, version: &str, does: &str) -> Command {
     let spin = directory.join("spin");
-    let program = format!(
-        "#!/bin/sh\ncase $1 in --version) echo '{version}' ;; *) echo \"ran: $*\"; echo kept ${KEPT} ;; esac\n"
-    );
+    let program = format!("#!/bin/sh\ncase $1 in --version) echo '{version}' ;; *) {does} ;; esac\n");
     fs::write(&spin, program).unwrap();
     fs::set_permissions(&spin, fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
     let mut command = Command::new(repository().join("scripts/up"));
+    command.args(["--spin", "--state-dir", "state"]).current_dir(directory).env("PATH", path);
     command
-        .args(["--spin", "--state-dir", "state"])
-        .args(options)
-        .current_dir(directory)
-        .env("PATH", path)
-        .env_remove(KEPT);
-    command.output().unwrap()
+}
+
+/// A Spin that serves nothing until it is ended.
+const WAITS: &str = "echo started; exec sleep 60";
+
+/// The end of `scripts/up --spin` on a Spin that only prints how it was called.
+fn up_on_spin(version: &str, options: &[&str]) -> Output {
+    up_on_spin_in(tempfile::tempdir().unwrap().path(), version, options)
+}
+
+/// The same, in a directory.
+fn up_on_spin_in(directory: &Path, version: &str, options: &[&str]) -> Output {
+    let prints = format!("echo \"ran: $*\"; echo kept ${KEPT}");
+    up_on_a_spin(directory, version, &prints).args(options).env_remove(KEPT).output().unwrap()
 }
 
 #[test]
@@ -158,16 +157,9 @@ fn a_newer_spin_is_started_with_the_stores_in_the_state_directory() {
 #[test]
 fn settings_that_the_component_finds_invalid_end_spin_and_unknown_ones_are_told() {
     let (directory, address) = (tempfile::tempdir().unwrap(), free_port().unwrap());
-    let spin = directory.path().join("spin");
-    let program =
-        "#!/bin/sh\ncase $1 in --version) echo 'spin 4.1.0' ;; *) echo started; exec sleep 60 ;; esac\n";
-    fs::write(&spin, program).unwrap();
-    fs::set_permissions(&spin, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut command = Command::new(repository().join("scripts/up"));
+    let mut command = up_on_a_spin(directory.path(), "spin 4.1.0", WAITS);
     command
-        .args(["--spin", "--state-dir", "state", "--listen", &format!("localhost:{}", address.port())])
-        .current_dir(directory.path())
-        .env("PATH", format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap()))
+        .args(["--listen", &format!("localhost:{}", address.port())])
         .env("SPIN_VARIABLE_PUBLISHTOKEN", "s3cret")
         .env("SPIN_VARIABLE_READ_TOKEN", "s3cret");
     let mut process = Process::start(command).unwrap();
@@ -202,17 +194,9 @@ fn settings_that_the_component_finds_invalid_end_spin_and_unknown_ones_are_told(
 #[test]
 fn a_second_spin_on_a_state_directory_is_refused_and_told_who_uses_it() {
     let directory = tempfile::tempdir().unwrap();
-    let spin = directory.path().join("spin");
-    let program =
-        "#!/bin/sh\ncase $1 in --version) echo 'spin 4.1.0' ;; *) echo started; exec sleep 60 ;; esac\n";
-    fs::write(&spin, program).unwrap();
-    fs::set_permissions(&spin, fs::Permissions::from_mode(0o755)).unwrap();
     let start = || {
-        let mut command = Command::new(repository().join("scripts/up"));
-        command
-            .args(["--spin", "--state-dir", "state", "--listen", &free_port().unwrap().to_string()])
-            .current_dir(directory.path())
-            .env("PATH", format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap()));
+        let mut command = up_on_a_spin(directory.path(), "spin 4.1.0", WAITS);
+        command.args(["--listen", &free_port().unwrap().to_string()]);
         Process::start(command).unwrap()
     };
     let first = start();
@@ -295,9 +279,7 @@ fn a_backup_under_load_has_every_event_that_was_acknowledged_before_and_serves()
     let restored = tempfile::tempdir().unwrap();
     fs::copy(&copy, database_in(restored.path())).unwrap();
     let (_process, address) = Setup::from_environment().unwrap().serve_at(restored.path()).unwrap();
-    let mut answer = ureq::get(format!("http://{address}/stats")).call().unwrap();
-    let stats: serde_json::Value =
-        serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+    let stats = stats_at(address);
     assert_eq!(stats["unique_processed"], events);
     assert_eq!(stats["last_seq"], events);
 }
@@ -446,9 +428,7 @@ fn a_backup_of_an_earlier_schema_is_brought_up_to_date_as_it_is_restored() {
         fs::rename(state.join("events.db"), state.join("sqlite_db.db")).unwrap();
     }
     let (_process, address) = Setup::from_environment().unwrap().serve_at(&state).unwrap();
-    let mut answer = ureq::get(format!("http://{address}/stats")).call().unwrap();
-    let stats: serde_json::Value =
-        serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+    let stats = stats_at(address);
     assert_eq!((&stats["unique_processed"], &stats["received"]), (&json!(4), &json!(7)));
 }
 
@@ -501,7 +481,7 @@ fn the_host_and_its_copies_use_the_same_file_also_one_that_spin_named_and_never_
 
     // Spin is told the name that is there.
     let configured = |name: &str| {
-        let ended = up_on_spin_with("spin 4.1.0", directory.path(), &[]);
+        let ended = up_on_spin_in(directory.path(), "spin 4.1.0", &[]);
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
         let config = fs::read_to_string(state.join("runtime-config.toml")).unwrap();
         assert!(config.contains(&format!("/state/{name}")), "{config}");
@@ -510,7 +490,7 @@ fn the_host_and_its_copies_use_the_same_file_also_one_that_spin_named_and_never_
     configured("sqlite_key_value.db");
 
     fs::copy(directory.path().join("copy.db"), state.join("events.db")).unwrap();
-    let ended = up_on_spin_with("spin 4.1.0", directory.path(), &[]);
+    let ended = up_on_spin_in(directory.path(), "spin 4.1.0", &[]);
     let errors = String::from_utf8_lossy(&ended.stderr);
     assert!(!ended.status.success() && errors.contains("has events.db and sqlite_db.db"), "{errors}");
     let both = "has a file sqlite_db.db, and events.db is to be used";
@@ -593,12 +573,9 @@ fn up_openly(directory: &Path, address: std::net::SocketAddr, options: &[&str]) 
 /// Waits until a service answers, and publishes an event.
 fn publish_one(process: &mut Process, address: std::net::SocketAddr, id: &str) {
     let body = json!({"topic": "t", "event_id": id}).to_string();
-    eventually("scripts/up serves", || {
-        assert!(process.exit_status().unwrap().is_none(), "it ended{}", process.last_words());
-        let sent =
-            ureq::post(format!("http://{address}/publish")).content_type("application/json").send(&body);
-        sent.is_ok().then_some(())
-    });
+    let publish =
+        || ureq::post(format!("http://{address}/publish")).content_type("application/json").send(&body);
+    process.wait_until(|_| publish().ok()).unwrap();
 }
 
 /// How a second `scripts/up` on the same state ends, in words.
@@ -700,10 +677,7 @@ fn a_store_that_belongs_to_another_user_is_read_and_is_not_ready() {
         let mut answer = agent.get(format!("http://{address}{path}")).call().ok()?;
         Some((answer.status().as_u16(), answer.body_mut().read_to_string().unwrap()))
     };
-    let (status, text) = eventually("the host serves", || {
-        assert!(process.exit_status().unwrap().is_none(), "it ended{}", process.last_words());
-        get("/readyz")
-    });
+    let (status, text) = process.wait_until(|_| get("/readyz")).unwrap();
     assert!(status == 503 && text.contains("the database cannot be written"), "{status} {text}");
     assert_eq!(get("/events").unwrap().0, 200, "{}", process.log());
     assert_eq!(get("/healthz").unwrap().0, 200);

@@ -59,11 +59,11 @@ impl Peer for Nats {
         )?;
         let mut command = Command::new(&self.server);
         command.arg("-c").arg(&configuration);
-        let process = Process::start(command)?;
+        let mut process = Process::start(command)?;
         // A stream that is there already is a success, too.
         let stream =
             r#"{"name":"EVENTS","subjects":["events"],"storage":"file","duplicate_window":86400000000000}"#;
-        system::wait_until(&process, || call(address, "$JS.API.STREAM.CREATE.EVENTS", stream).is_ok())?;
+        process.wait_until(|_| call(address, "$JS.API.STREAM.CREATE.EVENTS", stream).ok())?;
         Ok(Running { process, address, state: state.to_owned(), _helper: None })
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::peer::{Load, Peer, Rates, Running};
-use super::system;
 use crate::pgbench::{Cluster, Insert, Installed};
 
 /// PostgreSQL, as installed.
@@ -41,13 +40,10 @@ impl Peer for Postgres {
 
     fn start(&self, state: &Path) -> Result<Running> {
         let cluster = Cluster::at(&self.0, state.to_owned());
-        let process = cluster.start()?;
+        let process = cluster.serve()?;
         // Its clients find it by the socket in its directory.
         let address = ([127, 0, 0, 1], 0).into();
-        let running = Running { process, address, state: state.to_owned(), _helper: None };
-        system::wait_until(&running.process, || cluster.query("select 1").is_ok())?;
-        cluster.make_table()?;
-        Ok(running)
+        Ok(Running { process, address, state: state.to_owned(), _helper: None })
     }
 
     fn publish(&self, running: &Running, load: Load) -> Result<Rates> {

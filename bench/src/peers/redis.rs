@@ -56,8 +56,8 @@ impl Peer for Redis {
         let mut command = Command::new(&self.server);
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--bind", "127.0.0.1"]);
         command.arg("--port").arg(address.port().to_string()).arg("--dir").arg(state);
-        let process = Process::start(command)?;
-        system::wait_until(&process, || call(address, &["SCRIPT", "LOAD", SCRIPT]).is_ok())?;
+        let mut process = Process::start(command)?;
+        process.wait_until(|_| call(address, &["SCRIPT", "LOAD", SCRIPT]).ok())?;
         Ok(Running { process, address, state: state.to_owned(), _helper: None })
     }
 

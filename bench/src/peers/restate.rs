@@ -92,14 +92,13 @@ impl Peer for Restate {
             .env("RESTATE_ADMIN__BIND_ADDRESS", bind(admin))
             .env("RESTATE_BIND_ADDRESS", bind(node))
             .env("RESTATE_DISABLE_TELEMETRY", "true");
-        let process = Process::start(command)?;
+        let mut process = Process::start(command)?;
         let address = ([127, 0, 0, 1], ingress).into();
         let deployment = json!({ "uri": format!("http://127.0.0.1:{handler}"), "force": true });
-        system::wait_until(&process, || call(admin, "/deployments", &deployment).is_ok())?;
+        process.wait_until(|_| call(admin, "/deployments", &deployment).ok())?;
         let event = vec!["warm-up".to_owned()];
-        system::wait_until(&process, || {
-            Client::new(Ingress, protocol::ids("", false), 1).resend(address, &event).is_ok()
-        })?;
+        process
+            .wait_until(|_| Client::new(Ingress, protocol::ids("", false), 1).resend(address, &event).ok())?;
         Ok(Running { process, address, state: state.to_owned(), _helper: Some(helper) })
     }
 

@@ -3,13 +3,8 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use sekali_harness::process::{LOOK, Process};
-
-/// Time to serve after the start.
-const STARTUP: Duration = Duration::from_secs(60);
+use anyhow::{Context, Result};
 
 /// The processes that a process has started, and itself.
 fn family(process: u32) -> Result<Vec<u32>> {
@@ -72,19 +67,6 @@ pub fn bytes_below(path: &Path) -> Result<u64> {
         return Ok(metadata.blocks() * 512);
     }
     fs::read_dir(path)?.map(|entry| bytes_below(&entry?.path())).sum()
-}
-
-/// Waits until a peer serves.
-///
-/// # Errors
-/// When it ends before, or takes more than a minute.
-pub fn wait_until(process: &Process, mut serves: impl FnMut() -> bool) -> Result<()> {
-    let began = Instant::now();
-    while !serves() {
-        ensure!(began.elapsed() < STARTUP, "a peer does not serve{}", process.last_words());
-        std::thread::sleep(LOOK);
-    }
-    Ok(())
 }
 
 /// A program, where it is installed: on PATH, or in a directory of the bench's own.

@@ -4,7 +4,6 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,10 +14,7 @@ pub use crate::artifacts::repository;
 use crate::artifacts;
 use crate::host::Host;
 use crate::postgres::Postgres;
-use crate::process::{LOOK, Process, Signal};
-
-/// Time to serve after the start. Spin compiles components at each start.
-const STARTUP: Duration = Duration::from_secs(120);
+use crate::process::{Process, Signal};
 
 /// The store of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -173,16 +169,8 @@ impl Setup {
         }
         let began = Instant::now();
         let mut process = Process::start(command).context("the host cannot be started")?;
-        loop {
-            if let Some(address) = serving_address(&process.log())? {
-                return Ok((process, address, began.elapsed()));
-            }
-            if let Some(status) = process.exit_status()? {
-                bail!("the host ended before it served, with {status}{}", process.last_words());
-            }
-            ensure!(began.elapsed() < STARTUP, "the host does not serve{}", process.last_words());
-            sleep(LOOK);
-        }
+        let served = process.wait_until(|process| serving_address(&process.log()).transpose());
+        Ok((process, served.context("the host")??, began.elapsed()))
     }
 }
 

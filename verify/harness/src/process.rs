@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, bail, ensure};
 pub use rustix::process::Signal;
 use rustix::process::{
     Pid, Resource, Rlimit, getrlimit, kill_process_group, setrlimit, test_kill_process_group,
@@ -15,6 +17,9 @@ use tempfile::NamedTempFile;
 
 /// Time for the last process of a killed group to go. In some containers nobody reaps orphans: then it stays a zombie.
 const REAP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time to serve after the start. Spin compiles components at each start.
+const STARTUP: Duration = Duration::from_secs(120);
 
 /// The pause between two looks at another process, which cannot be awaited.
 pub const LOOK: Duration = Duration::from_millis(5);
@@ -57,6 +62,32 @@ impl Process {
             .process_group(0)
             .spawn()?;
         Ok(Self { child, log })
+    }
+
+    /// Tries something until it succeeds, such as to connect to the program.
+    ///
+    /// # Errors
+    /// When the program ends before, or two minutes pass.
+    pub fn wait_until<T>(&mut self, mut attempt: impl FnMut(&Self) -> Option<T>) -> Result<T> {
+        let began = Instant::now();
+        loop {
+            if let Some(done) = attempt(self) {
+                return Ok(done);
+            }
+            if let Some(status) = self.exit_status()? {
+                bail!("it ended before it served, with {status}{}", self.last_words());
+            }
+            ensure!(began.elapsed() < STARTUP, "it does not serve{}", self.last_words());
+            sleep(LOOK);
+        }
+    }
+
+    /// Waits until the program takes connections at an address.
+    ///
+    /// # Errors
+    /// See [`wait_until`](Self::wait_until).
+    pub fn wait_until_it_listens(&mut self, address: SocketAddr) -> Result<()> {
+        self.wait_until(|_| TcpStream::connect(address).ok()).map(drop)
     }
 
     /// The id of the program, which is that of its group, too.

@@ -1,21 +1,16 @@
 //! A libSQL server with state of its own, where the variable `SQLD` names the program.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::deployment::Setup;
 use crate::host::{Host, free_port};
-use crate::process::{LOOK, Process};
+use crate::process::Process;
 use crate::server::tell_skipped;
-
-/// Time to be ready after the start.
-const STARTUP: Duration = Duration::from_secs(30);
 
 /// A server. It is killed on drop, and its state is removed.
 pub struct Sqld {
@@ -72,11 +67,6 @@ fn serve(program: &str, address: SocketAddr, directory: &TempDir) -> Result<Proc
     command.args(["--no-welcome", "--http-listen-addr", &address.to_string(), "--db-path"]);
     command.arg(directory.path().join("data")).current_dir(directory.path());
     let mut process = Process::start(command).context("the program that SQLD names cannot be started")?;
-    let began = Instant::now();
-    while TcpStream::connect(address).is_err() {
-        let ended = process.exit_status()?;
-        ensure!(ended.is_none() && began.elapsed() < STARTUP, "sqld does not serve{}", process.last_words());
-        sleep(LOOK);
-    }
+    process.wait_until_it_listens(address).context("sqld")?;
     Ok(process)
 }
