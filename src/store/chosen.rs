@@ -3,7 +3,7 @@
 use super::database::{Database, Row, Value};
 use super::dialect::Dialect;
 use super::postgres::PostgresBackend;
-use super::read_permits::Purpose;
+use super::query::Query;
 use super::sql::{Backend, SqlStore};
 use super::sqlite::SqliteBackend;
 use super::{Kept, Keyed, LogState, Outcome, Seq, Step, StoreError};
@@ -36,14 +36,8 @@ impl<S: Database, P: Database, C: Clock> Backend for ChosenBackend<S, P, C> {
         of!(self, backend => backend.dialect())
     }
 
-    async fn query(
-        &self,
-        purpose: Purpose,
-        text: &str,
-        parameters: &[Value],
-        through: Seq,
-    ) -> Result<Vec<Row>, StoreError> {
-        of!(self, backend => backend.query(purpose, text, parameters, through).await)
+    async fn query(&self, query: Query<'_>) -> Result<Vec<Row>, StoreError> {
+        of!(self, backend => backend.query(query).await)
     }
 
     async fn write(&self, text: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError> {

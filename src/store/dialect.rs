@@ -82,6 +82,21 @@ pub struct Texts {
     pub forget_answers: &'static str,
 }
 
+/// The [`Texts`] of a dialect, from the files of these names in `sql/`, beside the file that calls it.
+macro_rules! texts {
+    () => {
+        texts!(
+            ledger is_recorded record history find_topics erase identity claim release risks answer forget forget_answers
+        )
+    };
+    ($($name:ident)*) => {
+        $crate::store::dialect::Texts {
+            $($name: include_str!(concat!("sql/", stringify!($name), ".sql")),)*
+        }
+    };
+}
+pub(super) use texts;
+
 /// A statement.
 pub struct Statement {
     /// Its text. Hosts keep prepared statements by their text.

@@ -2,14 +2,15 @@
 //!
 //! The traits ask for what every database can give at a cost in proportion to the answer. [`sql`] implements them once,
 //! over two backends: [`sqlite`] and [`postgres`], which write in their own ways over any [`database`] that executes
-//! statements. `dialect` makes the texts of statements, `window` finds the steps in which a span is read, `rows` reads
-//! answers, and `read_permits` bounds what an instance reads at once.
+//! statements. `dialect` makes the texts of statements, `window` finds the steps in which a span is read, `query`
+//! is one of them, `rows` reads answers, and `read_permits` bounds what an instance reads at once.
 
 pub mod chosen;
 pub mod database;
 mod dialect;
 mod error;
 pub mod postgres;
+mod query;
 mod read_permits;
 mod rows;
 pub mod sql;

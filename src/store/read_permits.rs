@@ -8,6 +8,7 @@ use futures::future::{Either, select};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::StoreError;
+use super::query::Purpose;
 use crate::clock::Clock;
 
 /// The longest wait of a read for its turn, and then for a busy database; and the first pause between two tries, and the
@@ -16,24 +17,13 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The purpose of a read. Reads of one purpose wait for each other, and for no others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// An answer, which may take any time.
-    Answer,
-    /// A small page for followers.
-    Follow,
-    /// A look at the end of the store or into an index, which is always short.
-    Look,
-}
-
 impl Purpose {
     /// Connections that read for it at once. Further reads wait.
     const fn connections(self) -> usize {
         match self {
             Self::Answer => 4,
             Self::Follow => 3,
-            Self::Look => 2,
+            Self::Probe => 2,
         }
     }
 }
@@ -44,7 +34,7 @@ pub struct ReadPermits([Semaphore; 3]);
 impl Default for ReadPermits {
     fn default() -> Self {
         let permits = |purpose: Purpose| Semaphore::new(purpose.connections());
-        Self([Purpose::Answer, Purpose::Follow, Purpose::Look].map(permits))
+        Self([Purpose::Answer, Purpose::Follow, Purpose::Probe].map(permits))
     }
 }
 

@@ -87,12 +87,3 @@ impl Status {
         }
     }
 }
-
-/// True if the newest seq in the last column of an answer is one that a reader knows of, or a newer one.
-pub(super) fn has_seen(rows: &[Row], through: Seq) -> bool {
-    through == 0
-        || rows.first().is_none_or(|row| match row.0.last() {
-            Some(Value::Integer(newest)) => *newest >= through,
-            _ => false,
-        })
-}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::database::{Row, Value, first};
 use super::dialect::{Dialect, Statement};
-use super::read_permits::Purpose;
+use super::query::{Purpose, Query};
 use super::window::{self, ENTRIES, IndexProbe};
 use super::{
     Answered, Filter, Found, Index, Kept, Keyed, LISTED_TOPICS, Layout, Ledger, LogState, Matches, Order,
@@ -19,15 +19,8 @@ pub trait Backend: 'static {
     /// Its dialect.
     fn dialect(&self) -> &'static Dialect;
 
-    /// Runs a query, again while it finds the database busy, or a server whose newest seq, in the last column of its
-    /// answer, is before `through`.
-    async fn query(
-        &self,
-        purpose: Purpose,
-        text: &str,
-        parameters: &[Value],
-        through: Seq,
-    ) -> Result<Vec<Row>, StoreError>;
+    /// Runs a query, again while it finds the database busy, or a server that does not know the seq of the query.
+    async fn query(&self, query: Query<'_>) -> Result<Vec<Row>, StoreError>;
 
     /// Runs a statement that writes, again while it finds the database busy.
     async fn write(&self, text: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError>;
@@ -74,8 +67,9 @@ impl<B: Backend> SqlStore<B> {
         Self(backend)
     }
 
-    async fn query_row(&self, purpose: Purpose, text: &str, parameters: &[Value]) -> Result<Row, StoreError> {
-        first(self.0.query(purpose, text, parameters, 0).await?)
+    /// The row of a statement that has one.
+    async fn row(&self, purpose: Purpose, text: &str, parameters: &[Value]) -> Result<Row, StoreError> {
+        first(self.0.query(Query::new(purpose, text, parameters)).await?)
     }
 
     /// The rows of so many short steps.
@@ -95,7 +89,8 @@ impl<B: Backend> SqlStore<B> {
     /// The row of a statement that reads a span.
     async fn read(&self, purpose: Purpose, span: Span, statement: Statement) -> Result<Row, StoreError> {
         let Statement { text, parameters } = statement;
-        first(self.0.query(purpose, &text, &parameters, span.through).await?)
+        let query = Query { through: span.through, ..Query::new(purpose, &text, &parameters) };
+        first(self.0.query(query).await?)
     }
 }
 
@@ -116,7 +111,7 @@ impl<B: Backend> WriteStore for SqlStore<B> {
     async fn record_totals(&self) -> Result<(), StoreError> {
         let texts = &self.0.dialect().texts;
         // Looked at first, because every instance of every host comes, and a write keeps others waiting.
-        if self.query_row(Purpose::Look, texts.is_recorded, &[]).await?.integer(0)? == 0 {
+        if self.row(Purpose::Probe, texts.is_recorded, &[]).await?.integer(0)? == 0 {
             self.0.write(texts.record, &[]).await?;
         }
         Ok(())
@@ -125,7 +120,7 @@ impl<B: Backend> WriteStore for SqlStore<B> {
 
 impl<B: Backend> ReadStore for SqlStore<B> {
     async fn readable(&self) -> Result<Span, StoreError> {
-        let row = self.query_row(Purpose::Look, &self.0.dialect().readable(), &[]).await?;
+        let row = self.row(Purpose::Probe, &self.0.dialect().readable(), &[]).await?;
         Ok(Span { after: row.integer(0)?, through: row.integer(1)? })
     }
 
@@ -138,7 +133,7 @@ impl<B: Backend> ReadStore for SqlStore<B> {
     }
 
     async fn risks(&self) -> Result<Vec<String>, StoreError> {
-        self.query_row(Purpose::Look, self.0.dialect().texts.risks, &[]).await?.json(0)
+        self.row(Purpose::Probe, self.0.dialect().texts.risks, &[]).await?.json(0)
     }
 
     async fn log(&self) -> Result<Option<LogState>, StoreError> {
@@ -178,11 +173,13 @@ impl<B: Backend> ReadStore for SqlStore<B> {
     async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<Found>, StoreError> {
         let dialect = self.0.dialect();
         let identity = [topic.as_str(), event_id.as_str()].map(Value::from);
-        let known = self.0.query(Purpose::Answer, dialect.texts.identity, &identity, 0).await?;
+        let known = self.0.query(Query::new(Purpose::Answer, dialect.texts.identity, &identity)).await?;
         let Some(known) = known.first() else { return Ok(None) };
         let Ok(seq) = known.integer(0) else { return Ok(Some(Found::Gone)) };
         // By its seq alone, so that of many partitions one is looked at.
-        let event = self.0.query(Purpose::Answer, &(dialect.event)(), &[seq.into()], seq).await?;
+        let (text, parameters) = ((dialect.event)(), [seq.into()]);
+        let query = Query { through: seq, ..Query::new(Purpose::Answer, &text, &parameters) };
+        let event = self.0.query(query).await?;
         match event.into_iter().next().map(|mut row| row.0.swap_remove(0)) {
             Some(Value::Text(event)) => Ok(Some(Found::Event(event))),
             _ => Ok(Some(Found::Gone)), // since then
@@ -195,13 +192,12 @@ impl<B: Backend> ReadStore for SqlStore<B> {
             topics => self.0.texts(topics.iter().map(Topic::as_str)),
         };
         let parameters = [named, i64::from(LISTED_TOPICS).into()];
-        Ledger::of(&self.query_row(Purpose::Answer, self.0.dialect().texts.ledger, &parameters).await?)
+        Ledger::of(&self.row(Purpose::Answer, self.0.dialect().texts.ledger, &parameters).await?)
     }
 
     async fn history(&self, minutes: u32) -> Result<String, StoreError> {
-        let row = self
-            .query_row(Purpose::Answer, self.0.dialect().texts.history, &[i64::from(minutes).into()])
-            .await?;
+        let minutes = [i64::from(minutes).into()];
+        let row = self.row(Purpose::Answer, self.0.dialect().texts.history, &minutes).await?;
         Ok(row.text(0)?.to_owned())
     }
 
@@ -268,7 +264,7 @@ impl<B: Backend> IndexProbe for SqlStore<B> {
 
     async fn overlapping(&self, filter: &Filter, span: Span, order: Order) -> Result<Span, StoreError> {
         let statement = self.0.dialect().overlapping(filter, order).with(&[span.after, span.through]);
-        let row = self.read(Purpose::Look, span, statement).await?;
+        let row = self.read(Purpose::Probe, span, statement).await?;
         Ok(Span { after: row.integer(0)?, through: row.integer(1)? })
     }
 
@@ -276,7 +272,7 @@ impl<B: Backend> IndexProbe for SqlStore<B> {
         let dialect = self.0.dialect();
         let all = dialect.partition.map_or(span, |partition| span.partitions(partition));
         let statement = dialect.of_short_time(filter).with(&[all.after, all.through, ENTRIES]);
-        Ok(self.read(Purpose::Look, span, statement).await?.integer(0)? < ENTRIES)
+        Ok(self.read(Purpose::Probe, span, statement).await?.integer(0)? < ENTRIES)
     }
 
     async fn reach(
@@ -288,12 +284,12 @@ impl<B: Backend> IndexProbe for SqlStore<B> {
     ) -> Result<Option<Seq>, StoreError> {
         let statement = self.0.dialect().reach(filter, index, order);
         let statement = statement.with(&[span.after, span.through, ENTRIES]);
-        Ok(self.read(Purpose::Look, span, statement).await?.integer(0).ok())
+        Ok(self.read(Purpose::Probe, span, statement).await?.integer(0).ok())
     }
 
     async fn next_row(&self, span: Span, order: Order) -> Result<Option<Seq>, StoreError> {
         let statement = self.0.dialect().next_row(order).with(&[span.after, span.through]);
-        Ok(self.read(Purpose::Look, span, statement).await?.integer(0).ok())
+        Ok(self.read(Purpose::Probe, span, statement).await?.integer(0).ok())
     }
 }
 

@@ -11,10 +11,10 @@ use tokio::sync::OnceCell;
 
 use super::schema;
 use crate::clock::Clock;
+use crate::store::StoreError;
 use crate::store::database::{Connection, Database, Row, Value};
-use crate::store::read_permits::{Purpose, READ_TIMEOUT, ReadPermits, retry_while_busy};
-use crate::store::rows::has_seen;
-use crate::store::{Seq, StoreError};
+use crate::store::query::Query;
+use crate::store::read_permits::{READ_TIMEOUT, ReadPermits, retry_while_busy};
 
 /// The longest wait for the answer to a statement. A write that has to wait for a replica may take any time.
 const LONGEST_STATEMENT: Duration = Duration::from_secs(10);
@@ -57,23 +57,16 @@ impl<D: Database, C: Clock> Connections<D, C> {
         }
     }
 
-    /// Runs a query, again if its connection was lost, and while its answer is of a server whose newest seq, in the last
-    /// column, is before `through`.
+    /// Runs a query, again if its connection was lost, and while its server does not know the seq of the query.
     ///
     /// # Errors
     /// [`StoreError::Overloaded`] when other reads leave no room for it in five seconds, or the answer takes ten.
-    pub async fn query(
-        &self,
-        purpose: Purpose,
-        statement: &str,
-        parameters: &[Value],
-        through: Seq,
-    ) -> Result<Vec<Row>, StoreError> {
-        let _permit = self.read_permits.permit(purpose, &self.clock).await?;
+    pub async fn query(&self, query: Query<'_>) -> Result<Vec<Row>, StoreError> {
+        let _permit = self.read_permits.permit(query.purpose, &self.clock).await?;
         let read = async || {
             let connection = self.open().await?;
-            match connection.execute(statement, parameters.to_vec()).await {
-                Ok(rows) if !has_seen(&rows, through) => Err(StoreError::Busy),
+            match connection.execute(query.text, query.parameters.to_vec()).await {
+                Ok(rows) if !query.is_answered_by(&rows) => Err(StoreError::Busy),
                 answer => answer.map_err(|error| self.of_read(error)),
             }
         };

@@ -13,7 +13,7 @@ use self::connections::Connections;
 use self::select::POSTGRES;
 use super::database::{Database, Row, Value, first};
 use super::dialect::Dialect;
-use super::read_permits::Purpose;
+use super::query::{Purpose, Query};
 use super::sql::{Backend, SqlStore};
 use super::{Kept, Keyed, Outcome, Seq, Step, StoreError};
 use crate::clock::Clock;
@@ -43,14 +43,8 @@ impl<D: Database, C: Clock> Backend for PostgresBackend<D, C> {
         &POSTGRES
     }
 
-    async fn query(
-        &self,
-        purpose: Purpose,
-        text: &str,
-        parameters: &[Value],
-        through: Seq,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.connections.query(purpose, text, parameters, through).await
+    async fn query(&self, query: Query<'_>) -> Result<Vec<Row>, StoreError> {
+        self.connections.query(query).await
     }
 
     async fn write(&self, text: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError> {
@@ -73,9 +67,8 @@ impl<D: Database, C: Clock> Backend for PostgresBackend<D, C> {
     }
 
     async fn is_writable(&self) -> Result<bool, StoreError> {
-        let is_writable = include_str!("sql/is_writable.sql");
-        let rows = self.connections.query(Purpose::Look, is_writable, &[], 0).await?;
-        Ok(first(rows)?.integer(0)? == 1)
+        let query = Query::new(Purpose::Probe, include_str!("sql/is_writable.sql"), &[]);
+        Ok(first(self.connections.query(query).await?)?.integer(0)? == 1)
     }
 
     async fn erase_event(&self, topic: &Topic, event_id: &EventId) -> Result<bool, StoreError> {

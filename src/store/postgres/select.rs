@@ -2,7 +2,7 @@
 
 use super::append::stored_source;
 use crate::event::Timestamp;
-use crate::store::dialect::{Conditions, Dialect, Parameters, Statement, Texts, ordered};
+use crate::store::dialect::{Conditions, Dialect, Parameters, Statement, ordered, texts};
 use crate::store::{Filter, Index, Layout, Order};
 
 /// The values of this dialect.
@@ -29,21 +29,7 @@ pub const POSTGRES: Dialect = Dialect {
     page,
     event,
     rows_of_step: 2048,
-    texts: Texts {
-        ledger: include_str!("sql/ledger.sql"),
-        is_recorded: include_str!("sql/is_recorded.sql"),
-        record: include_str!("sql/record.sql"),
-        history: include_str!("sql/history.sql"),
-        find_topics: include_str!("sql/find_topics.sql"),
-        erase: include_str!("sql/erase.sql"),
-        identity: include_str!("sql/identity.sql"),
-        claim: include_str!("sql/claim.sql"),
-        release: include_str!("sql/release.sql"),
-        risks: include_str!("sql/risks.sql"),
-        answer: include_str!("sql/answer.sql"),
-        forget: include_str!("sql/forget.sql"),
-        forget_answers: include_str!("sql/forget_answers.sql"),
-    },
+    texts: texts!(),
 };
 
 /// An event's timestamp has a part beyond microseconds. The bounds of a block have not.

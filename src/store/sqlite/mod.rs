@@ -16,9 +16,9 @@ use self::append::{Appender, MAX_ROWS};
 use self::log::checkpoint;
 use self::pool::Pool;
 use self::select::SQLITE;
-use super::database::{Connection, Database, Row, Value};
+use super::database::{Connection, Database, Row, Value, first};
 use super::dialect::Dialect;
-use super::read_permits::Purpose;
+use super::query::{Purpose, Query};
 use super::sql::{Backend, SqlStore};
 use super::{Kept, Keyed, LogState, Outcome, Seq, Step, StoreError};
 use crate::clock::Clock;
@@ -105,14 +105,8 @@ impl<D: Database, C: Clock> Backend for SqliteBackend<D, C> {
         &SQLITE
     }
 
-    async fn query(
-        &self,
-        purpose: Purpose,
-        text: &str,
-        parameters: &[Value],
-        through: Seq,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.pool.query(purpose, text, parameters, through).await
+    async fn query(&self, query: Query<'_>) -> Result<Vec<Row>, StoreError> {
+        self.pool.query(query).await
     }
 
     async fn write(&self, text: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError> {
@@ -147,8 +141,8 @@ impl<D: Database, C: Clock> Backend for SqliteBackend<D, C> {
     }
 
     async fn newest(&self) -> Result<Seq, StoreError> {
-        let row = self.pool.query_row(Purpose::Look, &SQLITE.readable(), &[]).await?;
-        row.integer(1)
+        let rows = self.pool.query(Query::new(Purpose::Probe, &SQLITE.readable(), &[])).await?;
+        first(rows)?.integer(1)
     }
 
     /// A write that changes no row tells. It finds the database busy while another program writes, and then nothing is
@@ -167,7 +161,7 @@ impl<D: Database, C: Clock> Backend for SqliteBackend<D, C> {
     }
 
     async fn log(&self) -> Result<Option<LogState>, StoreError> {
-        match self.pool.query(Purpose::Look, log::STATE, &[], 0).await {
+        match self.pool.query(Query::new(Purpose::Probe, log::STATE, &[])).await {
             Ok(rows) => Ok(rows.first().and_then(log::state)),
             Err(error) if error.is_passing() => Err(error),
             Err(_) => Ok(None), // a server across a network has its own
@@ -176,7 +170,8 @@ impl<D: Database, C: Clock> Backend for SqliteBackend<D, C> {
 
     async fn erase_event(&self, topic: &Topic, event_id: &EventId) -> Result<bool, StoreError> {
         let identity = [topic.as_str(), event_id.as_str()].map(Value::from);
-        if self.pool.query(Purpose::Answer, SQLITE.texts.identity, &identity, 0).await?.is_empty() {
+        let known = Query::new(Purpose::Answer, SQLITE.texts.identity, &identity);
+        if self.pool.query(known).await?.is_empty() {
             return Ok(false);
         }
         let seqs = "select seq from events where topic = ?1 and event_id = ?2";

@@ -7,10 +7,10 @@ use tokio::sync::Mutex;
 use super::log::Log;
 use super::schema;
 use crate::clock::Clock;
-use crate::store::database::{Connection, Database, Row, Value, first};
-use crate::store::read_permits::{Purpose, ReadPermits, retry_while_busy};
-use crate::store::rows::has_seen;
-use crate::store::{Seq, StoreError};
+use crate::store::StoreError;
+use crate::store::database::{Connection, Database, Row, Value};
+use crate::store::query::Query;
+use crate::store::read_permits::{ReadPermits, retry_while_busy};
 
 /// The settings of each connection. A server across the network does not know them, nor need them.
 ///
@@ -78,45 +78,28 @@ impl<D: Database, C: Clock> Pool<D, C> {
         result.map_err(StoreError::or_busy)
     }
 
-    /// Runs a query on a connection of its purpose, again while its answer is of a server whose newest seq, in the last
-    /// column, is before `through`.
+    /// Runs a query on a connection of its purpose, again while its server does not know the seq of the query.
     ///
     /// # Errors
     /// [`StoreError::Overloaded`] when no connection is free for five seconds.
-    pub async fn query(
-        &self,
-        purpose: Purpose,
-        statement: &str,
-        parameters: &[Value],
-        through: Seq,
-    ) -> Result<Vec<Row>, StoreError> {
-        let _permit = self.read_permits.permit(purpose, &self.clock).await?;
+    pub async fn query(&self, query: Query<'_>) -> Result<Vec<Row>, StoreError> {
+        let _permit = self.read_permits.permit(query.purpose, &self.clock).await?;
         self.retry_while_busy(async || {
             let idle = self.idle.borrow_mut().pop();
             let connection = match idle {
                 Some(connection) => connection,
                 None => self.open().await?,
             };
-            let result = connection.execute(statement, parameters.to_vec()).await;
+            let result = connection.execute(query.text, query.parameters.to_vec()).await;
             if is_usable_after(&result) {
                 self.idle.borrow_mut().push(connection);
             }
             match result {
-                Ok(rows) if !has_seen(&rows, through) => Err(StoreError::Busy),
+                Ok(rows) if !query.is_answered_by(&rows) => Err(StoreError::Busy),
                 result => result.map_err(StoreError::or_busy),
             }
         })
         .await
-    }
-
-    /// The first row of a query, which must have one.
-    pub async fn query_row(
-        &self,
-        purpose: Purpose,
-        statement: &str,
-        parameters: &[Value],
-    ) -> Result<Row, StoreError> {
-        first(self.query(purpose, statement, parameters, 0).await?)
     }
 
     /// True if a server across a network executes the statements of the connections so far.
