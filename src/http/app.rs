@@ -7,8 +7,8 @@ use tokio::sync::Semaphore;
 
 use super::access::Access;
 use super::budget::Budget;
-use super::idempotency::{KeyValue, SavedAnswers};
 use super::origin::Origins;
+use super::saved_answers::{KeyValue, SavedAnswers};
 use super::settings::{Instances, Settings};
 use crate::clock::Clock;
 use crate::committer::Committer;

@@ -3,7 +3,7 @@
 //! [`router`] is the whole table of routes, and [`routes`] has a file for each resource. The others serve them:
 //! [`app`] holds the state of an instance, [`settings`], [`access`] and [`origin`] the rules of its operator; [`body`], [`query`],
 //! [`negotiate`], [`prefer`] and [`idempotency`] read the parts of a request; [`receipt`], [`reply`] and [`problem`]
-//! make the answer.
+//! make the answer, and [`saved_answers`] keeps some.
 
 pub mod access;
 pub mod app;
@@ -19,5 +19,6 @@ pub mod receipt;
 pub mod reply;
 pub mod router;
 pub mod routes;
+pub mod saved_answers;
 pub mod send_stream;
 pub mod settings;

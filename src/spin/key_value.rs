@@ -2,7 +2,7 @@
 
 use spin_sdk::key_value::Store;
 
-use crate::http::idempotency::KeyValue;
+use crate::http::saved_answers::KeyValue;
 
 /// The key-value store with the label `default`.
 pub struct DefaultKeyValue;

@@ -9,12 +9,15 @@ pub mod postgres;
 pub mod requests;
 pub mod service;
 
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Timestamp, Topic};
+use crate::http::app::Platform;
+use crate::http::saved_answers::KeyValue;
 use crate::payload::Payload;
-use crate::store::{Filter, Kept, Layout, Order, PageSize, ReadStore};
+use crate::store::{Filter, Kept, Layout, Order, PageSize, ReadStore, RemoveStore, WriteStore};
 
 /// An event of the topic `t`.
 pub fn event(id: impl Into<String>) -> NewEvent {
@@ -66,6 +69,24 @@ pub fn keep(events: u32) -> Kept {
 pub async fn readable_events(store: &impl ReadStore) -> i64 {
     let ledger = store.ledger(&[]).await.unwrap();
     ledger.unique_processed - ledger.expired - ledger.erased
+}
+
+/// Native code as a platform, with these stores and this clock.
+pub struct NativePlatform<S, K, C>(PhantomData<(S, K, C)>);
+
+impl<S, K, C> Platform for NativePlatform<S, K, C>
+where
+    S: WriteStore + ReadStore + RemoveStore,
+    K: KeyValue,
+    C: Clock + Clone,
+{
+    type Store = S;
+    type KeyValue = K;
+    type Clock = C;
+
+    async fn host_metrics() -> String {
+        "# of the host\n".into()
+    }
 }
 
 /// The clock of tokio. Paused, it moves on when every task waits.

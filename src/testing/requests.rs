@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures::{FutureExt, stream};
 use http::Request;
 
+use super::NativePlatform;
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Timestamp, Topic};
-use crate::http::app::{App, Platform};
-use crate::http::idempotency::KeyValue;
+use crate::http::app::App;
 use crate::http::router;
+use crate::http::saved_answers::KeyValue;
 use crate::http::settings::Settings;
 use crate::store::{
     Answered, Filter, Found, Index, Kept, Keyed, Layout, Ledger, Matches, Order, Outcome, Page, PageSize,
@@ -19,16 +20,6 @@ use crate::store::{
 };
 
 struct Nothing;
-
-impl Platform for Nothing {
-    type Store = Nothing;
-    type KeyValue = Nothing;
-    type Clock = Still;
-
-    async fn host_metrics() -> String {
-        String::new()
-    }
-}
 
 impl WriteStore for Nothing {
     async fn append(&self, events: &[&NewEvent], _: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError> {
@@ -199,7 +190,8 @@ pub fn answer(data: &[u8]) {
     );
     let started_at = Timestamp::parse("2026-11-21T01:00:00Z");
     let (Ok(settings), Ok(started_at)) = (settings, started_at) else { panic!("the settings are good") };
-    let app = App::<Nothing>::new(settings, started_at, Nothing, Nothing, Still, 1);
+    let app =
+        App::<NativePlatform<Nothing, Nothing, Still>>::new(settings, started_at, Nothing, Nothing, Still, 1);
     let Some(reply) = router::answer(&app, request).now_or_never() else { panic!("something waits") };
     assert!(reply.status.as_u16() < 500, "{}", reply.status);
 }

@@ -11,29 +11,16 @@ use sekali_harness::Answer;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::TokioClock;
-use super::database::{Faults, Native};
+use super::database::{Faults, Native, NativeStore};
+use super::{NativePlatform, TokioClock};
 use crate::event::Timestamp;
 use crate::http::app::{App, Platform};
-use crate::http::idempotency::KeyValue;
 use crate::http::reply::{Reply, ReplyBody};
 use crate::http::router;
+use crate::http::saved_answers::KeyValue;
 use crate::http::settings::Settings;
 use crate::store::sql::SqlStore;
-use crate::store::sqlite::{SqliteBackend, SqliteStore};
-
-/// Native code as a platform.
-pub struct NativePlatform;
-
-impl Platform for NativePlatform {
-    type Store = SqliteStore<Native, TokioClock>;
-    type KeyValue = Memory;
-    type Clock = TokioClock;
-
-    async fn host_metrics() -> String {
-        "# of the host\n".into()
-    }
-}
+use crate::store::sqlite::SqliteBackend;
 
 /// A key-value store in memory.
 #[derive(Default)]
@@ -71,7 +58,7 @@ impl Memory {
 /// The service with a store of its own.
 pub struct Service {
     /// The service itself, for a test that looks inside.
-    pub app: App<NativePlatform>,
+    pub app: App<NativePlatform<NativeStore, Memory, TokioClock>>,
     /// The faults of its database.
     pub faults: Rc<Faults>,
     /// The file of its database.

@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod fingerprint_tests;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,12 +18,13 @@ use crate::event::NewEvent;
 use crate::http::app::{App, Platform};
 use crate::http::body::RequestBody;
 use crate::http::budget::Share;
-use crate::http::idempotency::{self, Answer, Fingerprint, Running};
+use crate::http::idempotency::{self, Fingerprint};
 use crate::http::prefer::Preference;
 use crate::http::problem::Problem;
 use crate::http::query::{Known, parameters};
 use crate::http::receipt::Receipt;
 use crate::http::reply::Reply;
+use crate::http::saved_answers::{Running, SavedAnswer};
 use crate::ingest::inflate::{self, ContentEncoding};
 use crate::ingest::{Context, Format, Ingested, Invalid};
 use crate::store::{Outcome, RequestKey, StoreError};
@@ -40,27 +43,41 @@ where
     let key = idempotency::key(&head.headers)?;
     let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
     let body = options.inflated(body)?;
-    let Some(key) = key else {
-        let mut ingest = Ingest::of(app, &options, &head.headers, body).await?;
-        let outcomes = ingest.commit(app, None).await?;
-        let answer = ingest.answer(&outcomes, &options)?;
-        return Ok(ingest.send(answer.into_reply()));
+    let mut request = match key {
+        Some(key) => Some(app.saved_answers.begin(key, options.fingerprint(&head.headers, body.bytes()))?),
+        None => None,
     };
-    let mut request = app.saved_answers.begin(key, options.fingerprint(&head.headers, body.bytes()))?;
-    if let Some(answer) = app.saved_answers.find(&request).await? {
+    if let Some(request) = &request
+        && let Some(answer) = app.saved_answers.find(request).await?
+    {
         return Ok(answer.into_repeated_reply());
     }
     let ingest = match Ingest::of(app, &options, &head.headers, body).await {
         Ok(ingest) => ingest,
-        // The key tells more than the body, if it belongs to another request.
-        Err(problem) => {
-            return Err(match app.saved_answers.committed(&mut request).await {
-                Err(mismatch @ Problem::IdempotencyKeyMismatch) => mismatch,
-                _ => problem, // whatever the store says, the request is at fault
-            });
-        }
+        Err(problem) => return Err(mismatch_or(problem, app, request).await),
     };
-    ingest.commit_once(app, &options, request).await
+    let (outcomes, is_repeated) = match &mut request {
+        Some(request) => ingest.commit_once(app, request).await?,
+        None => (ingest.commit(app, None).await?, false),
+    };
+    let (answer, share) = ingest.answer(&outcomes, &options)?;
+    if let Some(request) = request
+        && !is_repeated
+    {
+        app.retention.note_answer();
+        app.saved_answers.save(request, &answer).await;
+    }
+    let reply = if is_repeated { answer.into_repeated_reply() } else { answer.into_reply() };
+    Ok(Reply { share: Some(share), ..reply })
+}
+
+/// The problem of a body; or of its key, which tells more, if that belongs to another request.
+async fn mismatch_or<P: Platform>(problem: Problem, app: &App<P>, request: Option<Running<'_>>) -> Problem {
+    let Some(mut request) = request else { return problem };
+    match app.saved_answers.committed(&mut request).await {
+        Err(mismatch @ Problem::IdempotencyKeyMismatch) => mismatch,
+        _ => problem, // whatever the store says, the request is at fault
+    }
 }
 
 /// The options of a request: the way in which its body is to be read and answered.
@@ -178,28 +195,20 @@ impl Ingest {
         Ok(outcomes)
     }
 
-    /// Stores the events of a request with a key, unless that was done before, and answers as it was then.
+    /// Stores the events of a request with a key, unless that was done before. Returns the outcomes, and whether they are
+    /// those of then.
     async fn commit_once<P: Platform>(
-        mut self,
+        &self,
         app: &App<P>,
-        options: &PublishOptions,
-        mut request: Running<'_>,
-    ) -> Result<Reply, Problem> {
+        request: &mut Running<'_>,
+    ) -> Result<(Vec<Outcome>, bool), Problem> {
         for _ in 0..TRIES {
             match self.commit(app, request.request_key()).await {
                 Err(StoreError::Repeated(_)) => {}
-                outcomes => {
-                    let answer = self.answer(&outcomes?, options)?;
-                    app.retention.note_answer();
-                    app.saved_answers.save(request, &answer).await;
-                    return Ok(self.send(answer.into_reply()));
-                }
+                outcomes => return Ok((outcomes?, false)),
             }
-            match app.saved_answers.committed(&mut request).await? {
-                Some(outcomes) if outcomes.len() == self.events.len() => {
-                    let answer = self.answer(&outcomes, options)?;
-                    return Ok(self.send(answer.into_repeated_reply()));
-                }
+            match app.saved_answers.committed(request).await? {
+                Some(outcomes) if outcomes.len() == self.events.len() => return Ok((outcomes, true)),
                 // `max_topics` has let in another part of the request than it does now: those events are duplicates.
                 Some(_) => request.forgo_keeping(),
                 None => {} // its day has ended meanwhile
@@ -208,9 +217,13 @@ impl Ingest {
         Err(Problem::Busy)
     }
 
-    /// The answer, whose bytes take the place of the body's in the budget: once events are stored, there has to be room
-    /// for their answer.
-    fn answer(&mut self, outcomes: &[Outcome], options: &PublishOptions) -> Result<Answer, Problem> {
+    /// The answer, and the share of the budget that it holds. Its bytes take the place of the body's: once events are
+    /// stored, there has to be room for their answer.
+    fn answer(
+        mut self,
+        outcomes: &[Outcome],
+        options: &PublishOptions,
+    ) -> Result<(SavedAnswer, Share), Problem> {
         let mut receipt = Receipt::new(&self.events, &self.indexes, outcomes, options.preference);
         let is_listed = options.preference == Some(Preference::Representation);
         let ignored = (!self.ignored.is_empty()).then_some(self.ignored.as_slice());
@@ -226,12 +239,7 @@ impl Ingest {
         let preference = options.preference.map(|preference| preference.name().to_owned());
         self.share.replace(body.len());
         let ignored = ignored.filter(|_| !is_listed).map(header_of_names);
-        Ok(Answer { status: status.as_u16(), preference, ignored, body })
-    }
-
-    /// The reply that sends an answer.
-    fn send(self, reply: Reply) -> Reply {
-        Reply { share: Some(self.share), ..reply }
+        Ok((SavedAnswer { status: status.as_u16(), preference, ignored, body }, self.share))
     }
 }
 
@@ -240,139 +248,4 @@ fn header_of_names(names: &[String]) -> String {
     const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b',').add(b'%').add(b'"');
     let names: Vec<_> = names.iter().map(|name| utf8_percent_encode(name, ENCODED).to_string()).collect();
     names.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use sekali_harness::Answer;
-    use serde_json::json;
-
-    use crate::testing::service::Service;
-
-    async fn send(service: &Service, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        service.send("POST", target, headers, body).await
-    }
-
-    #[tokio::test]
-    async fn the_receipt_tells_the_outcome_of_each_event_in_the_detail_that_is_preferred() {
-        let service = Service::start();
-        let event = |id: &str, payload: i64| json!({"topic": "t", "event_id": id, "payload": payload});
-        let body = json!([event("a", 1), event("b", 1), event("a", 2), event("b", 1)]).to_string();
-        let ids = send(&service, "/publish", &[], &body).await;
-        assert_eq!(
-            ids.text,
-            r#"{"status":"ok","total_received":4,"stored":2,"duplicates":2,"conflicts":1,"processed":["a","b"],"duplicate_ids":["a","b"],"conflict_ids":["a"]}"#
-        );
-        let minimal = send(&service, "/publish", &[("prefer", "return=minimal")], &body).await;
-        assert_eq!(
-            minimal.text,
-            r#"{"status":"ok","total_received":4,"stored":0,"duplicates":4,"conflicts":1}"#
-        );
-        assert_eq!(minimal.header("preference-applied"), Some("return=minimal"));
-        let full = send(&service, "/publish", &[("prefer", "return=representation")], &body).await.json();
-        assert_eq!(
-            full["results"][2],
-            json!({"index": 2, "topic": "t", "event_id": "a", "status": "conflict", "seq": 1})
-        );
-    }
-
-    #[tokio::test]
-    async fn a_partial_request_stores_the_valid_events_and_lists_the_others() {
-        let service = Service::start();
-        let body = r#"[{"topic":"t","event_id":"a"},{"topic":"t"},5]"#;
-        send(&service, "/publish", &[], body).await.problem(422, "invalid-event");
-        let answer = send(&service, "/publish?partial=true", &[], body).await;
-        assert_eq!(answer.status, 207);
-        let receipt = answer.json();
-        assert_eq!((&receipt["total_received"], &receipt["rejected"]), (&json!(3), &json!(2)));
-        assert_eq!(receipt["errors"][0]["field"], "event_id");
-        send(&service, "/publish?partial=maybe", &[], body).await.problem(400, "invalid-parameter");
-        send(&service, "/publish?x=1", &[], body).await.problem(400, "invalid-parameter");
-    }
-
-    #[tokio::test]
-    async fn fields_that_are_ignored_are_told_by_a_header_or_in_the_receipt_and_may_be_refused() {
-        let service = Service::start();
-        let body = r#"{"topic":"t","event_id":"1","payloads":1,"Ev\u00e9nt, 2":3}"#;
-        let told = send(&service, "/publish", &[("idempotency-key", "k")], body).await;
-        assert_eq!((told.status, told.header("sekali-ignored")), (200, Some("payloads, Ev%C3%A9nt%2C%202")));
-        let again = send(&service, "/publish", &[("idempotency-key", "k")], body).await;
-        assert_eq!(again.header("idempotent-replayed"), Some("true"));
-        assert_eq!(again.header("sekali-ignored"), told.header("sekali-ignored"));
-        let full = send(&service, "/publish", &[("prefer", "return=representation")], body).await;
-        assert_eq!(full.json()["ignored"], json!(["payloads", "Ev\u{e9}nt, 2"]));
-        assert_eq!(full.header("sekali-ignored"), None);
-        let exact = send(&service, "/publish", &[], r#"{"topic":"t","event_id":"2"}"#).await;
-        assert_eq!(exact.header("sekali-ignored"), None);
-        let strict = Service::with_variables(&[("unknown_fields", "refuse")]);
-        let problem = send(&strict, "/publish", &[], body).await.problem(422, "invalid-event");
-        assert_eq!(problem["errors"][0]["field"], "payloads");
-        assert_eq!(strict.get("/stats").await.json()["received"], 0);
-    }
-
-    #[tokio::test]
-    async fn a_key_is_for_what_the_body_inflates_to() {
-        let service = Service::start();
-        let event = r#"{"topic":"t","event_id":"1"}"#;
-        let headers = [("idempotency-key", "k"), ("content-encoding", "x-gzip")];
-        let mut answers = Vec::new();
-        for level in [0, 9] {
-            let mut gzip =
-                flate2::GzBuilder::new().mtime(level).write(Vec::new(), flate2::Compression::new(level));
-            std::io::Write::write_all(&mut gzip, event.as_bytes()).unwrap();
-            answers.push(service.send("POST", "/publish", &headers, gzip.finish().unwrap()).await);
-        }
-        assert_eq!(answers[1].header("idempotent-replayed"), Some("true"), "{}", answers[1].text);
-        let unknown = send(&service, "/publish", &[("content-encoding", "br")], event).await;
-        unknown.problem(415, "unsupported-media-type");
-        assert_eq!(unknown.header("accept-encoding"), Some("gzip"));
-    }
-
-    #[tokio::test]
-    async fn a_repeated_key_gets_the_saved_answer_and_another_request_is_refused() {
-        let service = Service::start();
-        let one = r#"{"topic":"t","event_id":"1"}"#;
-        let key = [("idempotency-key", "k")];
-        let first = send(&service, "/publish", &key, one).await;
-        let again = send(&service, "/publish?partial=false", &key, one).await;
-        assert_eq!((again.header("idempotent-replayed"), &again.text), (Some("true"), &first.text));
-        assert_eq!(first.header("idempotent-replayed"), None);
-        for (target, headers, body) in [
-            ("/publish", vec![], "[]"),
-            ("/publish?partial=true", vec![], one),
-            ("/publish", vec![("prefer", "return=minimal")], one),
-            ("/publish", vec![("content-type", "application/jsonl")], one),
-            ("/publish", vec![("ce-specversion", "1.0"), ("ce-id", "1")], one),
-        ] {
-            let headers = [&key[..], &headers].concat();
-            let answer = send(&service, target, &headers, body).await;
-            answer.problem(422, "idempotency-key-mismatch");
-        }
-        assert_eq!(service.get("/stats").await.json()["received"], 1);
-    }
-
-    #[tokio::test]
-    async fn a_failed_request_leaves_its_key_free() {
-        let service = Service::start();
-        let (key, one) = ([("idempotency-key", "k")], r#"{"topic":"t","event_id":"1"}"#);
-        send(&service, "/publish", &key, "{").await.problem(400, "malformed-body");
-        service.faults.statements_left.set(0);
-        send(&service, "/publish", &key, one).await.problem(500, "internal");
-        service.faults.statements_left.set(u32::MAX);
-        assert_eq!(send(&service, "/publish", &key, one).await.json()["stored"], 1);
-    }
-
-    #[tokio::test]
-    async fn limits_are_named() {
-        let limits = [("max_body_bytes", "100"), ("max_batch_events", "1"), ("max_event_bytes", "10")];
-        let service = Service::with_variables(&limits);
-        for (body, limit) in [
-            (" ".repeat(101), "max_body_bytes"),
-            ("[{},{}]".into(), "max_batch_events"),
-            (r#"{"topic":"t","event_id":"0123456789"}"#.into(), "max_event_bytes"),
-        ] {
-            let problem = send(&service, "/publish", &[], &body).await.problem(413, "too-large");
-            assert!(problem["detail"].as_str().unwrap().contains(limit), "{problem}");
-        }
-    }
 }

@@ -5,28 +5,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use sekali::http::app::Platform;
-use sekali::http::idempotency::KeyValue;
+use sekali::http::saved_answers::KeyValue;
 use sekali::store::StoreError;
 use sekali::store::database::{Connection, Database, Row, Value};
 use sekali::store::sqlite::SqliteStore;
+use sekali::testing::NativePlatform;
 use sekali::testing::database::{Native, NativeConnection};
 
 use crate::sim::clock::SimClock;
 use crate::sim::executor::Handle;
 
 /// The simulation as a platform.
-pub struct SimPlatform;
-
-impl Platform for SimPlatform {
-    type Store = SqliteStore<SimDatabase, SimClock>;
-    type KeyValue = SimKeyValue;
-    type Clock = SimClock;
-
-    async fn host_metrics() -> String {
-        String::new()
-    }
-}
+pub type SimPlatform = NativePlatform<SqliteStore<SimDatabase, SimClock>, SimKeyValue, SimClock>;
 
 /// No power is cut here, and syncs of the disk would take most of the time.
 const UNSYNCED: &str = "pragma synchronous = off";
