@@ -10,9 +10,8 @@ use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::Get;
 use crate::http;
-use crate::load::Connection;
+use crate::load::{Connection, Get};
 
 /// Events a second, and in a request.
 pub const RATE: u64 = 5000;

@@ -191,3 +191,37 @@ impl Connection {
         }
     }
 }
+
+/// Reads one path repeatedly.
+#[derive(Clone)]
+pub struct Get(pub String);
+
+impl Workload for Get {
+    const METHOD: &'static str = "GET";
+
+    fn path(&self) -> &str {
+        &self.0
+    }
+
+    fn next_body(&mut self, _: &mut Vec<u8>) {}
+}
+
+/// The number of events in the whole answer to GET `path`.
+pub fn drain(address: SocketAddr, path: &str) -> Result<u64> {
+    use std::io::Read;
+    const NEEDLE: &[u8] = b"\"deliveries\":";
+    let mut answer = ureq::get(format!("http://{address}{path}")).call()?;
+    let mut body = answer.body_mut().as_reader();
+    let (mut buffer, mut carried, mut found) = (vec![0; 256 << 10], 0, 0);
+    loop {
+        let read = body.read(&mut buffer[carried..])?;
+        if read == 0 {
+            return Ok(found);
+        }
+        let filled = carried + read;
+        found += memchr::memmem::find_iter(&buffer[..filled], NEEDLE).count() as u64;
+        // An occurrence may span two reads.
+        carried = (NEEDLE.len() - 1).min(filled);
+        buffer.copy_within(filled - carried..filled, 0);
+    }
+}

@@ -30,6 +30,18 @@ struct Ratio {
 }
 
 impl Report {
+    /// An empty report that begins with this machine.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn on_this_machine() -> Result<Self> {
+        let mut report = Self::default();
+        for (name, value) in machine()? {
+            report.setting(name, &value);
+        }
+        Ok(report)
+    }
+
     /// Adds a condition of the whole run.
     pub fn setting(&mut self, name: &str, value: &str) {
         println!("{name}: {value}");
@@ -113,4 +125,10 @@ pub fn figure(value: f64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// The median of some values.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

@@ -10,11 +10,10 @@ use anyhow::{Context, Result, ensure};
 use sekali_harness::deployment::{Deployment, Setup};
 use sekali_harness::postgres::Postgres;
 
-use crate::load::{self, Measured, Until};
+use crate::load::{self, Measured, Until, drain};
 use crate::pgbench::Insert;
 use crate::report::Report;
-use crate::workload::Ids;
-use crate::{drain, producers};
+use crate::workload::{Ids, producers};
 
 /// Events that are read.
 const READ: u64 = 300_000;

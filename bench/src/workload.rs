@@ -129,3 +129,8 @@ impl Workload for Producer {
         write_events(ids.iter(), body);
     }
 }
+
+/// Clients that publish batches, of which a share from 0 to 1 are duplicates.
+pub fn producers(count: usize, batch: usize, duplicates: f64, ids: impl Fn(String) -> Ids) -> Vec<Producer> {
+    (0..count).map(|client| Producer::new(ids(format!("client-{client}")), batch, duplicates)).collect()
+}

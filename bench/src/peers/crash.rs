@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::peer::{Peer, Running};
-use super::system;
+use crate::system;
 
 /// Clients that publish until the kill, and the time that they have.
 const CLIENTS: usize = 16;

@@ -3,7 +3,7 @@
 //! - [`run`](run::run) measures them in turns, [`crash`] kills each and looks for what it had acknowledged;
 //! - [`peer`] is what they have in common; [`sekali`], [`postgres`], [`redis`], [`nats`] and [`restate`] know one each;
 //! - [`protocol`] is a client of those that have a protocol;
-//! - [`results`] is what is measured, [`table`] the report, [`chart`] the picture of it; [`system`] asks Linux.
+//! - [`results`] is what is measured, [`table`] the report, [`chart`] the picture of it.
 
 mod chart;
 mod crash;
@@ -16,7 +16,6 @@ mod restate;
 mod results;
 mod run;
 mod sekali;
-mod system;
 mod table;
 
 pub use self::postgres::inserts_per_second;

@@ -12,8 +12,7 @@ use serde_json::Value;
 
 use super::peer::{Load, Peer, Rates, Running};
 use super::protocol::{self, Client, Protocol, publish};
-use super::system;
-use crate::{load, workload};
+use crate::{load, system, workload};
 
 /// NATS, as installed.
 pub struct Nats {

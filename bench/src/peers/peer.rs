@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::system;
 use anyhow::Result;
 use sekali_harness::process::Process;
-
-use super::system;
 
 /// A system that stores events once.
 pub trait Peer: Sync {

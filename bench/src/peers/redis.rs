@@ -11,8 +11,7 @@ use sekali_harness::process::Process;
 
 use super::peer::{Load, Peer, Rates, Running};
 use super::protocol::{self, Client, Protocol, publish};
-use super::system;
-use crate::workload;
+use crate::{system, workload};
 
 /// Stores an event unless its id is known. Returns 1 if it was stored.
 const SCRIPT: &str = "if redis.call('SET', KEYS[1], '', 'NX') then redis.call('XADD', KEYS[2], '*', 'event', ARGV[1]) \

@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 
 use super::peer::{Load, Peer, Rates, Running};
 use super::protocol::{self, Client, Protocol, publish};
-use super::system;
-use crate::{http, workload};
+use crate::{http, system, workload};
 
 /// A service whose handler has nothing to do: the call itself is the event.
 const HANDLER: &str = r#"import * as restate from "@restatedev/restate-sdk";

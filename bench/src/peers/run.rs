@@ -15,8 +15,8 @@ use super::redis::Redis;
 use super::restate::Restate;
 use super::results::{BATCH, BATCH_CLIENTS, CLIENTS, Plan, RANDOM_CLIENTS, Results};
 use super::sekali::Sekali;
-use super::{system, table};
-use crate::native;
+use super::table;
+use crate::{native, system};
 
 /// Measures every peer that is installed, and writes the report.
 ///
@@ -78,10 +78,10 @@ fn measure(peer: &dyn Peer, results: &mut Results, plan: &Plan) -> Result<()> {
         // The work that is done only once.
         peer.publish(&running, Load { duration: duration.min(Duration::from_secs(1)), ..single(4, false) })?;
         for clients in CLIENTS {
-            let used = system::own_seconds();
+            let used = own_seconds();
             let (rates, memory) = with_memory(&running, || peer.publish(&running, single(clients, false)))?;
             if clients == RANDOM_CLIENTS {
-                results.client = (system::own_seconds() - used) / duration.as_secs_f64();
+                results.client = (own_seconds() - used) / duration.as_secs_f64();
             }
             results.memory = results.memory.max(memory);
             results.rates.entry(single(clients, false)).or_default().push(rates);
@@ -136,4 +136,8 @@ fn with_memory<T>(running: &Running, work: impl FnOnce() -> Result<T>) -> Result
         is_done.store(true, Ordering::Relaxed);
         Ok((done?, looking.join().unwrap_or(0)))
     })
+}
+
+fn own_seconds() -> f64 {
+    system::processor_seconds(std::process::id())
 }

@@ -10,7 +10,7 @@ use super::events::{self, RARE_SOURCES};
 use super::figures::Figures;
 use super::scale::{CLIENTS, RARE, Scale};
 use crate::load::Until;
-use crate::median;
+use crate::report::median;
 
 /// Measures one round.
 pub fn measure(build: &Build, place: Place<'_>, scale: &Scale, figures: &mut Figures) -> Result<()> {

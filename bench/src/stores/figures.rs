@@ -1,7 +1,7 @@
 //! What was measured: each figure several times, of which the median counts.
 
-use crate::median;
 use crate::report::Report;
+use crate::report::median;
 
 use super::clients::Load;
 

@@ -1,30 +1,26 @@
 //! A store of many events beside a small one: writing, every filter, full reads beside writers, and retention.
 
+mod filters;
+mod store;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use sekali::event::Timestamp;
 use sekali_harness::deployment::{Setup, database_in};
-use sekali_harness::process::Process;
-use tempfile::TempDir;
 
+use self::store::Store;
+pub use self::store::{moment, start};
 use crate::followers;
-use crate::load::{self, Measured, Until, Workload};
-use crate::report::Report;
-use crate::workload::{Ids, PAYLOAD};
-use crate::{Get, median, producers};
+use crate::load::{self, Measured, Until};
+use crate::report::{Report, median};
+use crate::system::processor_seconds;
+use crate::workload::{Ids, producers};
 
 /// Events of the small store.
 const FEW: u64 = 10_000;
-
-/// Matches of the rare topic and of the rare source, however many events there are.
-const RARE: u64 = 100;
-
-/// Events of a request that fills a store.
-const BATCH: u64 = 5000;
 
 /// Full reads beside the writers.
 const READERS: usize = 4;
@@ -42,7 +38,7 @@ pub fn run(setup: &Setup, rows: u64, seconds: Duration, parts: &[String], report
     let few = Store::fill(setup, FEW, Ids::ordered("fill".into()))?;
     let many = large.fill("ordered", Ids::ordered("fill".into()), report)?;
     if is_wanted("filters") {
-        large.filters(&few, &many, report)?;
+        filters::measure(&few, &many, report)?;
     }
     if is_wanted("readers") {
         large.readers_beside_writers(&many, report)?;
@@ -70,77 +66,6 @@ struct Large<'s> {
     seconds: Duration,
 }
 
-/// A running service, and the place of its state.
-struct Store {
-    address: SocketAddr,
-    /// The events that it was filled with.
-    events: u64,
-    process: Process,
-    state: TempDir,
-}
-
-impl Store {
-    fn fill(setup: &Setup, events: u64, ids: Ids) -> Result<Self> {
-        let state = tempfile::tempdir()?;
-        let (process, address) = setup.serve_at(state.path())?;
-        let filler = Filler { ids, n: 0, step: events / RARE, start: start() };
-        load::run(address, vec![filler], Until::Requests(events / BATCH))?;
-        Ok(Self { address, events, process, state })
-    }
-
-    /// The same store, served with other variables.
-    fn restart(mut self, setup: &Setup) -> Result<Self> {
-        self.process.kill();
-        let (process, address) = setup.serve_at(self.state.path())?;
-        Ok(Self { address, process, ..self })
-    }
-
-    fn bytes(&self) -> u64 {
-        std::fs::metadata(database_in(self.state.path())).map_or(0, |file| file.len())
-    }
-}
-
-/// Publishes events of many topics and sources, a millisecond after each other.
-#[derive(Clone)]
-struct Filler {
-    ids: Ids,
-    n: u64,
-    /// The distance of rare events.
-    step: u64,
-    start: Timestamp,
-}
-
-/// The timestamp of the event `n`.
-pub fn moment(start: &Timestamp, n: u64) -> String {
-    start.after(Duration::from_millis(n)).to_string()
-}
-
-/// The timestamp of the first event.
-pub fn start() -> Timestamp {
-    Timestamp::parse("2026-01-01T00:00:00Z").unwrap_or_else(|_| Timestamp::now())
-}
-
-impl Workload for Filler {
-    fn next_body(&mut self, body: &mut Vec<u8>) {
-        for _ in 0..BATCH {
-            let n = self.n;
-            self.n += 1;
-            let mixed = n * 7 + n / 97;
-            let topic = if n % self.step == 1 { "rare".into() } else { format!("topic-{}", mixed % 4) };
-            let source = if n % self.step == 2 { "rare".into() } else { format!("source-{}", mixed / 4 % 5) };
-            let (id, moment) = (self.ids.next(), moment(&self.start, n));
-            body.push(if body.is_empty() { b'[' } else { b',' });
-            body.extend_from_slice(
-                format!(
-                    r#"{{"topic":"{topic}","event_id":"{id}","timestamp":"{moment}","source":"{source}","payload":{PAYLOAD}}}"#
-                )
-                .as_bytes(),
-            );
-        }
-        body.push(b']');
-    }
-}
-
 impl Large<'_> {
     fn fill(&self, kind: &str, ids: Ids, report: &mut Report) -> Result<Store> {
         let began = Instant::now();
@@ -150,26 +75,6 @@ impl Large<'_> {
         let bytes = store.bytes() as f64 / self.rows as f64;
         report.row(&format!("the database with {kind} ids"), "bytes an event", bytes);
         Ok(store)
-    }
-
-    /// The median time of a page of 100 by each combination of filters, in both stores.
-    fn filters(&self, few: &Store, many: &Store, report: &mut Report) -> Result<()> {
-        for filter in FILTERS {
-            let mut medians = [Vec::new(), Vec::new()];
-            for _ in 0..5 {
-                for (store, medians) in [few, many].into_iter().zip(&mut medians) {
-                    let get = Get(format!("/events?limit=100{}", query(filter, store.events)));
-                    let measured = load::run(store.address, vec![get], Until::Requests(60))?;
-                    medians.push(measured.millis(50.0));
-                }
-            }
-            let [few, many] = medians.map(median);
-            let name = if filter.is_empty() { "none" } else { filter };
-            report.row(&format!("a page of 100, filter {name}, few"), "p50 ms", few);
-            report.row(&format!("a page of 100, filter {name}, many"), "p50 ms", many);
-            report.ratio(&format!("filter {name}: many / few"), many / few);
-        }
-        Ok(())
     }
 
     fn readers_beside_writers(&self, many: &Store, report: &mut Report) -> Result<()> {
@@ -212,10 +117,9 @@ impl Large<'_> {
     /// Live streams at a steady rate: one, two hundred, and the same while twenty more are far behind.
     fn followers(&self, many: &Store, report: &mut Report) -> Result<()> {
         for (now, behind) in [(1, 0), (200, 0), (200, 20)] {
-            let before = processor_time(many.process.id())?;
+            let before = processor_seconds(many.process.id());
             let seen = followers::run(many.address, now, behind, self.seconds)?;
-            let used =
-                (processor_time(many.process.id())? - before).as_secs_f64() / self.seconds.as_secs_f64();
+            let used = (processor_seconds(many.process.id()) - before) / self.seconds.as_secs_f64();
             let name = format!("{now} followers, {behind} behind, {} events/s", followers::RATE);
             let expected = self.seconds.as_secs() * followers::RATE * now as u64;
             let millis = |percentile| seen.lag.value_at_percentile(percentile) as f64 / 1000.0;
@@ -321,57 +225,7 @@ fn largest_log(state: &Path, is_over: &AtomicBool) -> u64 {
     largest
 }
 
-/// The time that a process has used of the processors.
-fn processor_time(process: u32) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The 14th and 15th field (proc(5)), counted behind the name, in ticks.
-    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
-    let ticks: f64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
-    Ok(Duration::from_secs_f64(ticks / rustix::param::clock_ticks_per_second() as f64))
-}
-
 fn expired(state: &Path) -> Result<i64> {
     let database = rusqlite::Connection::open(database_in(state))?;
     Ok(database.query_row("select sum(expired) from topics", [], |row| row.get(0))?)
-}
-
-/// The combinations of filters. A moment is given in hundredths of the store, and so is a seq.
-const FILTERS: [&str; 24] = [
-    "",
-    "topic=topic-3",
-    "topic=topic-3&topic=topic-4",
-    "topic=rare",
-    "source=source-3",
-    "source=rare",
-    "topic=topic-3&source=source-3",
-    "topic=topic-3&source=rare",
-    "topic=rare&source=source-3",
-    "since=80",
-    "since=99",
-    "until=20",
-    "since=40&until=60",
-    "since=50&until=50.1",
-    "topic=topic-3&since=80",
-    "topic=topic-3&since=40&until=60",
-    "topic=rare&since=80",
-    "source=source-3&since=80",
-    "source=rare&since=80",
-    "topic=topic-3&source=source-3&since=80",
-    "topic=topic-3&since=80&after=90",
-    "order=desc",
-    "since=80&order=desc",
-    "topic=topic-3&until=20&order=desc",
-];
-
-/// The query of a filter in a store of so many events.
-fn query(filter: &str, events: u64) -> String {
-    let part =
-        |hundredths: &str| (hundredths.parse::<f64>().unwrap_or_default() / 100.0 * events as f64) as u64;
-    let pairs = filter.split('&').filter_map(|pair| pair.split_once('='));
-    let pairs = pairs.map(|(name, value)| match name {
-        "since" | "until" => format!("&{name}={}", moment(&start(), part(value))),
-        "after" => format!("&after={}", part(value)),
-        _ => format!("&{name}={value}"),
-    });
-    pairs.collect()
 }

@@ -1,4 +1,4 @@
-//! What the system tells of a peer: its memory, its files and its share of the processor.
+//! What the system tells of a process: its memory, its files and its time on the processor.
 
 use std::collections::HashMap;
 use std::fs;
@@ -50,9 +50,9 @@ pub fn kill(process: u32) -> Result<()> {
     Ok(())
 }
 
-/// Seconds of processor time that this program has used, and those that it started and that have ended.
-pub fn own_seconds() -> f64 {
-    let ticks = stat(std::process::id()).map(|fields| {
+/// Seconds of processor time that a process has used, and those that it started and that have ended.
+pub fn processor_seconds(process: u32) -> f64 {
+    let ticks = stat(process).map(|fields| {
         let ticks = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0);
         (11..=14).map(ticks).sum::<f64>()
     });
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn this_process_has_memory_and_used_time_and_files_have_a_size() {
         assert!(memory(std::process::id()).unwrap() > 100_000);
-        assert!(own_seconds() >= 0.0);
+        assert!(processor_seconds(std::process::id()) >= 0.0);
         let directory = tempfile::tempdir().unwrap();
         let empty = bytes_below(directory.path()).unwrap();
         fs::write(directory.path().join("file"), [1; 10_000]).unwrap();
