@@ -2,9 +2,10 @@
 //!
 //! The traits ask for what every database can give at a cost in proportion to the answer. [`sql`] implements them once,
 //! over two backends: [`sqlite`] and [`postgres`], which write in their own ways over any [`database`] that executes
-//! statements. `dialect` makes the texts of statements, `window` finds the steps in which a span is read, `query`
-//! is one of them, `rows` reads answers, and `read_permits` bounds what an instance reads at once.
+//! statements. `statements` makes their texts in a `dialect`, `window` finds the steps in which a `span` is read, `query` has
+//! what a query needs beside its text, `rows` reads `answers`, and `read_permits` bounds what an instance reads at once.
 
+mod answers;
 pub mod chosen;
 pub mod database;
 mod dialect;
@@ -13,41 +14,21 @@ pub mod postgres;
 mod query;
 mod read_permits;
 mod rows;
+mod span;
 pub mod sql;
 pub mod sqlite;
+mod statements;
 mod window;
 
 use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
+pub use self::answers::{Answered, Found, Ledger, LogState, Matches, Outcome, Page, Status};
 pub use self::error::StoreError;
+pub use self::span::{Index, Order, Seq, Span, Window};
 
 use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
-
-/// The position of an event in the order in which the store took them, from 1. A restore leaves a gap, and so does an
-/// identity that was forgotten.
-pub type Seq = i64;
-
-/// The outcome of one delivery of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// The position of the event, stored now or before.
-    pub seq: Seq,
-    /// The relation of the delivery to earlier ones.
-    pub status: Status,
-}
-
-/// The relation of a delivery to earlier deliveries of the same identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// The identity was new.
-    Stored,
-    /// The identity was known, and so was the payload.
-    Duplicate,
-    /// The identity was known with another payload, which stays.
-    Conflict,
-}
 
 /// A condition on events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -62,16 +43,6 @@ pub struct Filter {
     pub until: Option<Timestamp>,
     /// True if only events with conflicts match.
     pub has_conflicts: bool,
-}
-
-/// The order of reading.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Order {
-    /// By growing seq.
-    #[default]
-    Ascending,
-    /// By falling seq.
-    Descending,
 }
 
 /// The text form of a page.
@@ -96,87 +67,6 @@ impl Layout {
     }
 }
 
-/// A run of seq.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Span {
-    /// The seq before its first.
-    pub after: Seq,
-    /// Its last seq.
-    pub through: Seq,
-}
-
-impl Span {
-    /// True if no seq lies in it.
-    pub fn is_empty(self) -> bool {
-        self.through <= self.after
-    }
-
-    /// The last seq of it, in the order of reading.
-    pub fn last(self, order: Order) -> Seq {
-        match order {
-            Order::Ascending => self.through,
-            Order::Descending => self.after + 1,
-        }
-    }
-
-    /// The rest of it behind `last`, in the order of reading.
-    pub fn beyond(self, last: Seq, order: Order) -> Self {
-        match order {
-            Order::Ascending => Self { after: last, ..self },
-            Order::Descending => Self { through: last - 1, ..self },
-        }
-    }
-
-    /// The rest of it behind a part of it, in the order of reading; nothing if the part is empty.
-    pub fn behind(self, part: Self, order: Order) -> Self {
-        match part.is_empty() {
-            true => Self { through: self.after, ..self },
-            false => self.beyond(part.last(order), order),
-        }
-    }
-
-    /// The part of it before the rest of it, in the order of reading.
-    pub fn before(self, rest: Self, order: Order) -> Self {
-        match order {
-            _ if rest.is_empty() => self,
-            Order::Ascending => Self { through: rest.after, ..self },
-            Order::Descending => Self { after: rest.through, ..self },
-        }
-    }
-
-    /// The part of it up to `last`, in the order of reading.
-    pub fn up_to(self, last: Seq, order: Order) -> Self {
-        match order {
-            Order::Ascending => Self { through: last, ..self },
-            Order::Descending => Self { after: last - 1, ..self },
-        }
-    }
-}
-
-/// A run of seq that is read in one step, of bounded cost, by one index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// The run.
-    pub span: Span,
-    /// The index.
-    pub index: Index,
-}
-
-/// A way to the events of a filter. What the index does not serve of the filter is checked in each event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Index {
-    /// All events, in the order of seq.
-    Seq,
-    /// The events of each topic, in the order of seq.
-    Topics,
-    /// The events of each source, in the order of seq.
-    Sources,
-    /// The events with conflicts, in the order of seq: those of a filter that asks for them.
-    Conflicts,
-    /// The events of a short span of time, sorted by seq at each read.
-    Timestamp,
-}
-
 /// The most that a page holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PageSize {
@@ -191,75 +81,6 @@ impl PageSize {
     pub const LARGE: Self = Self { events: 1000, bytes: 1 << 20 };
     /// For followers, which are many. Such a page waits for no larger one.
     pub const SMALL: Self = Self { events: 256, bytes: 64 << 10 };
-}
-
-/// A run of events in the order of reading.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// The events in the layout that was asked for.
-    pub text: String,
-    /// The last of them; the next page begins behind it.
-    pub last: Seq,
-    /// True if no event of the window follows for certain.
-    pub is_last: bool,
-}
-
-/// The first matches of a window, up to a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Matches {
-    /// Their number.
-    pub count: u32,
-    /// The last of them; `None` if there are none.
-    pub last: Option<Seq>,
-    /// True if more events of the window match.
-    pub has_more: bool,
-}
-
-/// An identity that is in the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// Its event, as a JSON object.
-    Event(String),
-    /// Its event has expired, or was erased.
-    Gone,
-}
-
-/// The account of all deliveries: one consistent snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ledger {
-    /// Deliveries that were stored.
-    pub unique_processed: i64,
-    /// Deliveries that were dropped as already seen.
-    pub duplicate_dropped: i64,
-    /// Dropped deliveries whose payload differed.
-    pub conflicts: i64,
-    /// Events that retention has taken away.
-    pub expired: i64,
-    /// Events that were erased on demand.
-    pub erased: i64,
-    /// Identities of such events that were forgotten.
-    pub forgotten: i64,
-    /// No event before this seq can be read.
-    pub first_seq: Seq,
-    /// The newest seq; 0 before the first event.
-    pub last_seq: Seq,
-    /// The number of topics. All of them are in the totals above.
-    pub topics_total: i64,
-    /// A JSON array of those topics that are listed, sorted.
-    pub topics: String,
-    /// A JSON array of their accounts, in the same order.
-    pub by_topic: String,
-    /// The identity of this store: a random text, made with it.
-    pub store_id: String,
-}
-
-/// The write-ahead log of a store that keeps one itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogState {
-    /// Bytes that cannot be taken into the database yet, because somebody reads an older state of it.
-    pub kept_bytes: i64,
-    /// True if nothing is written until that reader is done: the log has become too long.
-    pub stops_writes: bool,
 }
 
 /// Topics that a ledger lists if none is named: those to which a delivery came last.
@@ -284,15 +105,6 @@ pub struct Keyed<'r> {
 
 /// Seconds for which answers to requests with a key are kept.
 pub const ANSWERS_KEPT: i64 = 24 * 60 * 60;
-
-/// A request that was answered before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
-    /// Its fingerprint.
-    pub fingerprint: String,
-    /// The outcomes of its events.
-    pub outcomes: Vec<Outcome>,
-}
 
 /// The writing side of a durable store that keeps one event of each identity.
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.

@@ -141,39 +141,3 @@ pub async fn behind_gap(
         Order::Descending => Span { through: next, ..span },
     }))
 }
-
-impl Span {
-    /// The number of its seqs, of which some may be missing.
-    pub fn len(self) -> i64 {
-        self.through - self.after
-    }
-
-    /// The first seqs of it, in the order of reading.
-    pub fn first(self, count: i64, order: Order) -> Self {
-        let last: Seq = match order {
-            Order::Ascending => self.through.min(self.after + count),
-            Order::Descending => (self.after + 1).max(self.through - count + 1),
-        };
-        self.up_to(last, order)
-    }
-
-    /// The first part of it, in the order of reading, that lies in one partition of so many seqs.
-    fn within(self, partition: Seq, order: Order) -> Self {
-        match order {
-            Order::Ascending => {
-                let end = ((self.after + 1) / partition + 1) * partition - 1;
-                Self { through: self.through.min(end), ..self }
-            }
-            Order::Descending => {
-                let begin = self.through / partition * partition;
-                Self { after: self.after.max(begin - 1), ..self }
-            }
-        }
-    }
-
-    /// The partitions of so many seqs that it lies in.
-    pub fn partitions(self, partition: Seq) -> Self {
-        let begin = (self.after + 1) / partition * partition;
-        Self { after: begin - 1, through: (self.through / partition + 1) * partition - 1 }
-    }
-}

@@ -2,7 +2,8 @@
 
 use super::append::stored_source;
 use crate::event::Timestamp;
-use crate::store::dialect::{Conditions, Dialect, Parameters, Statement, ordered, texts};
+use crate::store::dialect::{Dialect, Parameters, Statement, texts};
+use crate::store::statements::{Conditions, ordered};
 use crate::store::{Filter, Index, Layout, Order};
 
 /// The values of this dialect.

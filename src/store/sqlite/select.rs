@@ -1,7 +1,8 @@
 //! The texts of the statements that read events, as far as they are this dialect's.
 
 use crate::event::Timestamp;
-use crate::store::dialect::{Conditions, Dialect, Parameters, Run, Statement, merge, ordered, texts};
+use crate::store::dialect::{Dialect, Parameters, Statement, texts};
+use crate::store::statements::{Conditions, Run, merge, ordered};
 use crate::store::{Filter, Index, Layout, Order};
 
 /// The values of this dialect.

@@ -1,10 +1,5 @@
 //! `POST /publish`: stores events and reports the outcome of each.
 
-#[cfg(test)]
-mod fingerprint_tests;
-#[cfg(test)]
-mod tests;
-
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -249,3 +244,8 @@ fn header_of_names(names: &[String]) -> String {
     let names: Vec<_> = names.iter().map(|name| utf8_percent_encode(name, ENCODED).to_string()).collect();
     names.join(", ")
 }
+
+#[cfg(test)]
+mod fingerprint_tests;
+#[cfg(test)]
+mod tests;

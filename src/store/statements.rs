@@ -1,0 +1,212 @@
+//! The statements that read by a filter, in any dialect.
+//!
+//! Readers go by `seq`, so an index serves where its entries are in the order of `seq`: all events, those of one
+//! topic or those of one source. Several topics are as many such runs, which the database merges. The events of a short
+//! span of time are few enough to be sorted. The rest of a filter is checked in each row.
+//!
+//! A statement that reads a span returns the newest seq of its snapshot in its last column.
+
+use super::dialect::{Dialect, Parameters, Statement};
+use super::{Filter, Index, Order};
+
+/// A filter as conditions. Each begins with `and`.
+pub struct Conditions {
+    /// The entries of the index that hold the events.
+    pub runs: Vec<Run>,
+    /// The conditions that are checked in each row.
+    pub rest: String,
+    /// The parameters of both.
+    pub parameters: Parameters,
+}
+
+/// The entries of an index that share its column.
+pub struct Run {
+    /// The table.
+    pub table: String,
+    /// The seq, as it has to be written.
+    pub seq: &'static str,
+    /// Its conditions.
+    pub condition: String,
+    mark: char,
+}
+
+impl Dialect {
+    /// The seqs that can be read.
+    pub fn readable(&self) -> String {
+        self.text(include_str!("sql/readable.sql"))
+    }
+
+    /// The statement for the first matches: 1 and 2 are the span, 3 is one more than their limit.
+    pub fn matches(&self, filter: &Filter, index: Index, order: Order) -> Statement {
+        let Conditions { runs, rest, parameters } = self.conditions(filter, index, 4);
+        let text = self.text(include_str!("sql/matches.sql"));
+        let text = text.replace("/* matching */", &merge(&runs, &rest, order));
+        Statement { text: ordered(&text, order), parameters: parameters.values }
+    }
+
+    /// The statement that erases the first matches: 1 and 2 are the span, 3 is their limit.
+    pub fn erase(&self, filter: &Filter, index: Index) -> Statement {
+        let Conditions { runs, rest, parameters } = self.conditions(filter, index, 4);
+        let seqs = merge(&runs, &rest, Order::Ascending) + &self.text(" limit ?3");
+        Statement { text: self.texts.erase.replace("/* seqs */", &seqs), parameters: parameters.values }
+    }
+
+    /// The statement for the next run of a span whose blocks overlap the time of a filter: 1 and 2 are the span.
+    pub fn overlapping(&self, filter: &Filter, order: Order) -> Statement {
+        let shared = order.pick([
+            include_str!("sql/overlapping_ascending.sql"),
+            include_str!("sql/overlapping_descending.sql"),
+        ]);
+        let mut parameters = self.parameters(3);
+        let overlaps = self.of_time(filter, ["latest", "earliest"], &mut parameters);
+        let text = self.text(shared).replace("/* and overlaps */", &overlaps);
+        Statement { text, parameters: parameters.values }
+    }
+
+    /// The statement for the number of events of a filter's time, up to 3, in the partitions of a span, which is 1 and 2.
+    pub fn of_short_time(&self, filter: &Filter) -> Statement {
+        let mut parameters = self.parameters(4);
+        let runs = self.runs(filter, Index::Timestamp, &mut parameters);
+        let entries: String = match self.partition {
+            Some(_) => runs.iter().map(|run| format!("{} where {}", run.table, run.condition(""))).collect(),
+            None => runs.iter().map(|run| format!("{} where true{}", run.table, run.condition)).collect(),
+        };
+        let text = self.text(include_str!("sql/of_short_time.sql")).replace("/* entries */", &entries);
+        Statement { text, parameters: parameters.values }
+    }
+
+    /// The statement for the seq that 3 entries of an index lead to: 1 and 2 are the span. Null if they lead to its end.
+    pub fn reach(&self, filter: &Filter, index: Index, order: Order) -> Statement {
+        let mut parameters = self.parameters(4);
+        let runs = self.runs(filter, index, &mut parameters);
+        let text = self.text(include_str!("sql/reach.sql"));
+        let text = text.replace("/* entries */", &merge(&runs, "", order));
+        Statement { text: ordered(&text, order), parameters: parameters.values }
+    }
+
+    /// The statement for the next row of a span, which is 1 and 2. Null if it has none.
+    pub fn next_row(&self, order: Order) -> Statement {
+        let shared = order.pick([include_str!("sql/next_row.sql"), include_str!("sql/previous_row.sql")]);
+        Statement { text: self.text(shared), parameters: vec![] }
+    }
+
+    /// The conditions of a filter, whose parameters are numbered from `first`.
+    pub fn conditions(&self, filter: &Filter, index: Index, first: usize) -> Conditions {
+        let mut parameters = self.parameters(first);
+        let runs = self.runs(filter, index, &mut parameters);
+        let mut rest = String::new();
+        let mut any_of = |column: &str, names: Vec<String>| {
+            let column = self.text_without_index.replace("{}", column);
+            rest.push_str(&format!(" and {column} in ({})", names.join(", ")));
+        };
+        if index != Index::Topics && !filter.topics.is_empty() {
+            any_of("topic", self.add_topics(filter, &mut parameters));
+        }
+        if index != Index::Sources && !filter.sources.is_empty() {
+            any_of("source", self.add_sources(filter, &mut parameters));
+        }
+        if index != Index::Timestamp {
+            rest.push_str(&self.of_time(filter, [self.timestamp_without_index; 2], &mut parameters));
+        }
+        Conditions { runs, rest, parameters }
+    }
+
+    /// The runs of an index that hold the events of a filter.
+    fn runs(&self, filter: &Filter, index: Index, parameters: &mut Parameters) -> Vec<Run> {
+        let run = |table: &str, seq: &'static str, condition: &str| Run {
+            table: table.to_owned(),
+            seq,
+            condition: format!("{condition} and {}", self.is_readable.replace("{}", seq)),
+            mark: self.mark,
+        };
+        let events = format!("{}events", self.schema);
+        let one = |condition: &str| run(&events, "seq", condition);
+        let each = |column: &str, names: Vec<String>| {
+            names.iter().map(|name| one(&format!(" and {column} = {name}"))).collect()
+        };
+        match index {
+            Index::Seq => vec![one("")],
+            Index::Topics => each("topic", self.add_topics(filter, parameters)),
+            Index::Sources => each("source", self.add_sources(filter, parameters)),
+            Index::Conflicts => {
+                let (table, has_conflicts) = self.events_by_conflict;
+                vec![run(table, "seq", &format!(" and {has_conflicts}"))]
+            }
+            Index::Timestamp => {
+                let condition = self.of_time(filter, ["timestamp"; 2], parameters);
+                vec![run(self.events_by_timestamp, self.seq_beside_timestamp, &condition)]
+            }
+        }
+    }
+
+    fn add_topics(&self, filter: &Filter, parameters: &mut Parameters) -> Vec<String> {
+        filter.topics.iter().map(|topic| parameters.add(topic.as_str().into())).collect()
+    }
+
+    fn add_sources(&self, filter: &Filter, parameters: &mut Parameters) -> Vec<String> {
+        filter
+            .sources
+            .iter()
+            .map(|source| parameters.add((self.stored_source)(source.as_str()).into()))
+            .collect()
+    }
+
+    /// The conditions of a filter's time on a column that is to be late enough, and one that is to be early enough.
+    fn of_time(&self, filter: &Filter, [late, early]: [&str; 2], parameters: &mut Parameters) -> String {
+        let mut conditions = String::new();
+        for (column, operator, bound) in [(late, ">=", &filter.since), (early, "<", &filter.until)] {
+            if let Some(moment) = bound {
+                conditions += &format!(" and {}", (self.compare)(column, operator, moment, parameters));
+            }
+        }
+        conditions
+    }
+}
+
+impl Run {
+    /// The condition of a span, whose parameters are the first two.
+    pub fn span(&self) -> String {
+        let Self { seq, mark, .. } = self;
+        format!("{seq} > {mark}1 and {seq} <= {mark}2")
+    }
+
+    /// The whole condition.
+    pub fn condition(&self, rest: &str) -> String {
+        format!("{}{}{rest}", self.span(), self.condition)
+    }
+}
+
+/// The seqs of all runs, in order.
+pub fn merge(runs: &[Run], rest: &str, order: Order) -> String {
+    let all: Vec<_> = runs
+        .iter()
+        .map(|run| format!("select seq from {} where {}", run.table, run.condition(rest)))
+        .collect();
+    format!(
+        "{} order by {} {}",
+        all.join(" union all "),
+        runs.first().map_or("seq", |run| run.seq),
+        order.sql()
+    )
+}
+
+/// A text whose places for the order are filled in.
+pub fn ordered(text: &str, order: Order) -> String {
+    let (last, up_to) = order.pick([("max", "<="), ("min", ">=")]);
+    text.replace("/* order */", order.sql()).replace("/* last */", last).replace("/* up to */", up_to)
+}
+
+impl Order {
+    /// The ascending value for an ascending order, else the descending one.
+    fn pick<T>(self, [ascending, descending]: [T; 2]) -> T {
+        match self {
+            Self::Ascending => ascending,
+            Self::Descending => descending,
+        }
+    }
+
+    /// The order in SQL.
+    pub fn sql(self) -> &'static str {
+        self.pick(["asc", "desc"])
+    }
+}
