@@ -3,6 +3,8 @@
 //! The first request leads: it writes the events that have queued up together with its own, hands leadership to the
 //! next request in the queue, and wakes each request of its group with the outcomes of its events. A lone request
 //! waits for nobody, and under load one sync of the disk serves many.
+//!
+//! The file is long because it is one algorithm, whose parts mean nothing apart.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

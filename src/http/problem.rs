@@ -1,4 +1,5 @@
-//! Every error that a client can see, and the mapping of every other error to one of them.
+//! Every error that a client can see, and the mapping of every other error to one of them. The file is long because there
+//! is no second place for any of that.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use sekali_common::problems::{self as kinds, INTERNAL_DETAIL, Kind, MEDIA_TYPE, NOT_FOUND_DETAIL};

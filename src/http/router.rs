@@ -1,4 +1,5 @@
-//! The whole route table: the resource of each path, its methods, and the permission that it requires.
+//! The whole route table: the resource of each path, its methods, and the permission that it requires. Half of the file are
+//! its tests.
 
 use futures::Stream;
 use http::request::Parts;
@@ -302,45 +303,6 @@ mod tests {
             assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
             assert_eq!(service.send("OPTIONS", path, &[], "").await.header("allow"), Some(allow));
         }
-    }
-
-    #[tokio::test]
-    async fn each_route_asks_for_the_token_of_its_scope() {
-        let service = Service::with_variables(&[("publish_token", "write"), ("read_token", "read")]);
-        for (method, path, scope) in [
-            ("POST", "/publish", "write"),
-            ("GET", "/events", "read"),
-            ("GET", "/events/t/e", "read"),
-            ("GET", "/stats", "read"),
-            ("GET", "/metrics", "read"),
-            ("GET", "/healthz", ""),
-            ("GET", "/readyz", ""),
-        ] {
-            for token in ["", "write", "read", "other"] {
-                let authorization = format!("Bearer {token}");
-                let headers = [("authorization", authorization.as_str())];
-                let headers = if token.is_empty() { &[][..] } else { &headers };
-                let status = service.send(method, path, headers, "[]").await.status;
-                let expected: &[u16] = match token {
-                    _ if scope.is_empty() || token == scope => &[200, 404],
-                    "write" | "read" => &[403],
-                    _ => &[401],
-                };
-                assert!(expected.contains(&status), "{path} with {token:?}: {status}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn pages_of_listed_origins_may_read_answers_also_of_errors() {
-        let service = Service::with_variables(&[("cors_origins", "https://a.example")]);
-        let origin = [("origin", "https://a.example")];
-        for path in ["/stats", "/nothing"] {
-            let answer = service.send("GET", path, &origin, "").await;
-            assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"), "{path}");
-        }
-        let preflight = service.send("OPTIONS", "/publish", &origin, "").await;
-        assert_eq!(preflight.header("access-control-allow-methods"), Some("POST, OPTIONS"));
     }
 
     #[tokio::test]

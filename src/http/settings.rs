@@ -2,6 +2,8 @@
 //!
 //! A component gets them as one text with a line for each, `name=value`: a host that starts many instances is asked
 //! once by each of them.
+//!
+//! The file is long because each setting has its type, its rule and its name here.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};

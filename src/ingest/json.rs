@@ -1,7 +1,7 @@
 //! `application/json` (RFC 8259): one event, or an array of events.
 //!
 //! Every field is taken as its raw text first, borrowed from the body, so that a wrong type in one
-//! event is an error of that field and not the end of the request.
+//! event is an error of that field and not the end of the request. Half of the file are its tests.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -103,9 +103,6 @@ pub struct Keyed<'r> {
     pub events: Range<usize>,
 }
 
-/// Seconds for which answers to requests with a key are kept.
-pub const ANSWERS_KEPT: i64 = 24 * 60 * 60;
-
 /// The writing side of a durable store that keeps one event of each identity.
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
 pub trait WriteStore: 'static {

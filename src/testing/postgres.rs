@@ -7,7 +7,7 @@ use tokio_postgres::{Client, NoTls};
 use super::TokioClock;
 use crate::store::StoreError;
 use crate::store::database::{Connection, Database, Row, Value};
-use crate::store::postgres::{PostgresBackend, PostgresStore};
+use crate::store::postgres::PostgresBackend;
 use crate::store::sql::SqlStore;
 
 /// A database at an address.
@@ -63,7 +63,7 @@ fn store_error(error: &tokio_postgres::Error) -> StoreError {
 }
 
 /// The store on it.
-pub type RemoteStore = PostgresStore<Remote, TokioClock>;
+pub type RemoteStore = SqlStore<PostgresBackend<Remote, TokioClock>>;
 
 /// A database that is empty: its server, its name, and a store on it.
 pub fn fresh() -> (&'static Postgres, String, RemoteStore) {

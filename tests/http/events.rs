@@ -285,6 +285,7 @@ fn one_event_is_found_by_its_percent_encoded_topic_and_id() {
         "/events/a%2Fb%20c/2",
         "/events/x/%C3%A9%231",
         "/events/%FF/1",
+        "/events/%20/1",
         "/events/a",
         "/events/a/b/c",
         "/events//1",

@@ -203,6 +203,7 @@ fn with_partial_the_valid_events_are_stored_and_the_others_named() {
     );
     let indexes: Vec<_> = answer["errors"].as_array().unwrap().iter().map(|e| e["index"].clone()).collect();
     assert_eq!(indexes, [1, 2]);
+    assert_eq!(answer["errors"][0]["field"], "event_id");
     let all = publish("/publish?partial=true", &json!([{"topic": "t", "event_id": "1"}]));
     assert_eq!((all.status, all.json().get("rejected")), (200, None));
     for path in ["/publish?partial=yes", "/publish?whole=true", "/publish?partial=true&partial=true"] {

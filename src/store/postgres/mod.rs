@@ -14,13 +14,10 @@ use self::select::POSTGRES;
 use super::database::{Database, Row, Value, first};
 use super::dialect::Dialect;
 use super::query::{Purpose, Query};
-use super::sql::{Backend, SqlStore};
+use super::sql::Backend;
 use super::{Kept, Keyed, Outcome, Seq, Step, StoreError};
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Topic};
-
-/// The store on PostgreSQL.
-pub type PostgresStore<D, C> = SqlStore<PostgresBackend<D, C>>;
 
 /// The backend.
 pub struct PostgresBackend<D, C> {

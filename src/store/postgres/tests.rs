@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::*;
 use crate::event::{Source, Timestamp};
+use crate::store::sql::SqlStore;
 use crate::store::{
     Filter, Found, Index, Layout, Ledger, Order, PageSize, ReadStore, RemoveStore, RequestKey, Span, Status,
     Window, WriteStore,

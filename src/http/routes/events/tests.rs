@@ -262,16 +262,6 @@ async fn a_follower_whose_client_reads_nothing_does_not_keep_others_from_their_e
     assert!(waited < Duration::from_secs(1), "{waited:?}");
 }
 
-#[tokio::test]
-async fn one_event_is_found_by_its_encoded_names() {
-    let service = Service::start();
-    service.publish(&json!({"topic": "a/b", "event_id": "é #1"})).await;
-    assert_eq!(service.get("/events/a%2Fb/%C3%A9%20%231").await.json()["seq"], 1);
-    for path in ["/events/a%2Fb/none", "/events/%ff/x", "/events/%20/x"] {
-        service.get(path).await.problem(404, "not-found");
-    }
-}
-
 const ADMIN: [(&str, &str); 1] = [("authorization", "Bearer boss")];
 
 /// A service whose administration is open to a token.
