@@ -1,6 +1,7 @@
 //! Access: bearer tokens (RFC 6750). What pages in browsers may do without one is in [`super::origin`].
 
 use http::{HeaderMap, header};
+use subtle::ConstantTimeEq;
 
 use super::problem::Problem;
 
@@ -59,7 +60,7 @@ impl Access {
         let Some(given) = bearer_token(headers) else {
             return Err(Problem::Unauthorized { presented: false });
         };
-        let is_given = |token: &String| !token.is_empty() && is_same(given, token.as_bytes());
+        let is_given = |token: &String| is_token(given, token);
         if is_given(wanted) {
             Ok(())
         } else if others.into_iter().any(is_given) {
@@ -73,7 +74,7 @@ impl Access {
     pub fn knows(&self, headers: &HeaderMap) -> bool {
         let Some(given) = bearer_token(headers) else { return false };
         let tokens = [&self.publish_token, &self.read_token, &self.admin_token];
-        tokens.into_iter().any(|token| !token.is_empty() && is_same(given, token.as_bytes()))
+        tokens.into_iter().any(|token| is_token(given, token))
     }
 }
 
@@ -83,13 +84,9 @@ fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
-/// Compares in a time that does not depend on the place of the first difference.
-fn is_same(given: &[u8], wanted: &[u8]) -> bool {
-    let mut difference = given.len() ^ wanted.len();
-    for (index, byte) in wanted.iter().enumerate() {
-        difference |= usize::from(byte ^ given.get(index).copied().unwrap_or(!byte));
-    }
-    std::hint::black_box(difference) == 0
+/// True if a token is set, and is the given one. The time does not tell the place of the first difference.
+fn is_token(given: &[u8], token: &str) -> bool {
+    !token.is_empty() && given.ct_eq(token.as_bytes()).into()
 }
 
 #[cfg(test)]
