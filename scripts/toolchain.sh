@@ -58,9 +58,9 @@ step() {
     say "$what: $((SECONDS - began)) s"
 }
 
-# long_build ARTIFACT WHAT PACKAGE ARGUMENT...: cargo build, of what the package has. While the artifact is missing that takes minutes, and tells how far
-# it is: by cargo's own bar in a terminal, else in a line every half minute. Otherwise it is done in a moment, or tells
-# what is compiled.
+# long_build ARTIFACT WHAT PACKAGE ARGUMENT...: cargo build, of what the package has. While the artifact is missing that
+# takes minutes, and tells how far it is: by cargo's own bar in a terminal, else in a line every half minute. Otherwise
+# it is done in a moment, or tells what is compiled.
 long_build() {
     local artifact=$1 what=$2 package=$3 pause=30 crates=
     shift 3
@@ -86,9 +86,13 @@ long_build() {
         say "building $what: $(grep -cE '^ +(Compiling|Fresh) ' "$log")$crates crates in $((SECONDS - began)) s:" \
             "$(sed -nE 's/^ *(Compiling [^ ]+|Blocking .*)( v.*)?/\1/p' "$log" | tail -n 1)"
     done
-    wait $! || { grep -v "^ *\(Running\|Fresh\|Compiling\|Dirty\)" "$log" >&2; fail "the build failed for the reason above"; }
+    local status=0
+    wait $! || status=$?
     trap - INT TERM
+    # A compiler that was killed has left no other line, which is no failure of this script.
+    [ "$status" -eq 0 ] || grep -v "^ *\(Running\|Fresh\|Compiling\|Dirty\)" "$log" >&2 || true
     rm "$log"
+    [ "$status" -eq 0 ] || fail "the build failed for the reason above"
 }
 
 # install_tool NAME@VERSION: a program of crates.io, in target/tools. It is compiled here: /tmp may be small.

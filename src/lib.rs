@@ -13,7 +13,8 @@
 //! 5. [`event`] and [`payload`] define an event; [`clock`] and [`limits`] are the ground.
 //!
 //! Everything outside `spin` is plain Rust and is tested natively, the router included. `tests/direction.rs` checks
-//! that no arrow points up. `docs/ARCHITECTURE.md` follows an event from file to file, and gives the reasons.
+//! that no arrow points up. `docs/ARCHITECTURE.md` follows an event from file to file;
+//! `docs/decisions/` has the reasons.
 //!
 //! # Exceptions
 //!

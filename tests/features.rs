@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 /// The features that are for use, as `scripts/toolchain.sh` has them.
@@ -42,10 +43,14 @@ fn no_crate_is_compiled_again_for_other_features() {
 }
 
 #[test]
-fn the_scripts_build_with_these_features() {
-    let script =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/toolchain.sh")).unwrap();
+fn scripts_and_aliases_build_with_these_features() {
+    let read = |path| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let script = read("scripts/toolchain.sh");
     for feature in ALL.split(',') {
         assert!(script.contains(feature), "{feature}");
+    }
+    let aliases = read(".cargo/config.toml");
+    for alias in aliases.lines().filter(|line| line.contains("--features")) {
+        assert!(alias.contains(&format!("--features {ALL} ")), "{alias}");
     }
 }

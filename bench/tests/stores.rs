@@ -6,6 +6,7 @@ use std::fs;
 use std::process::Command;
 
 use sekali_harness::deployment::Store;
+use sekali_harness::server::tell_skipped;
 
 /// What the report of a run says.
 fn report(arguments: &[&str]) -> String {
@@ -35,8 +36,7 @@ fn every_part_has_its_figures_and_nothing_fails() {
 #[test]
 fn partitions_are_made_and_measured_beside_one() {
     if !is_postgres() {
-        eprintln!("skipped: partitions are PostgreSQL's");
-        return;
+        return tell_skipped("on SQLite", "partitions are PostgreSQL's");
     }
     let report = report(&["--partitions", "3"]);
     assert!(report.contains("| 3 partitions, GET of one old event, 16 clients |"), "{report}");

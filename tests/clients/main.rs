@@ -1,5 +1,5 @@
 //! Real clients, unmodified, against a server of their own: the CloudEvents SDK for Python, curl with NDJSON in gzip,
-//! Prometheus' promtool, an EventSource client for Node.js, and schemathesis with openapi.json.
+//! Prometheus' promtool, an EventSource client for Node.js, schemathesis with openapi.json, and the examples.
 //!
 //! They come from other registries, so these tests are ignored unless asked for:
 //!
@@ -9,6 +9,7 @@
 
 mod dashboard;
 mod migrating;
+mod produce;
 mod readme;
 
 use std::fs::File;

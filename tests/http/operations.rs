@@ -461,7 +461,7 @@ fn metrics_have_the_counters_of_stats_for_each_topic() {
         r#"sekali_events_duplicate_total{topic="b"} 1"#,
         r#"sekali_events_conflict_total{topic="b"} 1"#,
         "sekali_last_seq 2",
-        r#"sekali_build_info{version="0.2.0"} 1"#,
+        concat!("sekali_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
     ] {
         assert!(answer.text.lines().any(|found| found == line), "{line} is missing:\n{}", answer.text);
     }

@@ -188,10 +188,10 @@ impl Report<'_> {
             ("Spin: memory at 256 clients, MB", "at most 300", spin.map(|spin| spin.memory as f64 / 1e6)),
             ("component, MB", "at most 1", Some(sekali::component_bytes()? as f64 / 1e6)),
         ];
-        writeln!(text, "\n| | measured | wanted |\n|---|---:|---:|")?;
-        for (name, wanted, value) in rows {
+        writeln!(text, "\n| | measured | goal |\n|---|---:|---:|")?;
+        for (name, goal, value) in rows {
             let value = value.map_or("–".into(), |value| format!("{value:.2}"));
-            writeln!(text, "| {name} | {value} | {wanted} |")?;
+            writeln!(text, "| {name} | {value} | {goal} |")?;
         }
         Ok(())
     }

@@ -28,3 +28,18 @@ impl Table {
         match self {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_table_is_refused_with_the_remedy() {
+        assert!(Table::of(&Cli::parse_from(["publisher", "--demo"])).await.unwrap().is_none());
+        let cli = Cli::parse_from(["publisher", "--from-sqlite", "old.db", "--query", "select 1"]);
+        let error = Table::of(&cli).await.err().unwrap();
+        assert!(error.to_string().contains("--features tables"), "{error}");
+    }
+}

@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::servers::AllowedServers;
 
-/// An address to connect to. There is none.
-pub enum ConnectionBuilder {}
+/// What a component asks for a connection. It gets none.
+pub struct ConnectionBuilder;
 
 /// A connection. There is none.
 pub enum Connection {}
@@ -16,4 +16,16 @@ pub enum Connection {}
 /// None.
 pub fn check_address(_: &str, _: &AllowedServers) -> Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_in_the_manifest_is_refused_with_the_remedy() {
+        assert!(AllowedServers::parse(&[]).is_ok());
+        let error = AllowedServers::parse(&["postgres://db.example".to_owned()]).err().unwrap();
+        assert!(error.to_string().contains("--features postgres"), "{error}");
+    }
 }

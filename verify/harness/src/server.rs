@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -33,9 +33,17 @@ pub fn is_skipped_on_postgres(reason: &str) -> bool {
 }
 
 /// Tells where the present test is skipped, and why.
+///
+/// What a test prints is hidden where it passes, so it is also written to the file that the variable
+/// `SEKALI_SKIPPED` names: `scripts/test` shows it at its end.
 pub fn tell_skipped(place: &str, reason: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     eprintln!("skipped {place}: {test}: {reason}");
+    if let Some(path) = std::env::var_os("SEKALI_SKIPPED") {
+        let mut file = File::options().create(true).append(true).open(path).unwrap();
+        // Of one piece: other tests write, too.
+        file.write_all(format!("{test} ({place}: {reason})\n").as_bytes()).unwrap();
+    }
 }
 
 /// Tries something until it succeeds, for as long as a loaded machine may need.
