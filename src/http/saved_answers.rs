@@ -6,7 +6,7 @@
 //!
 //! An operator may have answers in Spin's key-value store instead. That is not transactional, and answers may be lost, or
 //! make room for others: each has a place by the hash of its key. Then the events table still makes the repetition safe:
-//! its answer only says that all events were duplicates.
+//! its answer only says that all events were duplicates. A third of the file are its tests.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
