@@ -1,3 +1,73 @@
+-- Closes the blocks and sections that end with one of some new seqs.
+create function sekali.close_blocks(after_seq bigint, last_seq bigint) returns void language plpgsql
+set plan_cache_mode = force_custom_plan -- of the partitions, only those of the seqs are looked at
+as $$
+declare
+    closing bigint := (after_seq / 512 + 1) * 512;
+    opened bigint;
+begin
+    while closing <= last_seq loop
+        -- Behind the block before it, which is far away if seqs were reserved.
+        select coalesce(max(through), 0) into opened from sekali.blocks;
+        -- Materialized: else each bound is looked for from the end of the index on timestamps.
+        with event as materialized (select timestamp from sekali.events where seq > opened and seq <= closing)
+        insert into sekali.blocks (through, earliest, latest) select closing, min(timestamp), max(timestamp) from event;
+        if closing % 65536 = 0 then
+            insert into sekali.sections (through, earliest, latest)
+            select closing, min(earliest), max(latest) from sekali.blocks
+            where through > coalesce((select max(through) from sekali.sections), 0) and through <= closing;
+        end if;
+        closing := closing + 512;
+    end loop;
+end
+$$;
+
+-- Keeps the outcomes of requests with an Idempotency-Key. The places of what was not stored come with their seqs and
+-- statuses; what was stored has the seqs from stored_from on, in the order of the other places.
+create function sekali.keep_answers(
+    keys_given text[],
+    fingerprints_given text[],
+    begins_given bigint[],
+    ends_given bigint[],
+    events bigint,
+    stored_from bigint,
+    dropped_places bigint[],
+    dropped_seqs bigint[],
+    dropped_statuses bigint[]
+)
+returns void language plpgsql as $$
+declare
+    seqs bigint[] := array_fill(null::bigint, array[events::integer]);
+    statuses bigint[] := array_fill(0::bigint, array[events::integer]);
+    dropped integer := 1;
+    next_seq bigint := stored_from;
+begin
+    for place in 1..events loop
+        if dropped_places[dropped] = place then
+            seqs[place] := dropped_seqs[dropped];
+            statuses[place] := dropped_statuses[dropped];
+            dropped := dropped + 1;
+        else
+            seqs[place] := next_seq;
+            next_seq := next_seq + 1;
+        end if;
+    end loop;
+    insert into sekali.answers (key, fingerprint, answered_at, outcomes)
+    select key, fingerprint, clock_timestamp(), coalesce(
+        (
+            select json_agg(json_build_array(seq, status) order by place)::text
+            from unnest(seqs[begins : ends - 1], statuses[begins : ends - 1])
+                with ordinality as outcome (seq, status, place)
+        ),
+        '[]'
+    )
+    from unnest(keys_given, fingerprints_given, begins_given, ends_given)
+        as request (key, fingerprint, begins, ends)
+    on conflict (key) do update set
+        fingerprint = excluded.fingerprint, answered_at = excluded.answered_at, outcomes = excluded.outcomes;
+end
+$$;
+
 -- One write: stores the new events of a group and counts all of them, in one call and so in one transaction. As a
 -- function it is planned once a session, also where a host prepares no statements, and each statement in it sees what
 -- was committed before that statement, not before the call. Of the events it only inserts.
@@ -168,4 +238,4 @@ begin
         );
     end if;
 end
-$$
+$$;
