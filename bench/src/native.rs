@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rusqlite::{Connection, params_from_iter, types::Value};
-use sekali::store::sqlite::MIGRATIONS;
+use sekali::store::sqlite::SCHEMA;
 
 use crate::workload::{Ids, Repeating};
 
@@ -16,9 +16,7 @@ pub fn rows_per_second(rows: usize, duplicates: f64, duration: Duration) -> Resu
     db.execute_batch(
         "pragma journal_mode = wal; pragma synchronous = full; pragma wal_autocheckpoint = 4000",
     )?;
-    for statement in MIGRATIONS {
-        db.execute_batch(statement)?;
-    }
+    db.execute_batch(SCHEMA)?;
     let values = vec!["(?,?,?,?,?,?,?,?)"; rows].join(",");
     let mut insert = db.prepare(&format!(
         "insert into events (commit_id, topic, event_id, timestamp, source, payload, digest, received_at)

@@ -4,6 +4,7 @@
 //! - [`drain`]: the rest of a body whose request is answered
 //! - [`log`]: one line an incident on standard error
 //! - [`problems`]: the kinds of problems that a client can meet
+//! - [`schema`]: the versions of a store's schema
 //! - [`database_url`]: how the address of a PostgreSQL database is read
 
 pub mod api;
@@ -11,3 +12,4 @@ pub mod database_url;
 pub mod drain;
 pub mod log;
 pub mod problems;
+pub mod schema;

@@ -233,6 +233,14 @@ fn refused(script: &str, directory: &Path, arguments: &[&str], reason: &str) {
     assert!(errors.contains(reason), "{arguments:?}: {errors}");
 }
 
+/// Makes a database that 0.2 has filled: twelve deliveries of eight events, of which five can be read.
+fn database_of_0_2(path: &Path) -> rusqlite::Connection {
+    let database = rusqlite::Connection::open(path).unwrap();
+    let fixture = repository().join("src/store/sqlite/fixtures/schema_31.sql");
+    database.execute_batch(&fs::read_to_string(fixture).unwrap()).unwrap();
+    database
+}
+
 /// Why the tests of backup and restore are skipped on PostgreSQL.
 const OF_SQLITE: &str = "PostgreSQL has programs of its own for this";
 
@@ -293,18 +301,9 @@ fn a_backup_replaces_nothing_and_keeps_nothing_that_is_damaged() {
 
     let state = directory.path().join("state");
     fs::create_dir(&state).unwrap();
-    let database = rusqlite::Connection::open(state.join("events.db")).unwrap();
-    for migration in sekali::store::sqlite::MIGRATIONS {
-        database.execute(migration, []).unwrap();
-    }
-    // An event that no topic has counted.
-    database
-        .execute_batch(
-            "insert into events (topic, event_id, timestamp, payload, digest, received_at, commit_id)
-             values ('t', '1', '', '{}', 0, '', 0); delete from topics",
-        )
-        .unwrap();
-    refused(&["--state-dir", "state", "copy.db"], "holds 1 events, and 0 were counted");
+    let database = database_of_0_2(&state.join("events.db"));
+    database.execute_batch("update topics set unique_processed = unique_processed - 1").unwrap();
+    refused(&["--state-dir", "state", "copy.db"], "holds 5 events, and 3 were counted");
     fs::write(directory.path().join("old.db"), "an older copy").unwrap();
     refused(&["--state-dir", "state", "old.db"], "a backup replaces nothing");
     assert_eq!(fs::read(directory.path().join("old.db")).unwrap(), b"an older copy");
@@ -410,17 +409,24 @@ fn a_restore_refuses_a_running_service_and_a_damaged_copy_and_changes_nothing() 
 }
 
 #[test]
-fn a_backup_of_an_earlier_schema_is_brought_up_to_date_as_it_is_restored() {
+fn a_backup_of_0_2_can_be_restored_and_one_of_a_version_without_a_way_is_refused() {
     if is_skipped_on_postgres(OF_SQLITE) {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let copy = rusqlite::Connection::open(directory.path().join("copy.db")).unwrap();
-    let fixture = repository().join("src/store/sqlite/fixtures/schema_8.sql");
-    copy.execute_batch(&fs::read_to_string(fixture).unwrap()).unwrap();
-    drop(copy);
     let state = directory.path().join("state");
     fs::create_dir(&state).unwrap();
+    for (version, remedy) in [(8, "start version 0.2 on it"), (1000, "use a newer program")] {
+        let copy = database_of_0_2(&directory.path().join("other.db"));
+        copy.execute("delete from schema_migrations where version > ?1", [version]).unwrap();
+        copy.execute("insert or ignore into schema_migrations values (?1, '')", [version]).unwrap();
+        drop(copy);
+        refused("restore", directory.path(), &["--state-dir", "state", "other.db"], remedy);
+        fs::remove_file(directory.path().join("other.db")).unwrap();
+    }
+    assert_eq!(fs::read_dir(&state).unwrap().count(), 0, "nothing is left of the attempts");
+
+    drop(database_of_0_2(&directory.path().join("copy.db")));
     let ended = run("restore", directory.path(), &["--state-dir", "state", "copy.db"]);
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     // Spin, without a runtime config, looks for another name.
@@ -429,7 +435,7 @@ fn a_backup_of_an_earlier_schema_is_brought_up_to_date_as_it_is_restored() {
     }
     let (_process, address) = Setup::from_environment().unwrap().serve_at(&state).unwrap();
     let stats = stats_at(address);
-    assert_eq!((&stats["unique_processed"], &stats["received"]), (&json!(4), &json!(7)));
+    assert_eq!((&stats["unique_processed"], &stats["received"]), (&json!(8), &json!(12)));
 }
 
 /// What a host serves at an address, in numbers.

@@ -9,9 +9,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use clap::Args;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use sekali_common::schema::SQLITE;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::runtime_config::{KeyValueConfig, RuntimeConfig, SqliteConfig};
@@ -67,7 +68,7 @@ struct Books {
     last_seq: i64,
 }
 
-/// Checks that a database is whole, and that its events are as many as were counted.
+/// Checks that a database is whole, of a schema that this program knows, and that its events are as many as were counted.
 fn verify(copy: &Path) -> Result<Books> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let copy = Connection::open_with_flags(copy, flags).context("the copy cannot be opened")?;
@@ -86,14 +87,9 @@ fn found_in(copy: &Connection) -> rusqlite::Result<String> {
 fn books_of(copy: &Connection) -> Result<Books> {
     const FOREIGN: &str = "it is no database of Sekali's: name another";
     let number = |statement: &str| copy.query_row(statement, [], |row| row.get::<_, i64>(0)).context(FOREIGN);
-    // Since schema 27, rows stay of events that are gone.
-    let marks_gone = number("select count(*) from pragma_table_info('events') where name = 'gone'")? == 1;
-    let (readable, counted) = match marks_gone {
-        true => (" where gone is null", "unique_processed - expired - erased"),
-        false => ("", "unique_processed"),
-    };
-    let events = number(&format!("select count(*) from events{readable}"))?;
-    let counted = number(&format!("select coalesce(sum({counted}), 0) from topics"))?;
+    SQLITE.state(number("select max(version) from schema_migrations")?).map_err(Error::msg)?;
+    let events = number("select count(*) from events where gone is null")?;
+    let counted = number("select coalesce(sum(unique_processed - expired - erased), 0) from topics")?;
     ensure!(events == counted, "the copy holds {events} events, and {counted} were counted: it is not kept");
     Ok(Books { events, last_seq: number("select coalesce(max(seq), 0) from events")? })
 }
@@ -101,7 +97,7 @@ fn books_of(copy: &Connection) -> Result<Books> {
 /// The error for a file that SQLite cannot read.
 fn unreadable(error: rusqlite::Error) -> anyhow::Error {
     let is_foreign = error.sqlite_error_code() == Some(ErrorCode::NotADatabase);
-    anyhow::Error::from(error).context(match is_foreign {
+    Error::from(error).context(match is_foreign {
         true => "it is no database of Sekali's: name another",
         false => "the copy cannot be read, so it is damaged",
     })

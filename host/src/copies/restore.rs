@@ -14,9 +14,6 @@ use rusqlite::Connection;
 use super::{Files, Place, Unfinished, say, unreadable, verify, with_sidecars};
 use crate::state;
 
-/// The migrations of the component that this host was built with, one statement each.
-const MIGRATIONS: &[&str] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
-
 /// Leaves out 2^32 seqs, so that no cursor of the lost time hides a new event, and lets retention look at once.
 const RESERVE: &str = "
     insert into events (seq, topic, event_id, timestamp, payload, digest, received_at, commit_id, gone)
@@ -65,7 +62,7 @@ pub fn run(options: &Options) -> Result<()> {
     io::copy(&mut File::open(copy)?, &mut OpenOptions::new().write(true).open(&partial.0)?)
         .with_context(|| format!("{} cannot be copied", copy.display()))?;
     verify(&partial.0)?;
-    bring_up_to_date(&partial.0)?;
+    reserve_seqs(&partial.0)?;
     let books = verify(&partial.0)?;
     give_to_owner(&partial.0, directory, &database)?;
     state::sync(&partial.0)?;
@@ -101,26 +98,11 @@ fn check_closed(database: &Path) -> Result<()> {
     }
 }
 
-/// Gives a copy the schema of this version, which a service would bring later, and reserves seqs.
-fn bring_up_to_date(copy: &Path) -> Result<()> {
-    let mut copy = Connection::open(copy)?;
+/// Leaves out seqs in a copy. One of 0.2 gets its new schema from the service.
+fn reserve_seqs(copy: &Path) -> Result<()> {
+    let copy = Connection::open(copy)?;
     copy.execute_batch("pragma journal_mode = delete").map_err(unreadable)?;
-    let change = copy.transaction()?;
-    let seen =
-        change.query_row("select max(version) from schema_migrations", [], |row| row.get::<_, u32>(0))?;
-    let seen = seen as usize;
-    let known = MIGRATIONS.len();
-    ensure!(
-        seen <= known,
-        "the copy has schema version {seen}, and this program knows versions up to {known}: use a newer program"
-    );
-    for (version, migration) in (1..).zip(MIGRATIONS).skip(seen) {
-        change.execute(migration, []).context("the copy cannot be brought up to date")?;
-        let insert = "insert into schema_migrations values (?1, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))";
-        change.execute(insert, [version])?;
-    }
-    change.execute_batch(RESERVE).context("the seqs cannot be reserved")?;
-    Ok(change.commit()?)
+    copy.execute_batch(&format!("begin; {RESERVE}; commit")).context("the seqs cannot be reserved")
 }
 
 /// Gives a file the owner of the directory, as whom the service runs, also where root restores it; and the permissions of

@@ -166,10 +166,25 @@ async fn a_store_is_migrated_once_however_many_hosts_come_at_the_same_moment() {
     assert!(spans.iter().all(|span| *span == Ok(Span { after: 0, through: 0 })), "{spans:?}");
     let versions =
         server.query(&database, "select count(*), max(version) from sekali.schema_migrations").unwrap();
-    assert_eq!(versions, format!("1|{}", schema::VERSION));
-    server.query(&database, "insert into sekali.schema_migrations values (1000, now())").unwrap();
-    let refused = open(&server.url(&database)).readable().await;
-    assert!(matches!(refused, Err(StoreError::Failed(cause)) if cause.contains("newer program")));
+    assert_eq!(versions, format!("1|{}", sekali_common::schema::POSTGRES.version));
+}
+
+#[tokio::test]
+async fn a_database_of_a_version_without_a_way_is_left_as_it_is() {
+    for (version, remedy) in
+        [(24, "start version 0.2 on it"), (26, "use the program that made it"), (1000, "newer program")]
+    {
+        let (server, database, _) = fresh();
+        fill_as_0_2(server, &database);
+        let change = format!(
+            "delete from sekali.schema_migrations; insert into sekali.schema_migrations values ({version}, now())"
+        );
+        server.query(&database, &change).unwrap();
+        let refused = open(&server.url(&database)).append(&[&event("a")], &[]).await;
+        assert!(matches!(&refused, Err(StoreError::Failed(cause)) if cause.contains(remedy)), "{refused:?}");
+        let count = "select count(*) from sekali.events where digest is not null"; // a column of 0.2
+        assert_eq!(server.query(&database, count).unwrap(), "4");
+    }
 }
 
 #[tokio::test]
@@ -586,13 +601,18 @@ async fn hosts_that_wait_for_a_schema_hold_no_connection() {
     assert!(stores[0].readable().await.is_ok());
 }
 
-#[tokio::test]
-async fn a_database_of_version_0_2_is_brought_up_to_date_with_its_events_its_books_and_its_keys() {
-    let (server, database, store) = fresh();
-    let mut psql = server.psql(&database).unwrap();
+/// Fills a database as version 0.2 has done.
+fn fill_as_0_2(server: &Postgres, database: &str) {
+    let mut psql = server.psql(database).unwrap();
     let fixture =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres/fixtures/schema_25.sql");
     assert!(psql.arg("--file").arg(fixture).output().unwrap().status.success());
+}
+
+#[tokio::test]
+async fn a_database_of_version_0_2_is_brought_up_to_date_with_its_events_its_books_and_its_keys() {
+    let (server, database, store) = fresh();
+    fill_as_0_2(server, &database);
     let others: Vec<_> = (0..4).map(|_| open(&server.url(&database))).collect();
     let spans = join_all(others.iter().map(|store| store.readable())).await;
     assert!(spans.iter().all(|span| *span == Ok(Span { after: 0, through: 5 })), "{spans:?}");
@@ -636,4 +656,49 @@ async fn a_database_of_version_0_2_is_brought_up_to_date_with_its_events_its_boo
     assert_eq!(kept.iter().map(|it| (it.seq, it.status)).collect::<Vec<_>>(), [(4, Stored), (1, Conflict)]);
     let left = "select count(*) from pg_namespace where nspname = 'sekali_0_2'";
     assert_eq!(server.query(&database, left).unwrap(), "0");
+}
+
+/// All that a schema consists of, a line each.
+fn schema_of(server: &Postgres, database: &str) -> String {
+    let parts = "
+        select concat_ws(' ', 'table', relname, relkind, reloptions) from pg_class
+        where relnamespace = 'sekali'::regnamespace
+        union all
+        select concat_ws(' ', 'column', attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod),
+            attcollation::regcollation, attnotnull, pg_get_expr(adbin, adrelid))
+        from pg_attribute join pg_class on pg_class.oid = attrelid and relnamespace = 'sekali'::regnamespace
+        left join pg_attrdef on adrelid = attrelid and adnum = attnum where attnum > 0
+        union all
+        select 'index ' || indexdef from pg_indexes where schemaname = 'sekali'
+        union all
+        select concat_ws(' ', 'constraint', conrelid::regclass, conname, pg_get_constraintdef(oid))
+        from pg_constraint where connamespace = 'sekali'::regnamespace
+        union all
+        select 'function ' || pg_get_functiondef(oid) from pg_proc where pronamespace = 'sekali'::regnamespace
+        order by 1";
+    server.query(database, parts).unwrap()
+}
+
+#[tokio::test]
+async fn a_database_of_version_0_2_gets_the_schema_of_a_new_one_and_what_was_gone_stays_gone() {
+    let (server, database, store) = fresh();
+    fill_as_0_2(server, &database);
+    server.query(&database, "select sekali.expire(2); select sekali.forget('2027-01-01', 1)").unwrap();
+    let ledger = store.ledger(&[]).await.unwrap();
+    let counted =
+        [ledger.unique_processed, ledger.duplicate_dropped, ledger.expired, ledger.erased, ledger.forgotten];
+    assert_eq!((counted, ledger.first_seq), ([5, 2, 2, 1, 1], 3));
+    assert_eq!(seqs(&store).await, [3, 4]);
+    let again = ["a-1", "a-2", "gone"].map(|id| event_with("orders", id, "9"));
+    let outcomes = append(&store, &again).await;
+    assert_eq!((outcomes[0].1, &outcomes[1..]), (Stored, &[(2, Duplicate), (5, Duplicate)][..]));
+
+    let (_, new, new_store) = fresh();
+    append(&new_store, &[event("a")]).await; // makes the partition that the other one has
+    let (upgraded, new) = (schema_of(server, &database), schema_of(server, &new));
+    assert!(
+        new.contains("table events_0 r ")
+            && new.contains("function CREATE OR REPLACE FUNCTION sekali.append(")
+    );
+    assert!(upgraded == new, "{upgraded}\n\nand not\n\n{new}");
 }

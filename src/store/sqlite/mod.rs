@@ -10,7 +10,7 @@ mod pool;
 mod schema;
 mod select;
 
-pub use self::schema::MIGRATIONS;
+pub use self::schema::SCHEMA;
 
 use self::append::{Appender, MAX_ROWS};
 use self::log::checkpoint;

@@ -392,80 +392,154 @@ async fn a_connection_to_a_store_that_is_there_takes_four_statements() {
     assert_eq!(database.faults.statements_left.get(), 0);
 }
 
+/// A database that 0.2 has filled.
+const OF_0_2: &str = include_str!("fixtures/schema_31.sql");
+
 #[tokio::test]
-async fn a_store_is_migrated_once_however_many_open_it_at_the_same_moment() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().to_owned();
-    let openers: Vec<_> = (0..8)
-        .map(|n| {
-            let path = path.clone();
-            std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(async move { last_seq(&open(&path, n).0).await })
+async fn a_store_is_made_or_upgraded_once_however_many_open_it_at_the_same_moment() {
+    for (before, newest, versions) in [("", 0, 1), (OF_0_2, 4_294_967_304, 32)] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_owned();
+        let database = rusqlite::Connection::open(path.join("events.db")).unwrap();
+        database.execute_batch(before).unwrap();
+        let openers: Vec<_> = (0..8)
+            .map(|n| {
+                let path = path.clone();
+                std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    runtime.block_on(async move { last_seq(&open(&path, n).0).await })
+                })
             })
+            .collect();
+        for opener in openers {
+            assert_eq!(opener.join().unwrap(), Ok(newest));
+        }
+        let seen = "select count(*), max(version) from schema_migrations";
+        let (count, version) = database.query_row(seen, [], |row| <(i64, i64)>::try_from(row)).unwrap();
+        assert_eq!((count, Value::Integer(version)), (versions, schema::version_known()));
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_0_2_keeps_its_events_its_books_and_its_identities() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
+    database.execute_batch(OF_0_2).unwrap();
+    let (store, _) = open(directory.path(), 1);
+    let after_restore = 4_294_967_304;
+
+    let ledger = store.ledger(&[]).await.unwrap();
+    let totals = [ledger.unique_processed, ledger.duplicate_dropped, ledger.conflicts, ledger.last_seq];
+    assert_eq!(totals, [8, 4, 1, after_restore]);
+    assert_eq!((removed(&store).await, ledger.first_seq), ((2, 1, 1), 3));
+    assert_eq!((ledger.topics.as_str(), ledger.topics_total), (r#"["orders","payments"]"#, 2));
+    assert_eq!(ledger.store_id.len(), 32);
+
+    let events = read(&store, &[]).await;
+    assert_eq!(seqs(&events), [3, 4, 5, 6, after_restore]);
+    let deliveries: Vec<_> = events.iter().map(|event| event["deliveries"].as_i64().unwrap()).collect();
+    assert_eq!(deliveries, [3, 1, 2, 1, 1]);
+    assert_eq!(events[1]["payload"], json!({"n": 2, "text": "Grüße"}));
+    assert_eq!(events[2]["attributes"], json!({"subject": "s"}));
+    let conflicts = Filter { has_conflicts: true, ..Filter::default() };
+    assert_eq!(seqs(&read_in(&store, &conflicts, Order::Ascending).await), [3]);
+    let of_shop = Filter { sources: vec![Source::parse("shop").unwrap()], ..Filter::default() };
+    assert_eq!(seqs(&read_in(&store, &of_shop, Order::Descending).await), [after_restore, 6, 3]);
+    let since = Some(Timestamp::parse("2026-11-21T01:00:01Z").unwrap());
+    let recent = Filter { since, ..Filter::default() };
+    assert_eq!(seqs(&read_in(&store, &recent, Order::Ascending).await), [4, 6, after_restore]);
+
+    // What it knows stays known, also of what is gone, and seq goes on.
+    let again = [
+        event_with("orders", "a-1", r#"{ "n": 1 }"#),
+        event_with("orders", "a-2", "2"),
+        event_with("orders", "old-2", "2"),
+        event_with("payments", "erased", "2"),
+        event_with("orders", "old-1", "1"),
+        event_with("new", "a-1", "1"),
+    ];
+    let next = after_restore + 1;
+    let expected =
+        [(3, Duplicate), (4, Conflict), (2, Duplicate), (7, Duplicate), (next, Stored), (next + 1, Stored)];
+    assert_eq!(append(&store, &again).await, expected);
+    let ledger = store.ledger(&[]).await.unwrap();
+    let totals = [ledger.unique_processed, ledger.duplicate_dropped, ledger.conflicts, ledger.topics_total];
+    assert_eq!(totals, [10, 8, 2, 3]);
+    let found: String = database.query_row("pragma integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(found, "ok");
+}
+
+/// The tables of 0.2.
+const TABLES: [&str; 5] = ["events", "topics", "blocks", "sections", "upkeep"];
+
+/// The columns of these tables.
+fn columns_of(database: &rusqlite::Connection) -> [String; 5] {
+    TABLES.map(|table| {
+        let select = format!("select group_concat(name) from pragma_table_info('{table}')");
+        database.query_row(&select, [], |row| row.get(0)).unwrap()
+    })
+}
+
+/// All rows of these tables.
+fn rows_of(database: &rusqlite::Connection, columns: &[String; 5]) -> String {
+    let rows = |(table, columns)| -> String {
+        let select = format!("select group_concat(json_array('{table}', {columns}), char(10)) from {table}");
+        database.query_row(&select, [], |row| row.get::<_, Option<String>>(0)).unwrap().unwrap_or_default()
+    };
+    TABLES.iter().zip(columns).map(rows).collect()
+}
+
+/// The schema of a database without what makes no difference: comments, white space, and the order of its parts.
+fn schema_of(database: &rusqlite::Connection) -> Vec<String> {
+    let select = "select sql from sqlite_schema where sql is not null";
+    let mut statement = database.prepare(select).unwrap();
+    let texts = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    let mut schema: Vec<_> = texts
+        .map(|text| {
+            let text = text.unwrap();
+            let code = text.lines().map(|line| line.split("--").next().unwrap_or_default());
+            let words = code.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
+            words.replace("( ", "(").replace(" )", ")").replace(" ,", ",").to_lowercase()
         })
         .collect();
-    for opener in openers {
-        assert_eq!(opener.join().unwrap(), Ok(0));
-    }
-    let database = rusqlite::Connection::open(path.join("events.db")).unwrap();
-    let versions: i64 =
-        database.query_row("select count(*) from schema_migrations", [], |row| row.get(0)).unwrap();
-    assert_eq!(versions, MIGRATIONS.len() as i64);
+    schema.sort();
+    schema
 }
-
-/// Databases by the version of their schema: one of each that a program has ever left behind.
-const FIXTURES: [(usize, &str); 4] = [
-    (5, include_str!("fixtures/schema_5.sql")),
-    (8, include_str!("fixtures/schema_8.sql")),
-    (31, include_str!("fixtures/schema_31.sql")),
-    (40, include_str!("fixtures/schema_40.sql")),
-];
 
 #[tokio::test]
-async fn a_database_of_every_earlier_schema_is_brought_up_to_date_with_its_events_and_its_books() {
-    for (version, fixture) in FIXTURES {
+async fn a_database_of_0_2_is_upgraded_to_the_schema_of_a_new_one_and_keeps_all_rows() {
+    let (new, old) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let [new_file, old_file] =
+        [&new, &old].map(|place| rusqlite::Connection::open(place.path().join("events.db")).unwrap());
+    old_file.execute_batch(OF_0_2).unwrap();
+    fill(&old_file, 2 * 65_536);
+    let columns = columns_of(&old_file);
+    let before = rows_of(&old_file, &columns);
+    for part in ["\"expired\"]", "\"erased\"]", "\"reserved\"]", "[\"blocks\"", "[\"sections\""] {
+        assert!(before.contains(part), "the database of 0.2 has {part}");
+    }
+
+    assert_eq!(last_seq(&open(new.path(), 1).0).await, Ok(0));
+    open(old.path(), 2).0.readable().await.unwrap();
+    assert!(rows_of(&old_file, &columns) == before, "a row has changed");
+    assert_eq!(schema_of(&old_file), schema_of(&new_file));
+}
+#[tokio::test]
+async fn a_database_of_a_version_without_a_way_is_left_as_it_is() {
+    for (version, remedy) in
+        [(8, "start version 0.2 on it"), (35, "use the program that made it"), (1000, "newer program")]
+    {
         let directory = tempfile::tempdir().unwrap();
         let database = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
-        database.execute_batch(fixture).unwrap();
-        let (store, _) = open(directory.path(), 1);
-
-        let ledger = store.ledger(&[]).await.unwrap();
-        let totals = [ledger.unique_processed, ledger.duplicate_dropped, ledger.conflicts, ledger.last_seq];
-        assert_eq!(totals, [4, 3, 1, 4], "schema {version}");
-        assert_eq!(ledger.topics, r#"["orders","payments"]"#);
-
-        let conflicts = Filter { has_conflicts: true, ..Filter::default() };
-        assert_eq!(read_in(&store, &conflicts, Order::Ascending).await.len(), 1, "schema {version}");
-        assert_eq!(ledger.store_id.len(), 32, "schema {version}");
-        let events = read(&store, &[]).await;
-        let deliveries: Vec<_> = events.iter().map(|event| event["deliveries"].as_i64().unwrap()).collect();
-        assert_eq!(deliveries, [3, 1, 2, 1], "schema {version}");
-        assert_eq!(events[1]["payload"], json!({"n": 2, "text": "Grüße"}));
-        assert_eq!(events[2]["attributes"].is_object(), version >= 6, "schema {version}");
-        let of_shop = Filter { sources: vec![Source::parse("shop").unwrap()], ..Filter::default() };
-        assert_eq!(seqs(&read_in(&store, &of_shop, Order::Descending).await), [4, 1], "schema {version}");
-        let since = Some(Timestamp::parse("2026-11-21T01:00:01Z").unwrap());
-        let recent = Filter { since, ..Filter::default() };
-        assert_eq!(seqs(&read_in(&store, &recent, Order::Ascending).await), [2, 4], "schema {version}");
-
-        // What it knows stays known, and seq goes on.
-        let again = [
-            event_with("orders", "a-1", r#"{ "n": 1 }"#),
-            event_with("orders", "a-2", "2"),
-            event_with("orders", "a-4", "1"),
-        ];
-        let expected = [(1, Duplicate), (2, Conflict), (5, Stored)];
-        assert_eq!(append(&store, &again).await, expected, "schema {version}");
-        let found: String = database.query_row("pragma integrity_check", [], |row| row.get(0)).unwrap();
-        assert_eq!(found, "ok", "schema {version}");
+        database.execute_batch(OF_0_2).unwrap();
+        database.execute("delete from schema_migrations where version > ?1", [version]).unwrap();
+        database.execute("insert or ignore into schema_migrations values (?1, '')", [version]).unwrap();
+        let state = || (rows_of(&database, &columns_of(&database)), schema_of(&database));
+        let before = state();
+        let refused = open(directory.path(), 1).0.append(&[&event("a")], &[]).await.unwrap_err();
+        assert!(matches!(&refused, StoreError::Failed(cause) if cause.contains(remedy)), "{refused}");
+        assert!(state() == before, "version {version}");
     }
-}
-
-#[test]
-fn the_latest_schema_has_a_fixture_for_those_that_follow() {
-    let [.., (newest, _)] = FIXTURES;
-    assert_eq!(newest, MIGRATIONS.len(), "keep a database of the new schema as a fixture");
 }
 
 #[tokio::test]
@@ -775,31 +849,11 @@ fn fill(database: &rusqlite::Connection, count: u32) {
 }
 
 #[tokio::test]
-async fn sections_of_blocks_are_passed_over_whether_they_are_of_this_schema_or_of_an_earlier_one() {
+async fn sections_of_blocks_are_passed_over() {
     const EVENTS: u32 = 3 * 65_536 + 700;
-    let (directory, upgraded) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let [new, old] = [&directory, &upgraded]
-        .map(|place| rusqlite::Connection::open(place.path().join("events.db")).unwrap());
-    let (store, _) = open(directory.path(), 1);
+    let (store, directory) = fresh();
     store.readable().await.unwrap(); // makes the tables
-    fill(&new, EVENTS);
-    for migration in &MIGRATIONS[..8] {
-        old.execute(migration, []).unwrap();
-    }
-    let seen = "create table schema_migrations (version integer primary key, applied_at text not null);
-                insert into schema_migrations values (8, '')";
-    old.execute_batch(seen).unwrap();
-    fill(&old, EVENTS);
-    let (upgraded_store, _) = open(upgraded.path(), 2);
-    upgraded_store.readable().await.unwrap();
-    for table in ["blocks", "sections"] {
-        let sum = format!("select count(*), sum(through), min(earliest), max(latest) from {table}");
-        let read = |database: &rusqlite::Connection| {
-            let row = |row: &rusqlite::Row<'_>| <(i64, i64, String, String)>::try_from(row);
-            database.query_row(&sum, [], row).unwrap()
-        };
-        assert_eq!(read(&new), read(&old), "{table}");
-    }
+    fill(&rusqlite::Connection::open(directory.path().join("events.db")).unwrap(), EVENTS);
 
     let begin = chrono::DateTime::from_timestamp(1_790_000_000, 0).unwrap();
     let second = |n: i64| {

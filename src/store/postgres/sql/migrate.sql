@@ -15,6 +15,9 @@ begin
     if seen = /* version */ then
         return;
     end if;
+    if seen not in (0, /* of 0.2 */) then
+        raise exception 'a host of another version has changed the schema' using errcode = 'lock_not_available';
+    end if;
     if seen > 0 then
         alter schema sekali rename to sekali_0_2;
     end if;

@@ -1,1 +1,0 @@
-create index identities_erased on sekali.identities (seq) where erased

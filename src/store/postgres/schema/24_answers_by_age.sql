@@ -1,1 +1,0 @@
-create index answers_by_age on sekali.answers (answered_at)

@@ -1,1 +1,0 @@
-select sekali.place_here()

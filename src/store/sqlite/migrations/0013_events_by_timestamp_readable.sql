@@ -1,2 +1,0 @@
--- Finds the events of a short span of time, however they are spread over seq.
-create index events_by_timestamp on events (timestamp) where gone is null

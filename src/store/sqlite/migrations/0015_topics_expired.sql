@@ -1,1 +1,0 @@
-alter table topics add column expired integer not null default 0

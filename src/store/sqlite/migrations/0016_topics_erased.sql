@@ -1,1 +1,0 @@
-alter table topics add column erased integer not null default 0

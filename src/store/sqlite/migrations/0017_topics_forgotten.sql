@@ -1,1 +1,0 @@
-alter table topics add column forgotten integer not null default 0

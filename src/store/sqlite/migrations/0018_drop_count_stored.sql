@@ -1,1 +1,0 @@
-drop trigger count_stored

@@ -1,1 +1,0 @@
-update upkeep set topics = (select count(*) from topics)

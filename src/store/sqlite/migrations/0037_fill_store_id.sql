@@ -1,1 +1,0 @@
-update upkeep set store_id = lower(hex(randomblob(16)))
