@@ -1,14 +1,15 @@
 //! The end of a server: requests finish, and nobody is refused before the listener closes.
 
-use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// The phases of a server, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Connections are kept alive.
+    #[default]
     Serving,
     /// Each connection ends with its request. Live streams go on.
     Draining,
@@ -17,35 +18,23 @@ pub enum Phase {
 }
 
 /// The requests that are running, except live streams.
-pub struct Requests(Mutex<Channel>);
-
-/// Nothing is ever sent: the channel closes when the last sender is dropped.
-type Channel = (Sender<Infallible>, Receiver<Infallible>);
-
-/// A running request. It ends when this is dropped.
-pub struct Running {
-    _sender: Sender<Infallible>,
-}
+#[derive(Default)]
+pub struct Requests(Mutex<TaskTracker>);
 
 impl Requests {
-    /// No requests.
-    pub fn new() -> Self {
-        Self(Mutex::new(mpsc::channel(1)))
-    }
-
-    /// Begins a request.
-    pub fn begin(&self) -> Running {
-        Running { _sender: self.lock().0.clone() }
+    /// Begins a request, which runs until the token is dropped.
+    pub fn begin(&self) -> TaskTrackerToken {
+        self.lock().token()
     }
 
     /// Waits until the requests that are running now have ended. It does not wait for later ones.
     pub async fn wait(&self) {
-        let (sender, mut receiver) = std::mem::replace(&mut *self.lock(), mpsc::channel(1));
-        drop(sender);
-        receiver.recv().await;
+        let running = std::mem::take(&mut *self.lock());
+        running.close();
+        running.wait().await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Channel> {
+    fn lock(&self) -> MutexGuard<'_, TaskTracker> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -60,7 +49,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_requests_of_this_moment_are_waited_for() {
-        let requests = Requests::new();
+        let requests = Requests::default();
         timeout(Duration::from_secs(5), requests.wait()).await.unwrap();
         let running = requests.begin();
         let waiting = requests.wait();

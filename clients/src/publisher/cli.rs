@@ -14,7 +14,7 @@ use sekali_clients::arguments;
 /// crash, a lost answer, or because you started the publisher twice) is dropped as a duplicate. Blank lines are
 /// skipped. Files compressed by gzip, zstd or bzip2 are read as what they hold.
 #[derive(Debug, Parser)]
-#[command(name = "publisher", version, after_long_help = AFTER_HELP, arg_required_else_help = true)]
+#[command(name = "publisher", version, after_long_help = AFTER_HELP.trim_end(), arg_required_else_help = true)]
 pub struct Cli {
     /// Files to read, or patterns such as '*.log'; `-` is standard input, which is also read if no file is named
     #[arg(value_name = "FILE")]
@@ -209,35 +209,8 @@ pub enum IdFrom {
     Content,
 }
 
-const AFTER_HELP: &str = "\
-Examples:
-  publisher --topic app.log /var/log/app.log
-        ships every line; run it again, and it says '0 stored'
-  publisher --topic app.log --follow --checkpoint app.pos /var/log/app.log
-        keeps reading the file as it grows, and starts where it stopped
-  publisher --topic logs --follow --checkpoint logs.pos '/var/log/*.log'
-        all files that match now and later
-  publisher --topic orders --format json --id-field order_id --time-field at orders.jsonl
-        takes ids and times from fields
-  jq -c .events[] export.json | publisher --format events
-        lines that are events already
-  publisher --from-sqlite old.db --query 'select topic, event_id, timestamp, source, payload from events order by id'
-        an old table
-  publisher --demo
-        something to watch
-
-Ids:
-By default an event_id is made of the identity of the file (its inode and creation time: a renamed file is the same \
-file, a copy is another), the offset of the line and its hash. A file that is truncated while it is followed, or between \
-two runs with a checkpoint, is another file from then on. Standard input has no identity, only its --name: give different streams of one \
-topic different names. With --id content the same line is one event, however often and in whichever files it occurs.
-
-Exit codes:
-  0  everything that was read is stored
-  1  stopped early: an event or request was refused, the service was not reached, or the input failed
-  2  invalid arguments, or an input or checkpoint that cannot be read
-  3  everything that was found valid is stored; the rest is in the rejects file, or a warning says what was not found or taken
-  130, 143  ended by Ctrl-C or SIGTERM, after sending what was read";
+/// The end of the long help.
+const AFTER_HELP: &str = include_str!("after_help.txt");
 
 impl Cli {
     /// The format: `--id-field`, `--time-field` and `--payload` imply JSON.

@@ -1,16 +1,16 @@
 //! Turns a line into an event, as JSON for `POST /publish`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
 
 use crate::cli::{Cli, Format, IdFrom};
+use crate::field::Field;
 use crate::input::Identity;
+use crate::time::{number_in_quotes, since_epoch};
 
 /// Turns lines into events.
 pub struct Mapper {
@@ -20,14 +20,6 @@ pub struct Mapper {
     id_field: Option<Field>,
     time_field: Option<Field>,
     payload: Option<Field>,
-}
-
-/// A field of a JSON value: a name, or a pointer (RFC 6901).
-struct Field {
-    /// The argument, for errors.
-    text: String,
-    /// The names, or indices, that lead to it.
-    steps: Vec<String>,
 }
 
 /// An event of the API. Its fields may hold any JSON value, because the service validates them.
@@ -181,70 +173,8 @@ fn hint(line: &[u8], error: &serde_json::Error, format: &str) -> String {
     }
 }
 
-/// The number of a string that is a time since 1970 in whole units, as `journalctl -o json` writes it. Other strings of
-/// digits may be dates.
-fn number_in_quotes(json: &str) -> Option<&str> {
-    let number = json.strip_prefix('"')?.strip_suffix('"')?;
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let are_digits = [whole, fraction].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
-    let has_unit = matches!((whole.len(), fraction), (9 | 10, _) | (13 | 16 | 19, "0"));
-    (are_digits && !fraction.is_empty() && has_unit).then_some(number)
-}
-
-impl Field {
-    fn parse(text: &str) -> Self {
-        let steps = match text.strip_prefix('/') {
-            Some(pointer) => {
-                pointer.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect()
-            }
-            None => vec![text.into()],
-        };
-        Self { text: text.into(), steps }
-    }
-
-    /// The value of this field in `json`.
-    fn of<'a>(&self, json: &'a RawValue) -> Result<&'a RawValue> {
-        self.steps
-            .iter()
-            .try_fold(json, |value, step| match value.get().as_bytes()[0] {
-                b'{' => serde_json::from_str::<HashMap<Cow<str>, &RawValue>>(value.get())
-                    .ok()?
-                    .remove(step.as_str()),
-                b'[' => serde_json::from_str::<Vec<&RawValue>>(value.get())
-                    .ok()?
-                    .get(step.parse::<usize>().ok()?)
-                    .copied(),
-                _ => None,
-            })
-            .with_context(|| format!("has no field {:?}", self.text))
-    }
-}
-
 fn raw<T: Serialize>(value: &T) -> Result<Cow<'static, RawValue>> {
     Ok(Cow::Owned(to_raw_value(value)?))
-}
-
-/// A time since 1970 as RFC 3339. The unit follows from the size, unambiguously for all times from 1973 to 5138.
-pub fn since_epoch(number: &str) -> Result<String> {
-    let unreadable = || format!("has a time that is not a decimal number in range: {number}");
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    ensure!(fraction.bytes().all(|digit| digit.is_ascii_digit()), unreadable());
-    let whole: i64 = whole.parse().ok().with_context(unreadable)?;
-    let units_in_second: i64 = match whole.unsigned_abs() {
-        0..100_000_000_000 => 1,
-        100_000_000_000..100_000_000_000_000 => 1_000,
-        100_000_000_000_000..100_000_000_000_000_000 => 1_000_000,
-        _ => 1_000_000_000,
-    };
-    // The fraction of smaller units, and digits beyond the nanosecond, are dropped.
-    let digits = if units_in_second == 1 { fraction } else { "" };
-    let fraction: i64 = format!("{digits:0<9.9}").parse().ok().with_context(unreadable)?;
-    let fraction = if number.starts_with('-') { -fraction } else { fraction };
-    let nanoseconds = i128::from(whole) * i128::from(1_000_000_000 / units_in_second) + i128::from(fraction);
-    let seconds = i64::try_from(nanoseconds.div_euclid(1_000_000_000))?;
-    let nanoseconds = u32::try_from(nanoseconds.rem_euclid(1_000_000_000))?;
-    let time = DateTime::from_timestamp(seconds, nanoseconds).with_context(unreadable)?;
-    Ok(time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }
 
 #[cfg(test)]
@@ -313,13 +243,6 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_escapes_slashes_and_a_name_is_a_name() {
-        let line = r#"{"a/b":{"~":"x"},"c.d":"y"}"#;
-        assert_eq!(event(&["--topic", "t", "--id-field", "/a~1b/~0"], line).unwrap()["event_id"], "x");
-        assert_eq!(event(&["--topic", "t", "--id-field", "c.d"], line).unwrap()["event_id"], "y");
-    }
-
-    #[test]
     fn an_event_keeps_its_fields_and_gets_missing_ones() {
         let whole =
             r#"{"topic":"a","event_id":"1","timestamp":"2026-11-21T01:00:00Z","source":"s","payload":null}"#;
@@ -350,27 +273,6 @@ mod tests {
     }
 
     #[test]
-    fn a_number_in_quotes_is_a_time_and_a_date_is_none() {
-        let time = |value: &str| {
-            let line = format!(r#"{{"at":{value}}}"#);
-            event(&["--topic", "t", "--time-field", "at"], &line).unwrap()["timestamp"].clone()
-        };
-        assert_eq!(time(r#""1763686800123456""#), "2025-11-21T01:00:00.123456Z");
-        assert_eq!(time(r#""1763686800""#), "2025-11-21T01:00:00Z");
-        assert_eq!(time(r#""1763686800.25""#), "2025-11-21T01:00:00.250Z");
-        for other in [
-            "20261128",
-            "20261128010203",
-            "202611280102",
-            "2026-11-28T01:00:00Z",
-            "1763686800.",
-            "17636868x0",
-        ] {
-            assert_eq!(time(&format!("\"{other}\"")), other);
-        }
-    }
-
-    #[test]
     fn json_over_several_lines_is_told_what_helps() {
         for line in ["{", "  \"a\": 1,", "}", "]"] {
             let told = event(&["--topic", "t", "--format", "json"], line).unwrap_err().to_string();
@@ -383,21 +285,5 @@ mod tests {
         assert!(!told.contains("jq"), "{told}");
         let told = event(&["--format", "events"], "[{}]").unwrap_err().to_string();
         assert!(told.contains("jq -c '.[]'"), "{told}");
-    }
-
-    #[test]
-    fn times_since_1970_come_in_four_units() {
-        for (number, time) in [
-            ("0", "1970-01-01T00:00:00Z"),
-            ("-1.5", "1969-12-31T23:59:58.500Z"),
-            ("-0.5", "1969-12-31T23:59:59.500Z"),
-            ("1763686800", "2025-11-21T01:00:00Z"),
-            ("1763686800.123456789012", "2025-11-21T01:00:00.123456789Z"),
-            ("1763686800123", "2025-11-21T01:00:00.123Z"),
-            ("1763686800123456", "2025-11-21T01:00:00.123456Z"),
-            ("1763686800123456789", "2025-11-21T01:00:00.123456789Z"),
-        ] {
-            assert_eq!(since_epoch(number).unwrap(), time, "{number}");
-        }
     }
 }

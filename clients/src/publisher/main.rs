@@ -1,21 +1,25 @@
 //! Ships lines and events to Sekali, at least once, and is safe to run twice.
 //!
-//! A thread reads lines ([`input`]), a task turns them into events ([`event`]) and batches ([`batch`]), and the main
+//! A thread reads lines ([`input`]), a task turns them into events ([`event`]) and batches ([`batcher`]), and the main
 //! task sends one batch after the other ([`ship`]). The queues between them are short, so that a slow service slows the
 //! reading down.
 
 mod batch;
+mod batcher;
 mod checkpoint;
 mod cli;
 mod demo;
 mod event;
+mod field;
 mod input;
+mod outcome;
 mod rejects;
 mod report;
 mod ship;
 mod shutdown_grace;
 #[cfg_attr(not(feature = "tables"), path = "without_tables.rs")]
 mod table;
+mod time;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -30,7 +34,7 @@ use sekali_clients::interrupt::Interrupt;
 use sekali_clients::retry::Patience;
 use sekali_clients::terminal::{View, bar, complain, print};
 
-use crate::batch::{Batches, Limits};
+use crate::batcher::{Batches, Limits};
 use crate::checkpoint::Checkpoint;
 use crate::cli::{Cli, IdFrom};
 use crate::demo::Board;
@@ -168,7 +172,12 @@ async fn compare_with_store(
     view: View,
     interrupt: &Interrupt,
 ) -> Option<u8> {
-    let note_retry = |failure: &Failure| view.note(format_args!("{failure}; trying again"));
+    let mut is_down = false;
+    let note_retry = |failure: &Failure| {
+        if !std::mem::replace(&mut is_down, true) {
+            view.note(format_args!("{failure}; trying again"));
+        }
+    };
     let told = tokio::select! {
         told = checkpoint.compare_with_store(client, patience, note_retry) => told,
         () = interrupt.requested() => return Some(interrupt.exit_code().unwrap_or(STOPPED)),
@@ -225,7 +234,7 @@ fn start_reading(
         None if cli.demo.demo => demo::simulate(&cli.demo),
         None => input::read(inputs, cli.follow, reading, starts, interrupt.clone()),
     };
-    batch::gather(chunks, mapper, cli.source, limits, interrupt.clone())
+    batcher::gather(chunks, mapper, cli.source, limits, interrupt.clone())
 }
 
 /// Prints the report, and returns the exit code.

@@ -1,22 +1,22 @@
 //! Sends batches, one after the other, so that events are stored in the order of their lines.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::{Context, Result};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use indicatif::ProgressBar;
-use reqwest::StatusCode;
 use sekali_clients::client::{Client, Failure, Publication, Refusal};
-use sekali_clients::retry::{Patience, Retries};
+use sekali_clients::retry::{Patience, persist};
 use sekali_clients::terminal::{tell, warn};
-use sekali_common::api::{EventError, EventResult, Published};
-use tokio::time::sleep;
+use sekali_common::api::{EventResult, Published};
 
-use crate::batch::{Batch, Batches};
+use crate::batch::Batch;
+use crate::batcher::Batches;
 use crate::checkpoint::Checkpoint;
 use crate::input::News;
+use crate::outcome::{errors_by_item, is_about_events, left_out};
 use crate::rejects::Rejects;
 use crate::report::Tally;
 use crate::shutdown_grace::ShutdownGrace;
@@ -152,29 +152,24 @@ impl Shipper {
 
     /// Sends a request until it is answered, refused, or given up.
     async fn send(&mut self, body: Vec<u8>) -> Result<Published, Failure> {
-        let mut retries = Retries::new(self.patience);
-        let mut is_down = false;
-        loop {
-            let attempt = self.client.publish(self.publication, body.clone());
-            let failure = match self.grace.bound(attempt, &self.bar).await {
-                Some(Ok(published)) => {
-                    if is_down {
-                        tell(&self.bar, "the service answers again");
-                    }
-                    return Ok(published);
-                }
-                Some(Err(failure)) => failure,
-                None => return Err(Failure::AnswerLost("none arrived before the program had to end".into())),
-            };
-            let Some(pause) = retries.pause_after(&failure) else { return Err(failure) };
-            self.tally.retried(&failure);
-            if !is_down {
-                warn(&self.bar, format_args!("{failure}; trying again"));
-                is_down = true;
+        let Self { client, publication, bar, tally, .. } = self;
+        let mut last_failure = None;
+        let on_retry = |failure: &Failure| {
+            tally.retried(failure);
+            if last_failure.is_none() {
+                warn(bar, format_args!("{failure}; trying again"));
             }
-            if self.grace.bound(sleep(pause), &self.bar).await.is_none() {
-                return Err(failure);
+            last_failure = Some(failure.clone());
+        };
+        let sent = persist(self.patience, on_retry, || client.publish(*publication, body.clone()));
+        match (self.grace.bound(sent, bar).await, last_failure) {
+            (Some(Ok(published)), Some(_)) => {
+                tell(bar, "the service answers again");
+                Ok(published)
             }
+            (Some(answer), _) => answer,
+            (None, Some(failure)) => Err(failure),
+            (None, None) => Err(Failure::AnswerLost("none arrived before the program had to end".into())),
         }
     }
 
@@ -271,39 +266,6 @@ impl Shipper {
         self.tally.rejected += 1;
         Ok(())
     }
-}
-
-/// True if a request was refused because of its events, and not because of its sender or address. A proxy in front of
-/// the service may also find a body too large.
-fn is_about_events(refusal: &Refusal) -> bool {
-    refusal.status == StatusCode::PAYLOAD_TOO_LARGE
-        || matches!(refusal.problem.r#type.as_str(), "/problems/invalid-event" | "/problems/malformed-body")
-}
-
-/// The items of a part that a partial answer left out.
-fn left_out(part: &[usize], published: &Published) -> Vec<usize> {
-    if published.rejected == 0 {
-        return Vec::new();
-    }
-    let taken: HashSet<_> = published.results.iter().map(|result| result.index).collect();
-    part.iter().enumerate().filter(|(index, _)| !taken.contains(index)).map(|(_, item)| *item).collect()
-}
-
-/// The errors of each invalid item of a part, by the item's index in the batch.
-fn errors_by_item(part: &[usize], listed: &[EventError]) -> BTreeMap<usize, String> {
-    let mut errors: BTreeMap<usize, String> = BTreeMap::new();
-    for error in listed {
-        if let Some(&index) = part.get(error.index) {
-            let text = errors.entry(index).or_default();
-            let separator = if text.is_empty() { "" } else { "; " };
-            // An error of the whole event has no field. The lines of a request are not those of the input.
-            let message =
-                error.message.split_once(" is malformed: ").map(|(_, what)| format!("is malformed: {what}"));
-            let message = message.as_deref().unwrap_or(&error.message);
-            *text += format!("{separator}{} {message}", error.field).trim_start();
-        }
-    }
-    errors
 }
 
 fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {

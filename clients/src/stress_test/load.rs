@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use sekali_clients::client::{Client, Failure, Publication};
 use sekali_clients::interrupt::Interrupt;
-use sekali_clients::retry::{Patience, Retries};
+use sekali_clients::retry::{Patience, persist};
 use sekali_common::api::Published;
 use tokio::task::JoinSet;
 
@@ -138,18 +138,13 @@ impl Shared {
             prefer: Some("return=representation"),
             is_partial: false,
         };
-        let mut retries = Retries::new(self.load.patience);
-        loop {
-            let failure = match self.load.client.publish(form, body.clone()).await {
-                Ok(published) => return Ok(published),
-                Err(failure) => failure,
-            };
-            let pause = retries.pause_after(&failure);
-            self.state.borrow_mut().ledger.failed(deliveries.clone(), &failure);
-            match pause {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(failure),
+        let attempt = async || {
+            let answer = self.load.client.publish(form, body.clone()).await;
+            if let Err(failure) = &answer {
+                self.state.borrow_mut().ledger.failed(deliveries.clone(), failure);
             }
-        }
+            answer
+        };
+        persist(self.load.patience, |_| {}, attempt).await
     }
 }

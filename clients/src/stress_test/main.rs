@@ -6,6 +6,7 @@ mod chaos;
 mod cli;
 mod ledger;
 mod load;
+mod read_back;
 mod report;
 mod verify;
 mod workload;

@@ -7,27 +7,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::compress::{bzip2, gzip, zstd};
 use crate::place::Place;
 use crate::program::{eventually, run_with, signal, wait};
 
 fn lines(count: usize) -> String {
     (0..count).map(|number| format!("line {number} 漢\n")).collect()
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn zstd(bytes: &[u8]) -> Vec<u8> {
-    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
-}
-
-fn bzip2(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 /// As gzip and others do: the original is gone, and its times are those of the compressed file.

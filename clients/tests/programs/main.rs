@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on has failed
 
 mod checkpoint;
+mod compress;
 mod double;
 mod forms;
 mod place;

@@ -5,11 +5,10 @@
 //! contend for the write lock.
 
 mod body;
+mod program;
 
 use std::cell::Cell;
-use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use futures::StreamExt;
@@ -20,17 +19,15 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use wasmtime::component::{Accessor, Component, Linker};
-use wasmtime::{Cache, CacheConfig, Config, Engine, Store};
-use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
+use wasmtime::component::Accessor;
+use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error, FieldMap, WasiBody, p3};
 
 pub use self::body::SharedBody;
+pub use self::program::{Program, engine};
 
 use crate::metrics::METRICS;
-use crate::spin;
-use crate::spin::guest::{Guest, HttpRules, Services};
-use crate::stores::Stores;
+use crate::spin::guest::{Guest, HttpRules};
 
 /// Requests that may wait for one instance, beside those that run in it. Further ones are refused, so that nobody waits
 /// without a bound.
@@ -43,43 +40,6 @@ const CONCURRENT: usize = 1024;
 pub type Request = http::Request<SharedBody>;
 /// An answer of a component.
 pub type Response = http::Response<WasiBody>;
-
-/// A component, ready to be instantiated.
-#[derive(Clone)]
-pub struct Program {
-    service: ServicePre<Guest>,
-    services: Arc<Services>,
-}
-
-impl Program {
-    /// Compiles the component, or takes it from the cache.
-    ///
-    /// # Errors
-    /// A file that is not a component, or a component that imports an interface that this host lacks.
-    pub fn load(engine: &Engine, source: &Path, services: Services) -> Result<Self> {
-        let component = compile(engine, source)?;
-        let mut linker = Linker::new(engine);
-        spin::add_to_linker(&mut linker)?;
-        let service = linker
-            .instantiate_pre(&component)
-            .and_then(ServicePre::new)
-            .map_err(anyhow::Error::from)
-            .with_context(|| format!("{} uses an interface that this host lacks", source.display()))?;
-        Ok(Self { service, services: Arc::new(services) })
-    }
-
-    /// The same component, with the stores that it may open.
-    pub fn with_stores(self, stores: Stores) -> Self {
-        let Services { variables, servers, .. } = &*self.services;
-        let services = Services { variables: variables.clone(), stores, servers: servers.clone() };
-        Self { services: Arc::new(services), ..self }
-    }
-
-    /// True if the component may open a store.
-    pub fn uses_stores(&self) -> bool {
-        !(self.services.stores.is_empty() && self.services.servers.is_empty())
-    }
-}
 
 /// The reason for which a request has no answer.
 #[derive(Debug)]
@@ -164,25 +124,6 @@ impl Instances {
     }
 }
 
-/// The engine that compiles and runs components.
-pub fn engine() -> Result<Engine> {
-    let mut config = Config::new();
-    config.wasm_component_model_async(true);
-    // Without a home directory there is no cache, and the host only starts more slowly.
-    if let Ok(cache) = Cache::new(CacheConfig::new()) {
-        config.cache(Some(cache));
-    }
-    Ok(Engine::new(&config)?)
-}
-
-fn compile(engine: &Engine, source: &Path) -> Result<Component> {
-    let bytes = std::fs::read(source)
-        .with_context(|| format!("cannot read {}: build the component first", source.display()))?;
-    Component::new(engine, bytes)
-        .map_err(anyhow::Error::from)
-        .with_context(|| format!("{} is not a component", source.display()))
-}
-
 /// Runs `run` again if it panics: a fault of the host in one instance must not close its queue for ever. The requests
 /// in it end without an answer.
 async fn supervise<T, R>(run: impl Fn(Queue<T>) -> R, jobs: mpsc::Receiver<T>)
@@ -212,10 +153,7 @@ async fn run(program: Program, jobs: Queue<Job>) {
 async fn run_one(program: &Program, jobs: &mut mpsc::Receiver<Job>) -> wasmtime::Result<()> {
     // The instance starts with its first request, so that one that cannot start is not retried in a loop.
     let Some(first) = jobs.recv().await else { return Ok(()) };
-    let Program { service, services } = program;
-    let mut store = Store::new(service.engine(), Guest::new(Arc::clone(services)));
-    store.limiter(|guest| &mut guest.limits);
-    let service = service.instantiate_async(&mut store).await?;
+    let (mut store, service) = program.instantiate().await?;
     store
         .run_concurrent(async |accessor| {
             let mut running = FuturesUnordered::new();

@@ -11,7 +11,7 @@ use super::bindings::spin::postgres::postgres::{
     HostConnectionBuilderWithStore, HostConnectionWithStore, ParameterValue, QueryError, RowSet,
 };
 use super::guest::Guest;
-use crate::stores::postgres::{Answer, Connection, ConnectionBuilder, Failure, Parameter};
+use crate::stores::postgres::{Connection, ConnectionBuilder, Failure, Parameter, ResultSet};
 
 /// The most bytes of a result, as in Spin.
 const RESULT_BYTES: usize = 128 << 20;
@@ -120,8 +120,8 @@ fn value(row: &Row, index: usize) -> Result<DbValue, tokio_postgres::Error> {
     }
 }
 
-/// The columns and rows of an answer.
-fn row_set(Answer { columns, rows, .. }: Answer) -> Result<RowSet, Error> {
+/// The columns and rows of a result.
+fn row_set(ResultSet { columns, rows }: ResultSet) -> Result<RowSet, Error> {
     let columns =
         columns.into_iter().map(|column| Column { name: column.name, data_type: data_type(&column.ty) });
     let columns = columns.collect();
@@ -143,14 +143,14 @@ async fn query(
     connection: Connection,
     statement: &str,
     parameters: &[ParameterValue],
-) -> Result<Answer, Error> {
-    let answer = connection.query(statement, parameters).await?;
-    let bytes = answer.rows.iter().map(Row::raw_size_bytes).sum::<usize>();
+) -> Result<ResultSet, Error> {
+    let result = connection.query(statement, parameters).await?;
+    let bytes = result.rows.iter().map(Row::raw_size_bytes).sum::<usize>();
     if bytes > RESULT_BYTES {
         let message = format!("the result has {bytes} bytes, and may have {RESULT_BYTES}");
         return Err(Error::QueryFailed(QueryError::Text(message)));
     }
-    Ok(answer)
+    Ok(result)
 }
 
 impl From<Failure> for Error {

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::event::since_epoch;
+use crate::time::since_epoch;
 
 /// A value of a column.
 pub enum Value<'a> {

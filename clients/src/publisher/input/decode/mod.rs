@@ -112,9 +112,13 @@ fn unsupported(form: &str, program: &str) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
+#[path = "../../../../tests/programs/compress.rs"]
+#[allow(clippy::unwrap_used)] // as in all tests
+mod compress;
 
+#[cfg(test)]
+mod tests {
+    use super::compress::{bzip2, gzip, zstd};
     use super::*;
 
     fn decoded(bytes: &[u8], encoding: Option<&'static Encoding>) -> (io::Result<Vec<u8>>, u64) {
@@ -125,22 +129,6 @@ mod tests {
             .decode(Cursor::new(bytes.to_vec()), &malformed)
             .and_then(|mut input| input.read_to_end(&mut decoded));
         (read.map(|_| decoded), malformed.count())
-    }
-
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    fn zstd(bytes: &[u8]) -> Vec<u8> {
-        ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
-    }
-
-    fn bzip2(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
     }
 
     fn lines() -> Vec<u8> {
