@@ -11,6 +11,7 @@ mod faults;
 mod history;
 mod hostile;
 mod overload;
+mod requests;
 mod sim;
 mod soak;
 

@@ -6,8 +6,8 @@ use sekali_common::api::EventStatus;
 use sekali_model::{Register, Stored, Wrong};
 
 use super::receipt::{self, Receipt};
-use crate::history::identities::{IDENTITIES, PAYLOADS};
 use crate::history::record::{Answer, End, Erasure, History, NEVER, Outcome, Publish, Span, Turn};
+use crate::requests::identities::{IDENTITIES, PAYLOADS};
 
 /// The history, the end, and what follows from them.
 pub struct Model<'h> {

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use sekali_common::api::{EventStatus, Published};
 use serde::Deserialize;
 
-use crate::history::identities::{event_id, topic};
 use crate::history::record::Answer;
-use crate::history::request::{Request, Sent};
+use crate::requests::identities::{event_id, topic};
+use crate::requests::{Request, Sent};
 
 /// The outcomes that an answer tells.
 #[derive(Clone, Debug)]

@@ -5,8 +5,8 @@ use sekali_model::{Bounds, Comparison, Seen, Wrong};
 
 use super::model::{Delivery, Model};
 use super::receipt;
-use crate::history::identities::name;
 use crate::history::record::NEVER;
+use crate::requests::identities::name;
 
 /// Each event that a client was told is stored, is stored; also if the answer was that of another request.
 pub fn check_acknowledged(model: &Model<'_>, wrong: &mut Wrong) {
