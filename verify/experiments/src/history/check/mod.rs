@@ -4,7 +4,6 @@
 mod keys;
 mod model;
 mod reads;
-mod receipt;
 mod registers;
 mod stats;
 #[cfg(test)]
