@@ -8,11 +8,11 @@ use fastrand::Rng;
 use serde_json::Value;
 
 use super::client::{Client, Failure};
-use super::format::encoded;
-use super::identities::{IDENTITIES, TOPICS, event_id, topic};
 use super::reader::query;
 use super::record::{Erasure, History, NEVER, Selection, Span};
 use super::stage::Stage;
+use crate::requests::format::encoded;
+use crate::requests::identities::{IDENTITIES, TOPICS, event_id, topic};
 
 /// The pause between two requests: a few of the events go by them.
 const REST: Duration = Duration::from_millis(40);

@@ -1,8 +1,6 @@
 //! The history checker: clients publish, read and follow at random while the service is restarted, and all that they
 //! did and saw is checked against the model afterwards.
 //!
-//! - `identities`: the events, few identities at a time, so that their deliveries race
-//! - `request`: random requests to publish, and `format`: the forms in which they are written
 //! - `publisher`, `reader`, `follower`, `eraser`: the clients; none of them retries
 //! - `operator`: what their operator can do and see
 //! - `stage`: the part of a round that all of them share
@@ -13,13 +11,10 @@ mod check;
 mod client;
 mod eraser;
 mod follower;
-mod format;
-mod identities;
 mod operator;
 mod publisher;
 mod reader;
 mod record;
-mod request;
 mod stage;
 
 use std::collections::BTreeSet;
@@ -36,12 +31,12 @@ use serde_json::Value;
 
 use self::client::{Answer, Client};
 use self::follower::Follower;
-use self::identities::{IDENTITIES, TOPICS};
 pub use self::operator::Place;
 pub use self::record::{Clock, Turn};
 use self::record::{End, History, Selection, Span};
-use self::request::Request;
 use self::stage::{PAUSE, Stage};
+use crate::requests::Request;
+use crate::requests::identities::{IDENTITIES, TOPICS};
 use crate::{Effort, Tally};
 
 /// The time for which clients publish in a round.

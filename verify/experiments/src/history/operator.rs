@@ -94,7 +94,7 @@ fn find(text: &str, found: &mut BTreeSet<usize>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::identities::payload;
+    use crate::requests::identities::payload;
 
     #[test]
     fn payloads_are_found_however_they_are_written() {

@@ -6,8 +6,8 @@ use fastrand::Rng;
 
 use super::client::{Client, Failure};
 use super::record::{Answer, History, NEVER, Outcome, Publish, Span};
-use super::request::{MOMENTS_OF_A_KEY, Request};
 use super::stage::{PAUSE, Stage};
+use crate::requests::{MOMENTS_OF_A_KEY, Request};
 
 /// Publishes random requests, every second with a key, one after another and now and then two at once, until the stage
 /// ends. Where there are several hosts, each gets its requests in turn, so a key is replayed to another than the first.

@@ -9,10 +9,10 @@ use sekali_common::api::StoredEvent;
 use sekali_model::{Catalogue, Lines, Recognised, Stored};
 
 use super::client::{Answer, Client, Failure};
-use super::format::encoded;
-use super::identities::{IDENTITIES, SOURCES, TOPICS, event_id, source, timestamp, topic};
 use super::record::{History, Read, Selection, Snapshot, Span};
 use super::stage::{PAUSE, Stage};
+use crate::requests::format::encoded;
+use crate::requests::identities::{IDENTITIES, SOURCES, TOPICS, event_id, source, timestamp, topic};
 
 /// Reads at random until the stage ends, or where what is read may be late.
 pub fn run(stage: &Stage, seed: u64, late: Option<SocketAddr>) -> History {

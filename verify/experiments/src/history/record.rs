@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sekali_common::api::Stats;
 use sekali_model::{ReadBack, Stored};
 
-use super::identities::{source_number, topic_number};
-use super::request::Request;
+use crate::requests::Request;
+use crate::requests::identities::{source_number, topic_number};
 
 /// A clock that all clients share: each tick has a number of its own, in the order of time.
 #[derive(Debug, Default)]

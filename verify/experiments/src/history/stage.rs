@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::identities::Identities;
 use super::record::Clock;
+use crate::requests::identities::Identities;
 
 /// The pause of a client that found nobody, and of a reader between two reads.
 pub const PAUSE: Duration = Duration::from_millis(5);

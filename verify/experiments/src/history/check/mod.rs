@@ -4,7 +4,6 @@
 mod keys;
 mod model;
 mod reads;
-mod receipt;
 mod registers;
 mod stats;
 #[cfg(test)]
@@ -15,8 +14,8 @@ use std::collections::HashMap;
 use sekali_model::Wrong;
 
 use self::model::Model;
-use super::identities::name;
 use super::record::{End, History};
+use crate::requests::identities::name;
 
 /// The rules, with their names.
 type Rule = (&'static str, fn(&Model<'_>, &mut Wrong));

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use sekali_common::api::EventStatus;
 use sekali_model::{Register, Stored, Wrong};
 
-use super::receipt::{self, Receipt};
-use crate::history::identities::{IDENTITIES, PAYLOADS};
 use crate::history::record::{Answer, End, Erasure, History, NEVER, Outcome, Publish, Span, Turn};
+use crate::requests::identities::{IDENTITIES, PAYLOADS};
+use crate::requests::receipt::{self, Receipt};
 
 /// The history, the end, and what follows from them.
 pub struct Model<'h> {
@@ -142,7 +142,9 @@ impl<'h> Model<'h> {
 
     fn add_deliveries(&mut self) {
         for (number, execution) in self.executions.iter().enumerate() {
-            let receipt = execution.answer.map(|answer| receipt::read(&execution.publish.request, answer));
+            let receipt = execution
+                .answer
+                .map(|answer| receipt::read(&execution.publish.request, answer.status, &answer.body));
             let receipt = match receipt.transpose() {
                 Ok(receipt) => receipt,
                 Err(contradiction) => {

@@ -4,8 +4,8 @@ use sekali_common::api::{Account, Stats};
 use sekali_model::{Bounds, Growth, Wrong, check_balance};
 
 use super::model::Model;
-use crate::history::identities::{TOPICS, topic_number};
 use crate::history::record::{NEVER, Snapshot, Span, Turn};
+use crate::requests::identities::{TOPICS, topic_number};
 
 /// Received is the sum of stored and dropped, no more is gone than was stored, and the total is the sum of the topics.
 pub fn check_balances(model: &Model<'_>, wrong: &mut Wrong) {

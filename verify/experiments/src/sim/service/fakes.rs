@@ -15,8 +15,11 @@ use sekali::testing::database::{Native, NativeConnection};
 use crate::sim::clock::SimClock;
 use crate::sim::executor::Handle;
 
-/// The simulation as a platform.
-pub type SimPlatform = NativePlatform<SqliteStore<SimDatabase, SimClock>, SimKeyValue, SimClock>;
+/// The simulation as a platform of a store.
+pub type SimPlatform<S> = NativePlatform<S, SimKeyValue, SimClock>;
+
+/// The store on SQLite.
+pub type Sqlite = SqliteStore<SimDatabase, SimClock>;
 
 /// No power is cut here, and syncs of the disk would take most of the time.
 const UNSYNCED: &str = "pragma synchronous = off";

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use self::scene::{Scene, end, scene};
 use super::check;
-use crate::history::identities::topic_number;
 use crate::history::record::{Answer, End, Erasure, History, NEVER, Outcome, Selection, Span, Turn};
+use crate::requests::identities::topic_number;
 
 #[test]
 fn a_history_that_keeps_the_rules_passes() {

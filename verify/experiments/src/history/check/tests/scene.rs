@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use sekali_model::{Lines, ReadBack, Stored};
 use serde_json::{Value, json};
 
-use crate::history::identities::{
-    IDENTITIES, Identities, TOPICS, event_id, payload, source, timestamp, topic, topic_number,
-};
 use crate::history::record::{
     Answer, End, Follow, History, NEVER, Outcome, Publish, Read, Selection, Snapshot, Span,
 };
-use crate::history::request::{Request, Sent};
+use crate::requests::identities::{
+    IDENTITIES, Identities, TOPICS, event_id, payload, source, timestamp, topic, topic_number,
+};
+use crate::requests::{Request, Sent};
 
 /// A service without a fault that carries out one request at a time, and its clients.
 #[derive(Default)]
