@@ -1,4 +1,4 @@
-//! Compares the counts and events of the service with the deliveries and their answers.
+//! Compares the counts and events of the service with the record of the load.
 
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, Utc};
@@ -6,13 +6,13 @@ use indicatif::{HumanCount, ProgressBar};
 use sekali_clients::client::Client;
 use sekali_clients::retry::{self, Patience};
 use sekali_clients::terminal::count;
-use sekali_common::api::{Account, EventStatus, Stats, StoredEvent};
+use sekali_common::api::{Account, Stats, StoredEvent};
 use sekali_model::{
-    Bounds, Catalogue, Comparison, Growth, Lines, ReadBack, Recognised, Register, Seen, Wrong, check_balance,
+    Bounds, Catalogue, Comparison, Growth, Lines, ReadBack, Recognised, Wrong, check_balance,
 };
 use serde_json::Value;
 
-use crate::ledger::Ledger;
+use crate::record::Record;
 use crate::workload::{Delivery, Workload};
 
 /// The number of readings after which counts that still change are an error.
@@ -39,23 +39,20 @@ pub struct Verdict {
     pub after: Stats,
 }
 
-/// An event, whose payloads are the original and the altered one.
-type Event = Register<2>;
-
 /// Runs all checks. `before` is the answer of `/stats` before the load; all later events are read back.
 pub async fn verify(
     workload: &Workload,
-    ledger: &Ledger,
+    record: &Record,
     before: &Stats,
     (reader, patience): (&Client, Patience),
     bar: &ProgressBar,
 ) -> Result<Verdict> {
-    let expected = expect(workload, ledger);
     let (read, after) = read_at_rest(workload, before.last_seq, (reader, patience), bar).await?;
-    let mut checks = check_answers(workload, ledger, &expected, &read);
-    checks.extend(check_events(workload, ledger, &expected, &read));
-    let totals = sum(workload, &expected, &read);
-    checks.extend(check_accounts(workload, &totals, &read, (before, &after)));
+    let wrong = record.ledger.compare(&read, |event| workload.name(*event));
+    let mut checks = check_answers(record, &wrong);
+    checks.extend(check_events(&read, &wrong));
+    let growth = record.ledger.growth(&read, |event| workload.topic_of(*event));
+    checks.extend(check_accounts(workload, &growth, &read, (before, &after)));
 
     let others = |stats: &Stats| -> u64 {
         let others = stats.by_topic.iter().filter(|topic| workload.number_of(&topic.topic).is_none());
@@ -72,7 +69,7 @@ async fn read_at_rest(
     seq: u64,
     (reader, patience): (&Client, Patience),
     bar: &ProgressBar,
-) -> Result<(ReadBack, Stats)> {
+) -> Result<(ReadBack<u32>, Stats)> {
     let mut known = read_stats(reader, patience).await?;
     for _ in 0..READINGS {
         bar.reset();
@@ -101,21 +98,14 @@ fn accounts(workload: &Workload, stats: &Stats) -> Vec<Account> {
     accounts
 }
 
-fn expect(workload: &Workload, ledger: &Ledger) -> Vec<Event> {
-    let mut expected = vec![Event::default(); workload.events as usize];
-    for (delivery, outcome) in workload.deliveries.iter().zip(&ledger.outcomes) {
-        let (event, payload) = (&mut expected[delivery.event as usize], usize::from(delivery.is_altered));
-        event.lose(payload, outcome.lost);
-        if outcome.answer.is_some() {
-            event.answer(payload, outcome.answer);
-        }
-    }
-    expected
-}
-
 /// Reads all events after `seq`, and compares each with what was sent.
-async fn read_back(workload: &Workload, seq: u64, reader: &Client, bar: &ProgressBar) -> Result<ReadBack> {
-    let mut read = ReadBack::new(workload.events as usize, workload.topics().count(), seq);
+async fn read_back(
+    workload: &Workload,
+    seq: u64,
+    reader: &Client,
+    bar: &ProgressBar,
+) -> Result<ReadBack<u32>> {
+    let mut read = ReadBack::new(workload.topics().count(), seq);
     let mut response = reader.events_after(seq).await.context("the events cannot be read back")?;
     let mut lines = Lines::default();
     while let Some(chunk) = response.chunk().await.context("the events cannot be read to their end")? {
@@ -129,11 +119,13 @@ async fn read_back(workload: &Workload, seq: u64, reader: &Client, bar: &Progres
 }
 
 impl Catalogue for Workload {
+    type Event = u32;
+
     fn topic(&self, name: &str) -> Option<usize> {
         self.number_of(name)
     }
 
-    fn recognise(&self, event: &StoredEvent<'_>) -> Recognised {
+    fn recognise(&self, event: &StoredEvent<'_>) -> Recognised<u32> {
         let source = self.source();
         if self.number_of(&event.topic).is_none() {
             return match event.source.as_deref() == Some(&source) {
@@ -153,7 +145,7 @@ impl Catalogue for Workload {
         let difference =
             (!is_same).then(|| format!("has timestamp {} and source {:?}", event.timestamp, event.source));
         let Delivery { event, is_altered } = delivery;
-        Recognised::Sent { event: event as usize, payload: is_altered.into(), difference }
+        Recognised::Sent { event, payload: is_altered.into(), difference }
     }
 }
 
@@ -166,67 +158,20 @@ fn identify(workload: &Workload, event: &StoredEvent<'_>) -> Option<Delivery> {
     (serde_json::to_value(sent).ok()? == payload).then_some(delivery)
 }
 
-fn check_answers(workload: &Workload, ledger: &Ledger, expected: &[Event], read: &ReadBack) -> Vec<Check> {
-    let answered = ledger.outcomes.iter().filter(|outcome| outcome.answer.is_some()).count() as u64;
-    let stored: u64 = expected.iter().map(|event| u64::from(event.storers())).sum();
-    let storers = find_wrong_storers(workload, expected);
-    let conflicts = find_wrong_conflicts(workload, ledger, read);
+fn check_answers(record: &Record, wrong: &Comparison) -> Vec<Check> {
+    let answered = counted(record.ledger.acknowledged(), "answered");
+    let stored = counted(record.ledger.stored(), "stored");
     vec![
-        Check::new(
-            "answers account for each delivery",
-            counted(answered, "answered"),
-            [&ledger.wrong_answers],
-        ),
-        Check::new("each event stored by one delivery", counted(stored, "stored"), [&storers]),
-        Check::new("conflicts are named, and nothing else is", String::new(), [&conflicts]),
+        Check::new("answers account for each delivery", answered, [&record.wrong_answers]),
+        Check::new("each event stored by one delivery", stored, [&wrong.unset]),
+        Check::new("conflicts are named, and nothing else is", String::new(), [&wrong.misnamed]),
     ]
 }
 
-/// Finds events that were not answered as stored by exactly one delivery.
-fn find_wrong_storers(workload: &Workload, expected: &[Event]) -> Wrong {
-    let mut wrong = Wrong::default();
-    for (event, expected) in (0..).zip(expected) {
-        if !expected.is_set_once() {
-            let (name, storers) = (workload.name(event), expected.storers());
-            wrong.add(|| format!("{name} was answered as stored {storers} times"));
-        }
-    }
-    wrong
-}
-
-/// Finds deliveries that should have been answered as conflicts, and others that were.
-fn find_wrong_conflicts(workload: &Workload, ledger: &Ledger, read: &ReadBack) -> Wrong {
-    let mut wrong = Wrong::default();
-    for (delivery, outcome) in workload.deliveries.iter().zip(&ledger.outcomes) {
-        let (Some(answer), Some(stored)) = (outcome.answer, read.stored[delivery.event as usize]) else {
-            continue;
-        };
-        // The payload decides: the retry of a lost attempt may find its own event stored, which is not a conflict.
-        let differs = stored.payload != usize::from(delivery.is_altered);
-        if differs != (answer == EventStatus::Conflict) {
-            let payload = if differs { "another payload" } else { "the stored payload" };
-            wrong.add(|| {
-                format!(
-                    "{} was delivered with {payload} and answered as {answer:?}",
-                    workload.name(delivery.event)
-                )
-            });
-        }
-    }
-    wrong
-}
-
-fn check_events(workload: &Workload, ledger: &Ledger, expected: &[Event], read: &ReadBack) -> Vec<Check> {
-    let mut wrong = Comparison::default();
-    for (event, (expected, stored)) in (0..).zip(expected.iter().zip(&read.stored)) {
-        let own = Some(ledger.seqs[event as usize]).filter(|seq| *seq != 0);
-        let seen = Seen { own, floor: ledger.floors[event as usize] };
-        wrong.compare(expected, stored.as_ref(), seen, || workload.name(event));
-    }
-    let events = read.stored.iter().flatten().count() as u64;
+fn check_events(read: &ReadBack<u32>, wrong: &Comparison) -> Vec<Check> {
     let once = [&wrong.missing, &read.doubled, &read.unknown];
     vec![
-        Check::new("each event reads back exactly once", counted(events, "read"), once),
+        Check::new("each event reads back exactly once", counted(read.stored.len() as u64, "read"), once),
         Check::new("with the payload, time and source sent", String::new(), [&read.altered]),
         Check::new("in the order of seq", String::new(), [&read.disordered]),
         Check::new("with the seq that was answered", String::new(), [&wrong.moved]),
@@ -235,33 +180,15 @@ fn check_events(workload: &Workload, ledger: &Ledger, expected: &[Event], read: 
     ]
 }
 
-/// The expected growth of the counts of `/stats`, in total and by topic.
-struct Totals {
-    all: Growth,
-    by_topic: Vec<Growth>,
-}
-
-fn sum(workload: &Workload, expected: &[Event], read: &ReadBack) -> Totals {
-    let mut totals =
-        Totals { all: Growth::default(), by_topic: vec![Growth::default(); workload.topics().count()] };
-    for (event, (expected, stored)) in (0..).zip(expected.iter().zip(&read.stored)) {
-        let payload = stored.map_or(0, |stored| stored.payload);
-        for growth in [&mut totals.all, &mut totals.by_topic[workload.topic_of(event)]] {
-            growth.add(expected, payload);
-        }
-    }
-    totals
-}
-
 fn check_accounts(
     workload: &Workload,
-    totals: &Totals,
-    read: &ReadBack,
+    growth: &[Growth],
+    read: &ReadBack<u32>,
     (before, after): (&Stats, &Stats),
 ) -> Vec<Check> {
     let accounts = accounts(workload, after);
-    let mut checks = check_totals(&totals.all, &accounts, after);
-    checks.extend(check_topics(workload, totals, read, &accounts));
+    let mut checks = check_totals(&growth.iter().copied().sum(), &accounts, after);
+    checks.extend(check_topics(workload, growth, read, &accounts));
     let mut unbalanced = Wrong::default();
     for stats in [before, after] {
         check_balance(stats, &mut unbalanced);
@@ -293,18 +220,23 @@ fn check_totals(growth: &Growth, accounts: &[Account], after: &Stats) -> Vec<Che
 }
 
 /// Compares the account of each topic with its expected growth and with the sum of its events.
-fn check_topics(workload: &Workload, totals: &Totals, read: &ReadBack, accounts: &[Account]) -> Vec<Check> {
+fn check_topics(
+    workload: &Workload,
+    growth: &[Growth],
+    read: &ReadBack<u32>,
+    accounts: &[Account],
+) -> Vec<Check> {
     let (mut unexpected, mut unlike_events) = (Wrong::default(), Wrong::default());
     for (number, topic) in workload.topics().enumerate() {
         let (account, sum) = (accounts[number], read.accounts[number]);
-        if let Some(contradiction) = totals.by_topic[number].contradiction(&account) {
+        if let Some(contradiction) = growth[number].contradiction(&account) {
             unexpected.add(|| format!("{topic}: {contradiction}"));
         }
         if account != sum {
             unlike_events.add(|| format!("{topic}: {account}, but its events add up to {sum}"));
         }
     }
-    let topics = count(totals.by_topic.len() as u64, "topic");
+    let topics = count(growth.len() as u64, "topic");
     vec![
         Check::new("/stats of each topic", topics, [&unexpected]),
         Check::new("/stats of each topic is the sum of its events", String::new(), [&unlike_events]),
