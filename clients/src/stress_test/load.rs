@@ -13,7 +13,7 @@ use sekali_clients::retry::{Patience, persist};
 use sekali_common::api::Published;
 use tokio::task::JoinSet;
 
-use crate::ledger::Ledger;
+use crate::record::Record;
 use crate::workload::Workload;
 
 /// Events that are added when a load with an end time has sent all there were.
@@ -43,17 +43,16 @@ struct Shared {
 
 struct State {
     workload: Workload,
-    ledger: Ledger,
+    record: Record,
     /// The index of the next delivery.
     next: usize,
 }
 
 /// Sends the workload, and adds events to it until the end time if there is one.
-pub async fn run(load: Load, workload: Workload, ledger: Ledger) -> Result<(Workload, Ledger)> {
+pub async fn run(load: Load, workload: Workload, record: Record) -> Result<(Workload, Record)> {
     let clients = load.clients;
-    let state = RefCell::new(State { workload, ledger, next: 0 });
+    let state = RefCell::new(State { workload, record, next: 0 });
     let shared = Rc::new(Shared { load, began: Instant::now(), state });
-    shared.extend_ledger();
     let mut tasks = JoinSet::new();
     for _ in 0..clients {
         tasks.spawn_local(publish(Rc::clone(&shared)));
@@ -64,9 +63,9 @@ pub async fn run(load: Load, workload: Workload, ledger: Ledger) -> Result<(Work
     drop(tasks);
     let mut shared = Rc::into_inner(shared).context("a client is still running")?;
     let state = shared.state.get_mut();
-    state.ledger.requests.elapsed = shared.began.elapsed();
-    let State { workload, ledger, .. } = shared.state.into_inner();
-    Ok((workload, ledger))
+    state.record.requests.elapsed = shared.began.elapsed();
+    let State { workload, record, .. } = shared.state.into_inner();
+    Ok((workload, record))
 }
 
 /// Sends one request at a time until no deliveries are left.
@@ -76,15 +75,15 @@ async fn publish(shared: Rc<Shared>) -> Result<()> {
             return Ok(());
         }
         let body = {
-            let State { workload, ledger, .. } = &mut *shared.state.borrow_mut();
-            ledger.sent(workload, deliveries.clone());
+            let State { workload, record, .. } = &mut *shared.state.borrow_mut();
+            record.sent(workload, deliveries.clone());
             workload.body(&workload.deliveries[deliveries.clone()])
         };
         let due = if shared.load.rate.is_some() { due } else { Instant::now() };
         let published = shared.send(deliveries.clone(), body).await?;
-        let State { workload, ledger, .. } = &mut *shared.state.borrow_mut();
+        let State { workload, record, .. } = &mut *shared.state.borrow_mut();
         shared.load.bar.inc(deliveries.len() as u64);
-        ledger.answered(workload, deliveries, due, &published);
+        record.answered(workload, deliveries, due, &published);
     }
     Ok(())
 }
@@ -103,7 +102,6 @@ impl Shared {
         if start == count {
             self.load.until?;
             self.state.borrow_mut().workload.extend(MORE_EVENTS);
-            self.extend_ledger();
             return self.take();
         }
         let end = (start + self.load.batch).min(count);
@@ -124,12 +122,6 @@ impl Shared {
         }
     }
 
-    /// Extends the ledger to the size of the workload.
-    fn extend_ledger(&self) {
-        let State { workload, ledger, .. } = &mut *self.state.borrow_mut();
-        ledger.extend(workload);
-    }
-
     /// Sends a request until it is answered, and records its failures.
     async fn send(&self, deliveries: Range<usize>, body: Vec<u8>) -> Result<Published, Failure> {
         let form = Publication {
@@ -141,7 +133,8 @@ impl Shared {
         let attempt = async || {
             let answer = self.load.client.publish(form, body.clone()).await;
             if let Err(failure) = &answer {
-                self.state.borrow_mut().ledger.failed(deliveries.clone(), failure);
+                let State { workload, record, .. } = &mut *self.state.borrow_mut();
+                record.failed(workload, deliveries.clone(), failure);
             }
             answer
         };

@@ -1,12 +1,12 @@
 //! Proves that Sekali stores each event once: publishes events and duplicates under load ([`load`]), records all
-//! deliveries and their answers ([`ledger`]), and compares them with the counts and events of the service ([`verify`]).
+//! deliveries and their answers ([`record`]), and compares them with the counts and events of the service ([`verify`]).
 //! With `--chaos` it kills the server meanwhile ([`chaos`]).
 
 mod chaos;
 mod cli;
-mod ledger;
 mod load;
 mod read_back;
+mod record;
 mod report;
 mod verify;
 mod workload;
@@ -26,8 +26,8 @@ use tokio::task::LocalSet;
 
 use crate::chaos::{Kills, Server};
 use crate::cli::{Cli, Size};
-use crate::ledger::Ledger;
 use crate::load::Load;
+use crate::record::Record;
 use crate::report::Report;
 use crate::verify::{Check, Verdict};
 use crate::workload::Workload;
@@ -75,13 +75,13 @@ async fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8> {
     let before = test.reader.stats().await.map_err(unreadable)?;
     test.announce(&workload);
 
-    let (workload, ledger, kills) = test.load(workload, server.as_mut()).await?;
-    if let Some(code) = interrupt.exit_code().filter(|_| ledger.requests.answered == 0) {
+    let (workload, record, kills) = test.load(workload, server.as_mut()).await?;
+    if let Some(code) = interrupt.exit_code().filter(|_| record.requests.answered == 0) {
         return Ok(code);
     }
-    ensure_something_happened(&ledger, kills.as_ref(), interrupt)?;
+    ensure_something_happened(&record, kills.as_ref(), interrupt)?;
 
-    let mut verdict = test.verify(&workload, &ledger, &before).await?;
+    let mut verdict = test.verify(&workload, &record, &before).await?;
     if let Some(server) = &mut server {
         server.stop().await?;
     }
@@ -93,7 +93,7 @@ async fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8> {
         seed: test.seed,
         is_interrupted: interrupt.exit_code().is_some(),
         workload: &workload,
-        ledger: &ledger,
+        record: &record,
         kills: kills.as_ref(),
         verdict: &verdict,
     };
@@ -173,7 +173,7 @@ impl<'a> Test<'a> {
         &self,
         workload: Workload,
         server: Option<&mut Server>,
-    ) -> Result<(Workload, Ledger, Option<Kills>)> {
+    ) -> Result<(Workload, Record, Option<Kills>)> {
         let until = self.cli.chaos.then(|| Instant::now() + self.cli.duration);
         let bar = self.load_bar(&workload);
         let load = Load {
@@ -196,10 +196,10 @@ impl<'a> Test<'a> {
                 _ => Ok(None),
             }
         };
-        let ((workload, ledger), kills) =
-            tokio::try_join!(load::run(load, workload, Ledger::new()?), torment)?;
+        let ((workload, record), kills) =
+            tokio::try_join!(load::run(load, workload, Record::new()?), torment)?;
         bar.finish_and_clear();
-        Ok((workload, ledger, kills))
+        Ok((workload, record, kills))
     }
 
     fn load_bar(&self, workload: &Workload) -> ProgressBar {
@@ -218,12 +218,12 @@ impl<'a> Test<'a> {
         }
     }
 
-    /// Reads everything back and compares it with the ledger.
-    async fn verify(&self, workload: &Workload, ledger: &Ledger, before: &Stats) -> Result<Verdict> {
+    /// Reads everything back and compares it with the record.
+    async fn verify(&self, workload: &Workload, record: &Record, before: &Stats) -> Result<Verdict> {
         let template = "reading back {bar:30.cyan/dim} {human_pos}/{human_len} {rate}";
         let bar = terminal::bar(&self.area, Some(workload.events.into()), template);
         let service = (&self.reader, self.patience);
-        let verdict = verify::verify(workload, ledger, before, service, &bar).await?;
+        let verdict = verify::verify(workload, record, before, service, &bar).await?;
         bar.finish_and_clear();
         Ok(verdict)
     }
@@ -245,8 +245,8 @@ fn exit_code(report: &Report<'_>, interrupt: &Interrupt) -> u8 {
 }
 
 /// Fails if there was no delivery, or no kill though it was asked for: such a test proves nothing.
-fn ensure_something_happened(ledger: &Ledger, kills: Option<&Kills>, interrupt: &Interrupt) -> Result<()> {
-    ensure!(ledger.requests.answered > 0, "nothing was delivered, so nothing is proven");
+fn ensure_something_happened(record: &Record, kills: Option<&Kills>, interrupt: &Interrupt) -> Result<()> {
+    ensure!(record.requests.answered > 0, "nothing was delivered, so nothing is proven");
     let is_short = interrupt.exit_code().is_none() && kills.is_some_and(|kills| kills.count == 0);
     ensure!(!is_short, "the server was never killed, so nothing is proven: give more time with --for");
     Ok(())

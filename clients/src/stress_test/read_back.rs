@@ -21,7 +21,7 @@ pub async fn read_at_rest(
     seq: u64,
     (reader, patience): (&Client, Patience),
     bar: &ProgressBar,
-) -> Result<(ReadBack, Stats)> {
+) -> Result<(ReadBack<u32>, Stats)> {
     let mut known = read_stats(reader, patience).await?;
     for _ in 0..READINGS {
         bar.reset();
@@ -51,8 +51,13 @@ pub fn accounts(workload: &Workload, stats: &Stats) -> Vec<Account> {
 }
 
 /// Reads all events after `seq`, and compares each with what was sent.
-async fn read_back(workload: &Workload, seq: u64, reader: &Client, bar: &ProgressBar) -> Result<ReadBack> {
-    let mut read = ReadBack::new(workload.events as usize, workload.topics().count(), seq);
+async fn read_back(
+    workload: &Workload,
+    seq: u64,
+    reader: &Client,
+    bar: &ProgressBar,
+) -> Result<ReadBack<u32>> {
+    let mut read = ReadBack::new(workload.topics().count(), seq);
     let mut response = reader.events_after(seq).await.context("the events cannot be read back")?;
     let mut lines = Lines::default();
     while let Some(chunk) = response.chunk().await.context("the events cannot be read to their end")? {
@@ -66,11 +71,13 @@ async fn read_back(workload: &Workload, seq: u64, reader: &Client, bar: &Progres
 }
 
 impl Catalogue for Workload {
+    type Event = u32;
+
     fn topic(&self, name: &str) -> Option<usize> {
         self.number_of(name)
     }
 
-    fn recognise(&self, event: &StoredEvent<'_>) -> Recognised {
+    fn recognise(&self, event: &StoredEvent<'_>) -> Recognised<u32> {
         let source = self.source();
         if self.number_of(&event.topic).is_none() {
             return match event.source.as_deref() == Some(&source) {
@@ -90,7 +97,7 @@ impl Catalogue for Workload {
         let difference =
             (!is_same).then(|| format!("has timestamp {} and source {:?}", event.timestamp, event.source));
         let Delivery { event, is_altered } = delivery;
-        Recognised::Sent { event: event as usize, payload: is_altered.into(), difference }
+        Recognised::Sent { event, payload: is_altered.into(), difference }
     }
 }
 

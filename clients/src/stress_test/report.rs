@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::chaos::Kills;
 use crate::cli::{Cli, Size};
-use crate::ledger::{Ledger, Requests};
+use crate::record::{Record, Requests};
 use crate::verify::{Check, Verdict};
 use crate::workload::Workload;
 
@@ -26,7 +26,7 @@ pub struct Report<'a> {
     /// True if a signal ended the load early.
     pub is_interrupted: bool,
     pub workload: &'a Workload,
-    pub ledger: &'a Ledger,
+    pub record: &'a Record,
     pub kills: Option<&'a Kills>,
     pub verdict: &'a Verdict,
 }
@@ -39,7 +39,7 @@ impl Report<'_> {
 
     /// The report for people.
     pub fn to_text(&self) -> String {
-        let requests = &self.ledger.requests;
+        let requests = &self.record.requests;
         let rate = self.answered() as f64 / requests.elapsed.as_secs_f64();
         let mut lines = vec![format!(
             "{} in {:.2?}: {} a second",
@@ -87,7 +87,7 @@ impl Report<'_> {
 
     /// The report for machines: durations in seconds, latencies in milliseconds.
     pub fn to_json(&self) -> Value {
-        let requests = &self.ledger.requests;
+        let requests = &self.record.requests;
         let seconds = requests.elapsed.as_secs_f64();
         let latency =
             |(name, percentile): (&str, f64)| (name.to_owned(), Value::from(millis(requests, percentile)));
@@ -115,7 +115,7 @@ impl Report<'_> {
     }
 
     fn answered(&self) -> u64 {
-        self.ledger.outcomes.iter().filter(|outcome| outcome.answer.is_some()).count() as u64
+        self.record.ledger.acknowledged()
     }
 }
 

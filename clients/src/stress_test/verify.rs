@@ -1,15 +1,15 @@
-//! Compares the counts and events of the service with the deliveries and their answers.
+//! Compares the counts and events of the service with the record of the load.
 
 use anyhow::Result;
 use indicatif::{HumanCount, ProgressBar};
 use sekali_clients::client::Client;
 use sekali_clients::retry::Patience;
 use sekali_clients::terminal::count;
-use sekali_common::api::{Account, EventStatus, Stats};
-use sekali_model::{Bounds, Comparison, Growth, ReadBack, Register, Seen, Wrong, check_balance};
+use sekali_common::api::{Account, Stats};
+use sekali_model::{Bounds, Comparison, Growth, ReadBack, Wrong, check_balance};
 
-use crate::ledger::Ledger;
 use crate::read_back::{accounts, read_at_rest};
+use crate::record::Record;
 use crate::workload::Workload;
 
 /// A promise and the result of checking it.
@@ -33,23 +33,20 @@ pub struct Verdict {
     pub after: Stats,
 }
 
-/// An event, whose payloads are the original and the altered one.
-type Event = Register<2>;
-
 /// Runs all checks. `before` is the answer of `/stats` before the load; all later events are read back.
 pub async fn verify(
     workload: &Workload,
-    ledger: &Ledger,
+    record: &Record,
     before: &Stats,
     (reader, patience): (&Client, Patience),
     bar: &ProgressBar,
 ) -> Result<Verdict> {
-    let expected = expect(workload, ledger);
     let (read, after) = read_at_rest(workload, before.last_seq, (reader, patience), bar).await?;
-    let mut checks = check_answers(workload, ledger, &expected, &read);
-    checks.extend(check_events(workload, ledger, &expected, &read));
-    let totals = sum(workload, &expected, &read);
-    checks.extend(check_accounts(workload, &totals, &read, (before, &after)));
+    let wrong = record.ledger.compare(&read, |event| workload.name(*event));
+    let mut checks = check_answers(record, &wrong);
+    checks.extend(check_events(&read, &wrong));
+    let growth = record.ledger.growth(&read, |event| workload.topic_of(*event));
+    checks.extend(check_accounts(workload, &growth, &read, (before, &after)));
 
     let others = |stats: &Stats| -> u64 {
         let others = stats.by_topic.iter().filter(|topic| workload.number_of(&topic.topic).is_none());
@@ -59,79 +56,20 @@ pub async fn verify(
     Ok(Verdict { checks, other_traffic, after })
 }
 
-fn expect(workload: &Workload, ledger: &Ledger) -> Vec<Event> {
-    let mut expected = vec![Event::default(); workload.events as usize];
-    for (delivery, outcome) in workload.deliveries.iter().zip(&ledger.outcomes) {
-        let (event, payload) = (&mut expected[delivery.event as usize], usize::from(delivery.is_altered));
-        event.lose(payload, outcome.lost);
-        if outcome.answer.is_some() {
-            event.answer(payload, outcome.answer);
-        }
-    }
-    expected
-}
-
-fn check_answers(workload: &Workload, ledger: &Ledger, expected: &[Event], read: &ReadBack) -> Vec<Check> {
-    let answered = ledger.outcomes.iter().filter(|outcome| outcome.answer.is_some()).count() as u64;
-    let stored: u64 = expected.iter().map(|event| u64::from(event.storers())).sum();
-    let storers = find_wrong_storers(workload, expected);
-    let conflicts = find_wrong_conflicts(workload, ledger, read);
+fn check_answers(record: &Record, wrong: &Comparison) -> Vec<Check> {
+    let answered = counted(record.ledger.acknowledged(), "answered");
+    let stored = counted(record.ledger.stored(), "stored");
     vec![
-        Check::new(
-            "answers account for each delivery",
-            counted(answered, "answered"),
-            [&ledger.wrong_answers],
-        ),
-        Check::new("each event stored by one delivery", counted(stored, "stored"), [&storers]),
-        Check::new("conflicts are named, and nothing else is", String::new(), [&conflicts]),
+        Check::new("answers account for each delivery", answered, [&record.wrong_answers]),
+        Check::new("each event stored by one delivery", stored, [&wrong.unset]),
+        Check::new("conflicts are named, and nothing else is", String::new(), [&wrong.misnamed]),
     ]
 }
 
-/// Finds events that were not answered as stored by exactly one delivery.
-fn find_wrong_storers(workload: &Workload, expected: &[Event]) -> Wrong {
-    let mut wrong = Wrong::default();
-    for (event, expected) in (0..).zip(expected) {
-        if !expected.is_set_once() {
-            let (name, storers) = (workload.name(event), expected.storers());
-            wrong.add(|| format!("{name} was answered as stored {storers} times"));
-        }
-    }
-    wrong
-}
-
-/// Finds deliveries that should have been answered as conflicts, and others that were.
-fn find_wrong_conflicts(workload: &Workload, ledger: &Ledger, read: &ReadBack) -> Wrong {
-    let mut wrong = Wrong::default();
-    for (delivery, outcome) in workload.deliveries.iter().zip(&ledger.outcomes) {
-        let (Some(answer), Some(stored)) = (outcome.answer, read.stored[delivery.event as usize]) else {
-            continue;
-        };
-        // The payload decides: the retry of a lost attempt may find its own event stored, which is not a conflict.
-        let differs = stored.payload != usize::from(delivery.is_altered);
-        if differs != (answer == EventStatus::Conflict) {
-            let payload = if differs { "another payload" } else { "the stored payload" };
-            wrong.add(|| {
-                format!(
-                    "{} was delivered with {payload} and answered as {answer:?}",
-                    workload.name(delivery.event)
-                )
-            });
-        }
-    }
-    wrong
-}
-
-fn check_events(workload: &Workload, ledger: &Ledger, expected: &[Event], read: &ReadBack) -> Vec<Check> {
-    let mut wrong = Comparison::default();
-    for (event, (expected, stored)) in (0..).zip(expected.iter().zip(&read.stored)) {
-        let own = Some(ledger.seqs[event as usize]).filter(|seq| *seq != 0);
-        let seen = Seen { own, floor: ledger.floors[event as usize] };
-        wrong.compare(expected, stored.as_ref(), seen, || workload.name(event));
-    }
-    let events = read.stored.iter().flatten().count() as u64;
+fn check_events(read: &ReadBack<u32>, wrong: &Comparison) -> Vec<Check> {
     let once = [&wrong.missing, &read.doubled, &read.unknown];
     vec![
-        Check::new("each event reads back exactly once", counted(events, "read"), once),
+        Check::new("each event reads back exactly once", counted(read.stored.len() as u64, "read"), once),
         Check::new("with the payload, time and source sent", String::new(), [&read.altered]),
         Check::new("in the order of seq", String::new(), [&read.disordered]),
         Check::new("with the seq that was answered", String::new(), [&wrong.moved]),
@@ -140,33 +78,15 @@ fn check_events(workload: &Workload, ledger: &Ledger, expected: &[Event], read: 
     ]
 }
 
-/// The expected growth of the counts of `/stats`, in total and by topic.
-struct Totals {
-    all: Growth,
-    by_topic: Vec<Growth>,
-}
-
-fn sum(workload: &Workload, expected: &[Event], read: &ReadBack) -> Totals {
-    let mut totals =
-        Totals { all: Growth::default(), by_topic: vec![Growth::default(); workload.topics().count()] };
-    for (event, (expected, stored)) in (0..).zip(expected.iter().zip(&read.stored)) {
-        let payload = stored.map_or(0, |stored| stored.payload);
-        for growth in [&mut totals.all, &mut totals.by_topic[workload.topic_of(event)]] {
-            growth.add(expected, payload);
-        }
-    }
-    totals
-}
-
 fn check_accounts(
     workload: &Workload,
-    totals: &Totals,
-    read: &ReadBack,
+    growth: &[Growth],
+    read: &ReadBack<u32>,
     (before, after): (&Stats, &Stats),
 ) -> Vec<Check> {
     let accounts = accounts(workload, after);
-    let mut checks = check_totals(&totals.all, &accounts, after);
-    checks.extend(check_topics(workload, totals, read, &accounts));
+    let mut checks = check_totals(&growth.iter().copied().sum(), &accounts, after);
+    checks.extend(check_topics(workload, growth, read, &accounts));
     let mut unbalanced = Wrong::default();
     for stats in [before, after] {
         check_balance(stats, &mut unbalanced);
@@ -198,18 +118,23 @@ fn check_totals(growth: &Growth, accounts: &[Account], after: &Stats) -> Vec<Che
 }
 
 /// Compares the account of each topic with its expected growth and with the sum of its events.
-fn check_topics(workload: &Workload, totals: &Totals, read: &ReadBack, accounts: &[Account]) -> Vec<Check> {
+fn check_topics(
+    workload: &Workload,
+    growth: &[Growth],
+    read: &ReadBack<u32>,
+    accounts: &[Account],
+) -> Vec<Check> {
     let (mut unexpected, mut unlike_events) = (Wrong::default(), Wrong::default());
     for (number, topic) in workload.topics().enumerate() {
         let (account, sum) = (accounts[number], read.accounts[number]);
-        if let Some(contradiction) = totals.by_topic[number].contradiction(&account) {
+        if let Some(contradiction) = growth[number].contradiction(&account) {
             unexpected.add(|| format!("{topic}: {contradiction}"));
         }
         if account != sum {
             unlike_events.add(|| format!("{topic}: {account}, but its events add up to {sum}"));
         }
     }
-    let topics = count(totals.by_topic.len() as u64, "topic");
+    let topics = count(growth.len() as u64, "topic");
     vec![
         Check::new("/stats of each topic", topics, [&unexpected]),
         Check::new("/stats of each topic is the sum of its events", String::new(), [&unlike_events]),

@@ -147,8 +147,14 @@ impl Workload {
 
     /// The name of an event, for people.
     pub fn name(&self, event: u32) -> String {
-        let Event { topic, event_id, .. } = self.event(Delivery { event, is_altered: false });
+        let (_, topic, event_id) = self.named(0, Delivery { event, is_altered: false });
         format!("{topic}/{event_id}")
+    }
+
+    /// The event of a delivery by its place in a request, its topic and its id.
+    pub fn named(&self, index: usize, delivery: Delivery) -> (usize, String, String) {
+        let Event { topic, event_id, .. } = self.event(delivery);
+        (index, topic, event_id)
     }
 
     /// The body of a request with these deliveries: one event, or an array.

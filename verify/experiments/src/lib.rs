@@ -10,10 +10,8 @@ mod crash;
 mod faults;
 mod history;
 mod hostile;
-mod overload;
 mod requests;
 mod sim;
-mod soak;
 
 use anyhow::Result;
 
@@ -80,6 +78,6 @@ pub const EXPERIMENTS: &[Experiment] = &[
     Experiment { name: "cluster", trials: "requests", run: cluster::run },
     Experiment { name: "outside-faults", trials: "faults", run: faults::run },
     Experiment { name: "hostile-clients", trials: "abuses", run: hostile::run },
-    Experiment { name: "overload", trials: "requests", run: overload::run },
-    Experiment { name: "soak", trials: "requests", run: soak::run },
+    Experiment { name: "overload", trials: "requests", run: history::overload::run },
+    Experiment { name: "soak", trials: "requests", run: history::soak::run },
 ];

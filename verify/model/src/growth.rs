@@ -1,5 +1,7 @@
 //! The counts of `/stats`.
 
+use std::iter::Sum;
+
 use crate::{Bounds, Register, Wrong};
 use sekali_common::api::{Account, Stats};
 
@@ -36,6 +38,23 @@ impl Growth {
             && conflicts.contains(account.conflicts);
         (!is_so).then(|| format!("{account} instead of {received}, {unique}, {duplicates}, {conflicts}"))
     }
+}
+
+impl Sum for Growth {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, Self { received, unique, conflicts }| {
+            sum.received.add(received);
+            sum.unique.add(unique);
+            sum.conflicts.add(conflicts);
+            sum
+        })
+    }
+}
+
+/// The account of a topic.
+pub fn account_of(stats: &Stats, topic: &str) -> Account {
+    let found = stats.by_topic.iter().find(|found| found.topic == topic);
+    found.map(|found| found.account).unwrap_or_default()
 }
 
 /// Finds accounts in which received is not the sum of unique and duplicates.

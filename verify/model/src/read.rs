@@ -1,5 +1,7 @@
 //! Events that are read back.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
 
 use crate::Wrong;
@@ -7,22 +9,25 @@ use sekali_common::api::{Account, StoredEvent};
 
 /// The events that were sent, by which those that are read back are recognised.
 pub trait Catalogue {
+    /// The name of an event in a ledger.
+    type Event: Ord + Clone;
+
     /// The number of a topic; `None` if it belongs to others.
     fn topic(&self, name: &str) -> Option<usize>;
 
     /// Compares an event, which is in one of our topics or not, with those that were sent.
-    fn recognise(&self, event: &StoredEvent<'_>) -> Recognised;
+    fn recognise(&self, event: &StoredEvent<'_>) -> Recognised<Self::Event>;
 }
 
 /// The result of comparing an event that was read with those that were sent.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Recognised {
+pub enum Recognised<E> {
     /// It is an event of others.
     Foreign,
     /// It was sent.
     Sent {
-        /// Its number.
-        event: usize,
+        /// Its name.
+        event: E,
         /// The number of its payload.
         payload: usize,
         /// The fields that differ from what was sent, if there are any.
@@ -73,9 +78,9 @@ impl Lines {
 
 /// The events that were read back, and the errors in them.
 #[derive(Debug)]
-pub struct ReadBack {
-    /// Each event by its number; `None` if it was not read.
-    pub stored: Vec<Option<Stored>>,
+pub struct ReadBack<E> {
+    /// The events of those that were sent.
+    pub stored: BTreeMap<E, Stored>,
     /// The sums of the events of each topic.
     pub accounts: Vec<Account>,
     /// Events that were read twice.
@@ -102,11 +107,11 @@ pub struct Stored {
     pub conflicts: u64,
 }
 
-impl ReadBack {
-    /// Nothing is read yet: `events` and `topics` are their numbers, and reading begins after the seq `after`.
-    pub fn new(events: usize, topics: usize, after: u64) -> Self {
+impl<E: Ord + Clone> ReadBack<E> {
+    /// Nothing is read yet of so many topics, and reading begins after the seq `after`.
+    pub fn new(topics: usize, after: u64) -> Self {
         Self {
-            stored: vec![None; events],
+            stored: BTreeMap::new(),
             accounts: vec![Account::default(); topics],
             doubled: Wrong::default(),
             unknown: Wrong::default(),
@@ -117,7 +122,7 @@ impl ReadBack {
     }
 
     /// Compares the next event with what was sent, and adds it to the account of its topic.
-    pub fn take(&mut self, catalogue: &impl Catalogue, event: &StoredEvent<'_>) {
+    pub fn take(&mut self, catalogue: &impl Catalogue<Event = E>, event: &StoredEvent<'_>) {
         if event.seq <= self.last_seq {
             self.disordered.add(|| format!("{} comes after seq {}", name(event), self.last_seq));
         }
@@ -129,17 +134,32 @@ impl ReadBack {
             Recognised::Foreign => {}
             Recognised::Unknown(text) => self.unknown.add(|| format!("{} {text}", name(event))),
             Recognised::Altered(text) => self.altered.add(|| format!("{} {text}", name(event))),
-            Recognised::Sent { event: number, payload, difference } => {
+            Recognised::Sent { event: sent, payload, difference } => {
                 if let Some(difference) = difference {
                     self.altered.add(|| format!("{} {difference}", name(event)));
                 }
                 let StoredEvent { seq, deliveries, conflicts, .. } = *event;
                 let stored = Stored { seq, payload, deliveries, conflicts };
-                if let Some(first) = self.stored[number].replace(stored) {
+                if let Some(first) = self.stored.insert(sent, stored) {
                     self.doubled.add(|| format!("{} is also seq {}", name(event), first.seq));
                 }
             }
         }
+    }
+
+    /// The seq up to which it was read.
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// The rules that were looked at, by name, and the errors against each.
+    pub fn rules(&self) -> [(&'static str, &Wrong); 4] {
+        [
+            ("each event is read once", &self.doubled),
+            ("only events that were sent are read", &self.unknown),
+            ("each event has the fields that were sent", &self.altered),
+            ("events are read in the order of seq", &self.disordered),
+        ]
     }
 
     fn count(&mut self, topic: usize, event: &StoredEvent<'_>) {

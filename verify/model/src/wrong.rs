@@ -25,4 +25,13 @@ impl Wrong {
     pub fn more(&self) -> u64 {
         self.count - self.examples.len() as u64
     }
+
+    /// The errors against a rule, for people; nothing if there are none.
+    pub fn tell(&self, rule: &str) -> Vec<String> {
+        let mut told: Vec<_> = self.examples.iter().map(|example| format!("{rule}: {example}")).collect();
+        if self.more() > 0 {
+            told.push(format!("{rule}: and {} more", self.more()));
+        }
+        told
+    }
 }

@@ -1,8 +1,7 @@
-//! What the experiments share that attack a running service from outside: a client that shows all that comes back,
-//! the account of what the service has acknowledged, and a control client who uses the service as it is meant meanwhile.
+//! What the experiments share that attack a running service from outside: a client that shows all that comes back, and
+//! the record of what the service has acknowledged.
 
-pub mod account;
-pub mod control_client;
+pub mod events;
 pub mod raw_client;
 
 use std::net::SocketAddr;
@@ -10,10 +9,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use sekali_common::api::Stats;
 use serde_json::Value;
 
-use self::account::{Account, Audit, Outcome};
-use self::raw_client::{Answer, RawClient};
+use self::events::{Fate, Inventory, Ledger, note};
+use self::raw_client::{RawAnswer, RawClient};
 
 /// The time in which the service has to be as before once a fault or an attack has ended. A loaded machine needs some.
 const RECOVERY: Duration = Duration::from_secs(20);
@@ -29,30 +29,30 @@ pub fn publish(
     address: SocketAddr,
     headers: &str,
     ids: &[String],
-    account: &mut Account,
-) -> std::io::Result<Answer> {
+    ledger: &mut Ledger,
+) -> std::io::Result<RawAnswer> {
     let answer = RawClient::connect(address).and_then(|mut client| client.publish(headers, &batch(ids)));
-    account.note(ids, Outcome::of(&answer));
+    note(ledger, ids, Fate::of(&answer));
     answer
 }
 
 /// The body that publishes these events.
 pub fn batch(ids: &[String]) -> String {
-    Value::from_iter(ids.iter().map(|id| account::event(id))).to_string()
+    Value::from_iter(ids.iter().map(|id| events::event(id))).to_string()
 }
 
 /// Waits until the service serves on many new connections in a row, reads and writes, and compares all that it stores
-/// with the account. Returns the promises that are broken.
+/// with the ledger. Returns the promises that are broken.
 ///
 /// # Errors
 /// When it does not serve in time.
-pub fn all_is_well(address: SocketAddr, account: &mut Account, name: &str) -> Result<Vec<String>> {
+pub fn all_is_well(address: SocketAddr, ledger: &mut Ledger, name: &str) -> Result<Vec<String>> {
     let name = slug(name);
     let began = Instant::now();
     let mut attempts = 0;
     loop {
-        let served = serves(address, account, &format!("{name}-{attempts}"));
-        match served.and_then(|()| audit(address, account)) {
+        let served = serves(address, ledger, &format!("{name}-{attempts}"));
+        match served.and_then(|()| audit(address, ledger)) {
             Ok(broken) => return Ok(broken),
             Err(error) if began.elapsed() > RECOVERY => {
                 return Err(error.context(format!("not as before within {RECOVERY:?}")));
@@ -64,14 +64,14 @@ pub fn all_is_well(address: SocketAddr, account: &mut Account, name: &str) -> Re
 }
 
 /// Publishes and reads on many connections at once.
-fn serves(address: SocketAddr, account: &mut Account, name: &str) -> Result<()> {
+fn serves(address: SocketAddr, ledger: &mut Ledger, name: &str) -> Result<()> {
     // All of them are open at once, because a host gives a new connection to the worker with the fewest.
     let clients =
         (0..CONNECTIONS).map(|_| RawClient::connect(address)).collect::<std::io::Result<Vec<_>>>()?;
     for (n, mut client) in clients.into_iter().enumerate() {
         let ids = [format!("{name}-{n}")];
         let answer = client.publish("", &batch(&ids));
-        account.note(&ids, Outcome::of(&answer));
+        note(ledger, &ids, Fate::of(&answer));
         expect(200, answer?)?;
         expect(200, client.get(&format!("/events/siege/{}", ids[0]))?)?;
         expect(200, client.get("/readyz")?)?;
@@ -84,31 +84,32 @@ pub fn slug(text: &str) -> String {
     text.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")
 }
 
-/// Compares all that the service stores with the account. Returns the promises that are broken.
+/// Compares all that the service stores with the ledger. Returns the promises that are broken.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn audit(address: SocketAddr, account: &Account) -> Result<Vec<String>> {
-    let mut audit = Audit::of(account);
+pub fn audit(address: SocketAddr, ledger: &Ledger) -> Result<Vec<String>> {
+    let mut inventory = Inventory::new();
     loop {
-        let path = format!("/events?after={}&limit={PAGE}", audit.last_seq());
+        let path = format!("/events?after={}&limit={PAGE}", inventory.last_seq());
         // A connection for each page: the server ends one that is silent while the page is compared.
         let page = expect(200, RawClient::connect(address)?.get(&path).context("/events")?)?;
-        let events: Vec<Value> = serde_json::from_str(&page.body).context("/events")?;
-        audit.add(&events);
-        if events.len() < PAGE {
+        if inventory.take(&page.body).context("/events")? < PAGE {
             break;
         }
     }
     let stats = expect(200, RawClient::connect(address)?.get("/stats").context("/stats")?)?;
-    Ok(audit.end(&serde_json::from_str(&stats.body)?))
+    let stats: Stats = serde_json::from_str(&stats.body).context("/stats")?;
+    let mut broken = inventory.compare(ledger);
+    broken.extend(inventory.contradiction(&stats));
+    Ok(broken)
 }
 
 /// The answer, if it has this status.
 ///
 /// # Errors
 /// When it has another.
-pub fn expect(status: u16, answer: Answer) -> Result<Answer> {
+pub fn expect(status: u16, answer: RawAnswer) -> Result<RawAnswer> {
     if answer.status != status {
         bail!("{status} was expected, and the answer is {answer:?}");
     }

@@ -12,7 +12,7 @@ pub struct RawClient(BufReader<TcpStream>);
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct RawAnswer {
     /// Its status.
     pub status: u16,
     /// Its header lines, in lower case.
@@ -21,7 +21,7 @@ pub struct Answer {
     pub body: String,
 }
 
-impl Answer {
+impl RawAnswer {
     /// The value of a header, in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let values = self.head.lines().filter_map(|line| line.split_once(':'));
@@ -65,7 +65,7 @@ impl RawClient {
     ///
     /// # Errors
     /// A connection that ends before the answer does, or an answer that is not HTTP.
-    pub fn get(&mut self, path: &str) -> io::Result<Answer> {
+    pub fn get(&mut self, path: &str) -> io::Result<RawAnswer> {
         self.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes())?;
         self.answer()
     }
@@ -74,7 +74,7 @@ impl RawClient {
     ///
     /// # Errors
     /// See [`Self::get`].
-    pub fn publish(&mut self, headers: &str, body: &str) -> io::Result<Answer> {
+    pub fn publish(&mut self, headers: &str, body: &str) -> io::Result<RawAnswer> {
         let length = body.len();
         let head = format!("POST /publish HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{headers}\r\n");
         self.send([head.as_bytes(), body.as_bytes()].concat().as_slice())?;
@@ -85,9 +85,9 @@ impl RawClient {
     ///
     /// # Errors
     /// See [`Self::get`].
-    pub fn answer(&mut self) -> io::Result<Answer> {
+    pub fn answer(&mut self) -> io::Result<RawAnswer> {
         let (status, head) = self.head()?;
-        let mut answer = Answer { status, head, body: String::new() };
+        let mut answer = RawAnswer { status, head, body: String::new() };
         let body = if answer.header("transfer-encoding") == Some("chunked") {
             self.chunks()?
         } else {

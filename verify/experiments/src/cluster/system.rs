@@ -16,7 +16,7 @@ use sekali_harness::process::Signal;
 use sekali_harness::tcp_proxy::TcpProxy;
 
 use crate::Tally;
-use crate::history::{Clock, Place, ROUND, System, Turn, variables};
+use crate::history::{History, Losses, Place, ROUND, Stage, System, Turn, variables};
 
 /// Hosts that take writes. The first reaches the database by a pooler.
 const HOSTS: usize = 3;
@@ -123,6 +123,10 @@ impl Cluster {
         };
         cluster.lead();
         Ok(cluster)
+    }
+
+    fn store(&self) -> Place<'_> {
+        Place::Tables(&self.primary, self.database.clone())
     }
 
     /// Breaks all connections, and leads new ones to where the database is.
@@ -293,28 +297,27 @@ impl System for Cluster {
         Some(self.reader.0.address())
     }
 
-    fn torment(&mut self, rng: &mut Rng, clock: &Clock, _: &mut Tally) -> Result<Turn> {
+    fn torment(&mut self, rng: &mut Rng, stage: &Stage, history: &mut History, _: &mut Tally) -> Result<()> {
         let began = Instant::now();
-        let mut turn = Turn::None;
         if let Some(by) = self.take_over {
             thread::sleep(PEACE);
             self.be_taken_over(by)?;
-            turn = Turn::TakenOver(clock.tick());
+            history.turn = Turn::TakenOver(stage.clock.tick());
         }
         while !self.faults.is_empty() || began.elapsed() < ROUND {
-            self.place().hasten();
+            self.store().hasten();
             thread::sleep(PEACE.mul_f64(0.5 + rng.f64()));
             self.fault(rng)?;
         }
-        Ok(turn)
+        Ok(())
     }
 
-    fn place(&self) -> Place<'_> {
-        Place::Tables(&self.primary, self.database.clone())
+    fn place(&self) -> Option<Place<'_>> {
+        Some(self.store())
     }
 
-    fn loses_database(&self) -> bool {
-        true
+    fn losses(&self) -> Losses {
+        Losses { database: true, instances: false }
     }
 
     fn restart(&mut self) -> Result<()> {

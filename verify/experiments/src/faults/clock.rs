@@ -9,6 +9,7 @@ use sekali_harness::deployment::Setup;
 use serde_json::Value;
 
 use super::Trial;
+use crate::attacks::events::{Fate, note};
 use crate::attacks::raw_client::RawClient;
 use crate::attacks::{self, expect};
 
@@ -25,9 +26,9 @@ pub fn back(trial: &mut Trial) -> Result<()> {
     let mut deployment = setup.start()?;
     let key = "idempotency-key: before\r\n";
     let saved = trial.names(3);
-    expect(200, attacks::publish(deployment.address(), key, &saved, &mut trial.account)?)?;
+    expect(200, attacks::publish(deployment.address(), key, &saved, &mut trial.ledger)?)?;
     let more = trial.names(50);
-    expect(200, attacks::publish(deployment.address(), "", &more, &mut trial.account)?)?;
+    expect(200, attacks::publish(deployment.address(), "", &more, &mut trial.ledger)?)?;
     let (database, key_value) = (deployment.database(), deployment.key_value());
     deployment.crash_while(|_| into_the_future(&database, &key_value))??;
 
@@ -38,7 +39,7 @@ pub fn back(trial: &mut Trial) -> Result<()> {
     let receipt: Value = serde_json::from_str(&again.body)?;
     let is_replayed = again.header("idempotent-replayed").is_some();
     if !is_replayed {
-        trial.account.note(&saved, attacks::account::Outcome::Acknowledged);
+        note(&mut trial.ledger, &saved, Fate::Acknowledged);
     }
     if receipt["total_received"] != 3 || (!is_replayed && receipt["duplicates"] != 3) {
         trial.tally.violated(format!("a request of before the clock went back, again: {again:?}"));

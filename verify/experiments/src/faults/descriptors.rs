@@ -8,6 +8,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use sekali_harness::deployment::Deployment;
 
 use super::Trial;
+use crate::attacks::events::{Fate, note};
 use crate::attacks::raw_client::RawClient;
 use crate::attacks::{batch, expect};
 
@@ -36,8 +37,7 @@ pub fn exhausted(trial: &mut Trial) -> Result<()> {
     for _ in 0..20 {
         let ids = trial.names(1);
         let answer = connected.publish("", &batch(&ids));
-        let outcome = crate::attacks::account::Outcome::of(&answer);
-        trial.account.note(&ids, outcome);
+        note(&mut trial.ledger, &ids, Fate::of(&answer));
         let answer = answer.context("the connection that was there before")?;
         if answer.status != 200 && answer.status < 500 {
             trial.tally.violated(format!("without descriptors: {answer:?}"));

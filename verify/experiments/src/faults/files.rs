@@ -9,7 +9,7 @@ use sekali_harness::deployment::{Deployment, Setup};
 use sekali_harness::is_skipped_on_spin;
 
 use super::Trial;
-use crate::attacks::account::Account;
+use crate::attacks::events::Ledger;
 use crate::attacks::raw_client::RawClient;
 
 /// Requests to a database that is not there. Each is on a connection of its own, so that each instance gets some.
@@ -51,7 +51,7 @@ pub fn directory_in_place(trial: &mut Trial) -> Result<()> {
         }
         fs::create_dir(&database)
     })??;
-    trial.account = Account::default();
+    trial.ledger = Ledger::default();
     refuses(trial, &deployment, "a directory in its place")?;
     fs::remove_dir(&database)?;
     trial.must_be_well(deployment.address(), "the directory has gone")
@@ -73,7 +73,7 @@ pub fn deleted(trial: &mut Trial) -> Result<()> {
     }
     refuses(trial, &deployment, "deleted")?;
     deployment.crash_while(|_| files_of(&database).iter().try_for_each(fs::remove_file))??;
-    trial.account = Account::default();
+    trial.ledger = Ledger::default();
     trial.must_be_well(deployment.address(), "started again without a database")
 }
 
@@ -86,7 +86,7 @@ pub fn replaced(trial: &mut Trial) -> Result<()> {
     let database = deployment.database();
     let backup = database.with_extension("backup");
     Connection::open(&database)?.execute("vacuum into ?1", [backup.to_string_lossy()])?;
-    let saved = trial.account.clone();
+    let saved = trial.ledger.clone();
     trial.publish(deployment.address())?;
     fs::rename(&backup, &database)?;
     refuses(trial, &deployment, "replaced")?;
@@ -95,7 +95,7 @@ pub fn replaced(trial: &mut Trial) -> Result<()> {
         let logs = files_of(&database).into_iter().filter(|file| *file != database);
         logs.collect::<Vec<_>>().iter().try_for_each(fs::remove_file)
     })??;
-    trial.account = saved;
+    trial.ledger = saved;
     trial.must_be_well(deployment.address(), "started again on the backup")
 }
 

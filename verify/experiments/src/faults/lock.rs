@@ -9,9 +9,9 @@ use anyhow::Result;
 use rusqlite::Connection;
 
 use super::Trial;
-use crate::attacks::account::{Account, Outcome};
 use crate::attacks::batch;
-use crate::attacks::raw_client::{Answer, RawClient};
+use crate::attacks::events::{Fate, Ledger, note};
+use crate::attacks::raw_client::{RawAnswer, RawClient};
 
 /// Clients that publish meanwhile.
 const WRITERS: usize = 8;
@@ -24,7 +24,7 @@ const TOLD_BEFORE: Duration = Duration::from_secs(9);
 const READ_BEFORE: Duration = Duration::from_secs(3);
 
 /// An answer, and the time that it took.
-type Timed = (std::io::Result<Answer>, Duration);
+type Timed = (std::io::Result<RawAnswer>, Duration);
 
 /// Every request is patient enough.
 pub fn briefly(trial: &mut Trial) -> Result<()> {
@@ -86,7 +86,7 @@ fn hold(
     address: SocketAddr,
     database: &std::path::Path,
     time: Duration,
-    write: fn(SocketAddr, &str) -> (Account, Vec<Timed>),
+    write: fn(SocketAddr, &str) -> (Ledger, Vec<Timed>),
 ) -> Result<Vec<Timed>> {
     let other = Connection::open(database)?;
     other.execute_batch("begin immediate")?;
@@ -98,8 +98,8 @@ fn hold(
         sleep(time.saturating_sub(began.elapsed()));
         other.execute_batch("rollback")?;
         for writer in writers {
-            let (account, timed) = writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))?;
-            trial.account.add(account);
+            let (ledger, timed) = writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))?;
+            trial.ledger.add(ledger);
             answers.extend(timed);
         }
         Ok(answers)
@@ -107,27 +107,27 @@ fn hold(
 }
 
 /// Publishes once.
-fn write(address: SocketAddr, name: &str) -> (Account, Vec<Timed>) {
-    let (mut account, began) = (Account::default(), Instant::now());
+fn write(address: SocketAddr, name: &str) -> (Ledger, Vec<Timed>) {
+    let (mut ledger, began) = (Ledger::default(), Instant::now());
     let ids = [name.to_owned()];
     let answer = RawClient::connect(address).and_then(|mut client| client.publish("", &batch(&ids)));
-    account.note(&ids, Outcome::of(&answer));
-    (account, vec![(answer, began.elapsed())])
+    note(&mut ledger, &ids, Fate::of(&answer));
+    (ledger, vec![(answer, began.elapsed())])
 }
 
 /// Publishes one event after another until one is stored.
-fn write_while_busy(address: SocketAddr, name: &str) -> (Account, Vec<Timed>) {
-    let (mut account, mut answers) = (Account::default(), Vec::new());
+fn write_while_busy(address: SocketAddr, name: &str) -> (Ledger, Vec<Timed>) {
+    let (mut ledger, mut answers) = (Ledger::default(), Vec::new());
     for n in 0.. {
         let (noted, timed) = write(address, &format!("{name}-{n}"));
-        account.add(noted);
+        ledger.add(noted);
         answers.extend(timed);
         if !answers.last().is_some_and(|(answer, _)| answer.as_ref().is_ok_and(|answer| answer.status == 503))
         {
             break;
         }
     }
-    (account, answers)
+    (ledger, answers)
 }
 
 /// Reads and probes for as long as the lock is held.

@@ -20,8 +20,8 @@ use fastrand::Rng;
 use sekali_harness::deployment::{Deployment, Setup};
 
 use crate::attacks;
-use crate::attacks::account::Account;
-use crate::attacks::raw_client::Answer;
+use crate::attacks::events::Ledger;
+use crate::attacks::raw_client::RawAnswer;
 use crate::{Effort, Tally};
 
 /// A fault, by name.
@@ -54,7 +54,7 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
                 trial.tally.violated(format!("{error:#}"));
             }
             trial.tally.trials = 1;
-            trial.tally.acknowledged += trial.account.acknowledged();
+            trial.tally.acknowledged += trial.ledger.acknowledged();
             trial.tally
         };
         let trials = FAULTS.iter().zip(seed..).map(|(fault, seed)| scope.spawn(move || attempt(fault, seed)));
@@ -72,7 +72,7 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
 struct Trial {
     effort: Effort,
     random: Rng,
-    account: Account,
+    ledger: Ledger,
     tally: Tally,
     /// Events that were named.
     named: usize,
@@ -81,14 +81,14 @@ struct Trial {
 impl Trial {
     fn new(seed: u64, effort: Effort) -> Self {
         let random = Rng::with_seed(seed);
-        Self { effort, random, account: Account::default(), tally: Tally::default(), named: 0 }
+        Self { effort, random, ledger: Ledger::default(), tally: Tally::default(), named: 0 }
     }
 
     /// A service that has stored some events.
     fn start(&mut self) -> Result<Deployment> {
         let deployment = Setup::from_environment()?.start()?;
         let ids = self.names(300);
-        attacks::expect(200, attacks::publish(deployment.address(), "", &ids, &mut self.account)?)?;
+        attacks::expect(200, attacks::publish(deployment.address(), "", &ids, &mut self.ledger)?)?;
         Ok(deployment)
     }
 
@@ -100,14 +100,14 @@ impl Trial {
     }
 
     /// Publishes an event on a connection of its own.
-    fn publish(&mut self, address: SocketAddr) -> io::Result<Answer> {
+    fn publish(&mut self, address: SocketAddr) -> io::Result<RawAnswer> {
         let ids = self.names(1);
-        attacks::publish(address, "", &ids, &mut self.account)
+        attacks::publish(address, "", &ids, &mut self.ledger)
     }
 
     /// Notes what is not as before the fault.
     fn must_be_well(&mut self, address: SocketAddr, when: &str) -> Result<()> {
-        let broken = attacks::all_is_well(address, &mut self.account, when)?;
+        let broken = attacks::all_is_well(address, &mut self.ledger, when)?;
         self.tally.violations.extend(broken.into_iter().map(|broken| format!("{when}: {broken}")));
         Ok(())
     }

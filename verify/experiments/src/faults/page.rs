@@ -9,10 +9,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
-use serde_json::Value;
 
 use super::Trial;
-use crate::attacks::account;
+use crate::attacks::events::{self, Inventory};
 use crate::attacks::raw_client::RawClient;
 
 const PAGE: usize = 4096;
@@ -56,19 +55,17 @@ fn damaged(trial: &mut Trial, address: std::net::SocketAddr) -> Result<()> {
         if let Ok(answer) = RawClient::connect(address)?.get("/events")
             && answer.status == 200
         {
-            let events: Vec<Value> = serde_json::from_str(&answer.body).context("/events")?;
-            let broken = trial.account.check(&events, &Value::Null);
-            let broken = broken.into_iter().filter(|broken| !broken.contains("/stats says"));
-            trial
-                .tally
-                .violations
-                .extend(broken.map(|broken| format!("a whole answer of a damaged database: {broken}")));
+            let mut inventory = Inventory::new();
+            inventory.take(&answer.body).context("/events")?;
+            let broken = inventory.compare(&trial.ledger).into_iter();
+            let broken = broken.map(|broken| format!("a whole answer of a damaged database: {broken}"));
+            trial.tally.violations.extend(broken);
         }
         let n = trial.random.usize(..300);
         let known = RawClient::connect(address)?.get(&format!("/events/siege/e-{n}"))?;
         let is_right = || {
-            let event: Value = serde_json::from_str(&known.body).unwrap_or_default();
-            event["payload"] == account::event(&format!("e-{n}"))["payload"]
+            let event: serde_json::Value = serde_json::from_str(&known.body).unwrap_or_default();
+            event["payload"] == events::event(&format!("e-{n}"))["payload"]
         };
         if known.status < 500 && !(known.status == 200 && is_right()) {
             trial.tally.violated(format!(

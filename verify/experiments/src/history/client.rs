@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ureq::http::{HeaderMap, Request, Response};
+use ureq::http::{HeaderMap, Request};
 use ureq::{Agent, Body};
 
 /// Time limit of an answer. The service promises one within seconds; on a busy machine that takes longer.
@@ -30,8 +30,8 @@ pub enum Failure {
     Late(String),
 }
 
-/// An answer.
-pub struct Answer {
+/// An answer as it came.
+pub struct Response {
     /// Its status.
     pub status: u16,
     /// Its headers.
@@ -42,7 +42,7 @@ pub struct Answer {
     pub is_complete: bool,
 }
 
-impl Answer {
+impl Response {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -71,7 +71,7 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Response, Failure> {
         let (head, mut body) = self.open(method, path, headers, body)?.into_parts();
         let mut bytes = Vec::new();
         let began = Instant::now();
@@ -79,7 +79,7 @@ impl Client {
         if !is_complete && began.elapsed() >= REQUEST_TIMEOUT / 2 {
             return Err(Failure::Late(format!("{method} {path} -> {} without an end", head.status)));
         }
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: bytes, is_complete })
+        Ok(Response { status: head.status.as_u16(), headers: head.headers, body: bytes, is_complete })
     }
 
     /// Sends a request, and leaves the body of its answer to be read.
@@ -89,7 +89,7 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Result<ureq::http::Response<Body>, Failure> {
         let turn = self.requests.fetch_add(1, Ordering::Relaxed);
         let address = self.addresses[turn % self.addresses.len()];
         let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));

@@ -72,7 +72,11 @@ pub fn erase(stage: &Stage, client: &Client, selection: Selection, history: &mut
             }
             (200 | 503, _) => false,
             (status, _) => {
-                ensure!(status == 500 && stage.loses_database, "DELETE {path} -> {status} {}", answer.text());
+                ensure!(
+                    status == 500 && stage.losses.database,
+                    "DELETE {path} -> {status} {}",
+                    answer.text()
+                );
                 false
             }
         },

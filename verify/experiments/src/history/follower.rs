@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
@@ -12,6 +13,9 @@ use super::client::Client;
 use super::reader::{query, recognise, select};
 use super::record::{Follow, History, Selection, Span};
 use super::stage::{PAUSE, Stage};
+
+/// The longest visit of a follower that goes away and comes again.
+const VISIT: Duration = Duration::from_secs(3);
 
 /// A follower, and the place that it has reached.
 pub struct Follower {
@@ -66,14 +70,18 @@ impl Follower {
         let path = path.trim_end_matches(['&', '?']);
         let began = stage.clock.tick();
         let Ok(response) = client.open("GET", path, &headers, b"") else { return Ok(()) };
-        if response.status() == 503 {
+        if response.status() == 503 || (response.status() == 500 && stage.losses.instances) {
             return Ok(());
         }
         ensure!(response.status() == 200, "a stream was refused with {} after {last:?}", response.status());
         let mut is_confirmed = !follow.events.is_empty();
         let mut lines = BufReader::new(response.into_body().into_reader()).lines();
         let mut id = String::new();
+        let leaves = Instant::now() + VISIT.mul_f64(fastrand::f64());
         while let Some(Ok(line)) = lines.next() {
+            if stage.cast.are_fickle && Instant::now() > leaves {
+                return Ok(());
+            }
             if !is_confirmed {
                 // The first line confirms the stream. Until it has shown an event, each connection begins anew.
                 follow.start = Span { began, ended: stage.clock.tick() };
@@ -87,7 +95,7 @@ impl Follower {
                     return Ok(());
                 }
                 let event = serde_json::from_str(data).with_context(|| format!("a stream sent {data}"))?;
-                let (identity, stored) = recognise(stage, &event)?;
+                let Some((identity, stored)) = recognise(&event)? else { continue };
                 ensure!(id == stored.seq.to_string(), "a stream sent id {id} with {data}");
                 follow.events.push((stage.clock.tick(), identity, stored));
                 self.reached.store(stored.seq, Ordering::SeqCst);

@@ -6,15 +6,18 @@
 //! - `stage`: the part of a round that all of them share
 //! - `record`: what they did and saw
 //! - `check`: the rules
+//! - `overload` and `soak`: other systems under other clients, whose histories keep the same rules
 
 mod check;
 mod client;
 mod eraser;
 mod follower;
 mod operator;
+pub mod overload;
 mod publisher;
 mod reader;
 mod record;
+pub mod soak;
 mod stage;
 
 use std::collections::BTreeSet;
@@ -29,14 +32,14 @@ use sekali_harness::deployment::{Deployment, Setup};
 use sekali_model::{Lines, ReadBack};
 use serde_json::Value;
 
-use self::client::{Answer, Client};
+use self::client::{Client, Response};
 use self::follower::Follower;
 pub use self::operator::Place;
-pub use self::record::{Clock, Turn};
-use self::record::{End, History, Selection, Span};
-use self::stage::{PAUSE, Stage};
+use self::record::{End, Selection};
+pub use self::record::{History, Span, Turn};
+pub use self::stage::{Cast, Losses, PAUSE, Stage};
 use crate::requests::Request;
-use crate::requests::identities::{IDENTITIES, TOPICS};
+use crate::requests::identities::{Identities, TOPICS};
 use crate::{Effort, Tally};
 
 /// The time for which clients publish in a round.
@@ -54,10 +57,6 @@ const LIFE: Duration = Duration::from_secs(2);
 
 /// Time for the streams to show the last events. They have half a second on a machine that is not busy.
 const CATCH_UP: Duration = Duration::from_secs(20);
-
-const PUBLISHERS: u64 = 6;
-const READERS: u64 = 2;
-const FOLLOWERS: usize = 5;
 
 /// Plays one round or several, each against a service with fresh state.
 ///
@@ -96,18 +95,32 @@ pub trait System {
         None
     }
 
-    /// Torments the service for the time of a round, and leaves it in order. Returns what happened to its store.
+    /// The clients of a round.
+    fn cast(&self) -> Cast {
+        Cast::default()
+    }
+
+    /// The losses that the service may have.
+    fn losses(&self) -> Losses {
+        Losses::default()
+    }
+
+    /// Torments the service while the clients of the stage are at work, and leaves it in order. Adds to the history what
+    /// happened to the store, and what those did and saw that it needed for it.
     ///
     /// # Errors
     /// When it cannot be brought in order.
-    fn torment(&mut self, rng: &mut Rng, clock: &Clock, tally: &mut Tally) -> Result<Turn>;
+    fn torment(
+        &mut self,
+        rng: &mut Rng,
+        stage: &Stage,
+        history: &mut History,
+        tally: &mut Tally,
+    ) -> Result<()>;
 
-    /// The place of its store.
-    fn place(&self) -> Place<'_>;
-
-    /// True if the service loses its database with writes under way.
-    fn loses_database(&self) -> bool {
-        false
+    /// The place of its store; `None` if nobody has to look into it.
+    fn place(&self) -> Option<Place<'_>> {
+        None
     }
 
     /// Kills all of it, and serves again.
@@ -115,6 +128,9 @@ pub trait System {
     /// # Errors
     /// When it does not serve.
     fn restart(&mut self) -> Result<()>;
+
+    /// Notes what the clients of this system must not have seen, beyond the rules that hold for all.
+    fn judge(&self, _: &History, _: &mut Tally) {}
 }
 
 /// Plays one round, with retention and erasure at work or without, and counts what it broke.
@@ -138,6 +154,7 @@ pub fn play_and_check(
     tally.trials += operations.iter().sum::<usize>() as u64;
     let acknowledged = history.publishes.iter().filter(|publish| publish.is_acknowledged());
     tally.acknowledged += acknowledged.map(|publish| publish.request.events.len() as u64).sum::<u64>();
+    system.judge(&history, tally);
     let given_twice = check::check_seqs(&history, &end);
     history.forget_lost(&end);
     for broken in given_twice.into_iter().chain(check::check(&history, &end)) {
@@ -154,33 +171,33 @@ fn play(
     tally: &mut Tally,
 ) -> Result<(History, End)> {
     let mut rng = Rng::with_seed(seed);
-    let stage = Stage::new(seed, system.addresses(), [system.loses_database(), kept.is_some()]);
-    let late = system.late_address();
-    let addresses = (0..FOLLOWERS).map(|number| late.filter(|_| number % 2 == 1));
+    let (cast, losses, late) = (system.cast(), system.losses(), system.late_address());
+    let stage = Stage::new(seed, system.addresses(), cast, losses, kept.is_some());
+    let addresses = (0..cast.followers).map(|number| late.filter(|_| number % 2 == 1));
     let followers: Vec<_> = addresses.map(|address| Follower::random(&mut rng, address)).collect();
-    let mut history = History { loses_database: system.loses_database(), kept, ..History::default() };
+    let mut history = History { losses, kept, ..History::default() };
     let (stage, mut payloads) = (&stage, BTreeSet::new());
     thread::scope(|scope| -> Result<()> {
         let follows: Vec<_> =
             followers.iter().map(|follower| scope.spawn(move || follower.run(stage))).collect();
-        let publishers = (0..PUBLISHERS).map(|number| seed ^ (number << 32));
+        let publishers = (0..cast.publishers).map(|number| seed ^ (number << 32));
         let publishers = publishers.map(|seed| scope.spawn(move || publisher::run(stage, seed)));
-        let readers = (0..READERS).map(|number| (seed ^ (number << 40), late.filter(|_| number % 2 == 1)));
+        let readers =
+            (0..cast.readers).map(|number| (seed ^ (number << 40), late.filter(|_| number % 2 == 1)));
         let readers = readers.map(|(seed, late)| scope.spawn(move || reader::run(stage, seed, late)));
         let eraser = kept.map(|_| scope.spawn(move || eraser::run(stage, seed ^ (1 << 48))));
         let clients: Vec<_> = publishers.chain(readers).chain(eraser).collect();
 
-        let tormented = system.torment(&mut rng, &stage.clock, tally);
+        let tormented = system.torment(&mut rng, stage, &mut history, tally);
         stage.end();
         let mut histories: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
-        let mut done = tormented.and_then(|turn| {
-            history.turn = turn;
-            wait_for(&followers, stage)
-        });
+        let mut done = tormented.and_then(|()| wait_for(&followers, stage));
         if kept.is_some() && done.is_ok() {
             let (mut last, sent) = (History::default(), acknowledged(&histories));
             done = come_late(stage, &sent, &mut last).and_then(|()| {
-                payloads = system.place().payloads()?;
+                if let Some(place) = system.place() {
+                    payloads = place.payloads()?;
+                }
                 Ok(())
             });
             histories.push(Ok(last));
@@ -206,6 +223,13 @@ struct Single {
 }
 
 impl Single {
+    fn store(&self) -> Place<'_> {
+        match self.deployment.postgres() {
+            Some((server, database)) => Place::Tables(server, database),
+            None => Place::Files(self.deployment.state().to_owned()),
+        }
+    }
+
     /// A count of `/stats`.
     fn count(&self, name: &str) -> Result<u64> {
         let client = Client::new(&[self.deployment.address()]);
@@ -221,21 +245,27 @@ impl System for Single {
     }
 
     /// Restarts the service at random moments, by SIGKILL and by SIGTERM in turn, until the round is over.
-    fn torment(&mut self, rng: &mut Rng, clock: &Clock, tally: &mut Tally) -> Result<Turn> {
-        let (began, mut turn, mut old) = (Instant::now(), Turn::None, 0);
+    fn torment(
+        &mut self,
+        rng: &mut Rng,
+        stage: &Stage,
+        history: &mut History,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let (began, mut old) = (Instant::now(), 0);
         for number in rng.usize(..2).. {
             let life = LIFE.mul_f64(0.5 + rng.f64());
             if began.elapsed() + life > ROUND {
                 break;
             }
             thread::sleep(life / 2);
-            if self.ages && matches!(turn, Turn::None) {
-                let began = clock.tick();
+            if self.ages && matches!(history.turn, Turn::None) {
+                let began = stage.clock.tick();
                 old = self.count("unique_processed")?;
-                self.place().age()?;
-                turn = Turn::Aged(Span { began, ended: clock.tick() });
+                self.store().age()?;
+                history.turn = Turn::Aged(Span { began, ended: stage.clock.tick() });
             }
-            self.place().hasten();
+            self.store().hasten();
             thread::sleep(life / 2);
             if number % 2 == 0 {
                 self.deployment.ask_to_end();
@@ -247,21 +277,18 @@ impl System for Single {
             }
             self.deployment.crash_while(|_| ())?;
         }
-        self.place().hasten();
+        self.store().hasten();
         thread::sleep(ROUND.saturating_sub(began.elapsed()));
         let ended = Instant::now();
         while self.count("expired")? < old && ended.elapsed() < CATCH_UP {
-            self.place().hasten();
+            self.store().hasten();
             thread::sleep(LIFE / 10);
         }
-        Ok(turn)
+        Ok(())
     }
 
-    fn place(&self) -> Place<'_> {
-        match self.deployment.postgres() {
-            Some((server, database)) => Place::Tables(server, database),
-            None => Place::Files(self.deployment.state().to_owned()),
-        }
+    fn place(&self) -> Option<Place<'_>> {
+        Some(self.store())
     }
 
     fn restart(&mut self) -> Result<()> {
@@ -274,9 +301,8 @@ fn wait_for(followers: &[Follower], stage: &Stage) -> Result<()> {
     let read = read_back(stage)?;
     let began = Instant::now();
     for follower in followers {
-        let stored = read.stored.iter().enumerate();
-        let matching = stored.filter(|(identity, _)| follower.selection.matches(*identity));
-        let newest = matching.filter_map(|(_, stored)| Some((*stored)?.seq)).max().unwrap_or_default();
+        let matching = read.stored.iter().filter(|(identity, _)| follower.selection.matches(**identity));
+        let newest = matching.map(|(_, stored)| stored.seq).max().unwrap_or_default();
         // One that began at its moment may have come after the last of its events.
         let has_begun = follower.after.is_some() || follower.reached.load(Ordering::SeqCst) > 0;
         let patience = if has_begun { CATCH_UP } else { CATCH_UP / 4 };
@@ -298,7 +324,7 @@ fn acknowledged(histories: &[thread::Result<History>]) -> BTreeSet<usize> {
 fn come_late(stage: &Stage, acknowledged: &BTreeSet<usize>, history: &mut History) -> Result<()> {
     let (read, client) = (read_back(stage)?, Client::new(&stage.addresses));
     let (here, gone): (Vec<_>, Vec<_>) =
-        acknowledged.iter().partition(|identity| read.stored[**identity].is_some());
+        acknowledged.iter().partition(|identity| read.stored.contains_key(identity));
     for identities in gone.chunks(LATE) {
         history.publishes.push(publisher::publish(stage, &client, None, Request::late(identities)));
     }
@@ -310,6 +336,13 @@ fn come_late(stage: &Stage, acknowledged: &BTreeSet<usize>, history: &mut Histor
     Ok(())
 }
 
+/// A percentile of times.
+pub fn percentile(mut times: Vec<Duration>, percent: usize) -> Duration {
+    times.sort_unstable();
+    let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+    times.get(at).copied().unwrap_or_default()
+}
+
 /// The state of the service when nothing is in progress.
 fn look_back(stage: &Stage, payloads: BTreeSet<usize>) -> Result<End> {
     let stats = get(stage, "/stats", "application/json")?;
@@ -317,16 +350,16 @@ fn look_back(stage: &Stage, payloads: BTreeSet<usize>) -> Result<End> {
     Ok(End { read: read_back(stage)?, payloads, stats })
 }
 
-fn read_back(stage: &Stage) -> Result<ReadBack> {
+fn read_back(stage: &Stage) -> Result<ReadBack<usize>> {
     let answer = get(stage, "/events", "application/x-ndjson")?;
-    let (mut read, mut lines) = (ReadBack::new(IDENTITIES, TOPICS.len(), 0), Lines::default());
-    lines.push(&answer.body, |event| read.take(&stage.identities, event))?;
+    let (mut read, mut lines) = (ReadBack::new(TOPICS.len(), 0), Lines::default());
+    lines.push(&answer.body, |event| read.take(&Identities, event))?;
     lines.end()?;
     Ok(read)
 }
 
 /// The answer of a service that is in order again. Until it has noticed that, it may refuse for a moment.
-fn get(stage: &Stage, path: &str, accept: &str) -> Result<Answer> {
+fn get(stage: &Stage, path: &str, accept: &str) -> Result<Response> {
     let (client, began) = (Client::new(&stage.addresses), Instant::now());
     let send = || client.send("GET", path, &[("accept", accept)], b"");
     let mut answer = send();

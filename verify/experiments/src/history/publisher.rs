@@ -1,6 +1,7 @@
 //! Clients that publish.
 
 use std::thread;
+use std::time::Instant;
 
 use fastrand::Rng;
 
@@ -29,9 +30,8 @@ pub fn run(stage: &Stage, seed: u64) -> History {
         } else {
             history.publishes.push(publish(stage, &client, key, request));
         }
-        if history.publishes.last().is_some_and(|publish| publish.outcome == Outcome::Unsent) {
-            thread::sleep(PAUSE);
-        }
+        let is_unsent = history.publishes.last().is_some_and(|publish| publish.outcome == Outcome::Unsent);
+        thread::sleep(if is_unsent { PAUSE } else { stage.cast.rest });
     }
     history
 }
@@ -53,13 +53,14 @@ fn choose(stage: &Stage, rng: &mut Rng, moment: usize) -> (Option<String>, Reque
 pub fn publish(stage: &Stage, client: &Client, key: Option<String>, request: Request) -> Publish {
     let mut headers: Vec<_> = request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     headers.extend(key.as_deref().map(|key| ("idempotency-key", key)));
-    let began = stage.clock.tick();
+    let (began, start) = (stage.clock.tick(), Instant::now());
     let answer = client.send("POST", request.path, &headers, &request.body);
-    let ended = stage.clock.tick();
+    let (ended, took) = (stage.clock.tick(), start.elapsed());
     let outcome = match answer {
         Ok(answer) if answer.is_complete => Outcome::Answered(Answer {
             status: answer.status,
             is_replayed: answer.header("idempotent-replayed") == Some("true"),
+            names_retry: answer.header("retry-after").is_some(),
             body: answer.text(),
         }),
         Ok(_) => Outcome::Lost("the answer broke off".into()),
@@ -68,5 +69,5 @@ pub fn publish(stage: &Stage, client: &Client, key: Option<String>, request: Req
         Err(Failure::Late(cause)) => Outcome::Late(cause),
     };
     let ended = if matches!(outcome, Outcome::Answered(_)) { ended } else { NEVER };
-    Publish { span: Span { began, ended }, key, request, outcome }
+    Publish { span: Span { began, ended }, key, request, outcome, took }
 }

@@ -2,17 +2,20 @@
 
 use std::net::SocketAddr;
 use std::thread;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use sekali_common::api::StoredEvent;
 use sekali_model::{Catalogue, Lines, Recognised, Stored};
 
-use super::client::{Answer, Client, Failure};
+use super::client::{Client, Failure, Response};
 use super::record::{History, Read, Selection, Snapshot, Span};
 use super::stage::{PAUSE, Stage};
 use crate::requests::format::encoded;
-use crate::requests::identities::{IDENTITIES, SOURCES, TOPICS, event_id, source, timestamp, topic};
+use crate::requests::identities::{
+    IDENTITIES, Identities, SOURCES, TOPICS, event_id, source, timestamp, topic,
+};
 
 /// Reads at random until the stage ends, or where what is read may be late.
 pub fn run(stage: &Stage, seed: u64, late: Option<SocketAddr>) -> History {
@@ -26,7 +29,9 @@ pub fn run(stage: &Stage, seed: u64, late: Option<SocketAddr>) -> History {
         let is_done = match rng.u8(..8) {
             0..4 if late.is_some() => Ok(()),
             0 | 1 => look(stage, &client, &mut history),
-            2 | 3 => find(stage, &client, rng.usize(..=moment) % IDENTITIES, &mut history),
+            choice if choice < 4 || !stage.cast.read_pages => {
+                find(stage, &client, rng.usize(..=moment) % IDENTITIES, &mut history)
+            }
             _ => read(stage, &client, &plan(&mut rng, newest), &mut history),
         };
         if let Some(read) = history.reads.last_mut() {
@@ -97,7 +102,7 @@ pub fn query(selection: &Selection) -> String {
 /// Takes a snapshot of `/stats`.
 fn look(stage: &Stage, client: &Client, history: &mut History) -> Result<()> {
     let began = stage.clock.tick();
-    let Some(answer) = get(client, "/stats", "application/json", &[200])? else { return Ok(()) };
+    let Some(answer) = get(stage, client, history, ("/stats", "application/json"))? else { return Ok(()) };
     let span = Span { began, ended: stage.clock.tick() };
     let stats = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
     history.snapshots.push(Snapshot { span, stats });
@@ -107,18 +112,25 @@ fn look(stage: &Stage, client: &Client, history: &mut History) -> Result<()> {
 /// Reads one event.
 fn find(stage: &Stage, client: &Client, identity: usize, history: &mut History) -> Result<()> {
     let path = format!("/events/{}/{}", encoded(topic(identity)), encoded(&event_id(identity)));
-    let began = stage.clock.tick();
-    let Some(answer) = get(client, &path, "application/json", &[200, 404, 410])? else { return Ok(()) };
+    let (began, start) = (stage.clock.tick(), Instant::now());
+    let Some(answer) = get(stage, client, history, (&path, "application/json"))? else { return Ok(()) };
     let span = Span { began, ended: stage.clock.tick() };
     let mut events = Vec::new();
-    if answer.status == 404 {
-        history.strangers.push((span, identity));
-    }
-    if answer.status == 200 {
-        let event = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
-        events.push(recognise(stage, &event)?);
-        let is_asked = events[0].0 == identity;
-        ensure!(is_asked, "{} of {} was asked for: {}", event_id(identity), source(identity), answer.text());
+    match answer.status {
+        200 => {
+            let event = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
+            events.extend(recognise(&event)?);
+            let is_asked = events.iter().any(|(found, _)| *found == identity);
+            ensure!(
+                is_asked,
+                "{} of {} was asked for: {}",
+                event_id(identity),
+                source(identity),
+                answer.text()
+            );
+        }
+        404 => history.strangers.push((span, identity)),
+        _ => {}
     }
     let selection = Selection { identity: Some(identity), ..Selection::default() };
     history.reads.push(Read {
@@ -129,6 +141,7 @@ fn find(stage: &Stage, client: &Client, identity: usize, history: &mut History) 
         events,
         is_complete: true,
         is_late: false,
+        took: start.elapsed(),
     });
     Ok(())
 }
@@ -147,10 +160,10 @@ fn read(stage: &Stage, client: &Client, plan: &Plan, history: &mut History) -> R
     let mut path = path.trim_end_matches('&').to_owned();
     let accept = if plan.is_lines { "application/x-ndjson" } else { "application/json" };
     let (mut events, mut pages, mut is_complete) = (Vec::new(), 0, false);
-    let began = stage.clock.tick();
+    let (began, start) = (stage.clock.tick(), Instant::now());
     while pages < plan.pages && !is_complete {
-        let Some(answer) = get(client, &path, accept, &[200])? else { break };
-        let page = parse(stage, &answer, plan.is_lines)?;
+        let Some(answer) = get(stage, client, history, (&path, accept))? else { break };
+        let page = parse(&answer, plan.is_lines)?;
         if let Some(limit) = plan.limit {
             ensure!(page.len() <= limit, "{} events on a page of {limit}: {path}", page.len());
         }
@@ -175,52 +188,72 @@ fn read(stage: &Stage, client: &Client, plan: &Plan, history: &mut History) -> R
             events,
             is_complete,
             is_late: false,
+            took: start.elapsed(),
         });
     }
     Ok(())
 }
 
 /// The events of an answer. Of one that broke off, those whose lines have ended.
-fn parse(stage: &Stage, answer: &Answer, is_lines: bool) -> Result<Vec<(usize, Stored)>> {
+fn parse(answer: &Response, is_lines: bool) -> Result<Vec<(usize, Stored)>> {
     let mut events = Vec::new();
     if is_lines {
         let mut lines = Lines::default();
-        lines.push(&answer.body, |event| events.push(recognise(stage, event)))?;
+        lines.push(&answer.body, |event| events.push(recognise(event)))?;
         if answer.is_complete {
             lines.end()?;
         }
     } else if answer.is_complete {
         let array: Vec<StoredEvent> = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
-        events.extend(array.iter().map(|event| recognise(stage, event)));
+        events.extend(array.iter().map(recognise));
     }
-    events.into_iter().collect()
+    events.into_iter().filter_map(Result::transpose).collect()
 }
 
-/// The identity of an event that was read, and the event.
-pub fn recognise(stage: &Stage, event: &StoredEvent<'_>) -> Result<(usize, Stored)> {
+/// The identity of an event that was read, and the event; `None` if it belongs to others.
+pub fn recognise(event: &StoredEvent<'_>) -> Result<Option<(usize, Stored)>> {
     let StoredEvent { seq, deliveries, conflicts, .. } = *event;
-    let recognised = stage.identities.recognise(event);
-    let Recognised::Sent { event: identity, payload, difference: None } = recognised else {
-        anyhow::bail!("{} {} (seq {seq}) was read: {recognised:?}", event.topic, event.event_id);
-    };
-    Ok((identity, Stored { seq, payload, deliveries, conflicts }))
+    match Identities.recognise(event) {
+        Recognised::Foreign => Ok(None),
+        Recognised::Sent { event: identity, payload, difference: None } => {
+            Ok(Some((identity, Stored { seq, payload, deliveries, conflicts })))
+        }
+        other => anyhow::bail!("{} {} (seq {seq}) was read: {other:?}", event.topic, event.event_id),
+    }
 }
 
 /// The path of the next page.
-fn next(answer: &Answer) -> Option<String> {
+fn next(answer: &Response) -> Option<String> {
     let (path, _) = answer.header("link")?.strip_prefix('<')?.split_once(">; rel=\"next\"")?;
     Some(path.to_owned())
 }
 
-/// The answer to a GET with one of these statuses; `None` if it was lost or refused for the moment.
-fn get(client: &Client, path: &str, accept: &str, statuses: &[u16]) -> Result<Option<Answer>> {
-    match client.send("GET", path, &[("accept", accept)], b"") {
-        Ok(answer) if answer.status == 503 => Ok(None),
-        Ok(answer) => {
-            ensure!(statuses.contains(&answer.status), "GET {path} -> {} {}", answer.status, answer.text());
-            Ok((answer.is_complete || accept == "application/x-ndjson").then_some(answer))
+/// The answer to a GET; `None` if it was lost or refused for the moment. One of a single event may be that there is none.
+fn get(
+    stage: &Stage,
+    client: &Client,
+    history: &mut History,
+    (path, accept): (&str, &str),
+) -> Result<Option<Response>> {
+    let cause = match client.send("GET", path, &[("accept", accept)], b"") {
+        Ok(answer) if answer.status == 503 => {
+            ensure!(answer.header("retry-after").is_some(), "GET {path} -> 503 without Retry-After");
+            return Ok(None);
         }
-        Err(Failure::Unsent | Failure::Lost(_)) => Ok(None),
+        Ok(answer) if answer.status == 500 && stage.losses.instances => answer.text(),
+        Ok(answer) => {
+            let is_known =
+                answer.status == 200 || ([404, 410].contains(&answer.status) && path.starts_with("/events/"));
+            ensure!(is_known, "GET {path} -> {} {}", answer.status, answer.text());
+            if answer.is_complete || accept == "application/x-ndjson" {
+                return Ok(Some(answer));
+            }
+            "the answer broke off".into()
+        }
+        Err(Failure::Unsent) => "no connection".into(),
+        Err(Failure::Lost(cause)) => cause,
         Err(Failure::Late(cause)) => anyhow::bail!("no answer in time: {cause}"),
-    }
+    };
+    history.lost_reads.push((stage.clock.tick(), format!("GET {path}: {cause}")));
+    Ok(None)
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sekali_common::api::Stats;
 use sekali_model::{ReadBack, Stored};
 
+use super::stage::Losses;
 use crate::requests::Request;
 use crate::requests::identities::{source_number, topic_number};
 
@@ -30,7 +32,7 @@ pub struct Span {
     pub ended: u64,
 }
 
-/// The end of an operation that was never answered.
+/// The end of an operation that was never answered, and of time.
 pub const NEVER: u64 = u64::MAX;
 
 /// All that the clients of a round did and saw.
@@ -50,12 +52,19 @@ pub struct History {
     pub snapshots: Vec<Snapshot>,
     /// The newest events, which retention keeps; `None` if it keeps all.
     pub kept: Option<usize>,
+    /// Reads whose answer was lost, each with its time and its cause.
+    pub lost_reads: Vec<(u64, String)>,
     /// Answers that no client should ever see, whatever the order of things.
     pub faults: Vec<String>,
-    /// True if the service lost its database with writes under way.
-    pub loses_database: bool,
+    /// The losses that the service may have had.
+    pub losses: Losses,
     /// What happened to the store as a whole.
     pub turn: Turn,
+}
+
+impl Span {
+    /// All time.
+    pub const ALWAYS: Self = Self { began: 0, ended: NEVER };
 }
 
 impl History {
@@ -67,7 +76,27 @@ impl History {
         self.erasures.extend(other.erasures);
         self.strangers.extend(other.strangers);
         self.snapshots.extend(other.snapshots);
+        self.lost_reads.extend(other.lost_reads);
         self.faults.extend(other.faults);
+    }
+
+    /// How the clients were served that asked in a time.
+    pub fn served(&self, time: Span) -> Served {
+        let during = |began: u64| (time.began..time.ended).contains(&began);
+        let mut served = Served::default();
+        for publish in self.publishes.iter().filter(|publish| during(publish.span.began)) {
+            served.times.push(publish.took);
+            served.acknowledged += usize::from(publish.is_acknowledged());
+            served.refused += usize::from(publish.status() == Some(503));
+            if publish.status().is_none_or(|status| status == 500) {
+                served.failed.push(publish.to_string());
+            }
+        }
+        let reads = self.reads.iter().filter(|read| during(read.span.began));
+        served.times.extend(reads.map(|read| read.took));
+        let lost = self.lost_reads.iter().filter(|(tick, _)| during(*tick));
+        served.failed.extend(lost.map(|(_, lost)| lost.clone()));
+        served
     }
 
     /// Leaves what is certain when a copy has taken the place of the store: whatever was answered before may be lost, as
@@ -92,11 +121,24 @@ impl History {
         self.strangers.retain(|(span, _)| is_later(span));
         for follow in &mut self.follows {
             follow.events.retain(|(tick, identity, seen)| {
-                let last = &end.read.stored[*identity];
+                let last = end.read.stored.get(identity);
                 *tick > taken_over || last.is_some_and(|last| last.seq == seen.seq)
             });
         }
     }
+}
+
+/// How clients were served.
+#[derive(Debug, Default)]
+pub struct Served {
+    /// The time that each of their requests took.
+    pub times: Vec<Duration>,
+    /// Requests to publish that were acknowledged.
+    pub acknowledged: usize,
+    /// Those that were refused for the moment.
+    pub refused: usize,
+    /// Requests that got no answer, or 500.
+    pub failed: Vec<String>,
 }
 
 /// What happened to the store as a whole in a round.
@@ -114,7 +156,7 @@ pub enum Turn {
 /// The state of the service at the end, when nothing is in progress.
 pub struct End {
     /// All events.
-    pub read: ReadBack,
+    pub read: ReadBack<usize>,
     /// The identities of which a payload of their own is anywhere in the store.
     pub payloads: BTreeSet<usize>,
     /// The account.
@@ -132,19 +174,29 @@ pub struct Publish {
     pub request: Request,
     /// Its outcome.
     pub outcome: Outcome,
+    /// The time that it took.
+    pub took: Duration,
 }
 
 impl Publish {
     /// True if its client was told that its valid events are stored.
     pub fn is_acknowledged(&self) -> bool {
-        matches!(&self.outcome, Outcome::Answered(answer) if answer.status < 300)
+        self.status().is_some_and(|status| status < 300)
+    }
+
+    /// The status of its answer.
+    pub fn status(&self) -> Option<u16> {
+        match &self.outcome {
+            Outcome::Answered(answer) => Some(answer.status),
+            _ => None,
+        }
     }
 }
 
 /// The outcome of a request, as its client saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// There was no connection, so it was not sent.
+    /// It was not sent, or not to its end, so nothing of it is carried out.
     Unsent,
     /// It was sent and no answer came, for this cause: it may have been carried out.
     Lost(String),
@@ -161,6 +213,8 @@ pub struct Answer {
     pub status: u16,
     /// True if it is said to be that of an earlier request.
     pub is_replayed: bool,
+    /// True if it says when to come again.
+    pub names_retry: bool,
     /// Its body.
     pub body: String,
 }
@@ -182,6 +236,8 @@ pub struct Read {
     pub is_complete: bool,
     /// True if it may show an earlier moment, each page another.
     pub is_late: bool,
+    /// The time that it took.
+    pub took: Duration,
 }
 
 /// A live stream, resumed whenever it broke.

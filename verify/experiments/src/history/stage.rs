@@ -5,10 +5,48 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::record::Clock;
-use crate::requests::identities::Identities;
 
 /// The pause of a client that found nobody, and of a reader between two reads.
 pub const PAUSE: Duration = Duration::from_millis(5);
+
+/// The clients of a round, beside those that torment the service.
+#[derive(Clone, Copy, Debug)]
+pub struct Cast {
+    /// Clients that publish.
+    pub publishers: u64,
+    /// The rest of each between two requests.
+    pub rest: Duration,
+    /// Clients that read.
+    pub readers: u64,
+    /// True if they read pages of events, too, and not only one event at a time.
+    pub read_pages: bool,
+    /// Clients that follow.
+    pub followers: usize,
+    /// True if they go away now and then, and come again.
+    pub are_fickle: bool,
+}
+
+impl Default for Cast {
+    fn default() -> Self {
+        Self {
+            publishers: 6,
+            rest: Duration::ZERO,
+            readers: 2,
+            read_pages: true,
+            followers: 5,
+            are_fickle: false,
+        }
+    }
+}
+
+/// The losses that a service may have while it is tormented.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Losses {
+    /// It loses its database with writes under way, each of which may get 500.
+    pub database: bool,
+    /// It loses instances with requests under way, each of which may get 500.
+    pub instances: bool,
+}
 
 /// The part of a round that all of its clients share.
 pub struct Stage {
@@ -18,12 +56,12 @@ pub struct Stage {
     pub addresses: Vec<SocketAddr>,
     /// The clock of the history.
     pub clock: Clock,
-    /// True if the service loses its database with writes under way.
-    pub loses_database: bool,
+    /// Its clients.
+    pub cast: Cast,
+    /// The losses that the service may have.
+    pub losses: Losses,
     /// True if there are floods of events now and then.
     pub has_floods: bool,
-    /// The events.
-    pub identities: Identities,
     /// True when nobody is to publish or read any more.
     is_over: AtomicBool,
     /// True when nobody is to follow any more.
@@ -32,17 +70,9 @@ pub struct Stage {
 
 impl Stage {
     /// A stage that is open.
-    pub fn new(seed: u64, addresses: Vec<SocketAddr>, [loses_database, has_floods]: [bool; 2]) -> Self {
-        Self {
-            seed,
-            addresses,
-            clock: Clock::default(),
-            loses_database,
-            has_floods,
-            identities: Identities::new(),
-            is_over: AtomicBool::new(false),
-            is_closed: AtomicBool::new(false),
-        }
+    pub fn new(seed: u64, addresses: Vec<SocketAddr>, cast: Cast, losses: Losses, has_floods: bool) -> Self {
+        let (is_over, is_closed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { seed, addresses, clock: Clock::default(), cast, losses, has_floods, is_over, is_closed }
     }
 
     /// Tells publishers and readers to end.

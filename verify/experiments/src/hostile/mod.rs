@@ -8,19 +8,18 @@ mod shapes;
 mod smuggling;
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use fastrand::Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sekali_harness::deployment::Setup;
+use sekali_harness::deployment::{Deployment, Setup};
 
-use crate::attacks::account::{Account, LARGE, Outcome};
-use crate::attacks::control_client::{ControlClients, Report};
+use crate::attacks::events::{Fate, LARGE, Ledger};
 use crate::attacks::raw_client::RawClient;
 use crate::attacks::{self, batch, expect};
+use crate::history::{self, Cast, History, PAUSE, Span, Stage, System, percentile};
 use crate::{Effort, Tally};
 
 /// An abuse, by name. It returns what a client must not see.
@@ -36,9 +35,6 @@ const ABUSES: &[Abuse] = &[
     ("slow bodies", crowds::drip_bodies),
     ("slow readers", readers::read_slowly),
 ];
-
-/// Clients that use the service as it is meant.
-const WITNESSES: usize = 4;
 
 /// The longest that a control client may wait for an answer, and the longest for half of them. A loaded machine adds nearly
 /// all of it.
@@ -58,63 +54,91 @@ const LARGE_EVENTS: usize = 1_000;
 struct Attack {
     address: SocketAddr,
     effort: Effort,
-    account: Account,
+    ledger: Ledger,
 }
 
 /// Makes each abuse once, one after another.
 pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
     allow_many_connections()?;
-    let mut tally = Tally::default();
-    let mut random = Rng::with_seed(seed);
     let deployment = Setup::from_environment()?.start()?;
-    let mut attack = Attack { address: deployment.address(), effort, account: Account::default() };
+    let mut attack = Attack { address: deployment.address(), effort, ledger: Ledger::default() };
     for chunk in 0..LARGE_EVENTS / 100 {
         let ids: Vec<_> = (0..100).map(|n| format!("{LARGE}{chunk}-{n}")).collect();
-        expect(200, attacks::publish(attack.address, "", &ids, &mut attack.account)?)?;
+        expect(200, attacks::publish(attack.address, "", &ids, &mut attack.ledger)?)?;
     }
-    for (name, abuse) in ABUSES {
-        tally.trials += 1;
-        let stop = AtomicBool::new(false);
-        let (found, seen) = thread::scope(|scope| {
-            let control_clients = ControlClients::start(scope, &stop, deployment.address(), name, WITNESSES);
-            let found = abuse(&mut attack, &mut random);
-            (found, control_clients.stop())
-        });
-        let mut broken = found.unwrap_or_else(|error| vec![format!("{error:#}")]);
-        judge(&seen, &mut broken);
-        let peak = deployment.memory()?.peak;
-        if peak > MEMORY {
-            broken.push(format!("the host held {} MiB, and may hold {}", peak >> 20, MEMORY >> 20));
-        }
-        eprintln!(
-            "torture: hostile-clients: {name}: control_clients were served {} times within {:?} (p50 {:?}), and refused {} \
-            times; the host held up to {} MiB",
-            seen.latencies.len(),
-            seen.latency(100),
-            seen.latency(50),
-            seen.refused,
-            peak >> 20,
-        );
-        attack.account.add(seen.account);
-        match attacks::all_is_well(attack.address, &mut attack.account, &format!("{name}, over")) {
-            Ok(more) => broken.extend(more),
-            Err(error) => broken.push(format!("{error:#}")),
-        }
-        tally.violations.extend(broken.into_iter().map(|broken| format!("{name}: {broken}")));
-    }
-    tally.acknowledged = attack.account.acknowledged();
+    let mut tally = Tally::default();
+    let mut attacked = Attacked { deployment, attack, made: Vec::new() };
+    history::play_and_check(seed, None, &mut attacked, &mut tally)?;
+    tally.trials = ABUSES.len() as u64;
+    tally.acknowledged += attacked.attack.ledger.acknowledged();
     Ok(tally)
 }
 
-/// Notes what the control clients must not have seen.
-fn judge(seen: &Report, broken: &mut Vec<String>) {
-    broken.extend(seen.wrong.iter().chain(&seen.failed).take(5).map(|seen| format!("meanwhile: {seen}")));
-    let (half, all) = (seen.latency(50), seen.latency(100));
-    if half > USUAL || all > LONGEST {
-        broken.push(format!("a control client waited for {all:?}, and half of the time for {half:?}"));
+/// A service that is attacked while control clients use it as it is meant: those of a history.
+struct Attacked {
+    deployment: Deployment,
+    attack: Attack,
+    /// The abuses that were made, each with its time.
+    made: Vec<(&'static str, Span)>,
+}
+
+impl System for Attacked {
+    fn addresses(&self) -> Vec<SocketAddr> {
+        vec![self.attack.address]
     }
-    if seen.account.acknowledged() == 0 {
-        broken.push(format!("no control client was served: {} were refused", seen.refused));
+
+    fn cast(&self) -> Cast {
+        // They read what is their own: the large events are for the attackers.
+        Cast { publishers: 2, rest: PAUSE, read_pages: false, followers: 2, ..Cast::default() }
+    }
+
+    fn torment(&mut self, rng: &mut Rng, stage: &Stage, _: &mut History, tally: &mut Tally) -> Result<()> {
+        for (name, abuse) in ABUSES {
+            let began = stage.clock.tick();
+            let found = abuse(&mut self.attack, rng);
+            let mut broken = found.unwrap_or_else(|error| vec![format!("{error:#}")]);
+            let peak = self.deployment.memory()?.peak;
+            if peak > MEMORY {
+                broken.push(format!("the host held {} MiB, and may hold {}", peak >> 20, MEMORY >> 20));
+            }
+            eprintln!("torture: hostile-clients: {name}: the host held up to {} MiB", peak >> 20);
+            let Attack { address, ledger, .. } = &mut self.attack;
+            match attacks::all_is_well(*address, ledger, &format!("{name}, over")) {
+                Ok(more) => broken.extend(more),
+                Err(error) => broken.push(format!("{error:#}")),
+            }
+            self.made.push((name, Span { began, ended: stage.clock.tick() }));
+            tally.violations.extend(broken.into_iter().map(|broken| format!("{name}: {broken}")));
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.deployment.crash_while(|_| ())
+    }
+
+    /// Control clients are served in time, and each of their requests is answered.
+    fn judge(&self, history: &History, tally: &mut Tally) {
+        for (name, span) in &self.made {
+            let served = history.served(*span);
+            let mut broken: Vec<_> =
+                served.failed.iter().take(5).map(|lost| format!("meanwhile: {lost}")).collect();
+            let [half, all] = [50, 100].map(|at| percentile(served.times.clone(), at));
+            if half > USUAL || all > LONGEST {
+                broken
+                    .push(format!("a control client waited for {all:?}, and half of the time for {half:?}"));
+            }
+            if served.acknowledged == 0 {
+                broken.push(format!("no control client was served: {} were refused", served.refused));
+            }
+            eprintln!(
+                "torture: hostile-clients: {name}: control clients were served {} times within {all:?} (p50 {half:?}), \
+                and refused {} times",
+                served.times.len(),
+                served.refused,
+            );
+            tally.violations.extend(broken.into_iter().map(|broken| format!("{name}: {broken}")));
+        }
     }
 }
 
@@ -163,11 +187,11 @@ fn exchange_one(address: SocketAddr, silence: Duration, bytes: &[u8]) -> Result<
 }
 
 /// The outcome of a publish whose connection was abused: what was not acknowledged may have been stored or not.
-fn outcome(statuses: &[u16]) -> Outcome {
+fn outcome(statuses: &[u16]) -> Fate {
     match statuses {
-        [200, ..] => Outcome::Acknowledged,
-        [400..=499 | 503, ..] => Outcome::Refused,
-        _ => Outcome::Unknown,
+        [200, ..] => Fate::Acknowledged,
+        [400..=499 | 503, ..] => Fate::Refused,
+        _ => Fate::Unknown,
     }
 }
 

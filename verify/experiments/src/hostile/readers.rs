@@ -11,7 +11,7 @@ use fastrand::Rng;
 use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
 
 use super::{Attack, is_allowed, publish};
-use crate::attacks::account::Outcome;
+use crate::attacks::events::{Fate, note};
 
 /// Bytes that the receiving end of a slow reader takes in.
 const BUFFER: usize = 4096;
@@ -58,7 +58,7 @@ pub fn read_slowly(attack: &mut Attack, random: &mut Rng) -> Result<Vec<String>>
         stream.write_all(&requests[kind]).with_context(|| format!("slow reader {n}"))?;
         stream.set_nonblocking(true)?;
         if kind == 2 {
-            attack.account.note(&ids, Outcome::Unknown);
+            note(&mut attack.ledger, &ids, Fate::Unknown);
         }
         readers.push(Reader { stream, reads: random.bool(), start: Vec::new() });
         sleep(BETWEEN);

@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::{Attack, exchange, is_allowed, outcome, publish};
-use crate::attacks::account::{Account, Outcome};
+use crate::attacks::events::{Fate, Ledger, note};
 use crate::attacks::raw_client::RawClient;
 
 /// Requests on one connection that are sent before the first answer is read.
@@ -151,7 +151,7 @@ fn bomb(bytes: usize) -> Vec<u8> {
 /// Requests that do not wait for answers get them all, in order.
 pub fn pipeline(attack: &mut Attack, random: &mut Rng) -> Result<Vec<String>> {
     let mut broken = Vec::new();
-    let mut account = Account::default();
+    let mut ledger = Ledger::default();
     let mut client = RawClient::connect(attack.address)?;
     let mut sender = client.stream().try_clone()?;
     let name = random.u32(..);
@@ -170,7 +170,7 @@ pub fn pipeline(attack: &mut Attack, random: &mut Rng) -> Result<Vec<String>> {
             let answer = client.answer();
             let expected = if *publishes { 200 } else { 404 };
             if *publishes {
-                account.note(ids, Outcome::of(&answer));
+                note(&mut ledger, ids, Fate::of(&answer));
             }
             match answer {
                 Ok(answer) if answer.status == expected || answer.status == 503 => {}
@@ -181,7 +181,7 @@ pub fn pipeline(attack: &mut Attack, random: &mut Rng) -> Result<Vec<String>> {
             }
         }
     });
-    attack.account.add(account);
+    attack.ledger.add(ledger);
     Ok(broken)
 }
 
@@ -189,7 +189,7 @@ pub fn pipeline(attack: &mut Attack, random: &mut Rng) -> Result<Vec<String>> {
 /// get no answer, and that is only reported; but none is told that something is stored which is not.
 pub fn close_half(attack: &mut Attack, random: &mut Rng) -> Result<Vec<String>> {
     let mut broken = Vec::new();
-    let mut account = Account::default();
+    let mut ledger = Ledger::default();
     let mut unanswered = 0;
     for n in 0..HALF_CLOSED {
         let mut client = RawClient::connect(attack.address)?;
@@ -209,9 +209,9 @@ pub fn close_half(attack: &mut Attack, random: &mut Rng) -> Result<Vec<String>> 
         if sent < whole.len() && statuses.first() == Some(&200) {
             broken.push(format!("{sent} of {} bytes were acknowledged", whole.len()));
         }
-        account.note(&ids, outcome(&statuses));
+        note(&mut ledger, &ids, outcome(&statuses));
     }
     eprintln!("torture: hostile-clients: {unanswered} of {} whole requests got no answer", HALF_CLOSED / 2);
-    attack.account.add(account);
+    attack.ledger.add(ledger);
     Ok(broken)
 }

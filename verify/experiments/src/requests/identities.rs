@@ -1,10 +1,13 @@
 //! The events that are sent: few identities at a time, so that their deliveries race, each with several payloads.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use sekali_common::api::StoredEvent;
 use sekali_model::{Catalogue, Recognised};
 use serde_json::{Value, json};
+
+use crate::attacks::events;
 
 /// Topics; one has characters that a path has to encode.
 pub const TOPICS: [&str; 3] = ["orders", "payments", "audit log/ü?"];
@@ -15,25 +18,20 @@ pub const SOURCES: [&str; 4] = ["/shop", "/a", "/a#b", "é 100%"];
 /// Payloads of an identity. The first is the same for all of them.
 pub const PAYLOADS: usize = 3;
 
-/// Identities that exist. A run sends the first of them.
-pub const IDENTITIES: usize = 12_000;
+/// Identities that exist. Most runs send the first of them.
+pub const IDENTITIES: usize = 60_000;
 
-/// The identities, by number.
-pub struct Identities {
-    numbers: HashMap<(&'static str, String), usize>,
-}
+/// Their numbers.
+static NUMBERS: LazyLock<HashMap<(&str, String), usize>> =
+    LazyLock::new(|| (0..IDENTITIES).map(|number| ((topic(number), event_id(number)), number)).collect());
 
-impl Identities {
-    /// All of them.
-    pub fn new() -> Self {
-        Self { numbers: (0..IDENTITIES).map(|number| ((topic(number), event_id(number)), number)).collect() }
-    }
+/// All identities, by number.
+pub struct Identities;
 
-    /// The number of an identity, if it is one of ours.
-    pub fn number(&self, topic: &str, event_id: &str) -> Option<usize> {
-        let topic = TOPICS.into_iter().find(|known| *known == topic)?;
-        self.numbers.get(&(topic, event_id.to_owned())).copied()
-    }
+/// The number of an identity, if it is one of ours.
+fn number(topic: &str, event_id: &str) -> Option<usize> {
+    let topic = TOPICS.into_iter().find(|known| *known == topic)?;
+    NUMBERS.get(&(topic, event_id.to_owned())).copied()
 }
 
 /// The number of the topic of an identity.
@@ -94,12 +92,17 @@ pub fn name(identity: usize) -> String {
 }
 
 impl Catalogue for Identities {
+    type Event = usize;
+
     fn topic(&self, name: &str) -> Option<usize> {
         TOPICS.iter().position(|known| *known == name)
     }
 
-    fn recognise(&self, event: &StoredEvent<'_>) -> Recognised {
-        let Some(number) = self.number(&event.topic, &event.event_id) else {
+    fn recognise(&self, event: &StoredEvent<'_>) -> Recognised<usize> {
+        if event.topic == events::TOPIC {
+            return Recognised::Foreign;
+        }
+        let Some(number) = number(&event.topic, &event.event_id) else {
             return Recognised::Unknown("was never sent".into());
         };
         let found: Option<Value> = serde_json::from_str(event.payload.get()).ok();
@@ -120,12 +123,11 @@ mod tests {
 
     #[test]
     fn identities_differ_although_some_of_their_parts_join_to_the_same_text() {
-        let identities = Identities::new();
-        assert_eq!(identities.numbers.len(), IDENTITIES);
+        assert_eq!(NUMBERS.len(), IDENTITIES);
         let joined = |identity| format!("{}#{}", source(identity), cloud_id(identity));
         assert_eq!((joined(3), event_id(3)), ("/a#b#0".into(), "/a#b#0".into()));
         assert_eq!((joined(6), event_id(6)), ("/a#b#0".into(), "#4#/a#b#0".into()));
-        assert_eq!(identities.number(topic(6), &event_id(6)), Some(6));
+        assert_eq!(number(topic(6), &event_id(6)), Some(6));
         assert_eq!(timestamp(86_461), "2026-01-02T00:01:01Z");
     }
 }

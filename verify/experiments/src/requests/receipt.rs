@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use sekali_common::api::{EventStatus, Published};
+use sekali_common::api::{EventResult, EventStatus, Published};
+use sekali_model::check_results;
 use serde::Deserialize;
 
 use super::identities::{event_id, topic};
@@ -104,20 +105,13 @@ fn from_lists(
     Some(ids.iter().map(|id| Told { status: status(id), seq: None }).collect())
 }
 
-/// The outcomes by the results; `None` if they do not name the events of the request, or disagree with the lists.
+/// The outcomes by the results; `None` if they do not name the events of the request, or disagree with the counts.
 fn from_results(request: &Request, published: &Published) -> Option<Vec<Told>> {
-    let results = &published.results;
-    let count = |status| results.iter().filter(|result| result.status == status).count() as u64;
-    let is_about = |(sent, result): (&Sent, &sekali_common::api::EventResult)| {
-        (sent.index, topic(sent.identity), event_id(sent.identity))
-            == (result.index, result.topic.as_str(), result.event_id.clone())
-    };
-    let is_consistent = results.len() == request.events.len()
-        && request.events.iter().zip(results).all(is_about)
-        && count(EventStatus::Stored) == published.stored
-        && count(EventStatus::Conflict) == published.conflicts;
-    let told = results.iter().map(|result| Told { status: Some(result.status), seq: Some(result.seq) });
-    is_consistent.then(|| told.collect())
+    let named = |sent: &Sent| (sent.index, topic(sent.identity).to_owned(), event_id(sent.identity));
+    let sent: Vec<_> = request.events.iter().map(named).collect();
+    check_results(&sent, published).ok()?;
+    let told = |result: &EventResult| Told { status: Some(result.status), seq: Some(result.seq) };
+    Some(published.results.iter().map(told).collect())
 }
 
 /// True if a list is made of some of the ids, in their order.

@@ -14,6 +14,9 @@ const WINDOW: usize = 24;
 const FLOOD: usize = 400;
 const FLOODS: usize = 12;
 
+/// Events of a request of a crowd.
+const CROWD_EVENTS: usize = 50;
+
 /// Moments for which a key is in use.
 pub const MOMENTS_OF_A_KEY: usize = 4;
 
@@ -118,6 +121,14 @@ impl Request {
     pub fn flood(rng: &mut Rng) -> Self {
         let first = IDENTITIES - FLOOD * (1 + rng.usize(..FLOODS));
         Draft::many(rng, first, FLOOD).write()
+    }
+
+    /// A request of a crowd: enough events that the service has more work with it than its client, most of them new until
+    /// the crowd has sent them all.
+    pub fn of_crowd(rng: &mut Rng) -> Self {
+        let event = |rng: &mut Rng| Some((rng.usize(..IDENTITIES), rng.usize(..PAYLOADS)));
+        let events: Vec<_> = (0..CROWD_EVENTS).map(|_| event(rng)).collect();
+        Self::new(Form::plain(Format::Array), &events, false, None)
     }
 
     /// Deliveries of events that are gone, which are duplicates, and never conflicts.

@@ -62,9 +62,11 @@ pub fn check_refusals(model: &Model<'_>, wrong: &mut Wrong) {
                 let users = users.get(key).into_iter().flatten();
                 users.into_iter().any(|other| !std::ptr::eq(*other, publish) && overlap(other, publish))
             }
-            (503, Some(_)) => true,
+            (503, Some(_)) => answer.names_retry,
             // Nobody knows whether the last write before the loss was done.
-            (500, Some("/problems/internal")) => model.history.loses_database,
+            (500, Some("/problems/internal")) => {
+                model.history.losses.database || model.history.losses.instances
+            }
             _ => false,
         };
         if !is_right {

@@ -107,7 +107,7 @@ impl<'h> Model<'h> {
 
     /// The event as it is read at the end.
     pub fn last(&self, identity: usize) -> Option<&Stored> {
-        self.end.read.stored[identity].as_ref()
+        self.end.read.stored.get(&identity)
     }
 
     /// True if the event is not read at the end, and may not be gone.
@@ -123,7 +123,7 @@ impl<'h> Model<'h> {
             if delivery.span.ended < span.began {
                 register.answer(delivery.payload, delivery.status);
             } else if delivery.span.began < span.ended {
-                register.lose(delivery.payload, 1);
+                register.lose(delivery.payload);
             }
         }
         register
@@ -132,6 +132,12 @@ impl<'h> Model<'h> {
     /// The register of an identity at the end.
     pub fn last_register(&self, identity: usize) -> Register<PAYLOADS> {
         self.register(identity, Span { began: NEVER, ended: NEVER })
+    }
+
+    /// The lowest and the highest seq that was answered for an identity.
+    pub fn answered_seqs(&self, identity: usize) -> Option<(u64, u64)> {
+        let seqs = || self.deliveries[identity].iter().filter_map(|delivery| delivery.seq);
+        Some((seqs().min()?, seqs().max()?))
     }
 
     /// The highest seq that any client knew before a tick.
@@ -168,8 +174,7 @@ impl<'h> Model<'h> {
 
     /// Adds the events that were read, or whose seq was answered.
     fn add_events(&mut self) {
-        let last = self.end.read.stored.iter().enumerate();
-        let last = last.filter_map(|(identity, stored)| Some((identity, (*stored)?)));
+        let last = self.end.read.stored.iter().map(|(identity, stored)| (*identity, *stored));
         let reads = self.history.reads.iter().flat_map(|read| &read.events).copied();
         let follows = self.history.follows.iter().flat_map(|follow| &follow.events);
         let follows = follows.map(|(_, identity, stored)| (*identity, *stored));

@@ -47,8 +47,7 @@ pub fn check_payloads(model: &Model<'_>, wrong: &mut Wrong) {
 
 /// What is gone is never shown again.
 pub fn check_gone(model: &Model<'_>, wrong: &mut Wrong) {
-    let last = model.end.read.stored.iter().enumerate().filter(|(_, stored)| stored.is_some());
-    let last = last.map(|(identity, _)| (identity, NEVER));
+    let last = model.end.read.stored.keys().map(|identity| (*identity, NEVER));
     let reads = model.history.reads.iter().filter(|read| !read.is_late);
     let shown = reads.flat_map(|read| read.events.iter().map(|(identity, _)| (*identity, read.span.began)));
     for (identity, tick) in shown.chain(last).filter(|(identity, tick)| model.gone[*identity] < *tick) {

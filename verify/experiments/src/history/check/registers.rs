@@ -20,16 +20,6 @@ pub fn check_acknowledged(model: &Model<'_>, wrong: &mut Wrong) {
     }
 }
 
-/// One delivery stores the event.
-pub fn check_set_once(model: &Model<'_>, wrong: &mut Wrong) {
-    for identity in 0..model.deliveries.len() {
-        let register = model.last_register(identity);
-        if !register.is_set_once() {
-            wrong.add(|| format!("stored {} times: {}", register.storers(), tell(model, identity)));
-        }
-    }
-}
-
 /// The delivery that stores an event is the first: none was acknowledged before it was sent, and each that was dropped
 /// came after another, or was in progress together with it.
 pub fn check_real_time(model: &Model<'_>, wrong: &mut Wrong) {
@@ -117,7 +107,7 @@ pub fn check_atomicity(model: &Model<'_>, wrong: &mut Wrong) {
     }
 }
 
-/// Compares the events at the end with their registers, but for those that are gone.
+/// Compares the answers, and the events at the end but for those that are gone, with their registers.
 pub fn compare(model: &Model<'_>) -> Comparison {
     let mut comparison = Comparison::default();
     for (identity, deliveries) in model.deliveries.iter().enumerate() {
@@ -125,10 +115,11 @@ pub fn compare(model: &Model<'_>) -> Comparison {
         let began = |delivery: &Delivery| delivery.span.began;
         let sent = storer.map(began).or_else(|| deliveries.iter().map(began).min());
         let seen = Seen {
-            own: deliveries.iter().find_map(|delivery| delivery.seq),
+            own: model.answered_seqs(identity),
             floor: sent.and_then(|sent| model.highest_before(sent)),
         };
         let register = model.last_register(identity);
+        comparison.compare_answers(&register, || tell(model, identity));
         if model.last(identity).is_some() || model.is_lost(identity) {
             comparison.compare(&register, model.last(identity), seen, || tell(model, identity));
         }

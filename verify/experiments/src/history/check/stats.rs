@@ -1,7 +1,7 @@
 //! Rules of `/stats`.
 
-use sekali_common::api::{Account, Stats};
-use sekali_model::{Bounds, Growth, Wrong, check_balance};
+use sekali_common::api::Account;
+use sekali_model::{Bounds, Growth, Wrong, account_of, check_balance};
 
 use super::model::Model;
 use crate::history::record::{NEVER, Snapshot, Span, Turn};
@@ -39,7 +39,7 @@ pub fn check_growth(model: &Model<'_>, wrong: &mut Wrong) {
             }
         }
         for (topic, growth) in TOPICS.into_iter().zip(growth) {
-            if let Some(contradiction) = growth.contradiction(&account(stats, topic)) {
+            if let Some(contradiction) = growth.contradiction(&account_of(stats, topic)) {
                 wrong.add(|| format!("/stats {span} of {topic}: {contradiction}"));
             }
         }
@@ -55,10 +55,11 @@ pub fn check_snapshots(model: &Model<'_>, wrong: &mut Wrong) {
     let unseen = (0..model.deliveries.len()).filter(is_unseen).count() as u64;
     for Snapshot { span, stats } in &model.history.snapshots {
         let events = model.ordered.partition_point(|(_, stored)| stored.seq <= stats.last_seq) as u64;
-        if !(events..=events + unseen).contains(&stats.total.unique_processed) {
+        let unique: u64 = TOPICS.into_iter().map(|topic| account_of(stats, topic).unique_processed).sum();
+        if !(events..=events + unseen).contains(&unique) {
             let last_seq = stats.last_seq;
             wrong.add(|| {
-                format!("/stats {span}: {}, but {events} events have a seq up to {last_seq}", stats.total)
+                format!("/stats {span}: {unique} unique, but {events} events have a seq up to {last_seq}")
             });
         }
         if let Some(known) = model.highest_before(span.began).filter(|known| *known > stats.last_seq) {
@@ -73,7 +74,7 @@ pub fn check_monotony(model: &Model<'_>, wrong: &mut Wrong) {
         for earlier in model.history.snapshots.iter().filter(|earlier| earlier.span.ended < later.span.began)
         {
             for name in TOPICS {
-                let [before, after] = [earlier, later].map(|snapshot| account(&snapshot.stats, name));
+                let [before, after] = [earlier, later].map(|snapshot| account_of(&snapshot.stats, name));
                 if counts(&before).iter().zip(counts(&after)).any(|(before, after)| *before > after) {
                     wrong.add(|| {
                         format!("{name}: {before} at {}, then {after} at {}", earlier.span, later.span)
@@ -88,7 +89,7 @@ pub fn check_monotony(model: &Model<'_>, wrong: &mut Wrong) {
 /// are.
 pub fn check_sums(model: &Model<'_>, wrong: &mut Wrong) {
     for (topic, sum) in TOPICS.into_iter().zip(&model.end.read.accounts) {
-        let account = account(&model.end.stats, topic);
+        let account = account_of(&model.end.stats, topic);
         let Account { unique_processed, expired, erased, .. } = account;
         let expires = model.history.kept.is_some() || matches!(model.history.turn, Turn::Aged(_));
         let may_be = (expires || expired == 0) && (!model.history.erasures.is_empty() || erased == 0);
@@ -100,11 +101,6 @@ pub fn check_sums(model: &Model<'_>, wrong: &mut Wrong) {
             wrong.add(|| format!("{topic}: {account}, but its events add up to {sum}"));
         }
     }
-}
-
-fn account(stats: &Stats, name: &str) -> Account {
-    let found = stats.by_topic.iter().find(|topic| topic.topic == name);
-    found.map(|topic| topic.account).unwrap_or_default()
 }
 
 fn counts(account: &Account) -> [u64; 6] {

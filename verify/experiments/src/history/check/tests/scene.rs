@@ -1,6 +1,7 @@
 //! A history that keeps all rules.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use sekali_model::{Lines, ReadBack, Stored};
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use crate::history::record::{
     Answer, End, Follow, History, NEVER, Outcome, Publish, Read, Selection, Snapshot, Span,
 };
 use crate::requests::identities::{
-    IDENTITIES, Identities, TOPICS, event_id, payload, source, timestamp, topic, topic_number,
+    Identities, TOPICS, event_id, payload, source, timestamp, topic, topic_number,
 };
 use crate::requests::{Request, Sent};
 
@@ -42,7 +43,13 @@ impl Scene {
         let results: Vec<_> = events.iter().enumerate().map(|(at, event)| self.deliver(at, *event)).collect();
         let answer = answer(prefer, is_partial, &results);
         let (span, key) = (self.span(), key.map(str::to_owned));
-        self.history.publishes.push(Publish { span, key, request, outcome: Outcome::Answered(answer) });
+        self.history.publishes.push(Publish {
+            span,
+            key,
+            request,
+            outcome: Outcome::Answered(answer),
+            took: Duration::ZERO,
+        });
     }
 
     fn deliver(&mut self, index: usize, (identity, number): (usize, usize)) -> Value {
@@ -81,6 +88,7 @@ impl Scene {
             events,
             is_complete,
             is_late: false,
+            took: Duration::ZERO,
         });
     }
 
@@ -137,9 +145,9 @@ impl Scene {
 
 /// The end of a history, with these events and this account.
 pub fn end(lines: &[Value], stats: Value) -> End {
-    let (identities, mut read) = (Identities::new(), ReadBack::new(IDENTITIES, TOPICS.len(), 0));
+    let mut read = ReadBack::new(TOPICS.len(), 0);
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    Lines::default().push(text.as_bytes(), |event| read.take(&identities, event)).unwrap();
+    Lines::default().push(text.as_bytes(), |event| read.take(&Identities, event)).unwrap();
     End { read, payloads: BTreeSet::new(), stats: serde_json::from_value(stats).unwrap() }
 }
 
@@ -177,7 +185,8 @@ fn answer(prefer: &str, is_partial: bool, results: &[Value]) -> Answer {
     if prefer == FULL {
         body["results"] = json!(results);
     }
-    Answer { status: if is_partial { 207 } else { 200 }, is_replayed: false, body: body.to_string() }
+    let status = if is_partial { 207 } else { 200 };
+    Answer { status, is_replayed: false, names_retry: false, body: body.to_string() }
 }
 
 const MINIMAL: &str = "return=minimal";
@@ -186,9 +195,9 @@ const FULL: &str = "return=representation";
 /// A refusal of a request.
 fn refusal(scene: &mut Scene, key: Option<&str>, request: Request, (status, name): (u16, &str)) {
     let body = json!({"type": format!("/problems/{name}")}).to_string();
-    let outcome = Outcome::Answered(Answer { status, is_replayed: false, body });
+    let outcome = Outcome::Answered(Answer { status, is_replayed: false, names_retry: false, body });
     let (span, key) = (scene.span(), key.map(str::to_owned));
-    scene.history.publishes.push(Publish { span, key, request, outcome });
+    scene.history.publishes.push(Publish { span, key, request, outcome, took: Duration::ZERO });
 }
 
 /// A history with each kind of operation, which keeps all rules. Its publishes by number:

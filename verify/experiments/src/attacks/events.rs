@@ -1,0 +1,123 @@
+//! The events of attackers and of those who look after them, and the record of what became of them.
+
+use std::io;
+
+use sekali_common::api::{Stats, StoredEvent};
+use sekali_model::{Catalogue, ReadBack, Recognised, account_of};
+use serde_json::{Value, json};
+
+use super::raw_client::RawAnswer;
+use crate::requests::identities::TOPICS;
+
+/// The topic of all of them.
+pub const TOPIC: &str = "siege";
+
+/// Events whose id begins so have five kilobytes, so that a thousand of them are more than sockets hold.
+pub const LARGE: &str = "large-";
+
+/// Their deliveries, by id. Each event has one payload.
+pub type Ledger = sekali_model::Ledger<String, 1>;
+
+/// The fate of a request that publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// All of its events are stored.
+    Acknowledged,
+    /// Nothing of it is stored.
+    Refused,
+    /// Its answer was lost or is a 500: it may have been carried out.
+    Unknown,
+}
+
+impl Fate {
+    /// The fate that an answer tells.
+    pub fn of(answer: &io::Result<RawAnswer>) -> Self {
+        match answer {
+            Ok(RawAnswer { status: 200, .. }) => Self::Acknowledged,
+            Ok(RawAnswer { status: 400..=499 | 503, .. }) => Self::Refused,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Notes one delivery of each of these events.
+pub fn note(ledger: &mut Ledger, ids: &[String], fate: Fate) {
+    for id in ids {
+        match fate {
+            Fate::Acknowledged => ledger.answered(id.clone(), 0, None),
+            Fate::Refused => {}
+            Fate::Unknown => ledger.lost(id.clone(), 0),
+        }
+    }
+}
+
+/// An event by its id, as it is always sent.
+pub fn event(id: &str) -> Value {
+    json!({"topic": TOPIC, "event_id": id, "payload": payload(id)})
+}
+
+fn payload(id: &str) -> Value {
+    let fill = if id.starts_with(LARGE) { "x".repeat(5_000) } else { String::new() };
+    json!({"of": id, "fill": fill})
+}
+
+/// All events that there may be.
+struct Events;
+
+impl Catalogue for Events {
+    type Event = String;
+
+    fn topic(&self, name: &str) -> Option<usize> {
+        (name == TOPIC).then_some(0)
+    }
+
+    fn recognise(&self, event: &StoredEvent<'_>) -> Recognised<String> {
+        let (id, found) = (event.event_id.as_str(), serde_json::from_str::<Value>(event.payload.get()).ok());
+        match (self.topic(&event.topic), found) {
+            (None, _) if TOPICS.contains(&event.topic.as_str()) => Recognised::Foreign,
+            (None, _) => Recognised::Unknown("is in a topic that nobody uses".into()),
+            (_, Some(found)) if found == payload(id) => {
+                Recognised::Sent { event: id.to_owned(), payload: 0, difference: None }
+            }
+            _ => Recognised::Altered(format!("has the payload {}", event.payload.get())),
+        }
+    }
+}
+
+/// The events of a service, as far as they were read.
+pub struct Inventory(ReadBack<String>);
+
+impl Inventory {
+    /// Nothing is read yet.
+    pub fn new() -> Self {
+        Self(ReadBack::new(1, 0))
+    }
+
+    /// Takes in the next events: an array in JSON. Returns their number.
+    ///
+    /// # Errors
+    /// When it is no array of events.
+    pub fn take(&mut self, page: &str) -> serde_json::Result<usize> {
+        let events: Vec<StoredEvent> = serde_json::from_str(page)?;
+        events.iter().for_each(|event| self.0.take(&Events, event));
+        Ok(events.len())
+    }
+
+    /// The seq up to which it was read.
+    pub fn last_seq(&self) -> u64 {
+        self.0.last_seq()
+    }
+
+    /// The promises that are broken if these were all events.
+    pub fn compare(&self, ledger: &Ledger) -> Vec<String> {
+        let compared = ledger.compare(&self.0, String::clone);
+        let rules = compared.rules().into_iter().chain(self.0.rules());
+        rules.flat_map(|(rule, wrong)| wrong.tell(rule)).collect()
+    }
+
+    /// The difference from the account of the service, if there is any.
+    pub fn contradiction(&self, stats: &Stats) -> Option<String> {
+        let (sum, account) = (self.0.accounts[0], account_of(stats, TOPIC));
+        (account != sum).then(|| format!("the events add up to {sum}, but /stats says {account}"))
+    }
+}
