@@ -74,7 +74,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
     Experiment { name: "service", trials: "requests and streams", run: sim::service::run },
     Experiment { name: "power-cut", trials: "power cuts", run: crash::power_cut::run },
     Experiment { name: "io-faults", trials: "failed calls", run: crash::io_faults::run },
-    Experiment { name: "history", trials: "requests", run: history::run },
+    Experiment { name: "history", trials: "requests", run: history::restarts::run },
     Experiment { name: "cluster", trials: "requests", run: cluster::run },
     Experiment { name: "outside-faults", trials: "faults", run: faults::run },
     Experiment { name: "hostile-clients", trials: "abuses", run: hostile::run },

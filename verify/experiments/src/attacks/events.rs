@@ -2,8 +2,8 @@
 
 use std::io;
 
-use sekali_common::api::{Stats, StoredEvent};
-use sekali_model::{Catalogue, ReadBack, Recognised, account_of};
+use sekali_common::api::StoredEvent;
+use sekali_model::{Catalogue, ReadBack, Recognised};
 use serde_json::{Value, json};
 
 use super::raw_client::RawAnswer;
@@ -84,40 +84,19 @@ impl Catalogue for Events {
     }
 }
 
-/// The events of a service, as far as they were read.
-pub struct Inventory(ReadBack<String>);
+/// Takes in a page of events: an array in JSON. Returns their number.
+///
+/// # Errors
+/// When it is no array of events.
+pub fn take(read: &mut ReadBack<String>, page: &str) -> serde_json::Result<usize> {
+    let events: Vec<StoredEvent> = serde_json::from_str(page)?;
+    events.iter().for_each(|event| read.take(&Events, event));
+    Ok(events.len())
+}
 
-impl Inventory {
-    /// Nothing is read yet.
-    pub fn new() -> Self {
-        Self(ReadBack::new(1, 0))
-    }
-
-    /// Takes in the next events: an array in JSON. Returns their number.
-    ///
-    /// # Errors
-    /// When it is no array of events.
-    pub fn take(&mut self, page: &str) -> serde_json::Result<usize> {
-        let events: Vec<StoredEvent> = serde_json::from_str(page)?;
-        events.iter().for_each(|event| self.0.take(&Events, event));
-        Ok(events.len())
-    }
-
-    /// The seq up to which it was read.
-    pub fn last_seq(&self) -> u64 {
-        self.0.last_seq()
-    }
-
-    /// The promises that are broken if these were all events.
-    pub fn compare(&self, ledger: &Ledger) -> Vec<String> {
-        let compared = ledger.compare(&self.0, String::clone);
-        let rules = compared.rules().into_iter().chain(self.0.rules());
-        rules.flat_map(|(rule, wrong)| wrong.tell(rule)).collect()
-    }
-
-    /// The difference from the account of the service, if there is any.
-    pub fn contradiction(&self, stats: &Stats) -> Option<String> {
-        let (sum, account) = (self.0.accounts[0], account_of(stats, TOPIC));
-        (account != sum).then(|| format!("the events add up to {sum}, but /stats says {account}"))
-    }
+/// The promises that are broken if these are all events.
+pub fn compare(ledger: &Ledger, read: &ReadBack<String>) -> Vec<String> {
+    let compared = ledger.compare(read, String::clone);
+    let rules = compared.rules().into_iter().chain(read.rules());
+    rules.flat_map(|(rule, wrong)| wrong.tell(rule)).collect()
 }

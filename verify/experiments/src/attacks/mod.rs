@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use sekali_common::api::Stats;
+use sekali_model::{ReadBack, account_of};
 use serde_json::Value;
 
-use self::events::{Fate, Inventory, Ledger, note};
+use self::events::{Fate, Ledger, note};
 use self::raw_client::{RawAnswer, RawClient};
 
 /// The time in which the service has to be as before once a fault or an attack has ended. A loaded machine needs some.
@@ -89,19 +90,22 @@ pub fn slug(text: &str) -> String {
 /// # Errors
 /// When it cannot be read.
 pub fn audit(address: SocketAddr, ledger: &Ledger) -> Result<Vec<String>> {
-    let mut inventory = Inventory::new();
+    let mut read = ReadBack::new(1, 0);
     loop {
-        let path = format!("/events?after={}&limit={PAGE}", inventory.last_seq());
+        let path = format!("/events?after={}&limit={PAGE}", read.last_seq());
         // A connection for each page: the server ends one that is silent while the page is compared.
         let page = expect(200, RawClient::connect(address)?.get(&path).context("/events")?)?;
-        if inventory.take(&page.body).context("/events")? < PAGE {
+        if events::take(&mut read, &page.body).context("/events")? < PAGE {
             break;
         }
     }
     let stats = expect(200, RawClient::connect(address)?.get("/stats").context("/stats")?)?;
     let stats: Stats = serde_json::from_str(&stats.body).context("/stats")?;
-    let mut broken = inventory.compare(ledger);
-    broken.extend(inventory.contradiction(&stats));
+    let (sum, account) = (read.accounts[0], account_of(&stats, events::TOPIC));
+    let mut broken = events::compare(ledger, &read);
+    if account != sum {
+        broken.push(format!("the events add up to {sum}, but /stats says {account}"));
+    }
     Ok(broken)
 }
 

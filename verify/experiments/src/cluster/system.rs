@@ -289,7 +289,12 @@ fn make_small_partitions(host: &Deployment, server: &Postgres, database: &str, s
 }
 
 impl System for Cluster {
-    fn addresses(&self) -> Vec<SocketAddr> {
+    fn hosts(&mut self) -> Vec<&mut Deployment> {
+        self.hosts.iter_mut().map(|(host, _)| host).chain([&mut self.reader.0]).collect()
+    }
+
+    /// The host that only reads is not for all.
+    fn addresses(&mut self) -> Vec<SocketAddr> {
         self.hosts.iter().map(|(host, _)| host.address()).collect()
     }
 
@@ -318,10 +323,5 @@ impl System for Cluster {
 
     fn losses(&self) -> Losses {
         Losses { database: true, instances: false }
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        let hosts = self.hosts.iter_mut().map(|(host, _)| host).chain([&mut self.reader.0]);
-        hosts.into_iter().try_for_each(|host| host.crash_while(|_| ()))
     }
 }

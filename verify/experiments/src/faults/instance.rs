@@ -15,7 +15,7 @@ use crate::Tally;
 use crate::attacks::batch;
 use crate::attacks::events::{Fate, Ledger, note};
 use crate::attacks::raw_client::RawClient;
-use crate::history::{Cast, History, Losses, PAUSE, Span, Stage, System, play_and_check};
+use crate::history::{Cast, History, Losses, PAUSE, Served, Span, Stage, System, play_and_check};
 
 /// Requests with a fault at once: with fewer, one of the instances may not get any.
 const AT_ONCE: usize = 4;
@@ -58,8 +58,8 @@ struct Faulty<'t> {
 }
 
 impl System for Faulty<'_> {
-    fn addresses(&self) -> Vec<SocketAddr> {
-        vec![self.deployment.address()]
+    fn hosts(&mut self) -> Vec<&mut Deployment> {
+        vec![&mut self.deployment]
     }
 
     fn cast(&self) -> Cast {
@@ -96,13 +96,9 @@ impl System for Faulty<'_> {
         trial.must_be_well(address, "with new instances")
     }
 
-    fn restart(&mut self) -> Result<()> {
-        self.deployment.crash_while(|_| ())
-    }
-
     /// Each fault ends each instance once, and with it no more than what every client had under way.
     fn judge(&self, history: &History, tally: &mut Tally) {
-        let served = history.served(Span::ALWAYS);
+        let served = Served::of(history, Span::ALWAYS);
         if served.failed.len() > UNDER_WAY * self.failed || served.acknowledged == 0 {
             tally.violated(format!(
                 "{} faults failed {} of {} requests of others: {:?}",

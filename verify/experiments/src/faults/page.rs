@@ -9,9 +9,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
+use sekali_model::ReadBack;
 
 use super::Trial;
-use crate::attacks::events::{self, Inventory};
+use crate::attacks::events;
 use crate::attacks::raw_client::RawClient;
 
 const PAGE: usize = 4096;
@@ -55,9 +56,9 @@ fn damaged(trial: &mut Trial, address: std::net::SocketAddr) -> Result<()> {
         if let Ok(answer) = RawClient::connect(address)?.get("/events")
             && answer.status == 200
         {
-            let mut inventory = Inventory::new();
-            inventory.take(&answer.body).context("/events")?;
-            let broken = inventory.compare(&trial.ledger).into_iter();
+            let mut read = ReadBack::new(1, 0);
+            events::take(&mut read, &answer.body).context("/events")?;
+            let broken = events::compare(&trial.ledger, &read).into_iter();
             let broken = broken.map(|broken| format!("a whole answer of a damaged database: {broken}"));
             trial.tally.violations.extend(broken);
         }

@@ -4,9 +4,10 @@
 //! - `publisher`, `reader`, `follower`, `eraser`: the clients; none of them retries
 //! - `operator`: what their operator can do and see
 //! - `stage`: the part of a round that all of them share
-//! - `record`: what they did and saw
+//! - `record`: what they did and saw, and `served`: how long they waited for it
 //! - `check`: the rules
-//! - `overload` and `soak`: other systems under other clients, whose histories keep the same rules
+//! - `restarts`, `overload` and `soak`: systems, each tormented in its own way under its own clients, all of whose
+//!   histories have to keep the rules
 
 mod check;
 mod client;
@@ -17,6 +18,8 @@ pub mod overload;
 mod publisher;
 mod reader;
 mod record;
+pub mod restarts;
+mod served;
 pub mod soak;
 mod stage;
 
@@ -28,19 +31,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use fastrand::Rng;
-use sekali_harness::deployment::{Deployment, Setup};
+use sekali_harness::deployment::Deployment;
 use sekali_model::{Lines, ReadBack};
-use serde_json::Value;
 
 use self::client::{Client, Response};
 use self::follower::Follower;
 pub use self::operator::Place;
 use self::record::{End, Selection};
 pub use self::record::{History, Span, Turn};
+pub use self::served::{Served, percentile};
 pub use self::stage::{Cast, Losses, PAUSE, Stage};
+use crate::Tally;
 use crate::requests::Request;
 use crate::requests::identities::{Identities, TOPICS};
-use crate::{Effort, Tally};
 
 /// The time for which clients publish in a round.
 pub const ROUND: Duration = Duration::from_secs(5);
@@ -52,31 +55,8 @@ pub const KEPT: usize = 500;
 const LATE: usize = 200;
 const LAST_ERASED: usize = 8;
 
-/// The average time between two restarts.
-const LIFE: Duration = Duration::from_secs(2);
-
 /// Time for the streams to show the last events. They have half a second on a machine that is not busy.
 const CATCH_UP: Duration = Duration::from_secs(20);
-
-/// Plays one round or several, each against a service with fresh state.
-///
-/// # Errors
-/// When the service cannot be started.
-pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
-    let mut tally = Tally::default();
-    for round in 0..effort.pick(2, 9) {
-        let seed = seed.wrapping_mul(1_000).wrapping_add(round);
-        let mut setup = Setup::from_environment()?;
-        // Without retention, with that by number, and in a long form with that by age.
-        let (kept, ages) = ((round % 3 == 1).then_some(KEPT), round % 3 == 2);
-        setup.variables.extend(variables(kept));
-        if ages {
-            setup.variables.push(("retention_days".into(), operator::KEPT_DAYS.to_string()));
-        }
-        play_and_check(seed, kept, &mut Single { deployment: setup.start()?, ages }, &mut tally)?;
-    }
-    Ok(tally)
-}
 
 /// The variables of a service that anybody with the token may erase from, and that keeps so many events, or all.
 pub fn variables(kept: Option<usize>) -> [(String, String); 2] {
@@ -87,8 +67,13 @@ pub fn variables(kept: Option<usize>) -> [(String, String); 2] {
 
 /// The system of a round: a service that is tormented while it serves.
 pub trait System {
+    /// Its hosts.
+    fn hosts(&mut self) -> Vec<&mut Deployment>;
+
     /// The addresses at which it serves, also after a restart.
-    fn addresses(&self) -> Vec<SocketAddr>;
+    fn addresses(&mut self) -> Vec<SocketAddr> {
+        self.hosts().iter().map(|host| host.address()).collect()
+    }
 
     /// An address at which reads may be late, because they come from several servers.
     fn late_address(&self) -> Option<SocketAddr> {
@@ -127,9 +112,11 @@ pub trait System {
     ///
     /// # Errors
     /// When it does not serve.
-    fn restart(&mut self) -> Result<()>;
+    fn restart(&mut self, _: &mut Tally) -> Result<()> {
+        self.hosts().into_iter().try_for_each(|host| host.crash_while(|_| ()))
+    }
 
-    /// Notes what the clients of this system must not have seen, beyond the rules that hold for all.
+    /// Notes what the clients of a round must not have seen, beyond the rules that hold for all.
     fn judge(&self, _: &History, _: &mut Tally) {}
 }
 
@@ -204,7 +191,7 @@ fn play(
         }
         // A kill ends the streams; what was acknowledged must be there afterwards.
         stage.close();
-        let restarted = system.restart();
+        let restarted = system.restart(tally);
         histories.extend(follows.into_iter().map(|follow| follow.join()));
         for part in histories {
             history.add(part.map_err(|_| anyhow!("a client panicked"))?);
@@ -213,87 +200,6 @@ fn play(
     })?;
     let end = look_back(stage, payloads)?;
     Ok((history, end))
-}
-
-/// A service of one host.
-struct Single {
-    deployment: Deployment,
-    /// True if its events become too old in the midst of the round.
-    ages: bool,
-}
-
-impl Single {
-    fn store(&self) -> Place<'_> {
-        match self.deployment.postgres() {
-            Some((server, database)) => Place::Tables(server, database),
-            None => Place::Files(self.deployment.state().to_owned()),
-        }
-    }
-
-    /// A count of `/stats`.
-    fn count(&self, name: &str) -> Result<u64> {
-        let client = Client::new(&[self.deployment.address()]);
-        let answer = client.send("GET", "/stats", &[], b"").map_err(|failure| anyhow!("{failure:?}"))?;
-        let stats: Value = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
-        stats[name].as_u64().with_context(|| answer.text())
-    }
-}
-
-impl System for Single {
-    fn addresses(&self) -> Vec<SocketAddr> {
-        vec![self.deployment.address()]
-    }
-
-    /// Restarts the service at random moments, by SIGKILL and by SIGTERM in turn, until the round is over.
-    fn torment(
-        &mut self,
-        rng: &mut Rng,
-        stage: &Stage,
-        history: &mut History,
-        tally: &mut Tally,
-    ) -> Result<()> {
-        let (began, mut old) = (Instant::now(), 0);
-        for number in rng.usize(..2).. {
-            let life = LIFE.mul_f64(0.5 + rng.f64());
-            if began.elapsed() + life > ROUND {
-                break;
-            }
-            thread::sleep(life / 2);
-            if self.ages && matches!(history.turn, Turn::None) {
-                let began = stage.clock.tick();
-                old = self.count("unique_processed")?;
-                self.store().age()?;
-                history.turn = Turn::Aged(Span { began, ended: stage.clock.tick() });
-            }
-            self.store().hasten();
-            thread::sleep(life / 2);
-            if number % 2 == 0 {
-                self.deployment.ask_to_end();
-                let status = self.deployment.wait_for_end()?;
-                if !status.success() {
-                    let log = self.deployment.log();
-                    tally.violated(format!("after SIGTERM the host ended with {status}: {log}"));
-                }
-            }
-            self.deployment.crash_while(|_| ())?;
-        }
-        self.store().hasten();
-        thread::sleep(ROUND.saturating_sub(began.elapsed()));
-        let ended = Instant::now();
-        while self.count("expired")? < old && ended.elapsed() < CATCH_UP {
-            self.store().hasten();
-            thread::sleep(LIFE / 10);
-        }
-        Ok(())
-    }
-
-    fn place(&self) -> Option<Place<'_>> {
-        Some(self.store())
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        self.deployment.crash_while(|_| ())
-    }
 }
 
 /// Waits until each stream has shown the newest of its events, or the time is over; the check finds what it missed.
@@ -334,13 +240,6 @@ fn come_late(stage: &Stage, acknowledged: &BTreeSet<usize>, history: &mut Histor
         eraser::erase(stage, &client, selection, history)?;
     }
     Ok(())
-}
-
-/// A percentile of times.
-pub fn percentile(mut times: Vec<Duration>, percent: usize) -> Duration {
-    times.sort_unstable();
-    let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
-    times.get(at).copied().unwrap_or_default()
 }
 
 /// The state of the service when nothing is in progress.

@@ -5,7 +5,6 @@
 //! The second send by the clock. A client whose request is not answered in time leaves out those that were due
 //! meanwhile, as it would have no connection for them.
 
-use std::net::SocketAddr;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -16,8 +15,9 @@ use sekali_harness::deployment::{Deployment, Setup};
 use super::client::Client;
 use super::publisher::publish;
 use super::record::{History, Publish, Span};
+use super::served::{Served, percentile};
 use super::stage::{Cast, Stage};
-use super::{System, percentile, play_and_check};
+use super::{System, play_and_check};
 use crate::attacks::all_is_well;
 use crate::attacks::events::Ledger;
 use crate::requests::Request;
@@ -43,7 +43,7 @@ const QUICK: Duration = Duration::from_millis(250);
 pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
     let mut tally = Tally::default();
     let deployment = Setup::from_environment()?.start()?;
-    play_and_check(seed, None, &mut Overloaded { deployment, effort, broken: Vec::new() }, &mut tally)?;
+    play_and_check(seed, None, &mut Overloaded { deployment, effort }, &mut tally)?;
     Ok(tally)
 }
 
@@ -51,13 +51,11 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
 struct Overloaded {
     deployment: Deployment,
     effort: Effort,
-    /// What was wrong once the crowd had gone.
-    broken: Vec<String>,
 }
 
 impl System for Overloaded {
-    fn addresses(&self) -> Vec<SocketAddr> {
-        vec![self.deployment.address()]
+    fn hosts(&mut self) -> Vec<&mut Deployment> {
+        vec![&mut self.deployment]
     }
 
     fn cast(&self) -> Cast {
@@ -105,19 +103,11 @@ impl System for Overloaded {
         );
         history.publishes.extend(load.publishes);
         recover(stage, history, tally);
+        // Each request is answered, whatever the answer is.
+        tally.violations.extend(Served::of(history, Span::ALWAYS).failed.into_iter().take(5));
+        let broken = all_is_well(self.deployment.address(), &mut Ledger::default(), "after the load")?;
+        tally.violations.extend(broken);
         Ok(())
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        let address = self.deployment.address();
-        self.broken = all_is_well(address, &mut Ledger::default(), "after the load")?;
-        self.deployment.crash_while(|_| ())
-    }
-
-    /// Each request is answered, whatever the answer is.
-    fn judge(&self, history: &History, tally: &mut Tally) {
-        tally.violations.extend(history.served(Span::ALWAYS).failed.into_iter().take(5));
-        tally.violations.extend(self.broken.iter().cloned());
     }
 }
 

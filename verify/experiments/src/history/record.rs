@@ -80,25 +80,6 @@ impl History {
         self.faults.extend(other.faults);
     }
 
-    /// How the clients were served that asked in a time.
-    pub fn served(&self, time: Span) -> Served {
-        let during = |began: u64| (time.began..time.ended).contains(&began);
-        let mut served = Served::default();
-        for publish in self.publishes.iter().filter(|publish| during(publish.span.began)) {
-            served.times.push(publish.took);
-            served.acknowledged += usize::from(publish.is_acknowledged());
-            served.refused += usize::from(publish.status() == Some(503));
-            if publish.status().is_none_or(|status| status == 500) {
-                served.failed.push(publish.to_string());
-            }
-        }
-        let reads = self.reads.iter().filter(|read| during(read.span.began));
-        served.times.extend(reads.map(|read| read.took));
-        let lost = self.lost_reads.iter().filter(|(tick, _)| during(*tick));
-        served.failed.extend(lost.map(|(_, lost)| lost.clone()));
-        served
-    }
-
     /// Leaves what is certain when a copy has taken the place of the store: whatever was answered before may be lost, as
     /// if no answer had come. Live streams have shown what is lost, and go on.
     pub fn forget_lost(&mut self, end: &End) {
@@ -126,19 +107,6 @@ impl History {
             });
         }
     }
-}
-
-/// How clients were served.
-#[derive(Debug, Default)]
-pub struct Served {
-    /// The time that each of their requests took.
-    pub times: Vec<Duration>,
-    /// Requests to publish that were acknowledged.
-    pub acknowledged: usize,
-    /// Those that were refused for the moment.
-    pub refused: usize,
-    /// Requests that got no answer, or 500.
-    pub failed: Vec<String>,
 }
 
 /// What happened to the store as a whole in a round.

@@ -2,7 +2,6 @@
 //! rules of a history hold, and memory, file descriptors and the database's log stay what they were once all had begun.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use sekali_harness::deployment::{Deployment, Setup};
 
 use super::client::Client;
 use super::record::{History, NEVER, Outcome, Publish, Span};
-use super::stage::{Cast, Stage};
+use super::stage::{Cast, PAUSE, Stage};
 use super::{System, play_and_check};
 use crate::attacks::all_is_well;
 use crate::attacks::events::Ledger;
@@ -46,8 +45,7 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
     let mut tally = Tally::default();
     let deployment = Setup::from_environment()?.start()?;
     let begin = Usage::of(&deployment)?;
-    let steady =
-        &mut Steady { deployment, effort, begin, warm: begin, most: begin, end: begin, broken: Vec::new() };
+    let steady = &mut Steady { deployment, effort, begin, warm: begin, most: begin };
     play_and_check(seed, None, steady, &mut tally)?;
     Ok(tally)
 }
@@ -61,10 +59,6 @@ struct Steady {
     warm: Usage,
     /// The most from then on.
     most: Usage,
-    /// After the clients have gone.
-    end: Usage,
-    /// What was wrong then.
-    broken: Vec<String>,
 }
 
 /// What a host uses.
@@ -103,12 +97,12 @@ impl Usage {
 }
 
 impl System for Steady {
-    fn addresses(&self) -> Vec<SocketAddr> {
-        vec![self.deployment.address()]
+    fn hosts(&mut self) -> Vec<&mut Deployment> {
+        vec![&mut self.deployment]
     }
 
     fn cast(&self) -> Cast {
-        Cast { publishers: 4, rest: Duration::from_millis(10), are_fickle: true, ..Cast::default() }
+        Cast { rest: PAUSE, are_fickle: true, ..Cast::default() }
     }
 
     fn torment(&mut self, rng: &mut Rng, stage: &Stage, history: &mut History, _: &mut Tally) -> Result<()> {
@@ -132,14 +126,10 @@ impl System for Steady {
         })
     }
 
-    fn restart(&mut self) -> Result<()> {
-        self.broken = all_is_well(self.deployment.address(), &mut Ledger::default(), "after it")?;
-        self.end = Usage::of(&self.deployment)?;
-        self.deployment.crash_while(|_| ())
-    }
-
-    fn judge(&self, _: &History, tally: &mut Tally) {
-        let Self { begin, warm, most, end, .. } = self;
+    fn restart(&mut self, tally: &mut Tally) -> Result<()> {
+        let address = self.deployment.address();
+        tally.violations.extend(all_is_well(address, &mut Ledger::default(), "after it")?);
+        let (Self { begin, warm, most, .. }, end) = (&*self, Usage::of(&self.deployment)?);
         // A few seconds are too short to tell warming from growing.
         let may_grow = self.effort.pick(MEMORY, MORE_MEMORY);
         if most.memory > MEMORY || most.memory > warm.memory + may_grow {
@@ -156,7 +146,7 @@ impl System for Steady {
             tally.violated(format!("the log grows: {warm:?}, later up to {most:?}"));
         }
         eprintln!("torture: soak: first {begin:?}, warm {warm:?}, at most {most:?}, at last {end:?}");
-        tally.violations.extend(self.broken.iter().cloned());
+        self.deployment.crash_while(|_| ())
     }
 }
 

@@ -19,7 +19,7 @@ use sekali_harness::deployment::{Deployment, Setup};
 use crate::attacks::events::{Fate, LARGE, Ledger};
 use crate::attacks::raw_client::RawClient;
 use crate::attacks::{self, batch, expect};
-use crate::history::{self, Cast, History, PAUSE, Span, Stage, System, percentile};
+use crate::history::{self, Cast, History, PAUSE, Served, Span, Stage, System, percentile};
 use crate::{Effort, Tally};
 
 /// An abuse, by name. It returns what a client must not see.
@@ -83,8 +83,8 @@ struct Attacked {
 }
 
 impl System for Attacked {
-    fn addresses(&self) -> Vec<SocketAddr> {
-        vec![self.attack.address]
+    fn hosts(&mut self) -> Vec<&mut Deployment> {
+        vec![&mut self.deployment]
     }
 
     fn cast(&self) -> Cast {
@@ -113,14 +113,10 @@ impl System for Attacked {
         Ok(())
     }
 
-    fn restart(&mut self) -> Result<()> {
-        self.deployment.crash_while(|_| ())
-    }
-
     /// Control clients are served in time, and each of their requests is answered.
     fn judge(&self, history: &History, tally: &mut Tally) {
         for (name, span) in &self.made {
-            let served = history.served(*span);
+            let served = Served::of(history, *span);
             let mut broken: Vec<_> =
                 served.failed.iter().take(5).map(|lost| format!("meanwhile: {lost}")).collect();
             let [half, all] = [50, 100].map(|at| percentile(served.times.clone(), at));
