@@ -86,7 +86,7 @@ impl<S: Store> Clients<S> {
         let wait = self.writes.as_ref().map(|writes| writes.arrive(self.attempts.under_way()));
         let begun = self.attempts.begin(message, key);
         let request = &message.request;
-        self.sim.log(format!("attempt {} under {key:?}: {request}", begun.number));
+        self.sim.log(format!("attempt {} under {key:?}: {}", begun.number, request.head()));
         let spelled = self.sim.draw(fastrand::Rng::bool) && !request.is_partial();
         let target = if spelled { "/publish?partial=false" } else { request.path };
         let mut headers: Vec<_> =

@@ -59,12 +59,12 @@ pub fn scenario(seed: u64) -> Result<Report> {
 /// A request, of which few are large.
 fn of_any_size(random: &mut Rng) -> Request {
     let first = random.usize(..400);
-    match random.u32(..40) {
+    match random.u32(..100) {
         0 => {
             let count = random.usize(300..1500);
             Draft::many(random, first, count)
         }
-        1..4 => {
+        1..8 => {
             let count = random.usize(5..100);
             Draft::many(random, first, count)
         }
