@@ -1,22 +1,19 @@
 //! The promises about answers and books: every attempt against the model, and against what is stored in the books.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
 
 use sekali_common::api::{Account, EventStatus, Stats, StoredEvent};
 use sekali_model::{Comparison, Growth, ReadBack, Register, Seen, Wrong, check_balance};
 
 use super::attempts::{Answered, Attempt, Message};
-use crate::requests::identities::{IDENTITIES, Identities, PAYLOADS, TOPICS, name};
+use crate::requests::identities::{Identities, PAYLOADS, TOPICS, name};
 use crate::requests::receipt::{self, Receipt, Told};
 use crate::sim::Violations;
-
-static CATALOGUE: LazyLock<Identities> = LazyLock::new(Identities::new);
 
 /// All that is read back in the end.
 pub struct Books {
     /// The events.
-    pub events: ReadBack,
+    pub events: ReadBack<usize>,
     /// The account.
     pub stats: Stats,
 }
@@ -27,16 +24,16 @@ impl Books {
     /// # Errors
     /// When they are not what they should be.
     pub fn read(events: &str, stats: &str) -> Result<Self, serde_json::Error> {
-        let mut read = ReadBack::new(IDENTITIES, TOPICS.len(), 0);
+        let mut read = ReadBack::new(TOPICS.len(), 0);
         for event in &serde_json::from_str::<Vec<StoredEvent<'_>>>(events)? {
-            read.take(&*CATALOGUE, event);
+            read.take(&Identities, event);
         }
         Ok(Self { events: read, stats: serde_json::from_str(stats)? })
     }
 
     /// The seqs of all events.
     pub fn seqs(&self) -> BTreeSet<u64> {
-        self.events.stored.iter().flatten().map(|stored| stored.seq).collect()
+        self.events.stored.values().map(|stored| stored.seq).collect()
     }
 }
 
@@ -84,7 +81,7 @@ fn judge(message: &Message, answer: &Answered, books: &Books) -> Result<Vec<Told
     let Receipt { told, conflicts } = receipt::read(request, answer.status, &answer.text)?;
     let mut differing = 0;
     for (sent, told) in request.events.iter().zip(&told) {
-        let Some(truth) = books.events.stored[sent.identity] else {
+        let Some(truth) = books.events.stored.get(&sent.identity) else {
             return Err(format!("{} was acknowledged, and is not stored", name(sent.identity)));
         };
         let is_same = truth.payload == sent.payload;
@@ -132,7 +129,7 @@ impl Registers {
                     let by = acknowledged_by.get_or_insert(attempt.ended);
                     *by = attempt.ended.min(*by);
                 }
-                None if attempt.is_unknown() => register.lose(sent.payload, 1),
+                None if attempt.is_unknown() => register.lose(sent.payload),
                 None => {}
             }
         }
@@ -143,8 +140,8 @@ impl Registers {
     fn check(&self, books: &Books, violations: &Violations) {
         let (mut growth, mut comparison) = (Growth::default(), Comparison::default());
         for (&identity, Sendings { register, stored_from, acknowledged_by }) in &self.0 {
-            let stored = books.events.stored[identity];
-            comparison.compare(register, stored.as_ref(), Seen::default(), || name(identity));
+            let stored = books.events.stored.get(&identity);
+            comparison.compare(register, stored, Seen::default(), || name(identity));
             if let Some(stored) = stored {
                 growth.add(register, stored.payload);
             }
@@ -156,9 +153,8 @@ impl Registers {
                 format!("{} was answered by {acknowledged_by:?}, before it was stored", name(identity))
             });
         }
-        for unsent in (0..IDENTITIES).filter(|identity| !self.0.contains_key(identity)) {
-            violations
-                .check(books.events.stored[unsent].is_none(), || format!("{} was not sent", name(unsent)));
+        for identity in books.events.stored.keys() {
+            violations.check(self.0.contains_key(identity), || format!("{} was not sent", name(*identity)));
         }
         let difference = growth.contradiction(&books.stats.total);
         violations.check(difference.is_none(), || format!("the books: {difference:?}"));
