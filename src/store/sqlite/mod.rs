@@ -182,7 +182,9 @@ impl<D: Database, C: Clock> Backend for SqliteBackend<D, C> {
     async fn scrub(&self) -> Result<(), StoreError> {
         let truncate = async |connection: &D::Connection| match checkpoint(connection, "truncate").await? {
             Some((true, _)) => Err(StoreError::Busy),
-            _ => Ok(()),
+            // SQLite does not sync the end that the log got. A power cut could bring back what was behind it.
+            Some((false, _)) => connection.execute(include_str!("sql/commit.sql"), vec![]).await.map(drop),
+            None => Ok(()),
         };
         self.pool.retry_while_busy(async || self.pool.write(0, truncate).await).await
     }

@@ -16,8 +16,8 @@ use crate::store::read_permits::{ReadPermits, retry_while_busy};
 ///
 /// SQLite tries a few times to get a lock before the component has to, whose every try is a call to the host; it does
 /// not wait longer, because it sleeps longer each time, on a thread of the host. The other one copies changed pages
-/// from the log to the database less often. The last one overwrites what is deleted, moved copies of it included, so
-/// that a later erasure leaves none.
+/// from the log to the database less often. The last one overwrites what is deleted, and most of the places that rows
+/// have left for another page, so that a later erasure leaves few copies.
 const OF_CONNECTION: [&str; 3] =
     ["pragma busy_timeout = 10", "pragma wal_autocheckpoint = 4000", "pragma secure_delete = on"];
 
