@@ -130,17 +130,4 @@ mod tests {
         assert!(!refused(429, "").may_be_done());
         assert!(!refused(422, "/problems/invalid-event").may_be_done());
     }
-
-    #[test]
-    fn paths_are_added_to_the_path_of_the_url() {
-        for (url, expected) in [
-            ("http://127.0.0.1:3000", "http://127.0.0.1:3000/publish"),
-            ("https://example.org/inbox", "https://example.org/inbox/publish"),
-            ("https://example.org/inbox/", "https://example.org/inbox/publish"),
-        ] {
-            let client = Client::new(url, None, Duration::from_secs(1)).unwrap();
-            assert_eq!(client.url("publish").as_str(), expected);
-        }
-        assert!(Client::new("localhost:3000", None, Duration::from_secs(1)).is_err());
-    }
 }
