@@ -128,6 +128,9 @@ pub struct TopicAccount {
     /// Identities that were forgotten, so that their events are unknown.
     #[serde(default)]
     pub forgotten: u64,
+    /// Its newest seq.
+    #[serde(default)]
+    pub last_seq: u64,
 }
 
 /// An event as `GET /events` returns it.

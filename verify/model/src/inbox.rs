@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use sekali_common::api::{Account, EventStatus};
 
 /// An inbox of topics `T`, ids `I` and payloads `P`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inbox<T, I, P> {
     contents: Contents<T, I, P>,
     /// The identities of which a late delivery is a duplicate, also when their events are gone.
@@ -60,7 +60,7 @@ pub struct Outcome {
 }
 
 /// An identity that is known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Known {
     seq: u64,
     /// Its age.

@@ -1,13 +1,16 @@
-//! Calls to the file system that fail: each one in short histories, and random ones in the write of a large group.
+//! Calls to the file system that fail: each one in short histories (every second one in the short form), and random ones
+//! in the write of a large group.
 
 use anyhow::{Result as Fallible, anyhow};
 use fastrand::Rng;
 
+use sekali::retention::Policy;
+
 use super::disk::fault::{Call, Cause, Fault};
 use super::disk::image::Image;
-use super::history::{self, Step};
-use super::machine::{Answer, Machine, Trouble};
-use super::model::Model;
+use super::history::{self, History, Step};
+use super::machine::{Machine, Trouble};
+use super::model::{Answer, Owed};
 use super::power_cut::Judge;
 use crate::{Effort, Tally};
 
@@ -23,25 +26,29 @@ pub fn run(seed: u64, effort: Effort) -> Fallible<Tally> {
     let mut tally = Tally::default();
     let judge = Judge::new()?;
     for _ in 0..effort.pick(2, 12) {
-        let steps = history::short(&mut rng);
+        let history = history::short(&mut rng);
         for cause in [Cause::Broken, Cause::Full] {
-            for first in 0..calls(&Image::default(), &steps, cause)? {
+            let every = effort.pick(2, 1);
+            for first in
+                (rng.u64(..every)..calls(&Image::default(), &history, cause)?).step_by(every as usize)
+            {
                 let fault = Fault { cause, first, calls: length(&mut rng) };
-                suffer(&Image::default(), &steps, fault, &judge, &mut rng, &mut tally)?;
+                suffer(&Image::default(), &history, fault, &judge, &mut rng, &mut tally)?;
             }
         }
     }
     // The schema is there already, so that every fault strikes the group.
-    let machine = Machine::start(Image::default(), rng.u64(..))?;
+    let machine = Machine::start(Image::default(), Policy::default(), rng.u64(..))?;
     machine.read().map_err(|trouble| anyhow!("{trouble}"))?;
     let image = machine.disk.image();
     for _ in 0..effort.pick(2, 10) {
-        let steps = [Step::Publish(history::large(&mut rng))];
+        let steps = vec![Step::Publish(history::large(&mut rng))];
+        let history = History { policy: Policy::default(), steps };
         for cause in [Cause::Broken, Cause::Full] {
-            let calls = calls(&image, &steps, cause)?;
+            let calls = calls(&image, &history, cause)?;
             for _ in 0..effort.pick(3, 10) {
                 let fault = Fault { cause, first: rng.u64(..calls), calls: length(&mut rng) };
-                suffer(&image, &steps, fault, &judge, &mut rng, &mut tally)?;
+                suffer(&image, &history, fault, &judge, &mut rng, &mut tally)?;
             }
         }
     }
@@ -54,8 +61,8 @@ fn length(rng: &mut Rng) -> u64 {
 }
 
 /// The number of calls of a history that can fail for a cause.
-fn calls(image: &Image, steps: &[Step], cause: Cause) -> Fallible<u64> {
-    let mut machine = Machine::start(image.clone(), 0)?;
+fn calls(image: &Image, History { policy, steps }: &History, cause: Cause) -> Fallible<u64> {
+    let mut machine = Machine::start(image.clone(), *policy, 0)?;
     machine.disk.set_fault(Some(Fault { cause, first: u64::MAX, calls: 0 }));
     for step in steps {
         let _ = machine.take(step);
@@ -66,15 +73,16 @@ fn calls(image: &Image, steps: &[Step], cause: Cause) -> Fallible<u64> {
 /// Lives through a history with a fault, and looks at what is left of it after a power cut.
 fn suffer(
     image: &Image,
-    steps: &[Step],
+    History { policy, steps }: &History,
     fault: Fault,
     judge: &Judge,
     rng: &mut Rng,
     tally: &mut Tally,
 ) -> Fallible<()> {
-    let machine = Machine::start(image.clone(), rng.u64(..))?;
+    let machine = Machine::start(image.clone(), *policy, rng.u64(..))?;
     machine.disk.set_fault(Some(fault));
-    let mut sufferer = Sufferer { machine, cause: fault.cause, possible: vec![Model::default()], failed: 0 };
+    let mut sufferer =
+        Sufferer { machine, cause: fault.cause, possible: vec![Owed::new(*policy)], failed: 0 };
     let mut result = Ok(());
     for (place, step) in steps.iter().enumerate() {
         result = sufferer.persist(step).map_err(|found| format!("step {place}, {}: {found}", step.name()));
@@ -98,8 +106,8 @@ fn suffer(
 struct Sufferer {
     machine: Machine,
     cause: Cause,
-    /// All that it may hold: the outcome of a failed request may be unknown for a while.
-    possible: Vec<Model>,
+    /// All that it may owe: the outcome of a failed request may be unknown for a while.
+    possible: Vec<Owed>,
     /// The calls that have failed.
     failed: usize,
 }
@@ -114,37 +122,53 @@ impl Sufferer {
             let answer = self.machine.take(step);
             let failed = self.machine.disk.take_failed();
             self.failed += failed.len();
-            match answer {
-                Ok(answer) => return self.believe(step, answer),
-                Err(Trouble::Wrong(found)) => return Err(found),
-                Err(trouble) if failed.is_empty() => {
-                    return Err(format!("no call failed, and the answer to try {tries} is {trouble}"));
+            let trouble = match answer {
+                // What failed may have kept it from being done.
+                Ok(Answer::Nothing | Answer::Held) if step.is_write() && !failed.is_empty() => {
+                    self.doubt(step);
+                    continue;
                 }
-                Err(trouble) => self.forgive(step, &trouble, &failed)?,
+                Ok(answer) => return self.believe(step, &answer),
+                Err(Trouble::Wrong(found)) => return Err(found),
+                Err(trouble) => trouble,
+            };
+            if failed.is_empty() {
+                return Err(format!("no call failed, and the answer to try {tries} is {trouble}"));
             }
+            self.forgive(step, &trouble, &failed)?;
         }
         Ok(())
     }
 
-    /// A success has to agree with something that the service may hold, and shows which.
-    fn believe(&mut self, step: &Step, answer: Answer) -> Result<(), String> {
-        let before = std::mem::take(&mut self.possible);
-        match (step, &answer) {
-            (Step::Publish(group), Answer::Published(outcomes)) => {
-                for mut model in before.clone() {
-                    if model.publish(group) == *outcomes {
-                        self.possible.push(model);
-                    }
+    /// A success has to agree with something that the service may owe, and shows which.
+    fn believe(&mut self, step: &Step, answer: &Answer) -> Result<(), String> {
+        let image = self.machine.disk.image();
+        let (mut explaining, mut contradiction) = (Vec::new(), None);
+        for owed in &self.possible {
+            let mut after = owed.clone();
+            let explains = after.take(step).agree(answer).and_then(|()| {
+                if answer.is_of_clean_files() {
+                    after.note_clean_files();
                 }
+                after.is_clean(&image)
+            });
+            match explains {
+                Ok(()) if !explaining.contains(&after) => explaining.push(after),
+                Ok(()) => {}
+                Err(found) => contradiction = contradiction.or(Some(found)),
             }
-            // A write without an answer may still show up later, so reading excludes nothing.
-            (_, Answer::Read(found)) if !before.contains(found) => {}
-            _ => self.possible.clone_from(&before),
         }
-        match self.possible.is_empty() {
-            true => Err(contradiction(before, step, &answer)),
-            false => Ok(()),
+        if let ([], Some(found)) = (&explaining[..], contradiction) {
+            let states = self.possible.len();
+            return Err(format!(
+                "none of the {states} possible states explains the answer; of the first, {found}"
+            ));
         }
+        // A write without an answer may still show up later, so reading excludes nothing.
+        if !matches!(step, Step::Read) {
+            self.possible = explaining;
+        }
+        Ok(())
     }
 
     /// A failure has to be one of the service, with its proper name, and must not have done anything that it denies.
@@ -158,14 +182,21 @@ impl Sufferer {
         if status < 500 || must_name_it && !(status == 503 && body.contains("/problems/storage-full")) {
             return Err(format!("{failed:?} failed, and the answer is {trouble}"));
         }
-        if let (Step::Publish(group), false) = (step, status == 503) {
-            let mut done = self.possible.clone();
-            for model in &mut done {
-                model.publish(group);
-            }
-            self.possible.extend(done);
+        // What was to be erased may be so, whatever the answer: its files are cleaned after that.
+        if status != 503 || matches!(step, Step::Erase(_)) {
+            self.doubt(step);
         }
         Ok(())
+    }
+
+    /// The step may have been taken.
+    fn doubt(&mut self, step: &Step) {
+        for mut owed in self.possible.clone() {
+            owed.take(step);
+            if !self.possible.contains(&owed) {
+                self.possible.push(owed);
+            }
+        }
     }
 
     /// The disk works again: what was acknowledged is there, and it survives a power cut.
@@ -173,24 +204,8 @@ impl Sufferer {
         self.machine.disk.set_fault(None);
         let image = self.machine.disk.image(); // reading may make safe what the fault has left unsafe
         let found = self.machine.read().map_err(|trouble| format!("reading failed: {trouble}"))?;
-        self.believe(&Step::Read, Answer::Read(found.clone()))?;
-        judge.recovers(&image, &found, &[], seed)
+        self.believe(&Step::Read, &Answer::Read(found.clone()))?;
+        let explaining = self.possible.iter().filter(|owed| owed.is(&found));
+        explaining.take(1).try_for_each(|owed| judge.recovers(&image, owed, &Step::Read, seed))
     }
-}
-
-/// The difference between an answer and the first of the states that would explain it.
-fn contradiction(possible: Vec<Model>, step: &Step, answer: &Answer) -> String {
-    let states = possible.len();
-    let model = possible.into_iter().next().unwrap_or_default();
-    let difference = match (step, answer) {
-        (Step::Publish(group), Answer::Published(outcomes)) => {
-            let mut after = model.clone();
-            let mut pairs = group.iter().zip(after.publish(group)).zip(outcomes);
-            let differing = pairs.find(|((_, owed), outcome)| owed != *outcome);
-            format!("with {} events, {differing:?}", model.len())
-        }
-        (_, Answer::Read(found)) => model.differences(found),
-        _ => String::new(),
-    };
-    format!("none of the {states} states that were possible explains the answer; in the first, {difference}")
 }

@@ -1,9 +1,29 @@
-//! What the service must hold after the deliveries that it has acknowledged.
+//! What the service owes its clients at each step of a history.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use sekali::eraser::LIMIT;
+use sekali::retention::Policy;
+use sekali_common::api::Account;
+use sekali_model::Outcome;
 use serde_json::{Value, json};
+
+use super::disk::image::Image;
+use super::history::Step;
+
+/// The events of a service.
+pub type Inbox = sekali_model::Inbox<String, String, Value>;
+
+/// Everything that clients can see of it.
+pub type Contents = sekali_model::Contents<String, String, Value>;
+
+/// Topic and id.
+pub type Identity = (String, String);
+
+type Event = sekali_model::Event<String, String, Value>;
+
+/// The beginning of each payload, behind which its identity follows: by it, files show which payloads they hold.
+const MARK: &[u8] = br#"{"event":""#;
 
 /// A delivery of an event.
 #[derive(Clone, Debug)]
@@ -12,7 +32,7 @@ pub struct Delivery {
     pub topic: String,
     /// Its id in the topic.
     pub id: String,
-    /// Its payload: a number, which may be followed by a filling.
+    /// Its payload: the identity, a number, and sometimes a filling.
     pub payload: Value,
 }
 
@@ -21,120 +41,243 @@ pub type Group = Vec<Delivery>;
 
 /// The body of a request with a group.
 pub fn body(group: &[Delivery]) -> String {
-    let event = |Delivery { topic, id, payload }: &Delivery| json!({"topic": topic, "event_id": id, "payload": payload});
+    let event = |Delivery { topic, id, payload }: &Delivery| json!({"topic": topic, "event_id": id, "source": source(id), "payload": payload});
     group.iter().map(event).collect::<Value>().to_string()
 }
 
-/// A stored event.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stored {
-    /// Its position.
-    pub seq: i64,
-    /// The payload of its first delivery.
-    pub payload: Value,
-    /// Its deliveries.
-    pub deliveries: i64,
-    /// Those of another payload.
-    pub conflicts: i64,
+/// The source of all events with an id.
+fn source(id: &str) -> &'static str {
+    if id.ends_with(['0', '1', '2']) { "shop" } else { "app" }
 }
 
-/// The outcome of one delivery, as an answer names it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Outcome {
-    /// `stored`, `duplicate` or `conflict`.
-    pub status: String,
-    /// The position of the event.
-    pub seq: i64,
+/// The events that a request erases.
+#[derive(Clone, Debug)]
+pub enum Selection {
+    /// One.
+    Event(Identity),
+    /// Those of a topic.
+    Topic(String),
+    /// Those of a source.
+    Source(&'static str),
 }
 
-/// Everything that the service holds.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Model {
-    events: BTreeMap<(String, String), Stored>,
-    last_seq: i64,
-}
-
-impl Model {
-    /// The number of events.
-    pub fn len(&self) -> usize {
-        self.events.len()
+impl Selection {
+    /// The target of the request.
+    pub fn target(&self) -> String {
+        match self {
+            Self::Event((topic, id)) => format!("/events/{topic}/{id}"),
+            Self::Topic(topic) => format!("/events?topic={topic}"),
+            Self::Source(source) => format!("/events?source={source}"),
+        }
     }
 
-    /// Adds an event that was read.
+    fn matches(&self, event: &Event) -> bool {
+        match self {
+            Self::Event((topic, id)) => event.topic == *topic && event.id == *id,
+            Self::Topic(topic) => event.topic == *topic,
+            Self::Source(wanted) => source(&event.id) == *wanted,
+        }
+    }
+}
+
+/// The answer to a step of a history.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// None.
+    Nothing,
+    /// Everything that was read back.
+    Read(Contents),
+    /// The outcomes of the deliveries of a group.
+    Published(Vec<Outcome>),
+    /// The event is erased, or was gone before.
+    Gone,
+    /// The event to erase was never stored, or is forgotten.
+    Unknown,
+    /// So many events were erased.
+    Erased {
+        /// Their number.
+        erased: usize,
+        /// True if more match.
+        has_more: bool,
+    },
+    /// What was to be erased cannot be read any more, but a reader beside the service keeps it in the files.
+    Held,
+}
+
+impl Answer {
+    /// True if it says that nothing of what is gone is left in the files.
+    pub fn is_of_clean_files(&self) -> bool {
+        matches!(self, Self::Gone | Self::Erased { .. })
+    }
+
+    /// Compares the answer that is owed with the one that came.
     ///
     /// # Errors
-    /// When it was read before, or out of order.
-    pub fn add(&mut self, identity: (String, String), stored: Stored) -> Result<(), String> {
-        if stored.seq <= self.last_seq {
-            return Err(format!("seq {} is read behind seq {}", stored.seq, self.last_seq));
+    /// The difference.
+    pub fn agree(&self, found: &Self) -> Result<(), String> {
+        match (self, found) {
+            _ if self == found => Ok(()),
+            (owed, Self::Held) if owed.is_of_clean_files() => Ok(()),
+            (Self::Read(owed), Self::Read(found)) => Err(owed.differences(found)),
+            (Self::Published(owed), Self::Published(found)) => {
+                let differing = owed.iter().zip(found).enumerate().find(|(_, (owed, found))| owed != found);
+                Err(format!("the first outcome that differs from what is owed: {differing:?}"))
+            }
+            _ => Err(format!("the answer is {found:?}, and {self:?} is owed")),
         }
-        self.last_seq = stored.seq;
-        match self.events.insert(identity.clone(), stored) {
-            Some(_) => Err(format!("{identity:?} is read twice")),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes a group in, and returns the outcomes that the service owes.
-    pub fn publish(&mut self, group: &[Delivery]) -> Vec<Outcome> {
-        group.iter().map(|delivery| self.deliver(delivery)).collect()
-    }
-
-    fn deliver(&mut self, Delivery { topic, id, payload }: &Delivery) -> Outcome {
-        let next = self.last_seq + 1;
-        let stored = self.events.entry((topic.clone(), id.clone())).or_insert_with(|| Stored {
-            seq: next,
-            payload: payload.clone(),
-            deliveries: 0,
-            conflicts: 0,
-        });
-        stored.deliveries += 1;
-        let status = if stored.seq == next {
-            self.last_seq = next;
-            "stored"
-        } else if stored.payload == *payload {
-            "duplicate"
-        } else {
-            stored.conflicts += 1;
-            "conflict"
-        };
-        Outcome { status: status.into(), seq: stored.seq }
-    }
-
-    /// The accounts of all topics, as `/stats` owes them.
-    pub fn books(&self) -> BTreeMap<String, Account> {
-        let mut books = BTreeMap::<String, Account>::new();
-        for ((topic, _), stored) in &self.events {
-            let account = books.entry(topic.clone()).or_default();
-            account.unique_processed += 1;
-            account.received += stored.deliveries;
-            account.duplicate_dropped += stored.deliveries - 1;
-            account.conflicts += stored.conflicts;
-            account.last_seq = account.last_seq.max(stored.seq);
-        }
-        books
-    }
-
-    /// The first differences to what was found, for a reader.
-    pub fn differences(&self, found: &Self) -> String {
-        let identities =
-            self.events.keys().chain(found.events.keys().filter(|key| !self.events.contains_key(key)));
-        let differing = identities.filter(|key| self.events.get(key) != found.events.get(key));
-        let lines: Vec<_> = differing
-            .map(|key| {
-                format!("{key:?}: {:?} expected, {:?} found", self.events.get(key), found.events.get(key))
-            })
-            .collect();
-        format!("{} differences, such as {}", lines.len(), lines[..lines.len().min(3)].join("; "))
     }
 }
 
-/// The account of a topic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Account {
-    received: i64,
-    unique_processed: i64,
-    duplicate_dropped: i64,
-    conflicts: i64,
-    last_seq: i64,
+/// What a service owes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owed {
+    inbox: Inbox,
+    policy: Policy,
+    /// The identities whose payloads are in no file any more.
+    clean: BTreeSet<Identity>,
+}
+
+impl Owed {
+    /// Nothing is delivered yet to a service with this retention.
+    pub fn new(policy: Policy) -> Self {
+        Self { inbox: Inbox::default(), policy, clean: BTreeSet::new() }
+    }
+
+    /// Its retention.
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Takes a step, and returns the answer that is owed.
+    pub fn take(&mut self, step: &Step) -> Answer {
+        let Policy { kept, forget_days } = self.policy;
+        match step {
+            Step::Publish(group) => return Answer::Published(self.publish(group)),
+            Step::Read => return Answer::Read(self.inbox.contents().clone()),
+            Step::Erase(Selection::Event((topic, id))) if !self.inbox.knows(topic, id) => {
+                return Answer::Unknown;
+            }
+            Step::Erase(selection) => {
+                let erased = self.inbox.erase(LIMIT as usize, |event| selection.matches(event));
+                return match selection {
+                    Selection::Event(_) => Answer::Gone,
+                    _ => Answer::Erased {
+                        erased,
+                        has_more: self.inbox.contents().events.values().any(|event| selection.matches(event)),
+                    },
+                };
+            }
+            Step::Pass(days) => self.inbox.age(*days),
+            Step::Retain => {
+                self.inbox.expire(self.inbox.surplus(kept.events as usize, kept.days));
+                if forget_days > 0 {
+                    self.inbox.forget(forget_days);
+                }
+            }
+            Step::Checkpoint(_) | Step::Restart | Step::Hold => {}
+        }
+        Answer::Nothing
+    }
+
+    fn publish(&mut self, group: &[Delivery]) -> Vec<Outcome> {
+        let outcomes: Vec<_> = group
+            .iter()
+            .map(|Delivery { topic, id, payload }| self.inbox.deliver(topic, id, payload))
+            .collect();
+        for (Delivery { topic, id, .. }, outcome) in group.iter().zip(&outcomes) {
+            if self.inbox.contents().events.contains_key(&outcome.seq) {
+                self.clean.remove(&(topic.clone(), id.clone()));
+            }
+        }
+        outcomes
+    }
+
+    /// The state in the midst of a step that explains what was found. Publishing is one transaction; erasure and
+    /// retention may have come any way, from the oldest events on. Taken again from there, the step is whole.
+    ///
+    /// # Errors
+    /// The difference to the state to which, by its counters, the step had come.
+    pub fn amid(&self, step: &Step, found: &Contents) -> Result<Self, String> {
+        let mut amid = self.clone();
+        let before = total(self.inbox.contents());
+        let now = total(found);
+        match step {
+            Step::Publish(group) if now.received > before.received => {
+                amid.publish(group);
+            }
+            Step::Erase(selection) => {
+                let erased = now.erased.saturating_sub(before.erased) as usize;
+                amid.inbox.erase(erased.min(LIMIT as usize), |event| selection.matches(event));
+            }
+            Step::Retain => {
+                let surplus = self.inbox.surplus(self.policy.kept.events as usize, self.policy.kept.days);
+                amid.inbox.expire(surplus.min(now.expired.saturating_sub(before.expired) as usize));
+            }
+            _ => {}
+        }
+        let mut owed = amid.inbox.contents().clone();
+        if let Step::Retain = step {
+            self.forgive_forgotten(&mut owed, found);
+        }
+        match owed == *found {
+            true => Ok(amid),
+            false => Err(owed.differences(found)),
+        }
+    }
+
+    /// Takes over how many identities of each topic are forgotten, if they may be.
+    fn forgive_forgotten(&self, owed: &mut Contents, found: &Contents) {
+        let days = self.policy.forget_days;
+        for (topic, book) in &mut owed.books {
+            let due = self.inbox.forgettable(days).filter(|(of, _)| days > 0 && of == topic).count() as u64;
+            let forgotten = found.books.get(topic).map_or(0, |book| book.forgotten);
+            if (book.forgotten..=book.forgotten + due).contains(&forgotten) {
+                book.forgotten = forgotten;
+            }
+        }
+    }
+
+    /// True if nothing else than `found` is owed to a reader.
+    pub fn is(&self, found: &Contents) -> bool {
+        self.inbox.contents() == found
+    }
+
+    /// Deliveries of up to `count` events that are gone, which are duplicates, and never conflicts.
+    pub fn late(&self, count: usize) -> Group {
+        let late = |(topic, id): &Identity| {
+            let payload = json!({"event": format!("{topic}/{id}"), "n": "late"});
+            Delivery { topic: topic.clone(), id: id.clone(), payload }
+        };
+        self.inbox.gone().take(count).map(late).collect()
+    }
+
+    /// Notes that nothing of what is gone is left in the files.
+    pub fn note_clean_files(&mut self) {
+        self.clean.extend(self.inbox.gone().cloned());
+    }
+
+    /// Looks for payloads in the files of a disk that must not be there any more.
+    ///
+    /// # Errors
+    /// The first of them.
+    pub fn is_clean(&self, image: &Image) -> Result<(), String> {
+        if self.clean.is_empty() {
+            return Ok(());
+        }
+        let held = image.texts_behind(MARK);
+        match self.clean.iter().find(|(topic, id)| held.contains(&format!("{topic}/{id}"))) {
+            None => Ok(()),
+            Some(identity) => Err(format!("the payload of {identity:?} was erased, and is in a file")),
+        }
+    }
+}
+
+fn total(contents: &Contents) -> Account {
+    let mut total = Account::default();
+    for book in contents.books.values() {
+        total.received += book.account.received;
+        total.expired += book.account.expired;
+        total.erased += book.account.erased;
+    }
+    total
 }

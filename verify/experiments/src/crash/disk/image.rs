@@ -1,12 +1,19 @@
 //! What a disk holds, with everything that was not synced kept apart, and what a power cut leaves of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fastrand::Rng;
 
 /// Bytes that a disk writes at once.
 const SECTOR: usize = 512;
+
+/// Bytes of a page of a database, of the heads of its log and of a page in that, and the first of a leaf of a table.
+const PAGE: usize = 4096;
+const LOG_HEAD: usize = 32;
+const FRAME_HEAD: usize = 24;
+const LEAF: u8 = 13;
 
 /// A file, whatever its name.
 pub type FileId = u64;
@@ -19,6 +26,8 @@ pub struct Image {
     /// The files created (`Some`) and deleted (`None`) since, in order.
     unsynced_names: Vec<(String, Option<FileId>)>,
     files: BTreeMap<FileId, File>,
+    /// By how much the clock of the machine is ahead of the real one. It does not go back while the power is away.
+    pub ahead: Duration,
 }
 
 /// A file, whose content is shared by the images that were taken between two syncs.
@@ -48,6 +57,26 @@ impl Image {
     /// The synced contents of all files.
     pub fn contents(&self) -> BTreeMap<FileId, Vec<u8>> {
         self.files.iter().map(|(id, file)| (*id, file.synced.to_vec())).collect()
+    }
+
+    /// The texts behind a mark, up to the next quotation mark, in all files as running programs see them, but for what
+    /// the pages of a database [do not use](is_unused).
+    pub fn texts_behind(&self, mark: &[u8]) -> BTreeSet<String> {
+        let mut image = self.clone();
+        image.sync_all();
+        let mut texts = BTreeSet::new();
+        for (name, id) in &image.names {
+            let Some(File { synced: content, .. }) = image.files.get(id) else { continue };
+            let starts = content.iter().enumerate().filter(|(_, byte)| Some(*byte) == mark.first());
+            for (start, _) in starts.filter(|(start, _)| content[*start..].starts_with(mark)) {
+                let text = &content[start + mark.len()..];
+                let end = text.iter().position(|byte| *byte == b'"').unwrap_or(0);
+                if !is_unused(content, name.ends_with("-wal"), start) {
+                    texts.insert(String::from_utf8_lossy(&text[..end]).into_owned());
+                }
+            }
+        }
+        texts
     }
 
     /// Notes that a file was created or deleted.
@@ -105,8 +134,23 @@ impl Image {
             }
             files.insert(*id, File { synced: content, unsynced: Vec::new() });
         }
-        Self { names, unsynced_names: Vec::new(), files }
+        Self { names, unsynced_names: Vec::new(), files, ahead: self.ahead }
     }
+}
+
+/// True if a place in a database or its log lies between the cells of a leaf and the array of their places
+/// (<https://sqlite.org/fileformat2.html#b_tree_pages>). A row that grows may move others to another page. SQLite's
+/// `secure_delete` does not always overwrite their old places, and the service cannot reach these.
+fn is_unused(content: &[u8], is_log: bool, place: usize) -> bool {
+    let start = match is_log {
+        false => place - place % PAGE,
+        true => {
+            place.saturating_sub(LOG_HEAD) / (FRAME_HEAD + PAGE) * (FRAME_HEAD + PAGE) + LOG_HEAD + FRAME_HEAD
+        }
+    };
+    let Some([LEAF, _, _, cells @ .., _]) = content.get(start..start + 8) else { return false };
+    let number = |at: usize| usize::from(u16::from_be_bytes([cells[at], cells[at + 1]]));
+    (start + 8 + 2 * number(0)..start + number(2)).contains(&place)
 }
 
 fn rename(names: &mut BTreeMap<String, FileId>, (name, file): &(String, Option<FileId>)) {

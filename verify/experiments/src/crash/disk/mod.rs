@@ -10,7 +10,9 @@ pub mod locks;
 mod sharing;
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
 use rusqlite::ffi;
@@ -96,7 +98,7 @@ impl Disk {
 
     /// The images that were kept since this was last asked.
     pub fn take_images(&self) -> Vec<Image> {
-        std::mem::take(&mut self.state().kept)
+        mem::take(&mut self.state().kept)
     }
 
     /// Lets calls fail, counted from now on; none with `None`.
@@ -112,6 +114,27 @@ impl Disk {
     /// The calls that have failed since this was last asked.
     pub fn take_failed(&self) -> Vec<Call> {
         self.state().faults.take_failed()
+    }
+
+    /// Works while no call fails and no image is kept.
+    pub fn undisturbed<T>(&self, work: impl FnOnce() -> T) -> T {
+        let take = |state: &mut State| (mem::take(&mut state.faults), mem::take(&mut state.moments));
+        let (faults, moments) = take(&mut self.state());
+        let result = work();
+        let state = &mut *self.state();
+        (state.faults, state.moments) = (faults, moments);
+        result
+    }
+
+    /// The time, as the machine of the disk sees it, since the beginning of 1970.
+    pub fn time(&self) -> Duration {
+        let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        elapsed + self.state().image.ahead
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.state().image.ahead += time;
     }
 
     /// Opens a file by its name, or a temporary one.

@@ -22,7 +22,6 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr;
 use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use rusqlite::ffi::{self, sqlite3_file, sqlite3_int64, sqlite3_vfs};
 
@@ -205,11 +204,10 @@ unsafe extern "C" fn sleep(_: *mut sqlite3_vfs, microseconds: c_int) -> c_int {
     microseconds // the clock of a disk in memory stands still
 }
 
-unsafe extern "C" fn current_time(_: *mut sqlite3_vfs, time: *mut sqlite3_int64) -> c_int {
+unsafe extern "C" fn current_time(vfs: *mut sqlite3_vfs, time: *mut sqlite3_int64) -> c_int {
     /// The beginning of 1970 in milliseconds of the Julian calendar.
     const EPOCH: i64 = 210_866_760_000_000;
-    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    unsafe { put(time, Ok(EPOCH + elapsed.as_millis() as i64)) }
+    unsafe { put(time, disk(vfs).map(|disk| EPOCH + disk.time().as_millis() as i64)) }
 }
 
 #[cfg(test)]
