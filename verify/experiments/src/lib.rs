@@ -71,9 +71,7 @@ impl Tally {
 
 /// All experiments, the quick ones first.
 pub const EXPERIMENTS: &[Experiment] = &[
-    Experiment { name: "committer", trials: "requests", run: sim::committer::run },
-    Experiment { name: "tail", trials: "followers", run: sim::tail::run },
-    Experiment { name: "service", trials: "requests", run: sim::service::run },
+    Experiment { name: "service", trials: "requests and streams", run: sim::service::run },
     Experiment { name: "power-cut", trials: "power cuts", run: crash::power_cut::run },
     Experiment { name: "io-faults", trials: "failed calls", run: crash::io_faults::run },
     Experiment { name: "history", trials: "requests", run: history::restarts::run },

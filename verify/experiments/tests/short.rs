@@ -35,16 +35,6 @@ fn hosts_on_one_database_agree_with_the_model_whatever_happens_to_them_and_to_it
 }
 
 #[test]
-fn a_request_gets_the_outcomes_of_its_own_events_whatever_happens_to_others() {
-    keeps_its_promises("committer");
-}
-
-#[test]
-fn a_follower_gets_each_event_once_and_soon_whatever_happens_to_others() {
-    keeps_its_promises("tail");
-}
-
-#[test]
 fn every_answer_of_the_service_is_true_in_any_order_of_its_steps() {
     keeps_its_promises("service");
 }

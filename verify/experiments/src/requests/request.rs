@@ -46,8 +46,18 @@ pub struct Sent {
     pub payload: usize,
 }
 
-impl Request {
-    /// A request with random events. `moment` moves the window of identities from which they are drawn.
+/// A request before it is written: what gives it its meaning.
+#[derive(Clone)]
+pub struct Draft {
+    form: Form,
+    /// Identity and payload of each event; `None` for an invalid one.
+    events: Vec<Option<(usize, usize)>>,
+    is_partial: bool,
+    prefer: Option<&'static str>,
+}
+
+impl Draft {
+    /// Random events. `moment` moves the window of identities from which they are drawn.
     pub fn random(rng: &mut Rng, moment: usize) -> Self {
         let form = Form::random(rng);
         let count = match rng.u8(..40) {
@@ -71,23 +81,53 @@ impl Request {
             events.insert(rng.usize(..=events.len()), None);
         }
         let prefer = [None, Some("return=minimal"), Some("return=representation")][rng.usize(..3)];
-        Self::new(form, &events, is_partial, prefer)
+        Self { form, events, is_partial, prefer }
+    }
+
+    /// An array of so many events, whose identities follow each other from `first` on.
+    pub fn many(rng: &mut Rng, first: usize, count: usize) -> Self {
+        let event = |identity: usize| Some((identity % IDENTITIES, rng.usize(..PAYLOADS)));
+        let events = (first..first + count).map(event).collect();
+        Self { form: Form::plain(Format::Array), events, is_partial: false, prefer: None }
+    }
+
+    /// The same, but for one thing.
+    pub fn changed(&self, rng: &mut Rng) -> Self {
+        let mut other = self.clone();
+        let events = other.events.iter_mut().rev().flatten();
+        match (rng.u8(..4), events.into_iter().next()) {
+            (0, Some((_, payload))) => *payload = (*payload + 1) % PAYLOADS,
+            // In binary mode the body may stay as it is.
+            (1, Some((identity, _))) => *identity = (*identity + rng.usize(1..WINDOW)) % IDENTITIES,
+            (2, _) => other.is_partial = !self.is_partial,
+            _ => other.prefer = if self.prefer.is_none() { Some("return=minimal") } else { None },
+        }
+        other
+    }
+
+    /// The request.
+    pub fn write(&self) -> Request {
+        Request::new(self.form, &self.events, self.is_partial, self.prefer)
+    }
+}
+
+impl Request {
+    /// A random [`Draft`], written.
+    pub fn random(rng: &mut Rng, moment: usize) -> Self {
+        Draft::random(rng, moment).write()
     }
 
     /// A request with many events, most of which nobody else sends, so that others are soon too old to be kept.
     pub fn flood(rng: &mut Rng) -> Self {
         let first = IDENTITIES - FLOOD * (1 + rng.usize(..FLOODS));
-        let events: Vec<_> =
-            (first..first + FLOOD).map(|identity| Some((identity, rng.usize(..PAYLOADS)))).collect();
-        Self::new(Form::plain(Format::Array), &events, false, None)
+        Draft::many(rng, first, FLOOD).write()
     }
 
     /// A request of a crowd: enough events that the service has more work with it than its client, most of them new until
     /// the crowd has sent them all.
     pub fn of_crowd(rng: &mut Rng) -> Self {
-        let event = |rng: &mut Rng| Some((rng.usize(..IDENTITIES), rng.usize(..PAYLOADS)));
-        let events: Vec<_> = (0..CROWD_EVENTS).map(|_| event(rng)).collect();
-        Self::new(Form::plain(Format::Array), &events, false, None)
+        let first = rng.usize(..IDENTITIES - CROWD_EVENTS);
+        Draft::many(rng, first, CROWD_EVENTS).write()
     }
 
     /// Deliveries of events that are gone, which are duplicates, and never conflicts.

@@ -1,13 +1,11 @@
-//! Simulations: parts of the service on a [seeded executor](executor), with a simulated clock and simulated stores.
+//! Simulation: the service on a [seeded executor](executor), with a simulated clock and stores that have troubles.
 //!
 //! A scenario is one run of the executor. Everything in it, from the order of polls to the faults of the store, comes
 //! from its seed, so a scenario that broke a promise can be repeated poll by poll.
 
 pub mod clock;
-pub mod committer;
 pub mod executor;
 pub mod service;
-pub mod tail;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -56,8 +54,13 @@ pub struct Report {
     pub log: Vec<String>,
 }
 
-/// Runs so many scenarios, with seeds drawn from `seed`.
-pub fn scenarios(seed: u64, count: usize, scenario: impl Fn(u64) -> Result<Report>) -> Result<Tally> {
+/// Runs so many scenarios of a kind, with seeds drawn from `seed`.
+pub fn scenarios(
+    kind: &str,
+    seed: u64,
+    count: usize,
+    scenario: impl Fn(u64) -> Result<Report>,
+) -> Result<Tally> {
     let mut seeds = fastrand::Rng::with_seed(seed);
     let mut tally = Tally::default();
     for number in 0..count {
@@ -69,7 +72,9 @@ pub fn scenarios(seed: u64, count: usize, scenario: impl Fn(u64) -> Result<Repor
         if !violations.is_empty() {
             let lines = report.log[report.log.len().saturating_sub(LINES)..].join("\n  ");
             let texts = violations.join("\n  ");
-            tally.violated(format!("scenario {number} ({seed}):\n  {texts}\n its last steps:\n  {lines}"));
+            tally.violated(format!(
+                "{kind}, scenario {number} ({seed}):\n  {texts}\n its last steps:\n  {lines}"
+            ));
         }
         if number < REPEATED {
             compare(&report.log, &scenario(seed)?.log, seed, &mut tally);

@@ -5,7 +5,6 @@ mod executions;
 mod keys;
 mod model;
 mod reads;
-mod receipt;
 mod registers;
 mod stats;
 #[cfg(test)]

@@ -6,9 +6,9 @@ use sekali_common::api::EventStatus;
 use sekali_model::{Register, Stored, Wrong};
 
 use super::executions::{Execution, executions};
-use super::receipt::{self, Receipt};
 use crate::history::record::{End, Erasure, History, NEVER, Publish, Span, Turn};
 use crate::requests::identities::{IDENTITIES, PAYLOADS};
+use crate::requests::receipt::{self, Receipt};
 
 /// The history, the end, and what follows from them.
 pub struct Model<'h> {
@@ -138,7 +138,9 @@ impl<'h> Model<'h> {
 
     fn add_deliveries(&mut self) {
         for (number, execution) in self.executions.iter().enumerate() {
-            let receipt = execution.answer.map(|answer| receipt::read(&execution.publish.request, answer));
+            let receipt = execution
+                .answer
+                .map(|answer| receipt::read(&execution.publish.request, answer.status, &answer.body));
             let receipt = match receipt.transpose() {
                 Ok(receipt) => receipt,
                 Err(contradiction) => {

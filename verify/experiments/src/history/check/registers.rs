@@ -4,9 +4,9 @@ use sekali_common::api::EventStatus;
 use sekali_model::{Bounds, Comparison, Seen, Wrong};
 
 use super::model::{Delivery, Model};
-use super::receipt;
 use crate::history::record::NEVER;
 use crate::requests::identities::name;
+use crate::requests::receipt;
 
 /// Each event that a client was told is stored, is stored; also if the answer was that of another request.
 pub fn check_acknowledged(model: &Model<'_>, wrong: &mut Wrong) {
@@ -70,7 +70,9 @@ pub fn check_agreement(model: &Model<'_>, wrong: &mut Wrong) {
 pub fn check_conflicts(model: &Model<'_>, wrong: &mut Wrong) {
     for execution in &model.executions {
         let request = &execution.publish.request;
-        let Some(Ok(receipt)) = execution.answer.map(|answer| receipt::read(request, answer)) else {
+        let Some(Ok(receipt)) =
+            execution.answer.map(|answer| receipt::read(request, answer.status, &answer.body))
+        else {
             continue;
         };
         let mut conflicts = Bounds::default();

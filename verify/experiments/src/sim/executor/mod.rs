@@ -160,6 +160,11 @@ impl Handle {
         self.0.now.get()
     }
 
+    /// The task that is being polled.
+    pub fn running(&self) -> Option<TaskId> {
+        self.0.running.get()
+    }
+
     /// Draws from the random numbers of the executor.
     pub fn draw<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
         draw(&mut self.0.random.borrow_mut())

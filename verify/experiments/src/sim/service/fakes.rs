@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -12,14 +13,18 @@ use sekali::store::database::{Connection, Database, Row, Value};
 use sekali::store::sqlite::SqliteStore;
 use sekali::testing::database::{Native, NativeConnection};
 
+use super::clients::Store;
 use crate::sim::clock::SimClock;
 use crate::sim::executor::Handle;
 
-/// The simulation as a platform.
-pub struct SimPlatform;
+/// The simulation as a platform of a store.
+pub struct SimPlatform<S>(PhantomData<S>);
 
-impl Platform for SimPlatform {
-    type Store = SqliteStore<SimDatabase, SimClock>;
+/// The store on SQLite.
+pub type Sqlite = SqliteStore<SimDatabase, SimClock>;
+
+impl<S: Store> Platform for SimPlatform<S> {
+    type Store = S;
     type KeyValue = SimKeyValue;
     type Clock = SimClock;
 

@@ -6,28 +6,28 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Clients;
-use super::receipts::Register;
+use super::clients::{Clients, Store};
+use super::receipts::Books;
 use crate::sim::Violations;
 
 /// A reader, and the seqs that it has read.
 #[derive(Clone, Default)]
-pub struct Pager(Rc<RefCell<Vec<i64>>>);
+pub struct Pager(Rc<RefCell<Vec<u64>>>);
 
 impl Pager {
     /// Reads pages until nobody writes, and nothing is left.
-    pub async fn run(self, clients: Clients) {
+    pub async fn run<S: Store>(self, clients: Rc<Clients<S>>) {
         let sim = &clients.sim;
         loop {
-            // All who write hold the history. The other two are the scenario and this reader.
-            let is_over = Rc::strong_count(&clients.history) <= 2;
+            // All who write hold the clients. The other two are the scenario and this reader.
+            let is_over = Rc::strong_count(&clients) <= 2;
             let after = self.0.borrow().last().copied().unwrap_or_default();
             let limit = sim.draw(|random| random.u32(1..300));
             let target = format!("/events?after={after}&limit={limit}");
             let answer =
-                clients.exchange("GET", &target, &[("accept", "application/x-ndjson")], String::new()).await;
+                clients.exchange("GET", &target, &[("accept", "application/x-ndjson")], vec![]).await;
             if answer.status == 200 {
-                let seq = |line: &str| serde_json::from_str::<Value>(line).ok()?["seq"].as_i64();
+                let seq = |line: &str| serde_json::from_str::<Value>(line).ok()?["seq"].as_u64();
                 let page: Vec<_> = answer.text.lines().filter_map(seq).collect();
                 sim.log(format!("page of {} behind {after}", page.len()));
                 self.0.borrow_mut().extend(&page);
@@ -40,9 +40,8 @@ impl Pager {
     }
 
     /// It has read every event, once, in the order of seq.
-    pub fn check(&self, register: &Register, violations: &Violations) {
-        let mut expected: Vec<_> = register.values().map(|event| event.seq).collect();
-        expected.sort_unstable();
+    pub fn check(&self, books: &Books, violations: &Violations) {
+        let expected: Vec<_> = books.seqs().into_iter().collect();
         let seqs = self.0.borrow();
         violations.check(*seqs == expected, || {
             let at = (0..).find(|&at| seqs.get(at) != expected.get(at)).unwrap_or_default();

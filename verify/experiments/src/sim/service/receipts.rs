@@ -1,223 +1,189 @@
-//! The promises about answers and books, checked against a history and what is stored in the end.
+//! The promises about answers and books: every attempt against the model, and against what is stored in the books.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use sekali_common::api::{Account, EventStatus, Stats, StoredEvent};
+use sekali_model::{Growth, Ledger, ReadBack, Wrong, account_of, check_balance};
 
-use super::history::{Answered, Attempt};
-use super::request::{Event, Request};
+use super::attempts::{Answered, Attempt, Message};
+use crate::requests::identities::{Identities, PAYLOADS, TOPICS, name, topic_number};
+use crate::requests::receipt::{self, Receipt, Told};
 use crate::sim::Violations;
 
-/// The topic and the id of an event.
-pub type Identity = (String, String);
-
-/// A stored event, as it is read back.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    /// Its seq.
-    pub seq: i64,
-    /// Its payload.
-    pub payload: Value,
-    /// Its deliveries.
-    pub deliveries: u64,
-    /// Those with another payload.
-    pub conflicts: u64,
+/// All that is read back in the end.
+pub struct Books {
+    /// The events.
+    pub events: ReadBack<usize>,
+    /// The account.
+    pub stats: Stats,
 }
 
-/// All that is stored in the end.
-pub type Register = BTreeMap<Identity, Stored>;
-
-/// The identity of an event of a request.
-pub fn identity(request: &Request, event: &Event) -> Identity {
-    (event.topic.to_owned(), request.event_id(event))
-}
-
-/// The events of a request that it stores or drops, with their places.
-fn taken(request: &Request) -> Vec<(usize, &Event)> {
-    let all_or_nothing = !request.partial && request.events.iter().any(|event| !event.is_valid);
-    if request.is_unreadable() || all_or_nothing {
-        return Vec::new();
+impl Books {
+    /// The books, from the answers to `GET /events` and `GET /stats`.
+    ///
+    /// # Errors
+    /// When they are not what they should be.
+    pub fn read(events: &str, stats: &str) -> Result<Self, serde_json::Error> {
+        let mut read = ReadBack::new(TOPICS.len(), 0);
+        for event in &serde_json::from_str::<Vec<StoredEvent<'_>>>(events)? {
+            read.take(&Identities, event);
+        }
+        Ok(Self { events: read, stats: serde_json::from_str(stats)? })
     }
-    request.events.iter().enumerate().filter(|(_, event)| event.is_valid).collect()
+
+    /// The seqs of all events.
+    pub fn seqs(&self) -> BTreeSet<u64> {
+        self.events.stored.values().map(|stored| stored.seq).collect()
+    }
 }
 
 /// Checks every answer, and the books.
-pub fn check(attempts: &[Attempt], register: &Register, may_fail: bool, violations: &Violations) {
-    let mut claims = Claims::default();
+pub fn check(attempts: &[Attempt], books: &Books, may_fail: bool, violations: &Violations) {
+    let mut all = Attempts::default();
     for attempt in attempts {
-        let Some(answer) = &attempt.answer else { continue };
-        let judged = match answer.status {
-            200 | 207 => judge(&attempt.request, answer, register),
-            _ => refusal(&attempt.request, answer, may_fail).map(|()| Vec::new()),
+        let judged = match &attempt.answer {
+            None => Ok(None),
+            Some(answer) if answer.is_success() => judge(&attempt.message, answer, books).map(Some),
+            Some(answer) => refusal(&attempt.message, answer, may_fail).map(|()| None),
         };
         match judged {
-            Ok(stored) if !answer.is_replayed => claims.add(attempt, stored),
-            Ok(_) => {}
+            Ok(told) => all.add(attempt, told.as_deref()),
             Err(reason) => violations.note(format!("{reason}: {attempt:?}")),
         }
     }
-    claims.check(attempts, violations);
-    check_counts(attempts, register, violations);
+    all.check(books, violations);
+    check_reading(books, violations);
 }
 
 /// Judges an answer that refuses a request.
-fn refusal(request: &Request, answer: &Answered, may_fail: bool) -> Result<(), String> {
-    let is_invalid = !request.partial && request.events.iter().any(|event| !event.is_valid);
+fn refusal(message: &Message, answer: &Answered, may_fail: bool) -> Result<(), String> {
     let is_right = match (answer.status, answer.problem().as_str()) {
-        (400, "malformed-body") => request.is_unreadable(),
-        (422, "invalid-event") => is_invalid && !request.is_unreadable(),
+        (400, "malformed-body") => message.is_unreadable,
+        (422, "invalid-event") => message.is_invalid() && !message.is_unreadable,
         (409, "idempotency-key-in-use") | (422, "idempotency-key-mismatch") => true, // judged with the keys
-        (500, "internal") | (503, "busy") => may_fail && !request.is_unreadable() && !is_invalid,
+        (500, "internal") | (503, "busy" | "storage-full") => {
+            may_fail && !message.is_unreadable && !message.is_invalid()
+        }
         _ => false,
     };
     if is_right { Ok(()) } else { Err("a request was refused for no reason".into()) }
 }
 
-/// Judges a receipt, and returns the identities that it says are stored now.
-fn judge(request: &Request, answer: &Answered, register: &Register) -> Result<Vec<Identity>, String> {
-    let receipt: Value = serde_json::from_str(&answer.text).map_err(|error| error.to_string())?;
-    let events = taken(request);
-    let rejected = request.received() - events.len();
-    let status = if rejected > 0 { 207 } else { 200 };
-    if request.is_unreadable() || answer.status != status || answer.preference.as_deref() != request.prefer {
-        return Err(format!("a receipt of {status} was due"));
+/// Judges an answer that acknowledges a request, and returns what it tells of each event that was taken.
+fn judge(message: &Message, answer: &Answered, books: &Books) -> Result<Vec<Told>, String> {
+    let request = &message.request;
+    if message.is_unreadable || message.is_invalid() {
+        return Err("what must be refused was acknowledged".into());
     }
-    let listed = |name: &str| -> BTreeSet<&str> {
-        receipt[name].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
-    };
-    let said_stored = listed("processed");
-    let mut seen = BTreeSet::new();
-    let (mut stored, mut expected) = (Vec::new(), Lists::default());
-    for (place, event) in &events {
-        let identity = identity(request, event);
-        let Some(truth) = register.get(&identity) else {
-            return Err(format!("{identity:?} was acknowledged, and is not stored"));
+    if answer.preference.as_deref() != request.header("prefer") {
+        return Err("another form was preferred".into());
+    }
+    let Receipt { told, conflicts } = receipt::read(request, answer.status, &answer.text)?;
+    let mut differing = 0;
+    for (sent, told) in request.events.iter().zip(&told) {
+        let Some(truth) = books.events.stored.get(&sent.identity) else {
+            return Err(format!("{} was acknowledged, and is not stored", name(sent.identity)));
         };
-        let is_same = truth.payload == event.payload;
-        let is_first = seen.insert(identity.clone());
-        // A receipt without lists says how many are stored, and not which.
-        let status = match is_first && said_stored.contains(identity.1.as_str()) {
-            true if !is_same => return Err(format!("{identity:?} was stored, and its payload is another's")),
-            true => "stored",
-            false if is_same => "duplicate",
-            false => "conflict",
+        let is_same = truth.payload == sent.payload;
+        differing += u64::from(!is_same);
+        let is_right = match told.status {
+            Some(EventStatus::Stored | EventStatus::Duplicate) => is_same,
+            Some(EventStatus::Conflict) => !is_same,
+            None => true,
         };
-        expected.add(*place, event.topic, &identity.1, status, truth.seq);
-        if status == "stored" {
-            stored.push(identity);
+        if !is_right || told.seq.is_some_and(|seq| seq != truth.seq) {
+            return Err(format!("{} is {truth:?} and was answered {told:?}", name(sent.identity)));
         }
     }
-    expected.compare(&receipt, request, rejected)?;
-    Ok(stored)
+    if conflicts != differing { Err(format!("{differing} conflicts were sent")) } else { Ok(told) }
 }
 
-/// The parts of a receipt.
+/// The attempts at all identities.
 #[derive(Default)]
-struct Lists {
-    processed: Vec<Value>,
-    duplicates: Vec<Value>,
-    conflicts: Vec<Value>,
-    results: Vec<Value>,
+struct Attempts {
+    ledger: Ledger<usize, PAYLOADS>,
+    order: BTreeMap<usize, Order>,
 }
 
-impl Lists {
-    fn add(&mut self, index: usize, topic: &str, event_id: &str, status: &str, seq: i64) {
-        match status {
-            "stored" => self.processed.push(event_id.into()),
-            "conflict" => {
-                self.duplicates.push(event_id.into());
-                self.conflicts.push(event_id.into());
-            }
-            _ => self.duplicates.push(event_id.into()),
-        }
-        self.results.push(serde_json::json!({
-            "index": index, "topic": topic, "event_id": event_id, "status": status, "seq": seq
-        }));
-    }
-
-    fn compare(self, receipt: &Value, request: &Request, rejected: usize) -> Result<(), String> {
-        let number = |name: &str| receipt[name].as_u64().unwrap_or(u64::MAX);
-        let taken = self.results.len() as u64;
-        let mut wrong = Vec::new();
-        let mut check = |name: &'static str, is_right: bool| {
-            if !is_right {
-                wrong.push(name);
-            }
-        };
-        check("total_received", number("total_received") == request.received() as u64);
-        check("conflicts", number("conflicts") == self.conflicts.len() as u64);
-        check("duplicates", number("stored").checked_add(number("duplicates")) == Some(taken));
-        check("rejected", receipt["rejected"].as_u64().unwrap_or(0) == rejected as u64);
-        if request.prefer == Some("return=minimal") {
-            check("processed", receipt.get("processed").is_none());
-        } else {
-            check("stored", number("stored") == self.processed.len() as u64);
-            check("processed", receipt["processed"] == Value::from(self.processed));
-            check("duplicate_ids", receipt["duplicate_ids"] == Value::from(self.duplicates));
-            check("conflict_ids", receipt["conflict_ids"] == Value::from(self.conflicts));
-        }
-        if request.prefer == Some("return=representation") {
-            check("results", receipt["results"] == Value::from(self.results));
-        }
-        if wrong.is_empty() { Ok(()) } else { Err(format!("a receipt is wrong in {}", wrong.join(", "))) }
-    }
-}
-
-/// The attempts that say that they stored an event.
+/// The order of the attempts at an identity.
 #[derive(Default)]
-struct Claims(BTreeMap<Identity, Vec<(usize, usize)>>);
+struct Order {
+    /// The begin of the attempt that stored it, if an answer says so.
+    stored_from: Option<usize>,
+    /// The end of the first attempt that was acknowledged.
+    acknowledged_by: Option<usize>,
+}
 
-impl Claims {
-    fn add(&mut self, attempt: &Attempt, stored: Vec<Identity>) {
-        for identity in stored {
-            self.0.entry(identity).or_default().push((attempt.began, attempt.ended));
+impl Attempts {
+    /// Adds an attempt, with what is told of its events if it was acknowledged.
+    fn add(&mut self, attempt: &Attempt, told: Option<&[Told]>) {
+        for (place, sent) in attempt.message.taken().iter().enumerate() {
+            match told {
+                Some(_) if attempt.receipt().is_none() => {} // sent again, which is no delivery
+                Some(told) => {
+                    let Told { status, seq } = told[place];
+                    self.ledger.answered(sent.identity, sent.payload, status, seq);
+                    let Order { stored_from, acknowledged_by } = self.order.entry(sent.identity).or_default();
+                    if status == Some(EventStatus::Stored) {
+                        stored_from.get_or_insert(attempt.began);
+                    }
+                    let by = acknowledged_by.get_or_insert(attempt.ended);
+                    *by = attempt.ended.min(*by);
+                }
+                None if attempt.is_unknown() => self.ledger.lost(sent.identity, sent.payload),
+                None => {}
+            }
         }
     }
 
-    /// An event is stored once, and no answer before that says that it is a duplicate.
-    fn check(&self, attempts: &[Attempt], violations: &Violations) {
-        for (identity, claims) in &self.0 {
-            let [(stored_from, _)] = claims[..] else {
-                violations.note(format!("{identity:?} was stored {} times: {claims:?}", claims.len()));
-                continue;
-            };
-            for attempt in attempts.iter().filter(|attempt| attempt.receipt().is_some()) {
-                let events = taken(&attempt.request);
-                let has =
-                    || events.iter().any(|(_, event)| self::identity(&attempt.request, event) == *identity);
-                violations.check(attempt.ended >= stored_from || !has(), || {
-                    format!("{identity:?} was answered before it was stored by {stored_from}: {attempt:?}")
-                });
-            }
+    /// Each event is stored once, each delivery that was acknowledged is counted once, and each that nobody knows of at
+    /// most once.
+    fn check(&self, books: &Books, violations: &Violations) {
+        let Books { events, stats } = books;
+        for (rule, wrong) in self.ledger.compare(events, |identity| name(*identity)).rules() {
+            note(rule, wrong, violations);
         }
+        for (identity, Order { stored_from, acknowledged_by }) in &self.order {
+            let is_in_order = stored_from.zip(*acknowledged_by).is_none_or(|(from, by)| from < by);
+            violations.check(is_in_order, || {
+                format!("{} was answered by {acknowledged_by:?}, before it was stored", name(*identity))
+            });
+        }
+        let growth: Growth = self.ledger.growth(events, |identity| topic_number(*identity)).into_iter().sum();
+        let difference = growth.contradiction(&stats.total);
+        violations.check(difference.is_none(), || format!("the books: {difference:?}"));
     }
 }
 
-/// Each delivery that was acknowledged is counted once, and each that nobody knows of at most once.
-fn check_counts(attempts: &[Attempt], register: &Register, violations: &Violations) {
-    let (mut least, mut most) = (BTreeMap::new(), BTreeMap::new());
-    for attempt in attempts.iter().filter(|attempt| attempt.receipt().is_some() || attempt.is_unknown()) {
-        for (_, event) in taken(&attempt.request) {
-            let identity = identity(&attempt.request, event);
-            let is_conflict = register.get(&identity).is_some_and(|stored| stored.payload != event.payload);
-            let count = |counts: &mut BTreeMap<Identity, (u64, u64)>| {
-                let (deliveries, conflicts) = counts.entry(identity.clone()).or_default();
-                *deliveries += 1;
-                *conflicts += u64::from(is_conflict);
-            };
-            count(&mut most);
-            if !attempt.is_unknown() {
-                count(&mut least);
-            }
-        }
+/// What is read is what was sent, and the books are those of what is read.
+fn check_reading(books: &Books, violations: &Violations) {
+    let Books { events, stats } = books;
+    let mut unbalanced = Wrong::default();
+    check_balance(stats, &mut unbalanced);
+    note("the books", &unbalanced, violations);
+    for (rule, wrong) in events.rules() {
+        note(rule, wrong, violations);
     }
-    for (identity, stored) in register {
-        let least = least.get(identity).copied().unwrap_or_default();
-        let most = most.get(identity).copied().unwrap_or_default();
-        let is_right =
-            (least.0..=most.0).contains(&stored.deliveries) && (least.1..=most.1).contains(&stored.conflicts);
-        violations.check(is_right, || {
-            format!("{identity:?} is {stored:?}; deliveries and conflicts must be {least:?} to {most:?}")
+    let mut total = Account::default();
+    for (number, account) in events.accounts.iter().enumerate() {
+        total.received += account.received;
+        total.unique_processed += account.unique_processed;
+        total.duplicate_dropped += account.duplicate_dropped;
+        total.conflicts += account.conflicts;
+        let listed = account_of(stats, TOPICS[number]);
+        violations.check(listed == *account, || {
+            format!("{}: {account} is read, and {listed} is in the books", TOPICS[number])
         });
     }
+    violations
+        .check(total == stats.total, || format!("{total} is read, and {} is in the books", stats.total));
+    let seqs = books.seqs();
+    violations.check(seqs.len() as u64 == stats.total.unique_processed, || "two events have one seq".into());
+    violations.check(seqs.last().copied().unwrap_or_default() == stats.last_seq, || {
+        format!("the last seq is not {}", stats.last_seq)
+    });
+}
+
+fn note(rule: &str, wrong: &Wrong, violations: &Violations) {
+    wrong.tell(rule).into_iter().for_each(|broken| violations.note(broken));
 }

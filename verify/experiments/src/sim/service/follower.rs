@@ -4,13 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use sekali::event::{Source, Topic};
+use sekali::http::reply::ReplyBody;
 use sekali::http::send_stream::{Broken, send_stream};
 use sekali::store::{Filter, Seq, Span, StoreError};
-use sekali::tail::Tail;
 
-use super::store::{Manner, SimStore};
+use super::clients::Clients;
+use super::store::SimStore;
+use super::trouble::{Manner, SLOW};
+use crate::requests::format::encoded;
+use crate::requests::identities::{SOURCES, TOPICS};
 use crate::sim::Violations;
-use crate::sim::clock::SimClock;
 use crate::sim::executor::Handle;
 
 /// The longest silence of a stream: 15 s, and the time until the next tick.
@@ -25,37 +29,70 @@ const RECONNECT: Duration = Duration::from_millis(150);
 /// Events of a page.
 const PAGE: u64 = 256;
 
+/// A query of a live stream.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// The events that it selects.
+    pub filter: Filter,
+    target: String,
+}
+
+impl Query {
+    /// Draws a query: some are by topic, some by source, some without a condition.
+    pub fn draw(random: &mut fastrand::Rng) -> Self {
+        let topic = random.choice(TOPICS).unwrap_or_default();
+        let (name, value, filter) = match random.u32(..4) {
+            0 => return Self { filter: Filter::default(), target: "/events".into() },
+            1 => {
+                let sources = Source::parse(SOURCES[0]).into_iter().collect();
+                ("source", SOURCES[0], Filter { sources, ..Filter::default() })
+            }
+            _ => {
+                let topics = Topic::parse(topic).into_iter().collect();
+                ("topic", topic, Filter { topics, ..Filter::default() })
+            }
+        };
+        Self { filter, target: format!("/events?{name}={}", encoded(value)) }
+    }
+}
+
 /// A client that follows, and connects again when it is cut off.
 pub struct Follower {
     /// The probability that it goes away after a piece, and soon comes again.
     restlessness: f64,
     sim: Handle,
-    tail: Rc<Tail<SimStore, SimClock>>,
+    clients: Rc<Clients<SimStore>>,
     presence: Presence,
 }
 
 impl Follower {
     /// A client that has not connected yet.
-    pub fn new(sim: Handle, tail: Rc<Tail<SimStore, SimClock>>, watch: Rc<Watch>) -> Self {
+    pub fn new(clients: Rc<Clients<SimStore>>, watch: Rc<Watch>) -> Self {
+        let sim = clients.sim.clone();
         let restlessness = sim.draw(|random| random.choice([0.0, 0.0, 0.1])).unwrap_or_default();
-        Self { restlessness, sim, tail, presence: Presence(watch) }
+        Self { restlessness, sim, clients, presence: Presence(watch) }
     }
 
     /// Follows for ever.
     pub async fn run(self, start: Duration) {
-        let Self { restlessness, sim, tail, presence: Presence(watch) } = &self;
+        let Self { restlessness, sim, clients, presence: Presence(watch) } = &self;
         sim.sleep(start).await;
+        watch.cursor.set(if sim.chance(0.3) { 0 } else { watch.store.last_seq() });
         loop {
-            watch.connect();
-            let (events, comments) = Rc::clone(tail).follow(watch.filter.clone(), watch.cursor.get());
-            let take = async |piece: Vec<u8>| {
-                watch.take(&String::from_utf8_lossy(&piece));
-                !sim.chance(*restlessness)
-            };
-            // The stream ends with the connection: it may hold what other followers wait for.
-            if let Err(Broken::Unmade(error)) = send_stream(Box::pin(events), Box::pin(comments), take).await
-            {
-                watch.cut_off(&error);
+            let reply = clients.follow(&watch.query.target, watch.cursor.get()).await;
+            match reply.body {
+                ReplyBody::Stream(events, comments) => {
+                    watch.connect();
+                    let take = async |piece: Vec<u8>| {
+                        watch.take(&String::from_utf8_lossy(&piece));
+                        !sim.chance(*restlessness)
+                    };
+                    // The stream ends with the connection: it may hold what other followers wait for.
+                    if let Err(Broken::Unmade(error)) = send_stream(events, comments, take).await {
+                        watch.cut_off(&error);
+                    }
+                }
+                ReplyBody::Full(_) => watch.refused(reply.status.as_u16()),
             }
             watch.disconnect();
             sim.sleep(RECONNECT + sim.below_millis(2000)).await;
@@ -77,10 +114,9 @@ impl Drop for Presence {
 pub struct Watch {
     /// Its number.
     pub number: u64,
-    /// The events that it wants.
-    pub filter: Filter,
+    query: Query,
     sim: Handle,
-    store: Rc<SimStore>,
+    store: SimStore,
     violations: Violations,
     /// The last seq that it has.
     cursor: Cell<Seq>,
@@ -90,25 +126,20 @@ pub struct Watch {
     up_to_date_at: Cell<Option<Duration>>,
     /// The number of pages that it missed, for each connection.
     missed: RefCell<Vec<u64>>,
-    received: Cell<u64>,
+    /// Events that it received.
+    pub received: Cell<u64>,
     errors: Cell<u64>,
-    is_gone: Cell<bool>,
+    /// True if its client went away.
+    pub is_gone: Cell<bool>,
 }
 
 impl Watch {
-    /// A watch over a follower that has nothing, or begins at the newest event.
-    pub fn new(
-        number: u64,
-        filter: Filter,
-        sim: Handle,
-        store: Rc<SimStore>,
-        violations: Violations,
-    ) -> Self {
-        let cursor = Cell::new(if sim.chance(0.3) { 0 } else { store.newest() });
-        let (heard_at, up_to_date_at, missed, received, errors, is_gone) = Default::default();
+    /// A watch over a follower that has nothing yet.
+    pub fn new(number: u64, query: Query, sim: Handle, store: SimStore, violations: Violations) -> Self {
+        let (cursor, heard_at, up_to_date_at, missed, received, errors, is_gone) = Default::default();
         Self {
             number,
-            filter,
+            query,
             sim,
             store,
             violations,
@@ -120,16 +151,6 @@ impl Watch {
             errors,
             is_gone,
         }
-    }
-
-    /// Events that it received.
-    pub fn received(&self) -> u64 {
-        self.received.get()
-    }
-
-    /// True if its client went away.
-    pub fn is_gone(&self) -> bool {
-        self.is_gone.get()
     }
 
     /// The number of its connections.
@@ -163,14 +184,22 @@ impl Watch {
         self.violations.check(*error != StoreError::Overloaded, || {
             format!("{} was cut off by a read that had to wait for a connection", self.name())
         });
-        let (errors, failures) = (self.errors.get(), self.store.failures());
+        let (errors, failures) = (self.errors.get(), self.store.failures.get());
         self.violations.check(errors <= failures, || {
             format!("{} was cut off {errors} times, and {failures} reads have failed", self.name())
         });
     }
 
+    /// Notes that it could not connect, because a read failed.
+    fn refused(&self, status: u16) {
+        self.sim.log(format!("follower {} is refused with {status}", self.number));
+        let is_right = self.store.manner == Manner::Failing && matches!(status, 500 | 503);
+        self.violations.check(is_right, || format!("{} was refused with {status}", self.name()));
+    }
+
     fn outstanding(&self) -> Vec<Seq> {
-        self.store.matching(&self.filter, Span { after: self.cursor.get(), through: self.store.newest() })
+        self.store
+            .matching(&self.query.filter, Span { after: self.cursor.get(), through: self.store.last_seq() })
     }
 
     /// Checks a piece of the stream.
@@ -206,7 +235,7 @@ impl Watch {
 
     /// The events come soon, if this follower had all others and its own reads are fast.
     fn check_delay(&self, seqs: &[Option<Seq>]) {
-        let is_slow = self.filter.topics.iter().any(|topic| topic.as_str() == "slow");
+        let is_slow = self.query.filter.topics.iter().any(|topic| topic.as_str() == TOPICS[SLOW]);
         let is_fast = match self.store.manner {
             Manner::Fast => true,
             Manner::OneSlow => !is_slow,
@@ -235,6 +264,6 @@ impl Watch {
     }
 
     fn name(&self) -> String {
-        format!("follower {} of {:?}", self.number, self.filter)
+        format!("follower {} of {:?}", self.number, self.query.filter)
     }
 }

@@ -6,9 +6,8 @@ use sekali_common::api::{EventResult, EventStatus, Published};
 use sekali_model::check_results;
 use serde::Deserialize;
 
-use crate::history::record::Answer;
-use crate::requests::identities::{event_id, topic};
-use crate::requests::{Request, Sent};
+use super::identities::{event_id, topic};
+use super::{Request, Sent};
 
 /// The outcomes that an answer tells.
 #[derive(Clone, Debug)]
@@ -40,13 +39,13 @@ struct Lists {
 /// Reads the answer to a request that was carried out.
 ///
 /// # Errors
-/// The contradiction between them, if there is one.
-pub fn read(request: &Request, answer: &Answer) -> Result<Receipt, String> {
-    let published: Published = serde_json::from_str(&answer.body).map_err(|error| error.to_string())?;
-    let lists: Lists = serde_json::from_str(&answer.body).map_err(|error| error.to_string())?;
+/// The contradiction between request and answer, if there is one.
+pub fn read(request: &Request, status: u16, body: &str) -> Result<Receipt, String> {
+    let published: Published = serde_json::from_str(body).map_err(|error| error.to_string())?;
+    let lists: Lists = serde_json::from_str(body).map_err(|error| error.to_string())?;
     let (valid, rejected) = (request.events.len() as u64, request.invalid as u64);
     let expected = if rejected > 0 { 207 } else { 200 };
-    let is_consistent = answer.status == expected
+    let is_consistent = status == expected
         && published.total_received == valid + rejected
         && lists.rejected == rejected
         && published.stored + published.duplicates == valid

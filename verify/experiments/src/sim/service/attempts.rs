@@ -1,4 +1,4 @@
-//! The history of a scenario: each attempt at a request, and its answer.
+//! What the clients of a scenario sent, and what they were answered.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -6,15 +6,55 @@ use std::rc::Rc;
 use sekali_harness::Answer;
 use serde_json::Value;
 
-use super::request::Request;
+use crate::requests::{Request, Sent};
+use crate::sim::executor::{Handle, TaskId};
+
+/// A request, as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The request.
+    pub request: Request,
+    /// True if all of it is refused because its body is malformed.
+    pub is_unreadable: bool,
+}
+
+impl Message {
+    /// A request, as it is.
+    pub fn of(request: Request) -> Self {
+        Self { request, is_unreadable: false }
+    }
+
+    /// A request with a body that does not end where it should. In part, what is too much in lines is a line.
+    pub fn malformed(mut request: Request) -> Self {
+        if request.header("content-encoding").is_some() {
+            return Self::of(request);
+        }
+        request.body.push(b'{');
+        let is_line = request.is_partial() && request.header("content-type") == Some("application/x-ndjson");
+        request.invalid += usize::from(is_line);
+        Self { request, is_unreadable: !is_line }
+    }
+
+    /// True if all of it is refused because an event is invalid.
+    pub fn is_invalid(&self) -> bool {
+        self.request.invalid > 0 && !self.request.is_partial()
+    }
+
+    /// The events that it stores or finds stored.
+    pub fn taken(&self) -> &[Sent] {
+        if self.is_unreadable || self.is_invalid() { &[] } else { &self.request.events }
+    }
+}
 
 /// An attempt at a request.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// The request.
-    pub request: Request,
+    pub message: Rc<Message>,
     /// Its idempotency key.
     pub key: Option<&'static str>,
+    /// The task of its client.
+    pub task: Option<TaskId>,
     /// The places of its begin and its end among the begins and ends of all attempts.
     pub began: usize,
     /// See `began`.
@@ -79,27 +119,42 @@ impl Attempt {
     pub fn may_be_saved(&self) -> bool {
         self.answer.as_ref().is_none_or(|answer| answer.status >= 500)
     }
+
+    /// The number of the events that it acknowledges.
+    pub fn acknowledged(&self) -> u64 {
+        self.receipt().map_or(0, |_| self.message.taken().len() as u64)
+    }
 }
 
 /// The attempts of a scenario.
-#[derive(Default)]
-pub struct History {
+pub struct Attempts {
+    sim: Handle,
     attempts: RefCell<Vec<Attempt>>,
     places: RefCell<usize>,
 }
 
-impl History {
+impl Attempts {
+    /// No attempts yet.
+    pub fn new(sim: Handle) -> Self {
+        Self { sim, attempts: RefCell::default(), places: RefCell::default() }
+    }
+
     /// Notes the begin of an attempt.
-    pub fn begin(self: &Rc<Self>, request: &Request, key: Option<&'static str>) -> Begun {
+    pub fn begin(self: &Rc<Self>, message: &Rc<Message>, key: Option<&'static str>) -> Begun {
         let mut attempts = self.attempts.borrow_mut();
-        let (request, began) = (request.clone(), self.next());
-        attempts.push(Attempt { request, key, began, ended: usize::MAX, answer: None });
-        Begun { history: Rc::clone(self), number: attempts.len() - 1 }
+        let (message, task, began) = (Rc::clone(message), self.sim.running(), self.next());
+        attempts.push(Attempt { message, key, task, began, ended: usize::MAX, answer: None });
+        Begun { attempts: Rc::clone(self), number: attempts.len() - 1 }
     }
 
     /// All attempts.
-    pub fn attempts(&self) -> Vec<Attempt> {
+    pub fn all(&self) -> Vec<Attempt> {
         self.attempts.borrow().clone()
+    }
+
+    /// The number of attempts that have not ended.
+    pub fn under_way(&self) -> usize {
+        self.attempts.borrow().iter().filter(|attempt| attempt.ended == usize::MAX).count()
     }
 
     fn next(&self) -> usize {
@@ -111,7 +166,7 @@ impl History {
 
 /// An attempt that has not ended. Dropping it ends it without an answer.
 pub struct Begun {
-    history: Rc<History>,
+    attempts: Rc<Attempts>,
     /// The number of the attempt.
     pub number: usize,
 }
@@ -119,13 +174,13 @@ pub struct Begun {
 impl Begun {
     /// Notes the answer.
     pub fn answer(self, answer: Answered) {
-        self.history.attempts.borrow_mut()[self.number].answer = Some(answer);
+        self.attempts.attempts.borrow_mut()[self.number].answer = Some(answer);
     }
 }
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        let place = self.history.next();
-        self.history.attempts.borrow_mut()[self.number].ended = place;
+        let place = self.attempts.next();
+        self.attempts.attempts.borrow_mut()[self.number].ended = place;
     }
 }
