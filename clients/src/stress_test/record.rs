@@ -103,8 +103,9 @@ impl Record {
             }
         };
         for (at, delivery) in deliveries.iter().enumerate() {
-            let told = told.map(|results| (results[at].status, results[at].seq));
-            self.ledger.answered(delivery.event, delivery.is_altered.into(), told);
+            let told = told.map(|results| &results[at]);
+            let (status, seq) = (told.map(|told| told.status), told.map(|told| told.seq));
+            self.ledger.answered(delivery.event, delivery.is_altered.into(), status, seq);
         }
     }
 }

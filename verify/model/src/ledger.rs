@@ -35,10 +35,10 @@ impl<E: Ord + Clone, const PAYLOADS: usize> Ledger<E, PAYLOADS> {
     }
 
     /// Notes a delivery that was answered, with its status and the event's seq if the answer tells them.
-    pub fn answered(&mut self, event: E, payload: usize, told: Option<(EventStatus, u64)>) {
+    pub fn answered(&mut self, event: E, payload: usize, status: Option<EventStatus>, seq: Option<u64>) {
         let entry = self.entry(event);
-        entry.register.answer(payload, told.map(|(status, _)| status));
-        if let Some((_, seq)) = told {
+        entry.register.answer(payload, status);
+        if let Some(seq) = seq {
             entry.seen.add(Some((seq, seq)));
             self.highest_seq = self.highest_seq.max(seq);
         }
@@ -83,11 +83,14 @@ impl<E: Ord + Clone, const PAYLOADS: usize> Ledger<E, PAYLOADS> {
     }
 
     /// The growth of the counts of each topic that these deliveries must have made. `topic` numbers the topic of an event.
+    /// What was neither answered nor read was not carried out.
     pub fn growth(&self, read: &ReadBack<E>, topic: impl Fn(&E) -> usize) -> Vec<Growth> {
         let mut growth = vec![Growth::default(); read.accounts.len()];
         for (event, Entry { register, .. }) in &self.events {
-            let payload = read.stored.get(event).map_or(0, |stored| stored.payload);
-            growth[topic(event)].add(register, payload);
+            let stored = read.stored.get(event);
+            if stored.is_some() || register.deliveries().least > 0 {
+                growth[topic(event)].add(register, stored.map_or(0, |stored| stored.payload));
+            }
         }
         growth
     }
@@ -146,8 +149,8 @@ mod tests {
         for id in ["a", "b", "d"] {
             ledger.sent(id.to_owned());
         }
-        ledger.answered("a".into(), 0, Some((Stored, 1)));
-        ledger.answered("b".into(), 0, None);
+        ledger.answered("a".into(), 0, Some(Stored), Some(1));
+        ledger.answered("b".into(), 0, None, None);
         ledger.sent("c".into());
         ledger.lost("c".into(), 0);
         other.sent("b".to_owned());
@@ -211,13 +214,13 @@ mod tests {
     #[test]
     fn each_answer_that_cannot_be_true_is_found() {
         let events = [event(1, "a", 2), event(2, "b", 1)];
-        for (told, rule) in [
+        for ((status, seq), rule) in [
             ((Stored, 1), "an event is stored by one delivery: <a>"),
             ((Conflict, 1), "conflicts are named, and nothing else is: <a>"),
             ((Duplicate, 5), "each event has the seq that was answered: <a>"),
         ] {
             let mut ledger = ledger();
-            ledger.answered("a".into(), 0, Some(told));
+            ledger.answered("a".into(), 0, Some(status), Some(seq));
             let broken = broken(&ledger, &events);
             assert!(broken.iter().any(|broken| broken.starts_with(rule)), "{rule}: {broken:?}");
         }

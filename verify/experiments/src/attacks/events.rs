@@ -44,7 +44,7 @@ impl Fate {
 pub fn note(ledger: &mut Ledger, ids: &[String], fate: Fate) {
     for id in ids {
         match fate {
-            Fate::Acknowledged => ledger.answered(id.clone(), 0, None),
+            Fate::Acknowledged => ledger.answered(id.clone(), 0, None, None),
             Fate::Refused => {}
             Fate::Unknown => ledger.lost(id.clone(), 0),
         }

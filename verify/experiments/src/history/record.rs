@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sekali_common::api::Stats;
@@ -11,17 +10,6 @@ use sekali_model::{ReadBack, Stored};
 use super::stage::Losses;
 use crate::requests::Request;
 use crate::requests::identities::{source_number, topic_number};
-
-/// A clock that all clients share: each tick has a number of its own, in the order of time.
-#[derive(Debug, Default)]
-pub struct Clock(AtomicU64);
-
-impl Clock {
-    /// The number of this moment.
-    pub fn tick(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::SeqCst) + 1
-    }
-}
 
 /// The time of an operation, in ticks: from before it was sent until after its answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

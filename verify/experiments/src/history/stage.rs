@@ -1,10 +1,8 @@
 //! The part of a round that all of its clients share.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-
-use super::record::Clock;
 
 /// The pause of a client that found nobody, and of a reader between two reads.
 pub const PAUSE: Duration = Duration::from_millis(5);
@@ -46,6 +44,17 @@ pub struct Losses {
     pub database: bool,
     /// It loses instances with requests under way, each of which may get 500.
     pub instances: bool,
+}
+
+/// A clock that all clients share: each tick has a number of its own, in the order of time.
+#[derive(Debug, Default)]
+pub struct Clock(AtomicU64);
+
+impl Clock {
+    /// The number of this moment.
+    pub fn tick(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
 }
 
 /// The part of a round that all of its clients share.

@@ -126,9 +126,8 @@ impl Request {
     /// A request of a crowd: enough events that the service has more work with it than its client, most of them new until
     /// the crowd has sent them all.
     pub fn of_crowd(rng: &mut Rng) -> Self {
-        let event = |rng: &mut Rng| Some((rng.usize(..IDENTITIES), rng.usize(..PAYLOADS)));
-        let events: Vec<_> = (0..CROWD_EVENTS).map(|_| event(rng)).collect();
-        Self::new(Form::plain(Format::Array), &events, false, None)
+        let first = rng.usize(..IDENTITIES - CROWD_EVENTS);
+        Draft::many(rng, first, CROWD_EVENTS).write()
     }
 
     /// Deliveries of events that are gone, which are duplicates, and never conflicts.

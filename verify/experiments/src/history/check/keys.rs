@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use sekali_model::Wrong;
 use serde_json::Value;
 
-use super::model::{Execution, Model};
+use super::executions::Execution;
+use super::model::Model;
 use crate::history::record::{Answer, NEVER, Outcome, Publish};
 
 /// A replayed answer is that of an earlier request with the same key and the same meaning.

@@ -1,6 +1,7 @@
 //! Checks a history against the model: a register that is set once for each identity, and the counts and the order of
 //! all of them. Whatever has an unknown outcome may have happened at any time from its beginning on, or never.
 
+mod executions;
 mod keys;
 mod model;
 mod reads;

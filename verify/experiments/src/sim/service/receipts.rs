@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sekali_common::api::{Account, EventStatus, Stats, StoredEvent};
-use sekali_model::{Comparison, Growth, ReadBack, Register, Seen, Wrong, check_balance};
+use sekali_model::{Growth, Ledger, ReadBack, Wrong, account_of, check_balance};
 
 use super::attempts::{Answered, Attempt, Message};
-use crate::requests::identities::{Identities, PAYLOADS, TOPICS, name};
+use crate::requests::identities::{Identities, PAYLOADS, TOPICS, name, topic_number};
 use crate::requests::receipt::{self, Receipt, Told};
 use crate::sim::Violations;
 
@@ -39,7 +39,7 @@ impl Books {
 
 /// Checks every answer, and the books.
 pub fn check(attempts: &[Attempt], books: &Books, may_fail: bool, violations: &Violations) {
-    let mut registers = Registers::default();
+    let mut all = Attempts::default();
     for attempt in attempts {
         let judged = match &attempt.answer {
             None => Ok(None),
@@ -47,11 +47,11 @@ pub fn check(attempts: &[Attempt], books: &Books, may_fail: bool, violations: &V
             Some(answer) => refusal(&attempt.message, answer, may_fail).map(|()| None),
         };
         match judged {
-            Ok(told) => registers.add(attempt, told.as_deref()),
+            Ok(told) => all.add(attempt, told.as_deref()),
             Err(reason) => violations.note(format!("{reason}: {attempt:?}")),
         }
     }
-    registers.check(books, violations);
+    all.check(books, violations);
     check_reading(books, violations);
 }
 
@@ -98,38 +98,39 @@ fn judge(message: &Message, answer: &Answered, books: &Books) -> Result<Vec<Told
     if conflicts != differing { Err(format!("{differing} conflicts were sent")) } else { Ok(told) }
 }
 
-/// The registers of the identities that were sent.
+/// The attempts at all identities.
 #[derive(Default)]
-struct Registers(BTreeMap<usize, Sendings>);
+struct Attempts {
+    ledger: Ledger<usize, PAYLOADS>,
+    order: BTreeMap<usize, Order>,
+}
 
-/// The attempts at an identity.
+/// The order of the attempts at an identity.
 #[derive(Default)]
-struct Sendings {
-    register: Register<PAYLOADS>,
+struct Order {
     /// The begin of the attempt that stored it, if an answer says so.
     stored_from: Option<usize>,
     /// The end of the first attempt that was acknowledged.
     acknowledged_by: Option<usize>,
 }
 
-impl Registers {
+impl Attempts {
     /// Adds an attempt, with what is told of its events if it was acknowledged.
     fn add(&mut self, attempt: &Attempt, told: Option<&[Told]>) {
         for (place, sent) in attempt.message.taken().iter().enumerate() {
-            let Sendings { register, stored_from, acknowledged_by } =
-                self.0.entry(sent.identity).or_default();
             match told {
                 Some(_) if attempt.receipt().is_none() => {} // sent again, which is no delivery
                 Some(told) => {
-                    let status = told[place].status;
-                    register.answer(sent.payload, status);
+                    let Told { status, seq } = told[place];
+                    self.ledger.answered(sent.identity, sent.payload, status, seq);
+                    let Order { stored_from, acknowledged_by } = self.order.entry(sent.identity).or_default();
                     if status == Some(EventStatus::Stored) {
                         stored_from.get_or_insert(attempt.began);
                     }
                     let by = acknowledged_by.get_or_insert(attempt.ended);
                     *by = attempt.ended.min(*by);
                 }
-                None if attempt.is_unknown() => register.lose(sent.payload),
+                None if attempt.is_unknown() => self.ledger.lost(sent.identity, sent.payload),
                 None => {}
             }
         }
@@ -138,29 +139,19 @@ impl Registers {
     /// Each event is stored once, each delivery that was acknowledged is counted once, and each that nobody knows of at
     /// most once.
     fn check(&self, books: &Books, violations: &Violations) {
-        let (mut growth, mut comparison) = (Growth::default(), Comparison::default());
-        for (&identity, Sendings { register, stored_from, acknowledged_by }) in &self.0 {
-            let stored = books.events.stored.get(&identity);
-            comparison.compare(register, stored, Seen::default(), || name(identity));
-            if let Some(stored) = stored {
-                growth.add(register, stored.payload);
-            }
-            violations.check(register.is_set_once(), || {
-                format!("{} was stored {} times: {register:?}", name(identity), register.storers())
-            });
+        let Books { events, stats } = books;
+        for (rule, wrong) in self.ledger.compare(events, |identity| name(*identity)).rules() {
+            note(rule, wrong, violations);
+        }
+        for (identity, Order { stored_from, acknowledged_by }) in &self.order {
             let is_in_order = stored_from.zip(*acknowledged_by).is_none_or(|(from, by)| from < by);
             violations.check(is_in_order, || {
-                format!("{} was answered by {acknowledged_by:?}, before it was stored", name(identity))
+                format!("{} was answered by {acknowledged_by:?}, before it was stored", name(*identity))
             });
         }
-        for identity in books.events.stored.keys() {
-            violations.check(self.0.contains_key(identity), || format!("{} was not sent", name(*identity)));
-        }
-        let difference = growth.contradiction(&books.stats.total);
+        let growth: Growth = self.ledger.growth(events, |identity| topic_number(*identity)).into_iter().sum();
+        let difference = growth.contradiction(&stats.total);
         violations.check(difference.is_none(), || format!("the books: {difference:?}"));
-        let Comparison { missing, miscounted, .. } = comparison;
-        note("missing", &missing, violations);
-        note("counts", &miscounted, violations);
     }
 }
 
@@ -169,14 +160,9 @@ fn check_reading(books: &Books, violations: &Violations) {
     let Books { events, stats } = books;
     let mut unbalanced = Wrong::default();
     check_balance(stats, &mut unbalanced);
-    for (kind, wrong) in [
-        ("doubled", &events.doubled),
-        ("unknown", &events.unknown),
-        ("altered", &events.altered),
-        ("disordered", &events.disordered),
-        ("the books", &unbalanced),
-    ] {
-        note(kind, wrong, violations);
+    note("the books", &unbalanced, violations);
+    for (rule, wrong) in events.rules() {
+        note(rule, wrong, violations);
     }
     let mut total = Account::default();
     for (number, account) in events.accounts.iter().enumerate() {
@@ -184,8 +170,7 @@ fn check_reading(books: &Books, violations: &Violations) {
         total.unique_processed += account.unique_processed;
         total.duplicate_dropped += account.duplicate_dropped;
         total.conflicts += account.conflicts;
-        let listed = stats.by_topic.iter().find(|listed| listed.topic == TOPICS[number]);
-        let listed = listed.map(|listed| listed.account).unwrap_or_default();
+        let listed = account_of(stats, TOPICS[number]);
         violations.check(listed == *account, || {
             format!("{}: {account} is read, and {listed} is in the books", TOPICS[number])
         });
@@ -199,6 +184,6 @@ fn check_reading(books: &Books, violations: &Violations) {
     });
 }
 
-fn note(kind: &str, wrong: &Wrong, violations: &Violations) {
-    violations.check(wrong.count == 0, || format!("{} {kind}: {:?}", wrong.count, wrong.examples));
+fn note(rule: &str, wrong: &Wrong, violations: &Violations) {
+    wrong.tell(rule).into_iter().for_each(|broken| violations.note(broken));
 }

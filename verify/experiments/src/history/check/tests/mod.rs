@@ -147,6 +147,10 @@ const BREAKS: &[(&str, Break)] = &[
     ("a request is refused for a reason", |history, _| answer_of(history, 7).status = 409),
     ("a request is refused for a reason", |history, _| history.publishes[9].request.invalid = 0),
     ("a request is refused for a reason", |history, _| answer_of(history, 9).status = 500),
+    ("a request is refused for a reason", |history, _| {
+        // For the moment, and it does not say for how long.
+        answer_of(history, 9).status = 503;
+    }),
     ("answers account for each event", |history, _| {
         body(history, 8, |body| body["total_received"] = 2.into())
     }),
