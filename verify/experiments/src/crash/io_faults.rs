@@ -3,7 +3,6 @@
 
 use anyhow::{Result as Fallible, anyhow};
 use fastrand::Rng;
-
 use sekali::retention::Policy;
 
 use super::disk::fault::{Call, Cause, Fault};
