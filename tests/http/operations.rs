@@ -37,6 +37,14 @@ fn another_method_is_405_and_the_allowed_ones_are_listed() {
     }
 }
 
+/// Names of functions are a seventh of it, and came in unnoticed once.
+#[test]
+fn the_component_is_small() {
+    let component = repository().join("target/wasm32-wasip2/component/sekali.wasm");
+    let bytes = std::fs::metadata(component).unwrap().len();
+    assert!(bytes < 1_300_000, "{bytes} bytes");
+}
+
 #[test]
 fn health_is_200_while_the_process_answers_and_readiness_while_the_database_does() {
     let server = Server::start();
