@@ -249,7 +249,9 @@ impl<S: ReadStore> Pages<S> {
         match &page {
             Some(page) if !page.is_last => {
                 self.span = self.span.beyond(page.last, order);
-                self.window = Some(Window { span: window.span.beyond(page.last, order), ..window });
+                // A full page may end where its window does. An empty window would look like the end of all of them.
+                let rest = Window { span: window.span.beyond(page.last, order), ..window };
+                self.window = Some(rest).filter(|rest| !rest.span.is_empty());
             }
             _ => self.span = self.span.behind(window.span, order),
         }

@@ -25,6 +25,19 @@ fn seqs(body: &Value) -> Vec<i64> {
 }
 
 #[tokio::test]
+async fn an_answer_goes_on_where_a_full_page_ends_with_its_window() {
+    let service = Service::start();
+    // A window of a filter by both has 64 events, and as many of this size fill a page of a megabyte.
+    let text = "x".repeat(16_400);
+    let event = |id: u32| json!({"topic": "t", "source": "s", "event_id": id.to_string(), "payload": text});
+    assert_eq!(service.publish(&(0..200).map(event).collect()).await.json()["stored"], 200);
+    for (target, count) in [("/events?topic=t&source=s", 200), ("/events?topic=t&source=s&order=desc", 200)] {
+        let found = service.get(target).await.json();
+        assert_eq!(found.as_array().unwrap().len(), count, "{target}");
+    }
+}
+
+#[tokio::test]
 async fn lines_that_are_searched_for_long_have_no_line_without_an_event() {
     let service = Service::start();
     let event = |n: usize| {
