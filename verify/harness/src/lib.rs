@@ -26,4 +26,4 @@ pub mod server;
 pub mod sqld;
 pub mod tcp_proxy;
 
-pub use server::{Answer, Server, eventually, is_skipped_on_postgres, is_skipped_on_spin};
+pub use server::{Answer, Server, eventually, is_on_spin, is_skipped_on_postgres, is_skipped_on_spin};

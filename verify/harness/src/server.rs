@@ -14,9 +14,14 @@ use serde_json::Value;
 use crate::deployment::{Deployment, Setup, Store};
 use crate::postgres::Postgres;
 
+/// True if the component is tested on a real Spin.
+pub fn is_on_spin() -> bool {
+    std::env::var_os("SPIN").is_some()
+}
+
 /// True on a Spin, after telling why a test is skipped there.
 pub fn is_skipped_on_spin(reason: &str) -> bool {
-    let is_spin = std::env::var_os("SPIN").is_some();
+    let is_spin = is_on_spin();
     if is_spin {
         tell_skipped("on Spin", reason);
     }
