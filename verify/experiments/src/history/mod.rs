@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use fastrand::Rng;
+use sekali_common::api::Stats;
 use sekali_harness::deployment::Deployment;
 use sekali_model::{Lines, ReadBack};
 
@@ -242,11 +243,23 @@ fn come_late(stage: &Stage, acknowledged: &BTreeSet<usize>, history: &mut Histor
     Ok(())
 }
 
-/// The state of the service when nothing is in progress.
+/// The state of the service at rest: no client is at work any more, but retention may be for a while.
 fn look_back(stage: &Stage, payloads: BTreeSet<usize>) -> Result<End> {
+    let began = Instant::now();
+    let mut before = account(stage)?;
+    loop {
+        let read = read_back(stage)?;
+        let stats = account(stage)?;
+        if stats.total == before.total || began.elapsed() > CATCH_UP {
+            return Ok(End { read, payloads, stats });
+        }
+        before = stats;
+    }
+}
+
+fn account(stage: &Stage) -> Result<Stats> {
     let stats = get(stage, "/stats", "application/json")?;
-    let stats = serde_json::from_slice(&stats.body).with_context(|| stats.text())?;
-    Ok(End { read: read_back(stage)?, payloads, stats })
+    serde_json::from_slice(&stats.body).with_context(|| stats.text())
 }
 
 fn read_back(stage: &Stage) -> Result<ReadBack<usize>> {
