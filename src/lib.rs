@@ -36,6 +36,7 @@ pub mod ingest;
 pub mod limits;
 pub mod payload;
 pub mod reader;
+pub mod receivers;
 pub mod retention;
 pub mod store;
 pub mod tail;

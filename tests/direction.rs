@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of the component and the rooms that each may use, beside itself.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     (
         "spin",
         &["http", "committer", "reader", "tail", "ingest", "store", "event", "payload", "clock", "limits"],
@@ -25,6 +25,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "history",
             "topics",
             "yield_to_writers",
+            "receivers",
             "ingest",
             "store",
             "event",
@@ -41,6 +42,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("tail", &["reader", "store", "event", "clock"]),
     ("committer", &["store", "event", "clock"]),
     ("reader", &["store", "event"]),
+    ("receivers", &["ingest", "event", "payload"]),
     ("ingest", &["event", "payload", "limits"]),
     ("store", &["event", "payload", "clock"]),
     ("event", &["payload"]),

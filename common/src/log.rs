@@ -72,6 +72,11 @@ pub fn request_error(kind: &'static str, route: &'static str, cause: impl Displa
     log("error", kind, Some(route), &cause);
 }
 
+/// Logs a request that was refused, and that an operator should know of. `route` is its path, of which there are few.
+pub fn request_warning(kind: &'static str, route: &'static str, cause: impl Display) {
+    log("warning", kind, Some(route), &cause);
+}
+
 fn log(level: &'static str, kind: &'static str, route: Option<&'static str>, cause: &dyn Display) {
     let time = Utc::now();
     let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);

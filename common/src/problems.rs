@@ -43,10 +43,12 @@ kinds! {
     INVALID_PARAMETER = 400 "invalid-parameter" "A parameter is invalid";
     INVALID_HEADER = 400 "invalid-header" "A header is invalid";
     UNAUTHORIZED = 401 "unauthorized" "A valid token is required";
+    INVALID_SIGNATURE = 401 "invalid-signature" "The delivery is not its provider's";
     FORBIDDEN = 403 "forbidden" "The token does not allow this";
     FOREIGN_ORIGIN = 403 "foreign-origin" "The page has a foreign origin";
     ADMINISTRATION_DISABLED = 403 "administration-disabled" "Administration is disabled";
     NOT_FOUND = 404 "not-found" "Not found";
+    UNKNOWN_HOOK = 404 "unknown-hook" "No such receiver";
     METHOD_NOT_ALLOWED = 405 "method-not-allowed" "The method is not allowed";
     NOT_ACCEPTABLE = 406 "not-acceptable" "No acceptable representation";
     SLOW_BODY = 408 "slow-body" "The body is too slow";

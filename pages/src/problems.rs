@@ -53,6 +53,12 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         remedy: "Send the header Authorization: Bearer, followed by the token. Publishing and reading may have different ones; the operator of the service knows them.",
     },
     Explanation {
+        kind: kinds::INVALID_SIGNATURE,
+        meaning: "A delivery to a receiver of webhooks is not its provider's, as far as its signature tells. The detail says which: there is no signature, no secret of the receiver made it, or it was signed too long ago or for a time too far ahead.",
+        stored: NOTHING,
+        remedy: "Compare the secret of the receiver with the provider's. What is signed are the bytes as they came: a proxy must not change them. Where the provider signs the URL, too, the field public_url has to be the URL that the provider has. A clock that is wrong makes deliveries too old or too new.",
+    },
+    Explanation {
         kind: kinds::FORBIDDEN,
         meaning: "The token is valid, but it does not allow this request: tokens to publish, to read and to remove events are different ones.",
         stored: NOTHING,
@@ -75,6 +81,12 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         meaning: "There is nothing at this path, or no event with this topic and id.",
         stored: NO_WRITE,
         remedy: "Check the path: it is case-sensitive, and a topic or id in it is percent-encoded.",
+    },
+    Explanation {
+        kind: kinds::UNKNOWN_HOOK,
+        meaning: "The path is one of a receiver of webhooks, and the service has none of this name.",
+        stored: NOTHING,
+        remedy: "Correct the path, or add the receiver to the variable hooks. GET /hooks lists the receivers.",
     },
     Explanation {
         kind: kinds::METHOD_NOT_ALLOWED,

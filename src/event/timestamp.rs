@@ -43,6 +43,12 @@ impl Timestamp {
         Ok(Self::from_utc(utc))
     }
 
+    /// The moment so many seconds and nanoseconds after the beginning of 1970; `None` outside the years 0000 to 9999.
+    pub fn of_unix(seconds: i64, nanos: u32) -> Option<Self> {
+        let utc = DateTime::from_timestamp(seconds, nanos)?.naive_utc();
+        (0..=9999).contains(&utc.year()).then(|| Self::from_utc(utc))
+    }
+
     /// The text that is stored and compared, without a `Z`.
     pub fn as_stored(&self) -> &str {
         &self.0

@@ -1,5 +1,6 @@
 //! The service in one instance: the state that its requests share.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::history::History;
 use crate::ingest::UnknownFields;
 use crate::limits::{ANSWERS_BYTES, BODIES_BYTES, FOLLOWERS, Limits, STREAMS};
 use crate::reader::Reader;
+use crate::receivers::Receiver;
 use crate::retention::Retention;
 use crate::store::{ReadStore, RemoveStore, WriteStore};
 use crate::tail::Tail;
@@ -48,6 +50,8 @@ pub struct App<P: Platform> {
     pub access: Access,
     /// The access of pages in browsers.
     pub origins: Origins,
+    /// The receivers of webhooks, by name.
+    pub receivers: BTreeMap<String, Receiver>,
     /// The start of the service.
     pub started_at: Timestamp,
     /// Reads events.
@@ -100,6 +104,7 @@ impl<P: Platform> App<P> {
             unknown_fields: settings.unknown_fields,
             access: settings.access,
             origins: settings.origins,
+            receivers: settings.receivers,
             started_at,
             topics: Topics::new(Rc::clone(&store), settings.max_topics),
             saved_answers: SavedAnswers::new(settings.answers, key_value, Rc::clone(&store)),

@@ -3,10 +3,11 @@
 //! [`router`] is the whole table of routes, and [`routes`] has a file for each resource. The others serve them:
 //! [`app`] holds the state of an instance, [`settings`], [`access`] and [`origin`] the rules of its operator; [`body`], [`query`],
 //! [`negotiate`], [`prefer`] and [`idempotency`] read the parts of a request; [`receipt`], [`reply`] and [`problem`]
-//! make the answer, and [`saved_answers`] keeps some.
+//! make the answer, [`batch`] brings events to the store, and [`saved_answers`] keeps some.
 
 pub mod access;
 pub mod app;
+pub mod batch;
 pub mod body;
 pub mod budget;
 pub mod idempotency;

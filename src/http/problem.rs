@@ -9,10 +9,14 @@ use super::reply::Reply;
 use crate::ingest::inflate::InflateError;
 use crate::ingest::{EventError, IngestError, Invalid, Unsupported};
 use crate::reader::ReadError;
+use crate::receivers::signature::Refusal;
 use crate::store::{Seq, StoreError};
 
 /// The seconds in `Retry-After`.
 const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// The header by which a host learns why a delivery was refused, for its metrics.
+const REFUSED: HeaderName = HeaderName::from_static("sekali-refused");
 
 /// An error of a request. Nothing of the request was stored unless a variant says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +52,14 @@ pub enum Problem {
         /// True if the request has a token.
         presented: bool,
     },
+    /// 401: a delivery to a receiver is not its provider's.
+    #[error("{refusal}")]
+    InvalidSignature {
+        /// The path of the receiver.
+        receiver: &'static str,
+        /// The reason.
+        refusal: Refusal,
+    },
     /// 403: the token is known, but has another purpose.
     #[error(
         "the token is valid, but for something else: those to publish, to read and to erase are different ones"
@@ -68,6 +80,9 @@ pub enum Problem {
     /// 404: the path is one of an event, and no such event is stored.
     #[error("no event with this topic and event_id is stored; in a path both are percent-encoded")]
     NoSuchEvent,
+    /// 404: the path is one of a receiver, and there is none of this name.
+    #[error("there is no receiver of this name: the variable hooks has them all")]
+    UnknownHook,
     /// 405: the resource exists, but not for this method.
     #[error("the method {method} is not allowed; allowed are {allow}")]
     MethodNotAllowed {
@@ -187,10 +202,12 @@ impl Problem {
             Self::InvalidParameter { .. } => kinds::INVALID_PARAMETER,
             Self::InvalidHeader { .. } => kinds::INVALID_HEADER,
             Self::Unauthorized { .. } => kinds::UNAUTHORIZED,
+            Self::InvalidSignature { .. } => kinds::INVALID_SIGNATURE,
             Self::Forbidden => kinds::FORBIDDEN,
             Self::ForeignOrigin { .. } => kinds::FOREIGN_ORIGIN,
             Self::AdministrationDisabled => kinds::ADMINISTRATION_DISABLED,
             Self::NotFound | Self::NoSuchEvent => kinds::NOT_FOUND,
+            Self::UnknownHook => kinds::UNKNOWN_HOOK,
             Self::MethodNotAllowed { .. } => kinds::METHOD_NOT_ALLOWED,
             Self::NotAcceptable(_) => kinds::NOT_ACCEPTABLE,
             Self::SlowBody => kinds::SLOW_BODY,
@@ -224,6 +241,9 @@ impl Problem {
             Self::Busy | Self::Overloaded(_) | Self::SlowBody => {
                 sekali_common::log::request_error(kind.name, route, self);
             }
+            Self::InvalidSignature { receiver, refusal } => {
+                sekali_common::log::request_warning(refusal.name(), receiver, refusal);
+            }
             _ => {}
         }
     }
@@ -256,6 +276,10 @@ impl Problem {
             }
             Self::Unauthorized { presented: true } => {
                 add(header::WWW_AUTHENTICATE, "Bearer realm=\"sekali\", error=\"invalid_token\"");
+            }
+            Self::InvalidSignature { refusal, .. } => {
+                add(header::WWW_AUTHENTICATE, "Signature realm=\"sekali\"");
+                add(REFUSED, refusal.name());
             }
             Self::UnsupportedMediaType(Unsupported::Encoding(_)) => _ = add(header::ACCEPT_ENCODING, "gzip"),
             Self::Forbidden => {

@@ -10,7 +10,7 @@ use super::app::{App, Platform};
 use super::origin;
 use super::problem::Problem;
 use super::reply::{Reply, ReplyBody};
-use super::routes::{events, health, metrics, publish, stats};
+use super::routes::{events, health, hooks, metrics, publish, stats};
 use super::settings::InvalidSettings;
 use crate::limits::LARGE_ANSWER_BYTES;
 
@@ -90,6 +90,8 @@ where
     {
         return Ok(reply);
     }
+    // A delivery is known by its signature, wherever it comes from.
+    let is_page = is_page && !matches!(Route::of(path), Some(Route::Hook { .. }));
     if is_page {
         app.origins.check_origin(headers, host)?;
     }
@@ -111,6 +113,10 @@ where
         (Route::Events, Verb::Delete) => events::erase(app, request.uri()).await,
         (Route::Event { topic, event_id }, Verb::Delete) => events::erase_one(app, topic, event_id).await,
         (Route::Publish, _) => publish::post(app, request).await,
+        (Route::Hook { name }, Verb::Post) => hooks::deliver(app, hooks::receiver(app, name)?, request).await,
+        (Route::Hook { name }, _) => hooks::challenge(hooks::receiver(app, name)?, request.uri()),
+        (Route::Backfill { name }, _) => hooks::backfill(app, hooks::receiver(app, name)?, request).await,
+        (Route::Hooks, _) => hooks::list(app),
         (Route::Events, _) => events::list(app, request.uri(), request.headers()).await,
         (Route::Event { topic, event_id }, _) => events::one(app, topic, event_id, request.headers()).await,
         (Route::Stats, _) => stats::get(app, request.uri()).await,
@@ -148,6 +154,13 @@ enum Route<'p> {
         topic: &'p str,
         event_id: &'p str,
     },
+    Hooks,
+    Hook {
+        name: &'p str,
+    },
+    Backfill {
+        name: &'p str,
+    },
     Stats,
     Metrics,
     Healthz,
@@ -159,10 +172,12 @@ impl<'p> Route<'p> {
         Some(match path {
             "/publish" => Self::Publish,
             "/events" => Self::Events,
+            "/hooks" => Self::Hooks,
             "/stats" => Self::Stats,
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
+            _ if path.starts_with("/hooks/") => Self::of_hook(&path["/hooks/".len()..])?,
             _ => {
                 let (topic, event_id) = path.strip_prefix("/events/")?.split_once('/')?;
                 if topic.is_empty() || event_id.is_empty() || event_id.contains('/') {
@@ -173,12 +188,23 @@ impl<'p> Route<'p> {
         })
     }
 
+    fn of_hook(rest: &'p str) -> Option<Self> {
+        match rest.split_once('/') {
+            None if !rest.is_empty() => Some(Self::Hook { name: rest }),
+            Some((name, "backfill")) if !name.is_empty() => Some(Self::Backfill { name }),
+            _ => None,
+        }
+    }
+
     /// The form of its paths, for the log.
     fn pattern(&self) -> &'static str {
         match self {
             Self::Publish => "/publish",
             Self::Events => "/events",
             Self::Event { .. } => "/events/{topic}/{event_id}",
+            Self::Hooks => "/hooks",
+            Self::Hook { .. } => "/hooks/{name}",
+            Self::Backfill { .. } => "/hooks/{name}/backfill",
             Self::Stats => "/stats",
             Self::Metrics => "/metrics",
             Self::Healthz => "/healthz",
@@ -188,7 +214,8 @@ impl<'p> Route<'p> {
 
     fn takes(&self, verb: Verb) -> bool {
         match self {
-            Self::Publish => verb == Verb::Post,
+            Self::Publish | Self::Backfill { .. } => verb == Verb::Post,
+            Self::Hook { .. } => verb != Verb::Delete,
             Self::Events | Self::Event { .. } => verb != Verb::Post,
             _ => verb == Verb::Read,
         }
@@ -196,7 +223,8 @@ impl<'p> Route<'p> {
 
     fn allow(&self) -> &'static str {
         match self {
-            Self::Publish => "POST, OPTIONS",
+            Self::Publish | Self::Backfill { .. } => "POST, OPTIONS",
+            Self::Hook { .. } => "GET, HEAD, POST, OPTIONS",
             Self::Events | Self::Event { .. } => "GET, HEAD, DELETE, OPTIONS",
             _ => "GET, HEAD, OPTIONS",
         }
@@ -205,7 +233,9 @@ impl<'p> Route<'p> {
     fn scope(&self, verb: Verb) -> Scope {
         match (self, verb) {
             (_, Verb::Delete) => Scope::Administer,
-            (Self::Publish, _) => Scope::Publish,
+            (Self::Publish | Self::Backfill { .. }, _) => Scope::Publish,
+            // Its signature is its permission.
+            (Self::Hook { .. }, _) => Scope::Anyone,
             (Self::Healthz | Self::Readyz, _) => Scope::Anyone,
             _ => Scope::Read,
         }
@@ -344,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_service_with_invalid_settings_lives_and_its_probes_name_all_of_them() {
-        let invalid = Settings::read("max_topics=0\nlog_format=xml\nmax_body_bytes=s3cret").unwrap_err();
+        let invalid = Settings::read("max_topics=0\nlog_format=xml\nmax_body_bytes=s3cret", "").unwrap_err();
         let refused = |method: Method, path: &str| {
             let (head, ()) = Request::builder().method(method).uri(path).body(()).unwrap().into_parts();
             let Reply { status, body: ReplyBody::Full(text), .. } = refuse(&head, &invalid) else { panic!() };

@@ -5,7 +5,7 @@
 //!
 //! The file is long because each setting has its type, its rule and its name here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Display, Formatter};
 
 use sekali_common::database_url::secured;
@@ -16,6 +16,7 @@ use super::origin::Origins;
 use crate::event::Timestamp;
 use crate::ingest::UnknownFields;
 use crate::limits::{BODIES_BYTES, Limits};
+use crate::receivers::{self, Receiver};
 use crate::retention::Policy;
 use crate::store::Kept;
 
@@ -34,6 +35,8 @@ pub struct Settings {
     pub access: Access,
     /// The access of pages in browsers.
     pub origins: Origins,
+    /// The receivers of webhooks, by name.
+    pub receivers: BTreeMap<String, Receiver>,
     /// The events that are kept.
     pub retention: Policy,
     /// The place of the answers to requests with an Idempotency-Key.
@@ -118,11 +121,12 @@ impl InvalidSettings {
 }
 
 impl Settings {
-    /// Reads the settings from a text of lines `name=value`. One that is not there is empty.
+    /// Reads the settings from a text of lines `name=value`, and the receivers from JSON, which may have many lines. One
+    /// that is not there is empty.
     ///
     /// # Errors
     /// Names every variable with an invalid text.
-    pub fn read(text: &str) -> Result<Self, InvalidSettings> {
+    pub fn read(text: &str, hooks: &str) -> Result<Self, InvalidSettings> {
         let mut invalid = InvalidSettings::default();
         let given = given(text, &mut invalid);
         let variable = |name| given.get(name).copied().unwrap_or_default().trim();
@@ -166,6 +170,8 @@ impl Settings {
                 webhooks: list(variable("webhook_origins")),
                 hosts: invalid.note(hosts(variable("hosts"), variable("machine"))),
             },
+            receivers: invalid
+                .note(receivers::settings::read(hooks).map_err(|error| InvalidSetting::new("hooks", error))),
             retention: Policy {
                 kept: Kept {
                     days: invalid.note(kept("retention_days")),
@@ -305,7 +311,7 @@ mod tests {
         if !changed.is_empty() {
             text += &format!("{changed}={value}\n");
         }
-        Settings::read(&text)
+        Settings::read(&text, "")
     }
 
     #[test]
@@ -343,7 +349,7 @@ mod tests {
     fn all_that_is_invalid_is_named_at_once_and_never_its_text() {
         let text = "max_body_bytes=s3cret\nmax_batch_events=10\nmax_event_bytes=10\nmax_topics=0\nretention_days=s3cret\n\
             log_format=s3cret\nstarted_at=s3cret\nstore=s3cret\nanswers=s3cret\ninstances=s3cret\ns3cret";
-        let invalid = Settings::read(text).unwrap_err();
+        let invalid = Settings::read(text, "").unwrap_err();
         let named: Vec<_> = invalid.0.iter().map(|setting| setting.name).collect();
         let expected = [
             "settings",
@@ -366,7 +372,7 @@ mod tests {
     fn a_value_of_two_lines_sets_nothing_else() {
         for value in ["x\npublish_token=", "x\nread_token=y", "x\nsecret"] {
             let text = format!("publish_token={value}\nread_token=z\n");
-            let error = Settings::read(&text).unwrap_err().to_string();
+            let error = Settings::read(&text, "").unwrap_err().to_string();
             assert!(error.contains("line") && !error.contains("secret"), "{error}");
         }
     }

@@ -134,13 +134,13 @@ pub struct EventError {
 }
 
 /// An event, or the rules that it breaks; an error if it is not even well-formed.
-pub(super) type Judged = Result<Result<NewEvent, FieldErrors>, payload::Malformed>;
+pub type Judged = Result<Result<NewEvent, FieldErrors>, payload::Malformed>;
 
 /// The broken rules of an event: field and message.
-pub(super) type FieldErrors = Vec<(Cow<'static, str>, String)>;
+pub type FieldErrors = Vec<(Cow<'static, str>, String)>;
 
 /// The fields of a request that no event has.
-pub(super) struct Unknown {
+pub struct Unknown {
     fate: UnknownFields,
     names: Vec<String>,
 }
@@ -159,7 +159,7 @@ impl Unknown {
 }
 
 /// Gathers the events of a request, or their errors.
-pub(super) struct Collector<'c> {
+pub struct Collector<'c> {
     context: &'c Context,
     ingested: Ingested,
     unknown: Unknown,
@@ -167,13 +167,14 @@ pub(super) struct Collector<'c> {
 }
 
 impl<'c> Collector<'c> {
-    pub(super) fn new(context: &'c Context) -> Self {
+    /// A collector of no events yet.
+    pub fn new(context: &'c Context) -> Self {
         let unknown = Unknown { fate: context.unknown_fields, names: Vec::new() };
         Self { context, ingested: Ingested::default(), unknown, seen: 0 }
     }
 
     /// Counts one more event, has it judged and takes it.
-    pub(super) fn take(&mut self, judge: impl FnOnce(&mut Unknown) -> Judged) -> Result<(), IngestError> {
+    pub fn take(&mut self, judge: impl FnOnce(&mut Unknown) -> Judged) -> Result<(), IngestError> {
         let index = self.next_index()?;
         let judged = judge(&mut self.unknown);
         let judged = judged.map_err(|error| IngestError::Malformed(format!("event {index}: {error}")))?;
@@ -228,7 +229,7 @@ impl<'c> Collector<'c> {
     }
 
     /// All events if all are valid, or the valid ones if the request may be taken in part.
-    pub(super) fn finish(self) -> Result<Ingested, IngestError> {
+    pub fn finish(self) -> Result<Ingested, IngestError> {
         if self.ingested.rejected.events > 0 && !self.context.partial {
             return Err(IngestError::Invalid(self.ingested.rejected));
         }

@@ -15,7 +15,9 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, header};
 
-pub use self::collect::{Context, EventError, IngestError, Ingested, Invalid, UnknownFields};
+pub use self::collect::{
+    Collector, Context, EventError, FieldErrors, IngestError, Ingested, Invalid, UnknownFields,
+};
 pub use self::format::{Format, Unsupported};
 
 /// The formats that are recognised by their media type. The first is the default.

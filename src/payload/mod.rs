@@ -32,6 +32,11 @@ impl Payload {
         Self { json: "{}".into(), digest: hash_object(0, 0).cast_signed() }
     }
 
+    /// The same payload, compared with others as if it were `other`.
+    pub fn compared_as(self, other: &Self) -> Self {
+        Self { digest: other.digest, ..self }
+    }
+
     /// The JSON text.
     pub fn as_json(&self) -> &str {
         &self.json

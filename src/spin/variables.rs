@@ -9,7 +9,9 @@ use crate::http::settings::{InvalidSetting, InvalidSettings, Settings};
 pub async fn settings() -> Result<Settings, InvalidSettings> {
     let unreadable = |error| InvalidSetting::new("settings", format_args!("cannot be read: {error}"));
     let text = spin_sdk::variables::get("settings").await;
-    Settings::read(&text.map_err(|error| InvalidSettings(vec![unreadable(error)]))?)
+    let text = text.map_err(|error| InvalidSettings(vec![unreadable(error)]))?;
+    let hooks = spin_sdk::variables::get("hooks").await.unwrap_or_default();
+    Settings::read(&text, &hooks)
 }
 
 /// The metrics that sekali-host keeps in a variable; other hosts leave it empty.

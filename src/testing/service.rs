@@ -138,8 +138,9 @@ pub fn settings(variables: &[(&str, &str)]) -> Settings {
     ];
     values.retain(|(name, _)| !variables.iter().any(|(variable, _)| variable == name));
     values.extend(variables);
-    let text: String = values.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    Settings::read(&text).unwrap()
+    let (own, lines): (Vec<_>, Vec<_>) = values.into_iter().partition(|(name, _)| *name == "hooks");
+    let text: String = lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    Settings::read(&text, own.first().map_or("", |(_, hooks)| hooks)).unwrap()
 }
 
 /// The reply of the service on any platform, whose body is not read yet.

@@ -2,6 +2,7 @@
 
 pub mod events;
 pub mod health;
+pub mod hooks;
 pub mod metrics;
 pub mod publish;
 pub mod stats;

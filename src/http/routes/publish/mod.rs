@@ -1,28 +1,21 @@
 //! `POST /publish`: stores events and reports the outcome of each.
 
-use std::rc::Rc;
-use std::time::Duration;
-
 use futures::Stream;
 use http::request::Parts;
-use http::{HeaderMap, Request, StatusCode};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use http::{HeaderMap, Request};
 
-use crate::clock::Clock;
-use crate::event::NewEvent;
 use crate::http::app::{App, Platform};
+use crate::http::batch::Batch;
 use crate::http::body::RequestBody;
-use crate::http::budget::Share;
 use crate::http::idempotency::{self, Fingerprint};
 use crate::http::prefer::Preference;
 use crate::http::problem::Problem;
 use crate::http::query::{Known, parameters};
-use crate::http::receipt::Receipt;
 use crate::http::reply::Reply;
-use crate::http::saved_answers::{Running, SavedAnswer};
+use crate::http::saved_answers::Running;
 use crate::ingest::inflate::{self, ContentEncoding};
-use crate::ingest::{Context, Format, Ingested, Invalid};
-use crate::store::{Outcome, RequestKey, StoreError};
+use crate::ingest::{Context, Format};
+use crate::store::{Outcome, StoreError};
 
 /// Stores all events of the request, or none of them; with `partial=true`, the valid ones.
 ///
@@ -47,15 +40,15 @@ where
     {
         return Ok(answer.into_repeated_reply());
     }
-    let ingest = match Ingest::of(app, &options, &head.headers, body).await {
-        Ok(ingest) => ingest,
+    let batch = match options.batch(app, &head.headers, body).await {
+        Ok(batch) => batch,
         Err(problem) => return Err(mismatch_or(problem, app, request).await),
     };
     let (outcomes, is_repeated) = match &mut request {
-        Some(request) => ingest.commit_once(app, request).await?,
-        None => (ingest.commit(app, None).await?, false),
+        Some(request) => commit_once(app, &batch, request).await?,
+        None => (batch.commit(app, None).await?, false),
     };
-    let (answer, share) = ingest.answer(&outcomes, &options)?;
+    let (answer, share) = batch.answer(&outcomes, options.preference)?;
     if let Some(request) = request
         && !is_repeated
     {
@@ -103,6 +96,17 @@ impl PublishOptions {
         Ok(body)
     }
 
+    /// The events of a body.
+    async fn batch<P: Platform>(
+        &self,
+        app: &App<P>,
+        headers: &HeaderMap,
+        body: RequestBody,
+    ) -> Result<Batch, Problem> {
+        let ingested = (self.format.parse)(headers, body.bytes(), &self.context)?;
+        Batch::of(app, ingested, &self.context, body.into_share()).await
+    }
+
     /// The fingerprint of everything that gives the request its meaning. `body` is the inflated one: what compresses it
     /// may write its own time into it.
     fn fingerprint(&self, headers: &HeaderMap, body: &[u8]) -> Fingerprint {
@@ -136,113 +140,26 @@ fn partial(query: &str) -> Result<bool, Problem> {
 /// Tries to carry out a request whose key is known and unknown by turns.
 const TRIES: usize = 5;
 
-/// The events of a request, before and after they are stored.
-struct Ingest {
-    events: Rc<[NewEvent]>,
-    /// The time at which the store was asked for their topics, if it was.
-    asked_at: Option<Duration>,
-    /// Their places in the request.
-    indexes: Vec<usize>,
-    rejected: Invalid,
-    /// The names of fields that were ignored.
-    ignored: Vec<String>,
-    /// The share of the budget of bodies that they hold.
-    share: Share,
-}
-
-impl Ingest {
-    /// Reads the events of a body.
-    async fn of<P: Platform>(
-        app: &App<P>,
-        options: &PublishOptions,
-        headers: &HeaderMap,
-        body: RequestBody,
-    ) -> Result<Self, Problem> {
-        let mut ingested = (options.format.parse)(headers, body.bytes(), &options.context)?;
-        let asked_at = (!app.topics.are_known(&ingested.events)).then(|| app.clock.now());
-        let refused = app.topics.refused(&ingested.events).await?;
-        if !refused.is_empty() {
-            let message =
-                format!("is new, and the store has the {} topics that max_topics allows", app.topics.most());
-            ingested = ingested.refuse(
-                &options.context,
-                |event| refused.contains(&event.topic),
-                "topic",
-                &message,
-            )?;
+/// Stores the events of a request with a key, unless that was done before. Returns the outcomes, and whether they are
+/// those of then.
+async fn commit_once<P: Platform>(
+    app: &App<P>,
+    batch: &Batch,
+    request: &mut Running<'_>,
+) -> Result<(Vec<Outcome>, bool), Problem> {
+    for _ in 0..TRIES {
+        match batch.commit(app, request.request_key()).await {
+            Err(StoreError::Repeated(_)) => {}
+            outcomes => return Ok((outcomes?, false)),
         }
-        let Ingested { events, indexes, rejected, ignored } = ingested;
-        // The events take about as much memory as the body, and may wait for a while.
-        let share = body.into_share();
-        Ok(Self { events: events.into(), asked_at, indexes, rejected, ignored, share })
+        match app.saved_answers.committed(request).await? {
+            Some(outcomes) if outcomes.len() == batch.events.len() => return Ok((outcomes, true)),
+            // `max_topics` has let in another part of the request than it does now: those events are duplicates.
+            Some(_) => request.forgo_keeping(),
+            None => {} // its day has ended meanwhile
+        }
     }
-
-    /// Stores the events.
-    async fn commit<P: Platform>(
-        &self,
-        app: &App<P>,
-        key: Option<RequestKey>,
-    ) -> Result<Vec<Outcome>, StoreError> {
-        let outcomes = app.committer.commit_request(Rc::clone(&self.events), key, self.asked_at).await?;
-        if self.asked_at.is_some() {
-            app.topics.remember(&self.events);
-        }
-        Ok(outcomes)
-    }
-
-    /// Stores the events of a request with a key, unless that was done before. Returns the outcomes, and whether they are
-    /// those of then.
-    async fn commit_once<P: Platform>(
-        &self,
-        app: &App<P>,
-        request: &mut Running<'_>,
-    ) -> Result<(Vec<Outcome>, bool), Problem> {
-        for _ in 0..TRIES {
-            match self.commit(app, request.request_key()).await {
-                Err(StoreError::Repeated(_)) => {}
-                outcomes => return Ok((outcomes?, false)),
-            }
-            match app.saved_answers.committed(request).await? {
-                Some(outcomes) if outcomes.len() == self.events.len() => return Ok((outcomes, true)),
-                // `max_topics` has let in another part of the request than it does now: those events are duplicates.
-                Some(_) => request.forgo_keeping(),
-                None => {} // its day has ended meanwhile
-            }
-        }
-        Err(Problem::Busy)
-    }
-
-    /// The answer, and the share of the budget that it holds. Its bytes take the place of the body's: once events are
-    /// stored, there has to be room for their answer.
-    fn answer(
-        mut self,
-        outcomes: &[Outcome],
-        options: &PublishOptions,
-    ) -> Result<(SavedAnswer, Share), Problem> {
-        let mut receipt = Receipt::new(&self.events, &self.indexes, outcomes, options.preference);
-        let is_listed = options.preference == Some(Preference::Representation);
-        let ignored = (!self.ignored.is_empty()).then_some(self.ignored.as_slice());
-        if is_listed {
-            receipt.ignored = ignored;
-        }
-        let mut status = StatusCode::OK;
-        if self.rejected.events > 0 {
-            status = StatusCode::MULTI_STATUS;
-            receipt.add_rejected(&self.rejected);
-        }
-        let body = serde_json::to_string(&receipt).map_err(|error| Problem::Internal(error.to_string()))?;
-        let preference = options.preference.map(|preference| preference.name().to_owned());
-        self.share.replace(body.len());
-        let ignored = ignored.filter(|_| !is_listed).map(header_of_names);
-        Ok((SavedAnswer { status: status.as_u16(), preference, ignored, body }, self.share))
-    }
-}
-
-/// Names of fields as a list in a header; what a header cannot hold is percent-encoded.
-fn header_of_names(names: &[String]) -> String {
-    const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b',').add(b'%').add(b'"');
-    let names: Vec<_> = names.iter().map(|name| utf8_percent_encode(name, ENCODED).to_string()).collect();
-    names.join(", ")
+    Err(Problem::Busy)
 }
 
 #[cfg(test)]

@@ -1,0 +1,103 @@
+//! `POST /hooks/{name}`: verifies a delivery and stores it once. `GET` answers the challenge of Meta and WebSub.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use futures::Stream;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
+
+use crate::event::Timestamp;
+use crate::http::access::Scope;
+use crate::http::app::{App, Platform};
+use crate::http::batch::Batch;
+use crate::http::negotiate::JSON;
+use crate::http::prefer::Preference;
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::ingest::inflate::{self, ContentEncoding, InflateError};
+use crate::ingest::{Context, UnknownFields};
+use crate::receivers::Receiver;
+use crate::receivers::delivery::Delivery;
+use crate::receivers::events::events;
+use crate::receivers::handshake::HandshakeAnswer;
+use crate::receivers::signature::Refusal;
+
+/// Stores the events of a delivery whose signature holds, or answers it if it is a handshake.
+///
+/// # Errors
+/// When the delivery is not the provider's, an id is not where it should be, or the store fails.
+pub async fn deliver<P, B>(app: &App<P>, receiver: &Receiver, request: Request<B>) -> Result<Reply, Problem>
+where
+    P: Platform,
+    B: Stream<Item = Result<Vec<u8>, String>>,
+{
+    let (head, body) = request.into_parts();
+    if receiver.verification.is_none() {
+        app.access.check(&head.headers, Scope::Publish)?;
+    }
+    let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
+    let query = head.uri.query().unwrap_or_default();
+    let delivery = Delivery::new(receiver, (&head.method, query), &head.headers, body.bytes());
+    if let Some(verification) = &receiver.verification {
+        verification.verify(&delivery, since_1970()).map_err(|refusal| refused(receiver, refusal))?;
+    }
+    if let Some(answer) = receiver.handshake.as_ref().and_then(|handshake| handshake.answer(&delivery)) {
+        return Ok(reply(answer));
+    }
+    let context = Context { limits: app.limits, partial: false, unknown_fields: UnknownFields::Ignored };
+    let content = content(&head.headers, body.bytes(), &context)?;
+    let ingested = events(&delivery, &content, &receiver.layout, &context)?;
+    drop(content);
+    let batch = Batch::of(app, ingested, &context, body.into_share()).await?;
+    let outcomes = batch.commit(app, None).await?;
+    let (answer, share) = batch.answer(&outcomes, Some(Preference::Minimal))?;
+    Ok(Reply { share: Some(share), ..answer.into_reply() })
+}
+
+/// The present moment, which the signed time is compared with.
+fn since_1970() -> Duration {
+    let (micros, _) = Timestamp::now().as_micros();
+    Duration::from_micros(micros.unsigned_abs())
+}
+
+/// The body of a delivery without its encoding. One that cannot be undone is the provider's fault, and is kept as it came.
+fn content<'b>(headers: &HeaderMap, body: &'b [u8], context: &Context) -> Result<Cow<'b, [u8]>, Problem> {
+    if !matches!(ContentEncoding::of(headers), Ok(ContentEncoding::Gzip)) {
+        return Ok(body.into());
+    }
+    match inflate::gunzip(body, context.limits.max_body_bytes) {
+        Ok(inflated) => Ok(inflated.into()),
+        Err(InflateError::Malformed(_)) => Ok(body.into()),
+        Err(too_large) => Err(too_large.into()),
+    }
+}
+
+/// Answers a challenge that comes before the first delivery.
+///
+/// # Errors
+/// When the receiver expects none, or the token of the challenge is not the receiver's.
+pub fn challenge(receiver: &Receiver, uri: &Uri) -> Result<Reply, Problem> {
+    let expected = receiver.handshake.as_ref().filter(|handshake| handshake.begins_with_get());
+    let Some(handshake) = expected else {
+        return Err(Problem::MethodNotAllowed { method: "GET".into(), allow: "POST, OPTIONS" });
+    };
+    let answer = handshake.answer_get(uri.query().unwrap_or_default());
+    answer.map(reply).ok_or_else(|| refused(receiver, Refusal::NoMatch))
+}
+
+fn refused(receiver: &Receiver, refusal: Refusal) -> Problem {
+    Problem::InvalidSignature { receiver: receiver.path, refusal }
+}
+
+fn reply(answer: HandshakeAnswer) -> Reply {
+    match answer {
+        HandshakeAnswer::Empty => Reply::empty(StatusCode::NO_CONTENT),
+        HandshakeAnswer::Json(text) => Reply::new(StatusCode::OK, JSON, text),
+        HandshakeAnswer::Text(text) => {
+            // The text is the client's: no browser is to take it for a page.
+            let mut reply = Reply::new(StatusCode::OK, "text/plain; charset=utf-8", text);
+            reply.headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            reply
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! From a verified delivery to events. Its shape is never a reason to refuse it: the provider will not change it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::{HeaderMap, header};
+use serde_json::value::RawValue;
+
+use super::Receiver;
+use super::delivery::{Delivery, bytes, sha256};
+use super::pointer::{Pointer, elements, scalar, without};
+use super::template::{Template, Value, Values};
+use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
+use crate::ingest::{Collector, Context, FieldErrors, IngestError, Ingested};
+use crate::payload::Payload;
+
+/// The events in one body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Each {
+    /// The elements of an array.
+    Element(Pointer),
+    /// The lines.
+    Line,
+}
+
+/// The way to the events of a body, where it differs from the receiver's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Where they are; without it, the body is one event.
+    pub each: Option<Each>,
+    /// The place of the payload in each; without it, the event is its own payload.
+    pub payload: Option<Pointer>,
+}
+
+/// Reads the events of a verified delivery. `body` is its body without its encoding.
+///
+/// # Errors
+/// [`IngestError::Invalid`] names where an id should be; the limits of a request are the others.
+pub fn events(
+    delivery: &Delivery<'_>,
+    body: &[u8],
+    layout: &Layout,
+    context: &Context,
+) -> Result<Ingested, IngestError> {
+    let content = Content::of(delivery.headers, body);
+    let document: &RawValue = serde_json::from_str(&content.json)?;
+    let mut collector = Collector::new(context);
+    let mut take = |value, is_part| {
+        let item = Item { delivery, value, is_part, r#type: None };
+        collector.take(|_| Ok(item.into_event(layout, content.media_type.as_deref())))
+    };
+    match &layout.each {
+        Some(Each::Line) => {
+            let text = String::from_utf8_lossy(body);
+            let lines = text.lines().filter(|line| !line.trim().is_empty());
+            let lines: Vec<_> =
+                lines.map(|line| if is_json(line, "") { line.into() } else { quoted(line) }).collect();
+            for line in &lines {
+                take(serde_json::from_str(line)?, true)?;
+            }
+        }
+        Some(Each::Element(pointer)) => match pointer.find(document).and_then(elements) {
+            Some(items) => items.into_iter().try_for_each(|item| take(item, true))?,
+            None => take(document, false)?,
+        },
+        None => take(document, false)?,
+    }
+    collector.finish()
+}
+
+/// A body as JSON.
+struct Content<'b> {
+    json: Cow<'b, str>,
+    /// The media type of what is no JSON: it tells text from bytes.
+    media_type: Option<String>,
+}
+
+impl<'b> Content<'b> {
+    /// JSON as it is, the fields of a form, text as a string, and any other bytes as a string of base64.
+    fn of(headers: &HeaderMap, body: &'b [u8]) -> Self {
+        let media_type =
+            headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let text = std::str::from_utf8(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
+        let of = |json: Cow<'b, str>| Self { json, media_type: None };
+        let other = |text: &str| Self { json: quoted(text).into(), media_type: Some(media_type.to_owned()) };
+        match text {
+            Ok(_) if essence == "application/x-www-form-urlencoded" => of(form(body).into()),
+            Ok(text) if text.trim().is_empty() => of("{}".into()),
+            Ok(text) if is_json(text, &essence) => of(text.into()),
+            Ok(text) => other(text),
+            Err(_) => other(&BASE64_STANDARD.encode(body)),
+        }
+    }
+}
+
+/// True if a text is JSON that an event may have. A plain text is JSON only if nobody would write it otherwise.
+fn is_json(text: &str, media_type: &str) -> bool {
+    let may_be = !media_type.starts_with("text/") || text.trim_start().starts_with(['{', '[']);
+    let raw = may_be.then(|| serde_json::from_str::<&RawValue>(text).ok()).flatten();
+    raw.is_some_and(|raw| crate::payload::check(raw, 0).is_ok())
+}
+
+/// The fields of a form as an object: a name that is there once has a string, another an array.
+fn form(body: &[u8]) -> String {
+    let mut fields = BTreeMap::<_, Vec<_>>::new();
+    for (name, value) in form_urlencoded::parse(body) {
+        fields.entry(name).or_default().push(quoted(&value));
+    }
+    let member = |(name, values): (&Cow<'_, str>, &Vec<String>)| match values.as_slice() {
+        [value] => format!("{}:{value}", quoted(name)),
+        values => format!("{}:[{}]", quoted(name), values.join(",")),
+    };
+    format!("{{{}}}", fields.iter().map(member).collect::<Vec<_>>().join(","))
+}
+
+/// A text as a JSON string.
+fn quoted(text: &str) -> String {
+    // A string cannot fail to become JSON.
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+/// One event of a delivery.
+struct Item<'i, 'd> {
+    delivery: &'i Delivery<'d>,
+    value: &'i RawValue,
+    /// True if the delivery has others beside it.
+    is_part: bool,
+    r#type: Option<String>,
+}
+
+impl Values for Item<'_, '_> {
+    fn get(&self, value: &Value) -> Option<Cow<'_, [u8]>> {
+        match value {
+            Value::Json(pointer) => pointer.find(self.value).and_then(scalar).map(bytes),
+            Value::Type => self.r#type.as_deref().map(|text| text.as_bytes().into()),
+            Value::Sha256 if self.is_part => Some(sha256(self.value.get().as_bytes()).into_bytes().into()),
+            value => self.delivery.get(value),
+        }
+    }
+}
+
+impl Item<'_, '_> {
+    fn into_event(mut self, layout: &Layout, media_type: Option<&str>) -> Result<NewEvent, FieldErrors> {
+        let receiver = self.delivery.receiver;
+        let mapping = &receiver.mapping;
+        self.r#type =
+            mapping.r#type.as_ref().and_then(|template| template.text(&self)).filter(|text| !text.is_empty());
+        let Some(event_id) = mapping.event_id.text(&self).and_then(event_id) else {
+            let message =
+                format!("is not where receiver {} looks for it: {}", receiver.name, mapping.event_id);
+            return Err(vec![("event_id".into(), message)]);
+        };
+        let optional = |template: &Option<Template>| template.as_ref()?.text(&self);
+        let timestamp = optional(&mapping.timestamp).and_then(|text| moment(&text));
+        let source = optional(&mapping.source).filter(|text| !text.is_empty());
+        Ok(NewEvent {
+            topic: self.topic(receiver)?,
+            event_id,
+            timestamp,
+            source: source.and_then(|text| Source::parse(text).ok()),
+            payload: self.payload(layout, receiver),
+            attributes: receiver.attributes(self.delivery.headers, media_type),
+        })
+    }
+
+    /// The topic, or the receiver's name where the template makes none that an event may have.
+    fn topic(&self, receiver: &Receiver) -> Result<Topic, FieldErrors> {
+        let filled = receiver.mapping.topic.text(self).and_then(|text| Topic::parse(text).ok());
+        let topic = filled.map_or_else(|| Topic::parse(&receiver.name), Ok);
+        topic.map_err(|error| vec![("topic".into(), error.to_string())])
+    }
+
+    /// The payload, which is compared with that of a redelivery without what changes from one to the next.
+    fn payload(&self, layout: &Layout, receiver: &Receiver) -> Payload {
+        let inner = layout.payload.as_ref().and_then(|place| place.find(self.value));
+        let value = inner.unwrap_or(self.value);
+        let Ok(payload) = Payload::new(value, 0) else {
+            // Too deep, or with half a character.
+            return text_payload(value.get());
+        };
+        if receiver.mapping.volatile.is_empty() {
+            return payload;
+        }
+        let stable = without(value, &receiver.mapping.volatile);
+        let compared = serde_json::from_str(&stable).ok().and_then(|stable| Payload::new(stable, 0).ok());
+        match compared {
+            Some(compared) => payload.compared_as(&compared),
+            None => payload,
+        }
+    }
+}
+
+/// A text as a payload.
+fn text_payload(text: &str) -> Payload {
+    let quoted = quoted(text);
+    let raw = serde_json::from_str::<&RawValue>(&quoted).ok();
+    raw.and_then(|raw| Payload::new(raw, 0).ok()).unwrap_or_else(Payload::empty)
+}
+
+/// An id, or the hash of one that no event may have, because it is too long or has control characters. An empty one is
+/// none: many events would have it.
+fn event_id(text: String) -> Option<EventId> {
+    if text.trim().is_empty() {
+        return None;
+    }
+    let hash = format!("sha256:{}", sha256(text.as_bytes()));
+    EventId::parse(text).or_else(|_| EventId::parse(hash)).ok()
+}
+
+/// A moment by RFC 3339 or ISO 8601, or a number since 1970 whose magnitude tells its unit: seconds, milliseconds or
+/// microseconds.
+fn moment(text: &str) -> Option<Timestamp> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_number =
+        !whole.is_empty() && (whole.to_owned() + fraction).bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number {
+        return Timestamp::parse(text).ok();
+    }
+    let number: i64 = whole.parse().ok()?;
+    let per_second = match number {
+        ..100_000_000_000 => 1,
+        ..100_000_000_000_000 => 1_000,
+        _ => 1_000_000,
+    };
+    let nanos_of_unit = 1_000_000_000 / per_second;
+    let digits: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
+    let beyond: i64 = digits.parse().ok()?;
+    let nanos = number % per_second * nanos_of_unit + beyond / per_second;
+    Timestamp::of_unix(number / per_second, nanos.try_into().ok()?)
+}
+
+impl Receiver {
+    /// The headers that are kept, and the media type of what is no JSON, as an object of attributes.
+    fn attributes(&self, headers: &HeaderMap, media_type: Option<&str>) -> Option<String> {
+        let mut members = Vec::new();
+        if let Some(media_type) = media_type.filter(|media_type| !media_type.is_empty()) {
+            members.push(format!("\"datacontenttype\":{}", quoted(media_type)));
+        }
+        let is_kept = |name: &str| {
+            self.mapping.headers.iter().any(|kept| match kept.strip_suffix('*') {
+                Some(start) => name.starts_with(start),
+                None => name == kept,
+            })
+        };
+        let kept = headers.iter().filter(|(name, _)| is_kept(name.as_str()));
+        let kept = kept.map(|(name, value)| {
+            format!("{}:{}", quoted(name.as_str()), quoted(&String::from_utf8_lossy(value.as_bytes())))
+        });
+        let kept: Vec<_> = kept.collect();
+        if !kept.is_empty() {
+            members.push(format!("\"headers\":{{{}}}", kept.join(",")));
+        }
+        (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
+    }
+}
