@@ -116,7 +116,7 @@ where
         (Route::Hook { name }, Verb::Post) => hooks::deliver(app, hooks::receiver(app, name)?, request).await,
         (Route::Hook { name }, _) => hooks::challenge(hooks::receiver(app, name)?, request.uri()),
         (Route::Backfill { name }, _) => hooks::backfill(app, hooks::receiver(app, name)?, request).await,
-        (Route::Hooks, _) => hooks::list(app),
+        (Route::Hooks, _) => Ok(hooks::list(app)),
         (Route::Events, _) => events::list(app, request.uri(), request.headers()).await,
         (Route::Event { topic, event_id }, _) => events::one(app, topic, event_id, request.headers()).await,
         (Route::Stats, _) => stats::get(app, request.uri()).await,

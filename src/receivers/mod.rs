@@ -33,8 +33,8 @@ pub struct Receiver {
     pub name: String,
     /// Its path. There are as many as receivers, for as long as the instance lives, so the log can tell them apart.
     pub path: &'static str,
-    /// The kind that presets its fields.
-    pub kind: String,
+    /// Its name, path and fields as a JSON object, without its secrets.
+    pub described: String,
     /// How its provider is known; `None` if everybody with the token to publish may deliver.
     pub verification: Option<Verification>,
     /// Where the events are in a body.

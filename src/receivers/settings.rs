@@ -18,6 +18,9 @@ use super::{Mapping, Receiver};
 /// The kinds, each the preset fields of its receivers.
 const KINDS: &str = include_str!("kinds.json");
 
+/// The kind whose deliveries are not signed.
+const OPEN: &str = "open";
+
 /// The largest difference between the signed time and now, in seconds, where a receiver says nothing else.
 const TOLERANCE: u64 = 300;
 
@@ -77,16 +80,36 @@ fn is_name(name: &str) -> bool {
 /// A field and the rule that it breaks.
 type Fault = (String, String);
 
-/// The fields of a receiver: those of its kind, and its own in their place.
+/// The fields of a receiver that are not read yet: those of its kind, and its own in their place.
 struct Fields(Map<String, Json>);
 
 impl Fields {
+    fn new(kind: &str, preset: &Map<String, Json>, own: Map<String, Json>) -> Self {
+        let mut fields = Map::from_iter([("topic".to_owned(), Json::from("{hook}.{type}"))]);
+        if kind != OPEN {
+            fields.insert("signed".into(), "{body}".into());
+            fields.insert("algorithm".into(), "hmac-sha256".into());
+        }
+        fields.extend(preset.clone());
+        fields.extend(own);
+        fields.retain(|_, value| !value.is_null());
+        fields.insert("kind".into(), kind.into());
+        Self(fields)
+    }
+
+    /// All of them but the secrets, with the name and the path of the receiver.
+    fn described(&self, name: &str, path: &str) -> String {
+        let mut public = self.0.clone();
+        public.retain(|field, _| !["secrets", "verify_token"].contains(&field.as_str()));
+        public.insert("name".into(), name.into());
+        public.insert("path".into(), path.into());
+        Json::Object(public).to_string()
+    }
+
     /// Takes a field; `expected` tells what it has to be.
     fn take<T: DeserializeOwned>(&mut self, field: &str, expected: &str) -> Result<Option<T>, Fault> {
-        match self.0.remove(field) {
-            None | Some(Json::Null) => Ok(None),
-            Some(value) => serde_json::from_value(value).map(Some).map_err(|_| fault(field, expected)),
-        }
+        let value = self.0.remove(field).map(serde_json::from_value);
+        value.transpose().map_err(|_| fault(field, expected))
     }
 
     fn template(&mut self, field: &str, wanted: Use) -> Result<Option<Template>, Fault> {
@@ -110,13 +133,14 @@ fn receiver(
         let known: Vec<_> = kinds.keys().map(String::as_str).collect();
         return Err(fault("kind", format!("must be one of {}", known.join(", "))));
     };
-    let mut fields = Fields(preset.clone());
-    fields.0.extend(own);
+    let mut fields = Fields::new(&kind, preset, own);
+    let path: &'static str = String::leak(format!("/hooks/{name}"));
+    let described = fields.described(name, path);
     fields.0.remove("kind");
     let secrets: Vec<String> = fields.take("secrets", "must be a list of texts")?.unwrap_or_default();
     let public_url: Option<String> = fields.take("public_url", "must be a URL")?;
     let verification = match kind.as_str() {
-        "open" => no_verification(&mut fields, &secrets)?,
+        OPEN => no_verification(&mut fields, &secrets)?,
         _ => Some(verification(&mut fields, &secrets)?),
     };
     let needs_url = verification.as_ref().is_some_and(|verification| {
@@ -131,8 +155,8 @@ fn receiver(
     match fields.0.keys().next() {
         Some(unknown) => Err(fault(unknown, "is unknown")),
         None => {
-            let (name, path) = (name.to_owned(), String::leak(format!("/hooks/{name}")));
-            Ok(Receiver { name, path, kind, verification, layout, mapping, public_url, handshake })
+            let name = name.to_owned();
+            Ok(Receiver { name, path, described, verification, layout, mapping, public_url, handshake })
         }
     }
 }
@@ -150,14 +174,9 @@ fn no_verification(fields: &mut Fields, secrets: &[String]) -> Result<Option<Ver
 }
 
 fn verification(fields: &mut Fields, secrets: &[String]) -> Result<Verification, Fault> {
-    let algorithm: Option<String> = fields.take("algorithm", "must be a text")?;
-    let algorithm = algorithm.unwrap_or_else(|| "hmac-sha256".into());
+    let algorithm: String = fields.take("algorithm", "must be a text")?.unwrap_or_default();
     let signature = signature(fields, &algorithm)?;
-    let signed = fields.template("signed", Use::Signed)?;
-    let signed = match signed {
-        Some(signed) => signed,
-        None => Template::parse("{body}", Use::Signed).map_err(|error| fault("signed", error))?,
-    };
+    let signed = fields.template("signed", Use::Signed)?.ok_or_else(|| fault("signed", "is required"))?;
     let signed_at = signed_at(fields)?;
     if signed.names(&Value::Timestamp) && signed_at.is_none() {
         return Err(fault("signed_at", "is required: the template signed has {timestamp}"));
@@ -335,9 +354,8 @@ fn mapping(fields: &mut Fields) -> Result<Mapping, Fault> {
     let volatile: Vec<String> =
         fields.take("volatile", "must be a list of JSON pointers")?.unwrap_or_default();
     let volatile = volatile.iter().map(|place| Pointer::parse(place)).collect::<Result<_, _>>();
-    let default = Template::parse("{hook}.{type}", Use::Event);
     Ok(Mapping {
-        topic: topic.map_or(default, Ok).map_err(|error| fault("topic", error))?,
+        topic: topic.ok_or_else(|| fault("topic", "is required"))?,
         event_id: event_id.ok_or_else(|| fault("event_id", "is required"))?,
         r#type,
         timestamp,
@@ -424,7 +442,10 @@ mod tests {
             }
             let read =
                 read(&json!({"x": receiver}).to_string()).unwrap_or_else(|error| panic!("{kind}: {error}"));
-            assert_eq!(read["x"].kind, *kind);
+            let listed: Json = serde_json::from_str(&read["x"].described).unwrap();
+            assert_eq!(listed["kind"], *kind);
+            assert_eq!(listed["topic"], "{hook}.{type}");
+            assert!(listed["secrets"].is_null() && listed["verify_token"].is_null(), "{listed}");
         }
     }
 
