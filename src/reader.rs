@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use crate::event::{EventId, Topic};
+use crate::event::{EventId, Topic, TopicPattern};
 use crate::store::{
     Filter, Found, Index, Layout, Ledger, LogState, Order, Page, PageSize, ReadStore, Seq, Span, StoreError,
     Window,
@@ -117,8 +117,8 @@ impl<S: ReadStore> Reader<S> {
         self.0.event(topic, event_id).await
     }
 
-    /// The account of all deliveries: of the topics that are named, or without a name of the latest active ones.
-    pub async fn ledger(&self, topics: &[Topic]) -> Result<Ledger, StoreError> {
+    /// The account of all deliveries: of the latest active topics among those that are named, or among all.
+    pub async fn ledger(&self, topics: &[TopicPattern]) -> Result<Ledger, StoreError> {
         self.0.ledger(topics).await
     }
 

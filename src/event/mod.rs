@@ -1,9 +1,11 @@
 //! An event: parsed at the edge, and valid by construction. Deeper functions accept nothing rawer.
 
 mod name;
+mod pattern;
 mod timestamp;
 
 pub use self::name::{EventId, InvalidField, MAX_NAME_BYTES, Source, Topic};
+pub use self::pattern::TopicPattern;
 pub use self::timestamp::Timestamp;
 
 use crate::payload::Payload;

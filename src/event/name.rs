@@ -42,9 +42,9 @@ macro_rules! name {
 }
 
 name!(
-    /// Names a stream of events: 1 to 255 bytes, no control characters, not all white space.
+    /// Names a stream of events: 1 to 255 bytes, no control characters, not all white space, no `.*` at its end.
     Topic,
-    check_name
+    check_topic
 );
 name!(
     /// Names an event within its topic: 1 to 255 bytes, no control characters, not all white space.
@@ -56,6 +56,28 @@ name!(
     Source,
     check_length
 );
+
+impl Topic {
+    /// Takes the topic of an event that may be stored: until 0.2, one could end in `.*`.
+    ///
+    /// # Errors
+    /// The rule that it breaks otherwise.
+    pub fn of_stored(text: impl Into<String>) -> Result<Self, InvalidField> {
+        let text = text.into();
+        check_name(&text)?;
+        Ok(Self(text))
+    }
+}
+
+fn check_topic(text: &str) -> Result<(), InvalidField> {
+    check_name(text)?;
+    match text.ends_with(".*") {
+        true => {
+            Err(InvalidField("must not end in .*, which readers write for all topics with a prefix".into()))
+        }
+        false => Ok(()),
+    }
+}
 
 fn check_name(text: &str) -> Result<(), InvalidField> {
     check_length(text)?;
@@ -87,6 +109,9 @@ mod tests {
         assert!(Topic::parse("orders").is_ok());
         assert!(Topic::parse("é".repeat(127) + "x").is_ok());
         assert!(Source::parse("").is_ok());
+        assert!(
+            Topic::parse("a.*").is_err() && Topic::of_stored("a.*").is_ok() && Topic::parse("a*").is_ok()
+        );
         for bad in
             [String::new(), " \t ".into(), "a\nb".into(), "a\u{85}b".into(), "x".repeat(256), "é".repeat(128)]
         {

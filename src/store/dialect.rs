@@ -14,6 +14,9 @@ pub struct Dialect {
     pub identities: &'static str,
     /// The functions for the least and the greatest of some values.
     pub least_and_greatest: [&'static str; 2],
+    /// The events of the topics of a filter in a span, which is 1 and 2, topic by topic. `/* is wanted */` is the condition
+    /// on the `name` of a topic.
+    pub events_of_topics: &'static str,
     /// The table of events, read by the index on timestamps where the database can be told to.
     pub events_by_timestamp: &'static str,
     /// The table of events, read by the index on conflicts where the database can be told to, and the condition of those

@@ -28,13 +28,13 @@ pub use self::answers::{Answered, Found, Ledger, LogState, Matches, Outcome, Pag
 pub use self::error::StoreError;
 pub use self::span::{Index, Order, Seq, Span, Window};
 
-use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
+use crate::event::{EventId, NewEvent, Source, Timestamp, Topic, TopicPattern};
 
 /// A condition on events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
-    /// Topics, each once, any of which matches; all topics match when empty.
-    pub topics: Vec<Topic>,
+    /// Topics, none of them meant twice, any of which matches; all topics match when empty.
+    pub topics: Vec<TopicPattern>,
     /// Sources, each once, any of which matches; all events match when empty, also those without a source.
     pub sources: Vec<Source>,
     /// The earliest timestamp that matches.
@@ -43,6 +43,13 @@ pub struct Filter {
     pub until: Option<Timestamp>,
     /// True if only events with conflicts match.
     pub has_conflicts: bool,
+}
+
+impl Filter {
+    /// True if it means all topics with a prefix, which may be many.
+    pub fn has_prefixes(&self) -> bool {
+        self.topics.iter().any(|topic| topic.prefix().is_some())
+    }
 }
 
 /// The text form of a page.
@@ -83,7 +90,7 @@ impl PageSize {
     pub const SMALL: Self = Self { events: 256, bytes: 64 << 10 };
 }
 
-/// Topics that a ledger lists if none is named: those to which a delivery came last.
+/// Topics that a ledger lists, at most: those to which a delivery came last.
 pub const LISTED_TOPICS: u32 = 1000;
 
 /// The identity of a request: its Idempotency-Key, and a fingerprint of everything that gives it its meaning.
@@ -180,8 +187,8 @@ pub trait ReadStore: 'static {
     /// One identity; `None` if it is not stored.
     async fn event(&self, topic: &Topic, event_id: &EventId) -> Result<Option<Found>, StoreError>;
 
-    /// The account of all deliveries: of the topics that are named, or without a name of the latest active ones.
-    async fn ledger(&self, topics: &[Topic]) -> Result<Ledger, StoreError>;
+    /// The account of all deliveries: of the latest active topics among those that are named, or among all.
+    async fn ledger(&self, topics: &[TopicPattern]) -> Result<Ledger, StoreError>;
 
     /// The totals of the last minutes, as far as they were kept: a JSON array, oldest first.
     async fn history(&self, _minutes: u32) -> Result<String, StoreError> {

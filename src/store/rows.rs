@@ -54,7 +54,7 @@ impl Ledger {
 /// Topics that were found, and the number of all, from a row of that number and a JSON array.
 pub(super) fn found_topics(row: &Row) -> Result<(HashSet<Topic>, usize), StoreError> {
     let found: Vec<String> = row.json(1)?;
-    let found = found.into_iter().filter_map(|name| Topic::parse(name).ok()).collect();
+    let found = found.into_iter().filter_map(|name| Topic::of_stored(name).ok()).collect();
     Ok((found, usize::try_from(row.integer(0)?).unwrap_or_default()))
 }
 

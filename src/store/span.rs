@@ -78,7 +78,7 @@ impl Span {
     /// The first seqs of it, in the order of reading.
     pub fn first(self, count: i64, order: Order) -> Self {
         let last: Seq = match order {
-            Order::Ascending => self.through.min(self.after + count),
+            Order::Ascending => self.through.min(self.after.saturating_add(count)),
             Order::Descending => (self.after + 1).max(self.through - count + 1),
         };
         self.up_to(last, order)

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::database::{Row, Value, first};
 use super::dialect::{Dialect, Statement};
 use super::query::{Purpose, Query};
-use super::window::{self, ENTRIES, IndexProbe};
+use super::window::{self, ENTRIES, FEW, IndexProbe, Share};
 use super::{
     Answered, Filter, Found, Index, Kept, Keyed, LISTED_TOPICS, Layout, Ledger, LogState, Matches, Order,
     Outcome, Page, PageSize, ReadStore, RemoveStore, Seq, Span, Step, StoreError, Window, WriteStore, rows,
 };
-use crate::event::{EventId, NewEvent, Topic};
+use crate::event::{EventId, NewEvent, Topic, TopicPattern};
 
 /// A database with its own way to write and to take away.
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
@@ -186,12 +186,13 @@ impl<B: Backend> ReadStore for SqlStore<B> {
         }
     }
 
-    async fn ledger(&self, topics: &[Topic]) -> Result<Ledger, StoreError> {
-        let named = match topics {
+    async fn ledger(&self, topics: &[TopicPattern]) -> Result<Ledger, StoreError> {
+        let ranges: Vec<_> = topics.iter().map(TopicPattern::range).collect();
+        let bounds = [0, 1].map(|bound| match topics {
             [] => Value::Null,
-            topics => self.0.texts(topics.iter().map(Topic::as_str)),
-        };
-        let parameters = [named, i64::from(LISTED_TOPICS).into()];
+            _ => self.0.texts(ranges.iter().map(|range| range[bound].as_str())),
+        });
+        let parameters = [&bounds[..], &[i64::from(LISTED_TOPICS).into()]].concat();
         Ledger::of(&self.row(Purpose::Answer, self.0.dialect().texts.ledger, &parameters).await?)
     }
 
@@ -268,10 +269,26 @@ impl<B: Backend> IndexProbe for SqlStore<B> {
         Ok(Span { after: row.integer(0)?, through: row.integer(1)? })
     }
 
+    async fn share(&self, filter: &Filter, span: Span, order: Order) -> Result<Share, StoreError> {
+        let statement = self.0.dialect().share(filter, order).with(&[span.after, span.through]);
+        let row = self.read(Purpose::Probe, span, statement).await?;
+        Ok(Share {
+            next: row.integer(0).ok(),
+            topics: row.integer(1)?,
+            events: row.integer(2)?,
+            all: row.integer(3)?,
+        })
+    }
+
+    async fn has_few(&self, filter: &Filter, span: Span) -> Result<bool, StoreError> {
+        let statement = self.0.dialect().few(filter, Index::Topics).with(&[span.after, span.through, FEW]);
+        Ok(self.read(Purpose::Probe, span, statement).await?.integer(0)? < FEW)
+    }
+
     async fn has_short_time(&self, filter: &Filter, span: Span) -> Result<bool, StoreError> {
         let dialect = self.0.dialect();
         let all = dialect.partition.map_or(span, |partition| span.partitions(partition));
-        let statement = dialect.of_short_time(filter).with(&[all.after, all.through, ENTRIES]);
+        let statement = dialect.few(filter, Index::Timestamp).with(&[all.after, all.through, ENTRIES]);
         Ok(self.read(Purpose::Probe, span, statement).await?.integer(0)? < ENTRIES)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Readers go by `seq`, so an index serves where its entries are in the order of `seq`: all events, those of one
 //! topic or those of one source. Several topics are as many such runs, which the database merges. The events of a short
-//! span of time are few enough to be sorted. The rest of a filter is checked in each row.
+//! span of time are few enough to be sorted, and so are those of the topics with a prefix in one window. The rest of a filter is checked in each row.
 //!
 //! A statement that reads a span returns the newest seq of its snapshot in its last column.
 
@@ -25,6 +25,8 @@ pub struct Run {
     pub table: String,
     /// The seq, as it has to be written.
     pub seq: &'static str,
+    /// True if its entries are in the order of seq.
+    pub is_ordered: bool,
     /// Its conditions.
     pub condition: String,
     mark: char,
@@ -63,16 +65,30 @@ impl Dialect {
         Statement { text, parameters: parameters.values }
     }
 
-    /// The statement for the number of events of a filter's time, up to 3, in the partitions of a span, which is 1 and 2.
-    pub fn of_short_time(&self, filter: &Filter) -> Statement {
+    /// The statement for the number of a filter's entries in an index of a single run, up to 3: 1 and 2 are the span. That
+    /// of timestamps is counted as a whole, or in the partitions of the span.
+    pub fn few(&self, filter: &Filter, index: Index) -> Statement {
         let mut parameters = self.parameters(4);
-        let runs = self.runs(filter, Index::Timestamp, &mut parameters);
-        let entries: String = match self.partition {
-            Some(_) => runs.iter().map(|run| format!("{} where {}", run.table, run.condition(""))).collect(),
-            None => runs.iter().map(|run| format!("{} where true{}", run.table, run.condition)).collect(),
+        let runs = self.runs(filter, index, &mut parameters);
+        let entries: String = match (index, self.partition) {
+            (Index::Timestamp, None) => {
+                runs.iter().map(|run| format!("{} where true{}", run.table, run.condition)).collect()
+            }
+            _ => runs.iter().map(|run| format!("{} where {}", run.table, run.condition(""))).collect(),
         };
-        let text = self.text(include_str!("sql/of_short_time.sql")).replace("/* entries */", &entries);
+        let text = self.text(include_str!("sql/few.sql")).replace("/* entries */", &entries);
         Statement { text, parameters: parameters.values }
+    }
+
+    /// The statement for the share of a filter's topics in the store: 1 and 2 are the span.
+    pub fn share(&self, filter: &Filter, order: Order) -> Statement {
+        let mut parameters = self.parameters(3);
+        let is_wanted = self.is_of_topics("name", filter, &mut parameters);
+        let text = self.text(include_str!("sql/share.sql"));
+        let text = text
+            .replace("/* is readable */", &self.is_readable.replace("{}", "seq"))
+            .replace("/* is wanted */", &is_wanted);
+        Statement { text: ordered(&text, order), parameters: parameters.values }
     }
 
     /// The statement for the seq that 3 entries of an index lead to: 1 and 2 are the span. Null if they lead to its end.
@@ -95,15 +111,14 @@ impl Dialect {
         let mut parameters = self.parameters(first);
         let runs = self.runs(filter, index, &mut parameters);
         let mut rest = String::new();
-        let mut any_of = |column: &str, names: Vec<String>| {
-            let column = self.text_without_index.replace("{}", column);
-            rest.push_str(&format!(" and {column} in ({})", names.join(", ")));
-        };
+        let without_index = |column| self.text_without_index.replace("{}", column);
         if index != Index::Topics && !filter.topics.is_empty() {
-            any_of("topic", self.add_topics(filter, &mut parameters));
+            let is_of_topics = self.is_of_topics(&without_index("topic"), filter, &mut parameters);
+            rest.push_str(&format!(" and ({is_of_topics})"));
         }
         if index != Index::Sources && !filter.sources.is_empty() {
-            any_of("source", self.add_sources(filter, &mut parameters));
+            let sources = self.add_sources(filter, &mut parameters).join(", ");
+            rest.push_str(&format!(" and {} in ({sources})", without_index("source")));
         }
         if index != Index::Timestamp {
             rest.push_str(&self.of_time(filter, [self.timestamp_without_index; 2], &mut parameters));
@@ -116,6 +131,7 @@ impl Dialect {
         let run = |table: &str, seq: &'static str, condition: &str| Run {
             table: table.to_owned(),
             seq,
+            is_ordered: true,
             condition: format!("{condition} and {}", self.is_readable.replace("{}", seq)),
             mark: self.mark,
         };
@@ -126,6 +142,11 @@ impl Dialect {
         };
         match index {
             Index::Seq => vec![one("")],
+            Index::Topics if filter.has_prefixes() => {
+                let is_wanted = self.is_of_topics("name", filter, parameters);
+                let table = self.events_of_topics.replace("/* is wanted */", &is_wanted);
+                vec![Run { is_ordered: false, ..run(&table, "seq", "") }]
+            }
             Index::Topics => each("topic", self.add_topics(filter, parameters)),
             Index::Sources => each("source", self.add_sources(filter, parameters)),
             Index::Conflicts => {
@@ -134,13 +155,26 @@ impl Dialect {
             }
             Index::Timestamp => {
                 let condition = self.of_time(filter, ["timestamp"; 2], parameters);
-                vec![run(self.events_by_timestamp, self.seq_beside_timestamp, &condition)]
+                let run = run(self.events_by_timestamp, self.seq_beside_timestamp, &condition);
+                vec![Run { is_ordered: false, ..run }]
             }
         }
     }
 
     fn add_topics(&self, filter: &Filter, parameters: &mut Parameters) -> Vec<String> {
         filter.topics.iter().map(|topic| parameters.add(topic.as_str().into())).collect()
+    }
+
+    /// The condition that a column is one of the filter's topics.
+    fn is_of_topics(&self, column: &str, filter: &Filter, parameters: &mut Parameters) -> String {
+        if !filter.has_prefixes() {
+            return format!("{column} in ({})", self.add_topics(filter, parameters).join(", "));
+        }
+        let ranges = filter.topics.iter().map(|topic| {
+            let [from, to] = topic.range().map(|bound| parameters.add(bound.as_str().into()));
+            format!("{column} >= {from} and {column} < {to}")
+        });
+        ranges.collect::<Vec<_>>().join(" or ")
     }
 
     fn add_sources(&self, filter: &Filter, parameters: &mut Parameters) -> Vec<String> {
@@ -192,8 +226,11 @@ pub fn merge(runs: &[Run], rest: &str, order: Order) -> String {
 
 /// A text whose places for the order are filled in.
 pub fn ordered(text: &str, order: Order) -> String {
-    let (last, up_to) = order.pick([("max", "<="), ("min", ">=")]);
-    text.replace("/* order */", order.sql()).replace("/* last */", last).replace("/* up to */", up_to)
+    let (first, last, up_to) = order.pick([("min", "max", "<="), ("max", "min", ">=")]);
+    text.replace("/* order */", order.sql())
+        .replace("/* first */", first)
+        .replace("/* last */", last)
+        .replace("/* up to */", up_to)
 }
 
 impl Order {

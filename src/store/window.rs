@@ -14,6 +14,22 @@ pub const ENTRIES: i64 = if cfg!(test) { 64 } else { 1024 };
 /// Rows of a window without a filter: only those whose events are gone cost a look without a match.
 const ROWS: i64 = 64 * ENTRIES;
 
+/// Entries of topics with a prefix in one window, at most: they are sorted.
+pub const FEW: i64 = 4 * ENTRIES;
+
+/// The share of a filter's topics in the events of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Their next event; `None` if a span has none of them.
+    pub next: Option<Seq>,
+    /// The number of these topics.
+    pub topics: i64,
+    /// Their events, those that are gone included.
+    pub events: i64,
+    /// All events of the store.
+    pub all: i64,
+}
+
 /// Probes the indexes of a store, each time at a bounded cost.
 #[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
 pub trait IndexProbe {
@@ -25,6 +41,12 @@ pub trait IndexProbe {
 
     /// The next run of a span whose blocks overlap the time of a filter. It is empty if there is none.
     async fn overlapping(&self, filter: &Filter, span: Span, order: Order) -> Result<Span, StoreError>;
+
+    /// The share of a filter's topics, and their next event in a span.
+    async fn share(&self, filter: &Filter, span: Span, order: Order) -> Result<Share, StoreError>;
+
+    /// True if a span has fewer than [`FEW`] events of a filter's topics.
+    async fn has_few(&self, filter: &Filter, span: Span) -> Result<bool, StoreError>;
 
     /// True if the time of a filter has fewer than [`ENTRIES`] events, in the partitions of a span.
     async fn has_short_time(&self, filter: &Filter, span: Span) -> Result<bool, StoreError>;
@@ -72,6 +94,8 @@ async fn next_of_any_length(
         return by_conflicts(probe, filter, span, order).await;
     }
     match (is_by_time, by_topic, by_source) {
+        _ if filter.has_prefixes() && span.is_empty() => return Ok(Window { span, index: Index::Seq }),
+        (false, true, false) if filter.has_prefixes() => return by_prefix(probe, filter, span, order).await,
         (false, true, false) => return Ok(Window { span, index: Index::Topics }),
         (false, false, true) => return Ok(Window { span, index: Index::Sources }),
         _ if span.is_empty() => return Ok(Window { span, index: Index::Seq }),
@@ -104,7 +128,15 @@ async fn next_of_any_length(
     let mut farthest = Window { span: span.first(rows, order), index: Index::Seq };
     for (index, is_usable) in [(Index::Topics, by_topic), (Index::Sources, by_source)] {
         if is_usable && !span.is_empty() {
-            let last = probe.reach(filter, span, index, order).await?;
+            let last = match index {
+                Index::Topics if filter.has_prefixes() => {
+                    match by_prefix(probe, filter, span, order).await? {
+                        Window { index: Index::Topics, span } => Some(span.last(order)),
+                        _ => continue,
+                    }
+                }
+                _ => probe.reach(filter, span, index, order).await?,
+            };
             let reached = last.map_or(span, |last| span.up_to(last, order));
             if reached.len() > farthest.span.len() {
                 farthest = Window { span: reached, index };
@@ -113,6 +145,33 @@ async fn next_of_any_length(
     }
     Ok(farthest)
 }
+
+/// The topics with a prefix may be many, and their events few or nearly all. As many as a window has are expected in so
+/// many seqs; where they turn out to be far more, in fewer. Where looking at every topic takes longer than looking at
+/// every event, all events are read.
+async fn by_prefix(
+    probe: &impl IndexProbe,
+    filter: &Filter,
+    span: Span,
+    order: Order,
+) -> Result<Window, StoreError> {
+    let span = span.first(probe.longest_window(), order);
+    let Share { next, topics, events, all } = probe.share(filter, span, order).await?;
+    let Some(next) = next else { return Ok(Window { span, index: Index::Topics }) };
+    let span = from(next, span, order);
+    let mut seqs = ENTRIES.saturating_mul(all / events.max(1)).clamp(ENTRIES, span.len().max(ENTRIES));
+    while seqs > ENTRIES.max(topics * EVENTS_OF_TOPIC) {
+        let part = span.first(seqs, order);
+        if probe.has_few(filter, part).await? {
+            return Ok(Window { span: part, index: Index::Topics });
+        }
+        seqs /= 8;
+    }
+    Ok(Window { span: span.first(seqs.clamp(FEW, ROWS), order), index: Index::Seq })
+}
+
+/// Events that are read in the time in which a topic is looked up.
+const EVENTS_OF_TOPIC: i64 = 16;
 
 /// Events with conflicts are few: their index is the way to them, whatever else is asked for.
 async fn by_conflicts(
@@ -135,9 +194,13 @@ pub async fn behind_gap(
     span: Span,
     order: Order,
 ) -> Result<Option<Span>, StoreError> {
-    let next = probe.next_row(span, order).await?;
-    Ok(next.map(|next| match order {
-        Order::Ascending => Span { after: next - 1, ..span },
-        Order::Descending => Span { through: next, ..span },
-    }))
+    Ok(probe.next_row(span, order).await?.map(|next| from(next, span, order)))
+}
+
+/// The part of a span from a seq on.
+fn from(seq: Seq, span: Span, order: Order) -> Span {
+    match order {
+        Order::Ascending => Span { after: seq - 1, ..span },
+        Order::Descending => Span { through: seq, ..span },
+    }
 }

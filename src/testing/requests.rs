@@ -9,7 +9,7 @@ use http::Request;
 
 use super::NativePlatform;
 use crate::clock::Clock;
-use crate::event::{EventId, NewEvent, Timestamp, Topic};
+use crate::event::{EventId, NewEvent, Timestamp, Topic, TopicPattern};
 use crate::http::app::App;
 use crate::http::router;
 use crate::http::saved_answers::KeyValue;
@@ -64,7 +64,7 @@ impl ReadStore for Nothing {
         Ok(Some(Found::Event("{}".into())))
     }
 
-    async fn ledger(&self, _: &[Topic]) -> Result<Ledger, StoreError> {
+    async fn ledger(&self, _: &[TopicPattern]) -> Result<Ledger, StoreError> {
         Err(StoreError::Busy)
     }
 

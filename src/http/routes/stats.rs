@@ -4,7 +4,7 @@ use http::{StatusCode, Uri};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::event::{Timestamp, Topic};
+use crate::event::{Timestamp, TopicPattern};
 use crate::http::app::{App, Platform};
 use crate::http::negotiate::JSON;
 use crate::http::problem::Problem;
@@ -51,7 +51,7 @@ pub async fn get<P: Platform>(app: &App<P>, uri: &Uri) -> Result<Reply, Problem>
         let invalid = |message| Problem::InvalidParameter { name: name.to_string(), message };
         match name.as_ref() {
             "history" => minutes = Some(history(&value).ok_or_else(|| invalid(HISTORY_RULE.into()))?),
-            _ => topics.push(Topic::parse(value).map_err(|error| invalid(error.to_string()))?),
+            _ => topics.push(TopicPattern::parse(value).map_err(|error| invalid(error.to_string()))?),
         }
     }
     let history = match minutes {

@@ -12,6 +12,11 @@ pub const POSTGRES: Dialect = Dialect {
     schema: "sekali.",
     identities: "sekali.identities",
     least_and_greatest: ["least", "greatest"],
+    // The limit is beyond what a window has. It makes the planner look the topics up, one by one.
+    events_of_topics: "(select name from sekali.topics where (/* is wanted */) and last_seq > $1) as wanted \
+        cross join lateral (\
+            select * from sekali.events where topic = name and seq > $1 and seq <= $2 order by seq limit 8192\
+        ) as event",
     events_by_timestamp: "sekali.events",
     events_by_conflict: (
         "sekali.events",

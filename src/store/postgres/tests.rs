@@ -7,7 +7,7 @@ use sekali_harness::postgres::Postgres;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::event::{Source, Timestamp};
+use crate::event::{Source, Timestamp, TopicPattern};
 use crate::store::sql::SqlStore;
 use crate::store::{
     Filter, Found, Index, Layout, Ledger, Order, PageSize, ReadStore, RemoveStore, RequestKey, Span, Status,
@@ -30,7 +30,7 @@ async fn seqs(store: &RemoteStore) -> Vec<i64> {
 
 /// A random event of few identities.
 fn any_event(random: &mut fastrand::Rng) -> NewEvent {
-    let topic = ["a", "b", "a \"c\\", "ü"][random.usize(..4)];
+    let topic = ["a", "b", "a \"c\\", "ü", "p.a", "p.a.b", "p.c"][random.usize(..7)];
     let mut event = event_with(topic, random.u32(..80).to_string(), &random.u32(..3).to_string());
     let moment = format!("2026-11-{:02}T00:00:00", random.u32(1..29));
     event.timestamp = Some(Timestamp::parse(&moment).unwrap());
@@ -40,12 +40,18 @@ fn any_event(random: &mut fastrand::Rng) -> NewEvent {
     event
 }
 
+fn patterns(names: &[&str]) -> Vec<TopicPattern> {
+    let mut patterns = Vec::new();
+    names.iter().for_each(|name| TopicPattern::parse(*name).unwrap().add_to(&mut patterns));
+    patterns
+}
+
 fn any_filter(random: &mut fastrand::Rng) -> Filter {
     let mut some =
         |names: &[&'static str]| names.iter().copied().filter(|_| random.u32(..3) == 0).collect::<Vec<_>>();
-    let (topics, sources) = (some(&["a", "ü", "none"]), some(&["x", "y\u{0}\"\\"]));
+    let (topics, sources) = (some(&["a", "ü", "none", "p.*", "p.a.*"]), some(&["x", "y\u{0}\"\\"]));
     Filter {
-        topics: topics.into_iter().map(|topic| Topic::parse(topic).unwrap()).collect(),
+        topics: patterns(&topics),
         sources: sources.into_iter().map(|source| Source::parse(source).unwrap()).collect(),
         since: random.bool().then(|| Timestamp::parse("2026-11-10T00:00:00Z").unwrap()),
         until: random.bool().then(|| Timestamp::parse("2026-11-20T00:00:00Z").unwrap()),
@@ -91,7 +97,7 @@ async fn whatever_happens_it_has_what_the_store_on_sqlite_has() {
     for step in 0..120 {
         match random.u32(..10) {
             0 => {
-                let filter = Filter { topics: vec![Topic::parse("a").unwrap()], ..Filter::default() };
+                let filter = Filter { topics: vec![TopicPattern::parse("a").unwrap()], ..Filter::default() };
                 erase(&native, &filter).await;
                 erase(&remote, &filter).await;
             }
@@ -135,7 +141,7 @@ async fn blocks_pass_over_what_is_not_of_the_time_of_a_filter_in_either_order() 
             .map(|n| {
                 let late = if random.u32(..200) == 0 { 5 } else { 0 };
                 let moment = format!("2026-11-{:02}T00:00:00.{n:03}", 10 + batch - late);
-                let mut event = event_with(["a", "b"][n % 2], format!("{batch}-{n}"), "{}");
+                let mut event = event_with(["a", "b", "b.c", "b.d"][n % 4], format!("{batch}-{n}"), "{}");
                 event.timestamp = Some(Timestamp::parse(&moment).unwrap());
                 event
             })
@@ -147,7 +153,9 @@ async fn blocks_pass_over_what_is_not_of_the_time_of_a_filter_in_either_order() 
         let moment = |day: Option<u32>| {
             day.map(|day| Timestamp::parse(&format!("2026-11-{day:02}T00:00:00Z")).unwrap())
         };
-        for topics in [vec![], vec![Topic::parse("b").unwrap()]] {
+        for topics in
+            [vec![], vec![TopicPattern::parse("b").unwrap()], vec![TopicPattern::parse("b.*").unwrap()]]
+        {
             let filter = Filter { topics, since: moment(since), until: moment(until), ..Filter::default() };
             for order in [Order::Ascending, Order::Descending] {
                 let (here, there) =
@@ -304,7 +312,7 @@ async fn no_new_event_gets_the_seq_of_one_that_a_failover_or_a_restore_lost() {
     assert_eq!(descending.len(), 6);
     // Nor do the gaps cost a reader anything, whatever the filter.
     let since = Some(Timestamp::parse("2026-11-21T00:00:00Z").unwrap());
-    let topics = vec![Topic::parse("t").unwrap()];
+    let topics = vec![TopicPattern::parse("t").unwrap()];
     for filter in
         [Filter { since: since.clone(), ..Filter::default() }, Filter { since, topics, ..Filter::default() }]
     {
@@ -430,7 +438,7 @@ async fn a_reader_behind_two_servers_misses_nothing_while_one_of_them_is_behind(
     let events: Vec<_> = (0..60).map(|n| event(n.to_string())).collect();
     append(&writer, &events).await;
     let since = Some(Timestamp::parse("2026-11-21T00:00:00Z").unwrap());
-    let topics = vec![Topic::parse("t").unwrap()];
+    let topics = vec![TopicPattern::parse("t").unwrap()];
     let filters = [
         Filter::default(),
         Filter { topics: topics.clone(), ..Filter::default() },

@@ -11,6 +11,8 @@ pub const SQLITE: Dialect = Dialect {
     schema: "",
     identities: "events",
     least_and_greatest: ["min", "max"],
+    events_of_topics: "(select name from topics where (/* is wanted */) and last_seq > ?1) \
+        cross join events indexed by events_by_topic on topic = name",
     events_by_timestamp: "events indexed by events_by_timestamp",
     events_by_conflict: ("events indexed by events_by_conflict", "conflicts > 0"),
     text_without_index: "+{}",
@@ -36,7 +38,7 @@ fn page(filter: &Filter, index: Index, order: Order, layout: Layout) -> Statemen
     let Conditions { runs, rest, parameters } = SQLITE.conditions(filter, index, 5);
     let direction = order.sql();
     let (lengths, rows) = match runs.as_slice() {
-        [run @ Run { table, condition, seq: "seq", .. }] => {
+        [run @ Run { table, condition, is_ordered: true, .. }] => {
             // Only the bound that the end of the page does not set: SQLite would seek by the wrong one of two.
             let begin = match order {
                 Order::Ascending => "seq > ?1",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::event::{Source, Timestamp};
+use crate::event::{Source, Timestamp, TopicPattern};
 use crate::store::{
     Filter, Found, Index, Layout, LogState, Order, PageSize, ReadStore, RemoveStore, RequestKey, Span,
     Status, Window, WriteStore,
@@ -20,7 +20,7 @@ async fn append(store: &NativeStore, events: &[NewEvent]) -> Vec<(Seq, Status)> 
 }
 
 fn topics(names: &[&str]) -> Filter {
-    let topics = names.iter().map(|topic| Topic::parse(*topic).unwrap()).collect();
+    let topics = names.iter().map(|topic| TopicPattern::parse(*topic).unwrap()).collect();
     Filter { topics, ..Filter::default() }
 }
 
@@ -241,7 +241,9 @@ async fn a_filter_finds_what_all_of_its_parts_allow_however_many_windows_that_ta
             ..event_with(
                 match n % 1000 {
                     77 => "rare",
-                    _ => ["x", "y", "z", "w"][n % 4],
+                    78 => "p.rare.a",
+                    79 => "p.rare.b",
+                    _ => ["x", "p.y", "p.z", "w"][n % 4],
                 },
                 n.to_string(),
                 "1",
@@ -259,7 +261,17 @@ async fn a_filter_finds_what_all_of_its_parts_allow_however_many_windows_that_ta
         (Some(54), Some(55)),
         (Some(20), Some(10)),
     ];
-    for names in [&[][..], &["x"], &["rare"], &["x", "rare"], &["none"]] {
+    for names in [
+        &[][..],
+        &["x"],
+        &["rare"],
+        &["x", "rare"],
+        &["none"],
+        &["p.*"],
+        &["p.rare.*"],
+        &["p.rare.*", "rare"],
+        &["none.*"],
+    ] {
         for from in [&[][..], &["a"], &["a", "b"], &["none"]] {
             for (since, until) in spans {
                 let filter = Filter {
@@ -269,7 +281,8 @@ async fn a_filter_finds_what_all_of_its_parts_allow_however_many_windows_that_ta
                     ..topics(names)
                 };
                 let wanted = |event: &NewEvent| {
-                    (names.is_empty() || names.contains(&event.topic.as_str()))
+                    (names.is_empty()
+                        || filter.topics.iter().any(|topic| topic.matches(event.topic.as_str())))
                         && (from.is_empty()
                             || event.source.as_ref().is_some_and(|s| from.contains(&s.as_str())))
                         && since.is_none_or(|since| event.timestamp >= Some(moment(since)))
@@ -564,9 +577,12 @@ async fn every_filter_has_an_index() {
     let of_one = page(&topics(&["t"]), Index::Topics);
     let of_source = page(&by_source, Index::Sources);
     let of_several = page(&topics(&["t", "u"]), Index::Topics);
+    let of_prefix = page(&topics(&["t.*", "u"]), Index::Topics);
+    let of_share = plan(&SQLITE.share(&topics(&["t.*", "u"]), Order::Ascending).text);
+    let of_few = plan(&SQLITE.few(&topics(&["t.*"]), Index::Topics).text);
     let of_time = page(&by_time, Index::Seq);
     let of_short_time = page(&by_time, Index::Timestamp);
-    let of_length = plan(&SQLITE.of_short_time(&by_time).text);
+    let of_length = plan(&SQLITE.few(&by_time, Index::Timestamp).text);
     let by_conflict = Filter { has_conflicts: true, topics: topics(&["t"]).topics, ..Filter::default() };
     let of_conflict = page(&by_conflict, Index::Conflicts);
     let of_reach = plan(&SQLITE.reach(&topics(&["t"]), Index::Topics, Order::Ascending).text);
@@ -577,7 +593,11 @@ async fn every_filter_has_an_index() {
         of_stored.contains("rowid>? AND rowid<?"),
         "a write of duplicates only must not scan: {of_stored}"
     );
-    for plan in [&of_one, &of_reach] {
+    for plan in [&of_prefix, &of_share, &of_few] {
+        assert!(plan.contains("topics USING PRIMARY KEY (name>? AND name<?)"), "{plan}");
+        assert!(!plan.contains("SCAN events") && !plan.contains("SCAN topics"), "{plan}");
+    }
+    for plan in [&of_one, &of_reach, &of_prefix, &of_share, &of_few] {
         assert!(plan.contains("events_by_topic (topic=? AND rowid>? AND rowid<?)"), "{plan}");
     }
     assert!(of_source.contains("events_by_source (source=? AND rowid>? AND rowid<?)"), "{of_source}");

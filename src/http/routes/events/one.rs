@@ -31,7 +31,7 @@ pub async fn one<P: Platform>(
 /// The identity that two percent-encoded names mean.
 pub fn identity(topic: &str, event_id: &str) -> Result<(Topic, EventId), Problem> {
     let name = |encoded: &str| percent_decode_str(encoded).decode_utf8().ok().map(|name| name.into_owned());
-    let topic = name(topic).and_then(|name| Topic::parse(name).ok()).ok_or(Problem::NoSuchEvent)?;
+    let topic = name(topic).and_then(|name| Topic::of_stored(name).ok()).ok_or(Problem::NoSuchEvent)?;
     let event_id = name(event_id).and_then(|name| EventId::parse(name).ok()).ok_or(Problem::NoSuchEvent)?;
     Ok((topic, event_id))
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::event::{Source, Timestamp, Topic};
+use crate::event::{Source, Timestamp, TopicPattern};
 use crate::http::problem::Problem;
 use crate::http::query::{Known, Parameter};
 use crate::reader::Selection;
@@ -81,8 +81,15 @@ fn moment(value: &str) -> Result<Timestamp, String> {
 fn add(selection: &mut Selection, name: &str, value: &str) -> Result<(), String> {
     let filter = &mut selection.filter;
     match name {
-        "topic" => add_once(&mut filter.topics, Topic::parse(value).map_err(|error| error.to_string())?),
-        "source" => add_once(&mut filter.sources, Source::parse(value).map_err(|error| error.to_string())?),
+        "topic" => {
+            TopicPattern::parse(value).map_err(|error| error.to_string())?.add_to(&mut filter.topics);
+        }
+        "source" => {
+            let source = Source::parse(value).map_err(|error| error.to_string())?;
+            if !filter.sources.contains(&source) {
+                filter.sources.push(source); // two runs of one would return its events twice
+            }
+        }
         "since" => filter.since = Some(moment(value)?),
         "until" => filter.until = Some(moment(value)?),
         "conflicts" => {
@@ -107,13 +114,6 @@ fn add(selection: &mut Selection, name: &str, value: &str) -> Result<(), String>
         _ => {} // refused before
     }
     Ok(())
-}
-
-/// Adds a name unless it is there: two runs of one topic would return its events twice.
-fn add_once<T: PartialEq>(names: &mut Vec<T>, name: T) {
-    if !names.contains(&name) {
-        names.push(name);
-    }
 }
 
 /// The link to the events behind `after` (RFC 8288).

@@ -1,5 +1,6 @@
 -- One statement, so that it is a consistent snapshot. It reads counters only, never events. Totals are of all topics;
--- those that are listed are named by the array $1, or are the $2 latest active ones if it is null.
+-- those that are listed are the $3 latest active ones, of those that lie in a range from $1 to before $2, which are
+-- arrays, or of all if they are null.
 with total as (
     select
         coalesce(sum(unique_processed), 0)::bigint as unique_processed,
@@ -12,12 +13,16 @@ with total as (
         count(*) as topics
     from sekali.topics
 ),
+named as (
+    select name from unnest($1::text[], $2::text[]) as range (low, high)
+    join sekali.topics on name >= low and name < high
+),
 listed as (
     select * from sekali.topics
-    where case when $1::text[] is null
-        then name in (select name from sekali.topics order by last_received_at desc, name limit $2)
-        else name = any($1)
-    end
+    where name in (
+        select name from sekali.topics where $1::text[] is null or name in (select name from named)
+        order by last_received_at desc, name limit $3
+    )
 )
 select
     unique_processed,

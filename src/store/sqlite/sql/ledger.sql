@@ -1,5 +1,6 @@
 -- One statement, so that it is a consistent snapshot. It reads counters only, never events. Totals are of all topics;
--- those that are listed are named by the JSON array ?1, or are the ?2 latest active ones if it is null.
+-- those that are listed are the ?3 latest active ones, of those that lie in a range from ?1 to before ?2, which are JSON
+-- arrays, or of all if they are null.
 with total as (
     select
         coalesce(sum(unique_processed), 0) as unique_processed,
@@ -12,12 +13,15 @@ with total as (
         count(*) as topics
     from topics
 ),
+named (name) as (
+    select topics.name from json_each(?1) as low join json_each(?2) as high on high.key = low.key
+    cross join topics on topics.name >= low.value and topics.name < high.value
+),
 listed as (
     select * from topics
-    where case when ?1 is null
-        then name in (select name from topics order by last_received_at desc, name limit ?2)
-        else name in (select value from json_each(?1))
-    end
+    where name in (
+        select name from topics where ?1 is null or name in named order by last_received_at desc, name limit ?3
+    )
     order by name
 )
 select

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sekali::event::{Source, Topic};
+use sekali::event::{Source, TopicPattern};
 use sekali::http::reply::ReplyBody;
 use sekali::http::send_stream::{Broken, send_stream};
 use sekali::store::{Filter, Seq, Span, StoreError};
@@ -48,7 +48,7 @@ impl Query {
                 ("source", SOURCES[0], Filter { sources, ..Filter::default() })
             }
             _ => {
-                let topics = Topic::parse(topic).into_iter().collect();
+                let topics = TopicPattern::parse(topic).into_iter().collect();
                 ("topic", topic, Filter { topics, ..Filter::default() })
             }
         };

@@ -100,7 +100,8 @@ impl State {
         let events = self.events.borrow();
         let matches = |seq: &Seq| {
             let event = &events[*seq as usize - 1].event;
-            (filter.topics.is_empty() || filter.topics.contains(&event.topic))
+            (filter.topics.is_empty()
+                || filter.topics.iter().any(|topic| topic.matches(event.topic.as_str())))
                 && (filter.sources.is_empty()
                     || event.source.as_ref().is_some_and(|source| filter.sources.contains(source)))
         };

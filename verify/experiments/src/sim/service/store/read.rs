@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use sekali::event::{EventId, Topic};
+use sekali::event::{EventId, Topic, TopicPattern};
 use sekali::store::{
     Filter, Found, Index, Layout, Ledger, Matches, Order, Page, PageSize, ReadStore, Seq, Span, StoreError,
     Window,
@@ -126,7 +126,7 @@ impl ReadStore for SimStore {
         Err(StoreError::Failed("nobody reads a single event".into()))
     }
 
-    async fn ledger(&self, _: &[Topic]) -> Result<Ledger, StoreError> {
+    async fn ledger(&self, _: &[TopicPattern]) -> Result<Ledger, StoreError> {
         let events = self.events.borrow();
         let account = |topic: Option<&str>| {
             let of_topic =
