@@ -269,15 +269,25 @@ impl<B: Backend> IndexProbe for SqlStore<B> {
         Ok(Span { after: row.integer(0)?, through: row.integer(1)? })
     }
 
-    async fn share(&self, filter: &Filter, span: Span, order: Order) -> Result<Share, StoreError> {
-        let statement = self.0.dialect().share(filter, order).with(&[span.after, span.through]);
+    async fn share(&self, filter: &Filter, span: Span) -> Result<Share, StoreError> {
+        let statement = self.0.dialect().share(filter).with(&[span.after]);
         let row = self.read(Purpose::Probe, span, statement).await?;
-        Ok(Share {
-            next: row.integer(0).ok(),
-            topics: row.integer(1)?,
-            events: row.integer(2)?,
-            all: row.integer(3)?,
-        })
+        Ok(Share { topics: row.integer(0)?, events: row.integer(1)?, all: row.integer(2)? })
+    }
+
+    async fn next_of_topics(
+        &self,
+        filter: &Filter,
+        span: Span,
+        order: Order,
+    ) -> Result<Option<Seq>, StoreError> {
+        let statement = self.0.dialect().next_of_topics(filter, order).with(&[span.after, span.through]);
+        Ok(self.read(Purpose::Probe, span, statement).await?.integer(0).ok())
+    }
+
+    async fn has_some(&self, filter: &Filter, span: Span, order: Order) -> Result<bool, StoreError> {
+        let window = Window { span, index: Index::Seq };
+        Ok(self.matches(filter, window, order, 1).await?.count > 0)
     }
 
     async fn has_few(&self, filter: &Filter, span: Span) -> Result<bool, StoreError> {

@@ -80,11 +80,19 @@ impl Dialect {
         Statement { text, parameters: parameters.values }
     }
 
-    /// The statement for the share of a filter's topics in the store: 1 and 2 are the span.
-    pub fn share(&self, filter: &Filter, order: Order) -> Statement {
+    /// The statement for the share of a filter's topics in the store: 1 is the seq behind which they count.
+    pub fn share(&self, filter: &Filter) -> Statement {
+        let mut parameters = self.parameters(2);
+        let is_wanted = self.is_of_topics("name", filter, &mut parameters);
+        let text = self.text(include_str!("sql/share.sql")).replace("/* is wanted */", &is_wanted);
+        Statement { text, parameters: parameters.values }
+    }
+
+    /// The statement for the next seq of a filter's topics: 1 and 2 are the span. Null if it has none.
+    pub fn next_of_topics(&self, filter: &Filter, order: Order) -> Statement {
         let mut parameters = self.parameters(3);
         let is_wanted = self.is_of_topics("name", filter, &mut parameters);
-        let text = self.text(include_str!("sql/share.sql"));
+        let text = self.text(include_str!("sql/next_of_topics.sql"));
         let text = text
             .replace("/* is readable */", &self.is_readable.replace("{}", "seq"))
             .replace("/* is wanted */", &is_wanted);

@@ -14,14 +14,15 @@ pub const ENTRIES: i64 = if cfg!(test) { 64 } else { 1024 };
 /// Rows of a window without a filter: only those whose events are gone cost a look without a match.
 const ROWS: i64 = 64 * ENTRIES;
 
-/// Entries of topics with a prefix in one window, at most: they are sorted.
-pub const FEW: i64 = 4 * ENTRIES;
+/// Entries of topics with a prefix in one window, where they are spread evenly. All are sorted, whatever is asked for.
+const SORTED: i64 = ENTRIES / 4;
+
+/// Entries of topics with a prefix in one window, at most.
+pub const FEW: i64 = 4 * SORTED;
 
 /// The share of a filter's topics in the events of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Their next event; `None` if a span has none of them.
-    pub next: Option<Seq>,
     /// The number of these topics.
     pub topics: i64,
     /// Their events, those that are gone included.
@@ -42,8 +43,19 @@ pub trait IndexProbe {
     /// The next run of a span whose blocks overlap the time of a filter. It is empty if there is none.
     async fn overlapping(&self, filter: &Filter, span: Span, order: Order) -> Result<Span, StoreError>;
 
-    /// The share of a filter's topics, and their next event in a span.
-    async fn share(&self, filter: &Filter, span: Span, order: Order) -> Result<Share, StoreError>;
+    /// The share of those of a filter's topics that a span may have.
+    async fn share(&self, filter: &Filter, span: Span) -> Result<Share, StoreError>;
+
+    /// The next event of a filter's topics in a span, which is looked up for each of them.
+    async fn next_of_topics(
+        &self,
+        filter: &Filter,
+        span: Span,
+        order: Order,
+    ) -> Result<Option<Seq>, StoreError>;
+
+    /// True if a span, all of which may be read, has an event that matches.
+    async fn has_some(&self, filter: &Filter, span: Span, order: Order) -> Result<bool, StoreError>;
 
     /// True if a span has fewer than [`FEW`] events of a filter's topics.
     async fn has_few(&self, filter: &Filter, span: Span) -> Result<bool, StoreError>;
@@ -146,21 +158,30 @@ async fn next_of_any_length(
     Ok(farthest)
 }
 
-/// The topics with a prefix may be many, and their events few or nearly all. As many as a window has are expected in so
-/// many seqs; where they turn out to be far more, in fewer. Where looking at every topic takes longer than looking at
-/// every event, all events are read.
+/// The topics with a prefix may be many, and their events few or nearly all. So many seqs are read as have a few hundred of
+/// their events where these are spread evenly, or fewer where that turns out to be far more. Where it takes longer to
+/// look at every topic than at every event, all events are read.
 async fn by_prefix(
     probe: &impl IndexProbe,
     filter: &Filter,
     span: Span,
     order: Order,
 ) -> Result<Window, StoreError> {
-    let span = span.first(probe.longest_window(), order);
-    let Share { next, topics, events, all } = probe.share(filter, span, order).await?;
-    let Some(next) = next else { return Ok(Window { span, index: Index::Topics }) };
-    let span = from(next, span, order);
-    let mut seqs = ENTRIES.saturating_mul(all / events.max(1)).clamp(ENTRIES, span.len().max(ENTRIES));
-    while seqs > ENTRIES.max(topics * EVENTS_OF_TOPIC) {
+    let mut span = span.first(probe.longest_window(), order);
+    let Share { topics, events, all } = probe.share(filter, span).await?;
+    let spread = SORTED.saturating_mul(all / events.max(1)).clamp(SORTED, span.len().max(SORTED));
+    let is_dense = |seqs: i64| seqs <= SORTED.max(topics * EVENTS_OF_TOPIC);
+    let all_events = Window { span: span.first(spread.clamp(FEW, ROWS), order), index: Index::Seq };
+    let of_topics = Filter { topics: filter.topics.clone(), ..Filter::default() };
+    if is_dense(spread) && probe.has_some(&of_topics, all_events.span, order).await? {
+        return Ok(all_events);
+    }
+    match probe.next_of_topics(filter, span, order).await? {
+        Some(next) => span = from(next, span, order),
+        None => return Ok(Window { span, index: Index::Topics }), // reading it finds as little
+    }
+    let mut seqs = spread;
+    while !is_dense(seqs) {
         let part = span.first(seqs, order);
         if probe.has_few(filter, part).await? {
             return Ok(Window { span: part, index: Index::Topics });
@@ -170,7 +191,7 @@ async fn by_prefix(
     Ok(Window { span: span.first(seqs.clamp(FEW, ROWS), order), index: Index::Seq })
 }
 
-/// Events that are read in the time in which a topic is looked up.
+/// Events that are read in the time in which those of a topic are looked up.
 const EVENTS_OF_TOPIC: i64 = 16;
 
 /// Events with conflicts are few: their index is the way to them, whatever else is asked for.

@@ -27,11 +27,19 @@ pub fn measure(few: &Store, many: &Store, report: &mut Report) -> Result<()> {
 }
 
 /// The combinations of filters. A moment is given in hundredths of the store, and so is a seq.
-const FILTERS: [&str; 24] = [
+const FILTERS: [&str; 32] = [
     "",
     "topic=topic-3",
     "topic=topic-3&topic=topic-4",
     "topic=rare",
+    "topic=rare.*",
+    "topic=some.*",
+    "topic=many.*",
+    "topic=many.*&order=desc",
+    "topic=rare.*&since=80",
+    "topic=many.*&since=80",
+    "topic=many.*&source=rare",
+    "topic=some.*&source=source-3",
     "source=source-3",
     "source=rare",
     "topic=topic-3&source=source-3",

@@ -82,7 +82,13 @@ impl Workload for Filler {
             let n = self.n;
             self.n += 1;
             let mixed = n * 7 + n / 97;
-            let topic = if n % self.step == 1 { "rare".into() } else { format!("topic-{}", mixed % 4) };
+            let topic = match n {
+                n if n % self.step == 1 => "rare".into(),
+                n if n % self.step == 3 => format!("rare.{}", n % 2),
+                n if n % 10 == 4 => format!("many.{}", n / 10 % 1000),
+                n if n % 100 == 5 => format!("some.{}", n / 100 % 10),
+                _ => format!("topic-{}", mixed % 4),
+            };
             let source = if n % self.step == 2 { "rare".into() } else { format!("source-{}", mixed / 4 % 5) };
             let (id, moment) = (self.ids.next(), moment(&self.start, n));
             body.push(if body.is_empty() { b'[' } else { b',' });

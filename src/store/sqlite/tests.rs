@@ -578,7 +578,8 @@ async fn every_filter_has_an_index() {
     let of_source = page(&by_source, Index::Sources);
     let of_several = page(&topics(&["t", "u"]), Index::Topics);
     let of_prefix = page(&topics(&["t.*", "u"]), Index::Topics);
-    let of_share = plan(&SQLITE.share(&topics(&["t.*", "u"]), Order::Ascending).text);
+    let of_share = plan(&SQLITE.share(&topics(&["t.*", "u"])).text);
+    let of_next = plan(&SQLITE.next_of_topics(&topics(&["t.*", "u"]), Order::Ascending).text);
     let of_few = plan(&SQLITE.few(&topics(&["t.*"]), Index::Topics).text);
     let of_time = page(&by_time, Index::Seq);
     let of_short_time = page(&by_time, Index::Timestamp);
@@ -593,11 +594,11 @@ async fn every_filter_has_an_index() {
         of_stored.contains("rowid>? AND rowid<?"),
         "a write of duplicates only must not scan: {of_stored}"
     );
-    for plan in [&of_prefix, &of_share, &of_few] {
+    for plan in [&of_prefix, &of_share, &of_next, &of_few] {
         assert!(plan.contains("topics USING PRIMARY KEY (name>? AND name<?)"), "{plan}");
         assert!(!plan.contains("SCAN events") && !plan.contains("SCAN topics"), "{plan}");
     }
-    for plan in [&of_one, &of_reach, &of_prefix, &of_share, &of_few] {
+    for plan in [&of_one, &of_reach, &of_prefix, &of_next, &of_few] {
         assert!(plan.contains("events_by_topic (topic=? AND rowid>? AND rowid<?)"), "{plan}");
     }
     assert!(of_source.contains("events_by_source (source=? AND rowid>? AND rowid<?)"), "{of_source}");
