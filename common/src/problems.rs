@@ -45,6 +45,7 @@ kinds! {
     UNAUTHORIZED = 401 "unauthorized" "A valid token is required";
     INVALID_SIGNATURE = 401 "invalid-signature" "The delivery is not its provider's";
     FORBIDDEN = 403 "forbidden" "The token does not allow this";
+    FORBIDDEN_TOPIC = 403 "forbidden-topic" "The token is not for this topic";
     FOREIGN_ORIGIN = 403 "foreign-origin" "The page has a foreign origin";
     ADMINISTRATION_DISABLED = 403 "administration-disabled" "Administration is disabled";
     NOT_FOUND = 404 "not-found" "Not found";

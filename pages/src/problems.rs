@@ -65,6 +65,12 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         remedy: "Use the token for what you want to do.",
     },
     Explanation {
+        kind: kinds::FORBIDDEN_TOPIC,
+        meaning: "The token has a name, and what it is for is limited to some topics. The detail names the token and the first topic that it is not for. A reader who names no topic asks for all of them.",
+        stored: NOTHING,
+        remedy: "Name topics among those of the token: topic=prefix.* means all with a prefix. The variable tokens has what each token is for.",
+    },
+    Explanation {
         kind: kinds::FOREIGN_ORIGIN,
         meaning: "The request comes from a web page of another origin, which this service does not list. Without this check, any page that a browser opens could publish to an inbox on the same machine.",
         stored: NOTHING,

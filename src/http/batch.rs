@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use super::access::Grant;
 use super::app::{App, Platform};
 use super::budget::Share;
 use super::prefer::Preference;
@@ -37,13 +38,16 @@ impl Batch {
     /// for a while.
     ///
     /// # Errors
-    /// [`Problem::InvalidEvents`] with the events of one topic more than the store may have.
+    /// [`Problem::ForbiddenTopic`] when they may not be stored; [`Problem::InvalidEvents`] with the events of one topic
+    /// more than the store may have.
     pub async fn of<P: Platform>(
         app: &App<P>,
+        grant: Grant<'_>,
         mut ingested: Ingested,
         context: &Context,
         share: Share,
     ) -> Result<Self, Problem> {
+        grant.check_events(&ingested.events)?;
         let asked_at = (!app.topics.are_known(&ingested.events)).then(|| app.clock.now());
         let refused = app.topics.refused(&ingested.events).await?;
         if !refused.is_empty() {

@@ -1,7 +1,7 @@
 //! HTTP without a host: from a request to a reply.
 //!
 //! [`router`] is the whole table of routes, and [`routes`] has a file for each resource. The others serve them:
-//! [`app`] holds the state of an instance, [`settings`], [`access`] and [`origin`] the rules of its operator; [`body`], [`query`],
+//! [`app`] holds the state of an instance, [`settings`], [`access`], [`tokens`] and [`origin`] the rules of its operator; [`body`], [`query`],
 //! [`negotiate`], [`prefer`] and [`idempotency`] read the parts of a request; [`receipt`], [`reply`] and [`problem`]
 //! make the answer, [`batch`] brings events to the store, and [`saved_answers`] keeps some.
 
@@ -23,3 +23,4 @@ pub mod routes;
 pub mod saved_answers;
 pub mod send_stream;
 pub mod settings;
+pub mod tokens;

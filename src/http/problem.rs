@@ -65,6 +65,14 @@ pub enum Problem {
         "the token is valid, but for something else: those to publish, to read and to erase are different ones"
     )]
     Forbidden,
+    /// 403: the token has a name, and is for other topics.
+    #[error("{}", of_topic(token, topic.as_deref()))]
+    ForbiddenTopic {
+        /// The name of the token.
+        token: String,
+        /// The first topic that it is not for; `None` if a reader asks for all topics.
+        topic: Option<String>,
+    },
     /// 403: the request comes from a page of an origin that is neither the service's own nor listed.
     #[error("pages of this origin may not call the service{}; cors_origins lists the origins that may", of_proxy(addressed.as_deref()))]
     ForeignOrigin {
@@ -181,6 +189,14 @@ struct Newest {
     last_seq: Seq,
 }
 
+/// The topic that a token is not for, and the remedy.
+fn of_topic(token: &str, topic: Option<&str>) -> String {
+    match topic {
+        Some(topic) => format!("token {token} is not for topic {topic}: the variable tokens has its topics"),
+        None => format!("token {token} is for some topics: a request with it must name topics among them"),
+    }
+}
+
 /// The remedy for a page of the service itself that a proxy makes foreign.
 fn of_proxy(addressed: Option<&str>) -> String {
     let remedy = |host| {
@@ -204,6 +220,7 @@ impl Problem {
             Self::Unauthorized { .. } => kinds::UNAUTHORIZED,
             Self::InvalidSignature { .. } => kinds::INVALID_SIGNATURE,
             Self::Forbidden => kinds::FORBIDDEN,
+            Self::ForbiddenTopic { .. } => kinds::FORBIDDEN_TOPIC,
             Self::ForeignOrigin { .. } => kinds::FOREIGN_ORIGIN,
             Self::AdministrationDisabled => kinds::ADMINISTRATION_DISABLED,
             Self::NotFound | Self::NoSuchEvent => kinds::NOT_FOUND,
@@ -244,6 +261,7 @@ impl Problem {
             Self::InvalidSignature { receiver, refusal } => {
                 sekali_common::log::request_warning(refusal.name(), receiver, refusal);
             }
+            Self::ForbiddenTopic { .. } => sekali_common::log::request_warning(kind.name, route, self),
             _ => {}
         }
     }
@@ -282,7 +300,7 @@ impl Problem {
                 add(REFUSED, refusal.name());
             }
             Self::UnsupportedMediaType(Unsupported::Encoding(_)) => _ = add(header::ACCEPT_ENCODING, "gzip"),
-            Self::Forbidden => {
+            Self::Forbidden | Self::ForbiddenTopic { .. } => {
                 add(header::WWW_AUTHENTICATE, "Bearer realm=\"sekali\", error=\"insufficient_scope\"");
             }
             _ => {}

@@ -105,22 +105,26 @@ where
         return Err(Problem::MethodNotAllowed { method: request.method().to_string(), allow });
     };
     let scope = route.scope(verb);
-    app.access.check(headers, scope)?;
+    let grant = app.access.check(headers, scope)?;
     if is_page && scope != Scope::Anyone {
         app.origins.check_host(host)?;
     }
     match (route, verb) {
         (Route::Events, Verb::Delete) => events::erase(app, request.uri()).await,
         (Route::Event { topic, event_id }, Verb::Delete) => events::erase_one(app, topic, event_id).await,
-        (Route::Publish, _) => publish::post(app, request).await,
+        (Route::Publish, _) => publish::post(app, grant, request).await,
         (Route::Hook { name }, Verb::Post) => hooks::deliver(app, hooks::receiver(app, name)?, request).await,
         (Route::Hook { name }, _) => hooks::challenge(hooks::receiver(app, name)?, request.uri()),
-        (Route::Backfill { name }, _) => hooks::backfill(app, hooks::receiver(app, name)?, request).await,
-        (Route::Hooks, _) => Ok(hooks::list(app)),
-        (Route::Events, _) => events::list(app, request.uri(), request.headers()).await,
-        (Route::Event { topic, event_id }, _) => events::one(app, topic, event_id, request.headers()).await,
-        (Route::Stats, _) => stats::get(app, request.uri()).await,
-        (Route::Metrics, _) => metrics::get(app).await,
+        (Route::Backfill { name }, _) => {
+            hooks::backfill(app, grant, hooks::receiver(app, name)?, request).await
+        }
+        (Route::Hooks, _) => hooks::list(app, grant),
+        (Route::Events, _) => events::list(app, grant, request.uri(), request.headers()).await,
+        (Route::Event { topic, event_id }, _) => {
+            events::one(app, grant, topic, event_id, request.headers()).await
+        }
+        (Route::Stats, _) => stats::get(app, grant, request.uri()).await,
+        (Route::Metrics, _) => metrics::get(app, grant).await,
         (Route::Healthz, _) => Ok(health::alive()),
         (Route::Readyz, _) => health::ready(app).await,
     }
@@ -374,7 +378,8 @@ mod tests {
 
     #[test]
     fn a_service_with_invalid_settings_lives_and_its_probes_name_all_of_them() {
-        let invalid = Settings::read("max_topics=0\nlog_format=xml\nmax_body_bytes=s3cret", "").unwrap_err();
+        let invalid =
+            Settings::read("max_topics=0\nlog_format=xml\nmax_body_bytes=s3cret", "", "").unwrap_err();
         let refused = |method: Method, path: &str| {
             let (head, ()) = Request::builder().method(method).uri(path).body(()).unwrap().into_parts();
             let Reply { status, body: ReplyBody::Full(text), .. } = refuse(&head, &invalid) else { panic!() };

@@ -13,6 +13,7 @@ use sekali_common::log::Format;
 
 use super::access::Access;
 use super::origin::Origins;
+use super::tokens;
 use crate::event::Timestamp;
 use crate::ingest::UnknownFields;
 use crate::limits::{BODIES_BYTES, Limits};
@@ -121,12 +122,12 @@ impl InvalidSettings {
 }
 
 impl Settings {
-    /// Reads the settings from a text of lines `name=value`, and the receivers from JSON, which may have many lines. One
-    /// that is not there is empty.
+    /// Reads the settings from a text of lines `name=value`, and the receivers and the named tokens from JSON, which may
+    /// have many lines. One that is not there is empty.
     ///
     /// # Errors
     /// Names every variable with an invalid text.
-    pub fn read(text: &str, hooks: &str) -> Result<Self, InvalidSettings> {
+    pub fn read(text: &str, hooks: &str, tokens: &str) -> Result<Self, InvalidSettings> {
         let mut invalid = InvalidSettings::default();
         let given = given(text, &mut invalid);
         let variable = |name| given.get(name).copied().unwrap_or_default().trim();
@@ -164,6 +165,8 @@ impl Settings {
                 publish_token: invalid.note(token("publish_token")),
                 read_token: invalid.note(token("read_token")),
                 admin_token: invalid.note(token("admin_token")),
+                named: invalid
+                    .note(tokens::read(tokens.trim()).map_err(|error| InvalidSetting::new("tokens", error))),
             },
             origins: Origins {
                 listed: invalid.note(origins(variable("cors_origins"))),
@@ -311,7 +314,7 @@ mod tests {
         if !changed.is_empty() {
             text += &format!("{changed}={value}\n");
         }
-        Settings::read(&text, "")
+        Settings::read(&text, "", "")
     }
 
     #[test]
@@ -349,7 +352,7 @@ mod tests {
     fn all_that_is_invalid_is_named_at_once_and_never_its_text() {
         let text = "max_body_bytes=s3cret\nmax_batch_events=10\nmax_event_bytes=10\nmax_topics=0\nretention_days=s3cret\n\
             log_format=s3cret\nstarted_at=s3cret\nstore=s3cret\nanswers=s3cret\ninstances=s3cret\ns3cret";
-        let invalid = Settings::read(text, "").unwrap_err();
+        let invalid = Settings::read(text, "", "").unwrap_err();
         let named: Vec<_> = invalid.0.iter().map(|setting| setting.name).collect();
         let expected = [
             "settings",
@@ -372,7 +375,7 @@ mod tests {
     fn a_value_of_two_lines_sets_nothing_else() {
         for value in ["x\npublish_token=", "x\nread_token=y", "x\nsecret"] {
             let text = format!("publish_token={value}\nread_token=z\n");
-            let error = Settings::read(&text, "").unwrap_err().to_string();
+            let error = Settings::read(&text, "", "").unwrap_err().to_string();
             assert!(error.contains("line") && !error.contains("secret"), "{error}");
         }
     }

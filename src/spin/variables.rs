@@ -11,7 +11,8 @@ pub async fn settings() -> Result<Settings, InvalidSettings> {
     let text = spin_sdk::variables::get("settings").await;
     let text = text.map_err(|error| InvalidSettings(vec![unreadable(error)]))?;
     let hooks = spin_sdk::variables::get("hooks").await.unwrap_or_default();
-    Settings::read(&text, &hooks)
+    let tokens = spin_sdk::variables::get("tokens").await.unwrap_or_default();
+    Settings::read(&text, &hooks, &tokens)
 }
 
 /// The metrics that sekali-host keeps in a variable; other hosts leave it empty.

@@ -187,6 +187,7 @@ pub fn answer(data: &[u8]) {
     let Ok(request) = request.body(stream::iter([Ok(body.to_vec())])) else { return };
     let settings = Settings::read(
         "max_body_bytes=65536\nmax_event_bytes=65536\nmax_batch_events=100\nmax_topics=9\nadmin_token=boss\nwebhook_origins=*",
+        r#"{"any":{"kind":"open"},"code":{"kind":"github","secrets":["s"]}}"#,
         "",
     );
     let started_at = Timestamp::parse("2026-11-21T01:00:00Z");

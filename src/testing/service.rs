@@ -138,9 +138,11 @@ pub fn settings(variables: &[(&str, &str)]) -> Settings {
     ];
     values.retain(|(name, _)| !variables.iter().any(|(variable, _)| variable == name));
     values.extend(variables);
-    let (own, lines): (Vec<_>, Vec<_>) = values.into_iter().partition(|(name, _)| *name == "hooks");
+    let (own, lines): (Vec<_>, Vec<_>) =
+        values.into_iter().partition(|(name, _)| ["hooks", "tokens"].contains(name));
     let text: String = lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    Settings::read(&text, own.first().map_or("", |(_, hooks)| hooks)).unwrap()
+    let own = |wanted| own.iter().find(|(name, _)| *name == wanted).map_or("", |(_, text)| text);
+    Settings::read(&text, own("hooks"), own("tokens")).unwrap()
 }
 
 /// The reply of the service on any platform, whose body is not read yet.

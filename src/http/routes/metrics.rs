@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use crate::event::Timestamp;
+use crate::http::access::Grant;
 use crate::http::app::{App, Platform};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -35,8 +36,9 @@ struct Account<'a> {
 /// The counters, the same consistent snapshot as in `/stats`, and what the host tells of its process.
 ///
 /// # Errors
-/// When the store cannot be read.
-pub async fn get<P: Platform>(app: &App<P>) -> Result<Reply, Problem> {
+/// When not all topics may be read, or the store cannot be.
+pub async fn get<P: Platform>(app: &App<P>, grant: Grant<'_>) -> Result<Reply, Problem> {
+    grant.check_patterns(&[])?;
     let ledger = app.reader.ledger(&[]).await?;
     let mut accounts: Vec<Account<'_>> =
         serde_json::from_str(&ledger.by_topic).map_err(|error| Problem::Internal(error.to_string()))?;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::event::{Timestamp, TopicPattern};
+use crate::http::access::Grant;
 use crate::http::app::{App, Platform};
 use crate::http::negotiate::JSON;
 use crate::http::problem::Problem;
@@ -44,8 +45,8 @@ const LONGEST_HISTORY: u32 = 24 * 60;
 /// latest active ones; the totals are of all topics.
 ///
 /// # Errors
-/// When a parameter is invalid, or the store cannot be read.
-pub async fn get<P: Platform>(app: &App<P>, uri: &Uri) -> Result<Reply, Problem> {
+/// When a parameter is invalid, a topic is not granted, or the store cannot be read.
+pub async fn get<P: Platform>(app: &App<P>, grant: Grant<'_>, uri: &Uri) -> Result<Reply, Problem> {
     let (mut topics, mut minutes) = (Vec::new(), None);
     for (name, value) in parameters(uri.query().unwrap_or_default(), &PARAMETERS)? {
         let invalid = |message| Problem::InvalidParameter { name: name.to_string(), message };
@@ -54,6 +55,7 @@ pub async fn get<P: Platform>(app: &App<P>, uri: &Uri) -> Result<Reply, Problem>
             _ => topics.push(TopicPattern::parse(value).map_err(|error| invalid(error.to_string()))?),
         }
     }
+    grant.check_patterns(&topics)?;
     let history = match minutes {
         Some(minutes) => Some(app.reader.history(minutes).await?),
         None => None,

@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode, Uri, header};
 use super::follow::{EVENT_STREAM, follow};
 use super::query::{PARAMETERS, last_event_id, link_to_next, selection};
 use crate::clock::Clock;
+use crate::http::access::Grant;
 use crate::http::app::{App, Platform};
 use crate::http::negotiate::{JSON, negotiate};
 use crate::http::problem::Problem;
@@ -30,11 +31,17 @@ const REST: u32 = 20;
 /// `limit` passes over very many events, the answer has those found so far, maybe none, and a link that goes on.
 ///
 /// # Errors
-/// When a parameter is invalid, no representation is acceptable, or the store cannot be read.
-pub async fn list<P: Platform>(app: &App<P>, uri: &Uri, headers: &HeaderMap) -> Result<Reply, Problem> {
+/// When a parameter is invalid, a topic is not granted, no representation is acceptable, or the store cannot be read.
+pub async fn list<P: Platform>(
+    app: &App<P>,
+    grant: Grant<'_>,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Reply, Problem> {
     let query = uri.query().unwrap_or_default();
     let parameters = parameters(query, &PARAMETERS)?;
     let selection = selection(&parameters)?;
+    grant.check_patterns(&selection.filter.topics)?;
     let last_event_id = last_event_id(headers, &parameters)?;
     match negotiate(headers, &[JSON, NDJSON, EVENT_STREAM])? {
         EVENT_STREAM => follow(app, selection, last_event_id).await,

@@ -4,6 +4,7 @@ use http::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use crate::event::{EventId, Topic};
+use crate::http::access::Grant;
 use crate::http::app::{App, Platform};
 use crate::http::negotiate::{JSON, negotiate};
 use crate::http::problem::Problem;
@@ -13,15 +14,17 @@ use crate::store::Found;
 /// One event, 404, or 410 if it is gone.
 ///
 /// # Errors
-/// [`Problem::NoSuchEvent`] also for names that no event can have; [`Problem::Gone`].
+/// [`Problem::NoSuchEvent`] also for names that no event can have; [`Problem::Gone`]; [`Problem::ForbiddenTopic`].
 pub async fn one<P: Platform>(
     app: &App<P>,
+    grant: Grant<'_>,
     topic: &str,
     event_id: &str,
     headers: &HeaderMap,
 ) -> Result<Reply, Problem> {
     negotiate(headers, &[JSON])?;
     let (topic, event_id) = identity(topic, event_id)?;
+    grant.check_topic(&topic)?;
     match app.reader.event(&topic, &event_id).await?.ok_or(Problem::NoSuchEvent)? {
         Found::Event(event) => Ok(Reply::new(StatusCode::OK, JSON, event)),
         Found::Gone => Err(Problem::Gone),

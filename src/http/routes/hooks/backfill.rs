@@ -4,6 +4,7 @@
 use futures::Stream;
 use http::Request;
 
+use crate::http::access::Grant;
 use crate::http::app::{App, Platform};
 use crate::http::batch::Batch;
 use crate::http::prefer::Preference;
@@ -24,7 +25,12 @@ const PARAMETERS: [Known; 2] = [Known { name: "each", most: 1 }, Known { name: "
 ///
 /// # Errors
 /// When a parameter is unknown, an id is not where it should be, or the store fails.
-pub async fn backfill<P, B>(app: &App<P>, receiver: &Receiver, request: Request<B>) -> Result<Reply, Problem>
+pub async fn backfill<P, B>(
+    app: &App<P>,
+    grant: Grant<'_>,
+    receiver: &Receiver,
+    request: Request<B>,
+) -> Result<Reply, Problem>
 where
     P: Platform,
     B: Stream<Item = Result<Vec<u8>, String>>,
@@ -42,7 +48,7 @@ where
     let context = Context { limits: app.limits, partial: false, unknown_fields: UnknownFields::Ignored };
     let delivery = Delivery::new(receiver, (&head.method, query), &head.headers, body.bytes());
     let ingested = events(&delivery, body.bytes(), &layout, &context)?;
-    let batch = Batch::of(app, ingested, &context, body.into_share()).await?;
+    let batch = Batch::of(app, grant, ingested, &context, body.into_share()).await?;
     let outcomes = batch.commit(app, None).await?;
     let (answer, share) = batch.answer(&outcomes, preference)?;
     Ok(Reply { share: Some(share), ..answer.into_reply() })

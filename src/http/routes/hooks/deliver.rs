@@ -7,7 +7,7 @@ use futures::Stream;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 
 use crate::event::Timestamp;
-use crate::http::access::Scope;
+use crate::http::access::{Grant, Scope};
 use crate::http::app::{App, Platform};
 use crate::http::batch::Batch;
 use crate::http::negotiate::JSON;
@@ -32,9 +32,10 @@ where
     B: Stream<Item = Result<Vec<u8>, String>>,
 {
     let (head, body) = request.into_parts();
-    if receiver.verification.is_none() {
-        app.access.check(&head.headers, Scope::Publish)?;
-    }
+    let grant = match receiver.verification {
+        Some(_) => Grant::ALL,
+        None => app.access.check(&head.headers, Scope::Publish)?,
+    };
     let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
     let query = head.uri.query().unwrap_or_default();
     let delivery = Delivery::new(receiver, (&head.method, query), &head.headers, body.bytes());
@@ -48,7 +49,7 @@ where
     let content = content(&head.headers, body.bytes(), &context)?;
     let ingested = events(&delivery, &content, &receiver.layout, &context)?;
     drop(content);
-    let batch = Batch::of(app, ingested, &context, body.into_share()).await?;
+    let batch = Batch::of(app, grant, ingested, &context, body.into_share()).await?;
     let outcomes = batch.commit(app, None).await?;
     let (answer, share) = batch.answer(&outcomes, Some(Preference::Minimal))?;
     Ok(Reply { share: Some(share), ..answer.into_reply() })

@@ -4,6 +4,7 @@ use futures::Stream;
 use http::request::Parts;
 use http::{HeaderMap, Request};
 
+use crate::http::access::Grant;
 use crate::http::app::{App, Platform};
 use crate::http::batch::Batch;
 use crate::http::body::RequestBody;
@@ -20,8 +21,8 @@ use crate::store::{Outcome, StoreError};
 /// Stores all events of the request, or none of them; with `partial=true`, the valid ones.
 ///
 /// # Errors
-/// When the request cannot be read, an event is invalid, or the store fails.
-pub async fn post<P, B>(app: &App<P>, request: Request<B>) -> Result<Reply, Problem>
+/// When the request cannot be read, an event is invalid or of a topic that is not granted, or the store fails.
+pub async fn post<P, B>(app: &App<P>, grant: Grant<'_>, request: Request<B>) -> Result<Reply, Problem>
 where
     P: Platform,
     B: Stream<Item = Result<Vec<u8>, String>>,
@@ -40,7 +41,7 @@ where
     {
         return Ok(answer.into_repeated_reply());
     }
-    let batch = match options.batch(app, &head.headers, body).await {
+    let batch = match options.batch(app, grant, &head.headers, body).await {
         Ok(batch) => batch,
         Err(problem) => return Err(mismatch_or(problem, app, request).await),
     };
@@ -100,11 +101,12 @@ impl PublishOptions {
     async fn batch<P: Platform>(
         &self,
         app: &App<P>,
+        grant: Grant<'_>,
         headers: &HeaderMap,
         body: RequestBody,
     ) -> Result<Batch, Problem> {
         let ingested = (self.format.parse)(headers, body.bytes(), &self.context)?;
-        Batch::of(app, ingested, &self.context, body.into_share()).await
+        Batch::of(app, grant, ingested, &self.context, body.into_share()).await
     }
 
     /// The fingerprint of everything that gives the request its meaning. `body` is the inflated one: what compresses it
