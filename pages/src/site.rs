@@ -84,9 +84,9 @@ macro_rules! console {
 }
 
 /// The parts of the console. They belong together, so none may be older than another.
-const CONSOLE: [(&str, &str); 15] = console! {
-    "account.js" "address.js" "api.js" "console.css" "curl.js" "demo.js" "event.js" "events.js" "main.js" "page.js"
-    "publish.js" "search.js" "service.js" "topics.js" "tree.js"
+const CONSOLE: [(&str, &str); 18] = console! {
+    "access.js" "account.js" "address.js" "api.js" "console.css" "curl.js" "demo.js" "entry.js" "event.js" "events.js"
+    "main.js" "page.js" "publish.js" "search.js" "service.js" "state.js" "topics.js" "tree.js"
 };
 
 const JSON: &str = "application/json";
