@@ -54,6 +54,9 @@ async function accessible(page, what) {
   assert.deepEqual(faults, [], `axe on ${what}`);
 }
 
+/** The color of what was received, in the light scheme. */
+const RECEIVED = "31,95,191";
+
 const text = (page, selector) => page.locator(selector).textContent();
 const hasText = (page, selector, wanted) => page.locator(selector).filter({ hasText: wanted }).first().waitFor();
 
@@ -64,10 +67,10 @@ async function publish(events, headers = {}) {
   assert.equal(response.status, 200, await response.text());
 }
 
-/** True if the chart has a pixel of this color. */
-function hasColor(color) {
+/** True if the chart, or this share of it from the left, has a pixel of this color. */
+function hasColor([color, share = 1]) {
   const canvas = document.querySelector("#chart canvas");
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width * share, canvas.height);
   return data.some((red, at) => at % 4 === 0 && data[at + 3] === 255 && `${red},${data[at + 1]},${data[at + 2]}` === color);
 }
 
@@ -403,6 +406,43 @@ const scenarios = {
     await close(page);
   },
 
+  /** The chart begins with the last day, which the service has kept, and not with the moment at which one looks. */
+  async history() {
+    await publish([1, 2, 2].map((n) => ({ topic: "t", event_id: String(n) })));
+    const page = await open({ path: "/docs" });
+    const asked = [];
+    // As if the service had run for a day: so many of what it keeps each minute.
+    await page.route(/\/stats\?history=24h/, async (route) => {
+      const response = await route.fetch();
+      const stats = await response.json();
+      assert.equal(stats.history.length, 1, "the minute of the first delivery is kept");
+      assert.equal(stats.history[0].received, 3);
+      const minutes = Array.from({ length: 1400 }, (_, n) => n + 1);
+      stats.history = minutes.map((minute) => ({
+        at: new Date(Date.now() - (1401 - minute) * 60_000).toISOString(), received: 60 * minute, unique_processed: 30 * minute, duplicate_dropped: 30 * minute, conflicts: 0,
+      }));
+      Object.assign(stats, { received: 60 * 1401, unique_processed: 30 * 1401, duplicate_dropped: 30 * 1401 });
+      asked.push(route.request().url());
+      await route.fulfill({ response, json: stats });
+    });
+    await page.goto(address);
+    await hasText(page, "#received", "84,060");
+    assert.ok(await page.evaluate(hasColor, [RECEIVED, 0.25]), "the chart goes back for a day");
+    const { x, y, height } = await page.locator("#chart .u-over").boundingBox();
+    await page.mouse.move(x + 5, y + height / 2);
+    await page.waitForFunction(() => document.getElementById("rate-received").textContent === "1");
+    await page.screenshot({ path: `${PICTURES}/history.png` });
+    await page.mouse.move(5, 5);
+    await page.click("#show-minutes");
+    assert.equal(await page.getAttribute("#show-minutes", "aria-pressed"), "true");
+    assert.equal(await page.getAttribute("#show-day", "aria-pressed"), "false");
+    // The totals that it tells now are those of the service itself, so what was before is of another store.
+    await page.waitForFunction(() => document.getElementById("received").textContent === "3");
+    await page.waitForFunction(() => document.getElementById("rate-received").textContent === "0");
+    assert.equal(asked.length, 1, "the history is asked for once");
+    await close(page);
+  },
+
   async flood() {
     const page = await open();
     await hasText(page, "#live", "Live");
@@ -454,7 +494,7 @@ const scenarios = {
     await hasText(page, "#topics tbody tr", "demo.");
     await page.waitForFunction(() => Number(document.getElementById("rate-received").textContent) > 0);
     await page.waitForFunction(() => document.querySelector("#topics polyline")?.getAttribute("points").split(" ").length > 2);
-    assert.ok(await page.evaluate(hasColor, "31,95,191"), "the line of what was received is drawn");
+    assert.ok(await page.evaluate(hasColor, [RECEIVED]), "the line of what was received is drawn");
     if ((await (await fetch(`${address}/metrics`)).text()).includes("sekali_http_requests_in_flight")) {
       await hasText(page, "#service", /Publishing, 99 %\s*within [0-9.]+ m?s/);
       await hasText(page, "#service", /Requests a second\s*[0-9.]+/);
@@ -467,7 +507,7 @@ const scenarios = {
     for (const name of ["received", "stored", "duplicates", "conflicts"]) assert.match(await text(page, `#rate-${name}`), /^(–|[\d,]+(\.\d)?)$/, `the rate of ${name} is not rounded`);
     const later = await open();
     await hasText(later, "#state", "Connected");
-    assert.ok(await later.evaluate(hasColor, "31,95,191"), "the chart of a page that is opened later has data at once");
+    assert.ok(await later.evaluate(hasColor, [RECEIVED]), "the chart of a page that is opened later has data at once");
     await close(later);
     await page.click("#demo");
     await hasText(page, "#demo", "Start");

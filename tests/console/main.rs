@@ -70,6 +70,7 @@ scenarios! {
     a_restart_of_the_service_is_shown_and_survived: "restart", Server::start();
     many_topics_are_searched_by_name: "many_topics", Server::start();
     demo_traffic_moves_the_page: "demo", Server::start();
+    the_chart_begins_with_the_last_day: "history", Server::start();
     ten_thousand_arrivals_make_no_long_task: "flood", Server::start();
 }
 

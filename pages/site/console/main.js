@@ -5,7 +5,7 @@ import { onTokens } from "./access.js";
 import { go, view } from "./address.js";
 import { at, pause, say } from "./page.js";
 import { isLocked, showConnected, showFault } from "./state.js";
-import { isEmpty, showAccount } from "./account.js";
+import { isBehind, showAccount } from "./account.js";
 import { showTopics } from "./topics.js";
 import { refreshService } from "./service.js";
 import { onPublished } from "./publish.js";
@@ -19,7 +19,7 @@ const SERVICE_EVERY = 2; // refreshes
 async function refresh({ withService = false } = {}) {
   let stats;
   try {
-    stats = await (await ask(isEmpty() ? "/stats?history=10m" : "/stats")).json();
+    stats = await (await ask(isBehind() ? "/stats?history=24h" : "/stats")).json();
     showAccount(stats);
     showTopics(stats);
     showConnected();
