@@ -403,7 +403,21 @@ const scenarios = {
     await page.waitForFunction(() => document.querySelectorAll("#events li").length === 2);
     await page.reload();
     await hasText(page, "#state", "Connected");
+
+    await page.goto(`${address}/receivers`);
+    await page.click("#try [type=submit]");
+    await hasText(page, "#outcome", "Stored.");
     await close(page);
+    const locked = await open({ path: "/receivers", expected: /401/ });
+    await hasText(locked, "#receivers-note", "Reading needs a token");
+    await accessible(locked, "a missing token for receivers");
+    await locked.click("#open-tokens");
+    await locked.fill("#read_token", "reader");
+    await locked.keyboard.press("Enter");
+    await hasText(locked, "#receivers", "open");
+    await locked.click("#try [type=submit]");
+    await hasText(locked, "#outcome", "Refused with 401");
+    await close(locked);
   },
 
   /** The chart begins with the last day, which the service has kept, and not with the moment at which one looks. */
@@ -440,6 +454,92 @@ const scenarios = {
     await page.waitForFunction(() => document.getElementById("received").textContent === "3");
     await page.waitForFunction(() => document.getElementById("rate-received").textContent === "0");
     assert.equal(asked.length, 1, "the history is asked for once");
+    await close(page);
+  },
+
+  /** The page of receivers: a sample is stored, the same again is a duplicate, and a forged one is refused and counted. */
+  async receivers() {
+    const hooks = JSON.parse(readFileSync(process.env.HOOKS, "utf8"));
+    const counts = (await (await fetch(`${address}/metrics`)).text()).includes("sekali_http_requests_in_flight");
+    const page = await open({ path: "/receivers", expected: /401/, permissions: ["clipboard-read", "clipboard-write"] });
+    await hasText(page, "#state", "Connected");
+    assert.equal(await page.locator("#receivers tbody tr").count(), Object.keys(hooks).length + 1);
+    await accessible(page, "the receivers");
+    for (const [name, url] of Object.entries({ stripe: `${address}/hooks/stripe`, github: `${address}/hooks/github`, standard: `${address}/hooks/standard`, twilio: "https://inbox.example/hooks/twilio", token: `${address}/hooks/token` })) {
+      await page.locator("#receivers").getByRole("link", { name, exact: true }).click();
+      await page.waitForFunction((wanted) => document.getElementById("url").textContent === wanted, url);
+      await page.click("#provider >> text=Copy");
+      await hasText(page, "#provider", "Copied");
+      assert.equal(await page.evaluate(() => navigator.clipboard.readText()), url);
+      await hasText(page, "#deliveries-note", "Nothing has come yet");
+
+      const [secret] = hooks[name].secrets;
+      await page.click("#try [type=submit]");
+      await hasText(page, "#outcome", "The secret is needed");
+      await page.fill("#secret", secret);
+      await page.click("#try [type=submit]");
+      await hasText(page, "#outcome", "Verified. Stored.");
+      await page.locator("#sent").evaluate((details) => { details.open = true; });
+      await hasText(page, "#sent pre", `POST /hooks/${name}`);
+      assert.ok(!(await text(page, "#sent pre")).includes(secret), "the secret is not shown");
+      await page.click("#try [type=submit]");
+      await hasText(page, "#outcome", "a duplicate");
+      await hasText(page, "#deliveries li", "delivered 2 times");
+      await page.check("#forged");
+      await page.click("#try [type=submit]");
+      await hasText(page, "#outcome", "Refused with 401: no secret of this receiver made the signature");
+      await hasText(page, `#receivers tr[data-name="${name}"]`, /2110/); // received, stored, duplicates, conflicts
+      if (counts) {
+        await hasText(page, "#refused", "1, 1 of them since this page was opened");
+        await hasText(page, "#refused", "signature of no secret");
+        await hasText(page, `#receivers tr[data-name="${name}"]`, /21101/);
+      } else {
+        await hasText(page, "#refused-note", "does not count");
+      }
+    }
+    await accessible(page, "a sample that was refused");
+    await page.screenshot({ path: `${PICTURES}/receivers.png`, fullPage: true });
+    const kept = await page.evaluate(() => JSON.stringify([{ ...sessionStorage }, { ...localStorage }]));
+    assert.ok(!kept.includes("a-token"), `a secret is kept: ${kept}`);
+    assert.deepEqual(await page.evaluate(() => [document.getElementById("secret").type, document.getElementById("secret").autocomplete]), ["password", "off"]);
+
+    // A changed body under the same id is a conflict, another sample is another event.
+    await page.uncheck("#forged");
+    await page.fill("#sample-body", (await page.inputValue("#sample-body")).replace("1042", "1043"));
+    await page.click("#try [type=submit]");
+    await hasText(page, "#outcome", "a conflict");
+    await hasText(page, "#deliveries li", "1 conflict");
+    await page.click("#new-sample");
+    await page.click("#try [type=submit]");
+    await hasText(page, "#outcome", "Verified. Stored.");
+
+    // The private key of a provider is not here; one of a pair of one's own may be.
+    await page.goto(`${address}/receivers#/discord`);
+    await hasText(page, "#about-secret", "Only the provider has the private key");
+    await page.fill("#secret", "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
+    await page.click("#try [type=submit]");
+    await hasText(page, "#outcome", "Verified. Stored.");
+    await page.selectOption("#sample", "PING, the handshake");
+    await page.click("#try [type=submit]");
+    await hasText(page, "#outcome", "A handshake: the answer is 204");
+
+    // Its events, and those of all its types, in the console.
+    const asked = page.waitForRequest(/\/events\?topic=typed&topic=typed\.\*&/);
+    await page.goto(`${address}/receivers#/typed`);
+    await asked;
+    assert.match(await page.getAttribute("#all-deliveries", "href"), /topic=typed\.\*$/);
+    await page.goto(`${address}/receivers#/token`);
+    await hasText(page, "#deliveries li", "1 conflict");
+    await page.click("#all-deliveries");
+    await hasText(page, "#events li", "1 conflict");
+    assert.match(page.url(), /\/\?topic=token$/);
+    await page.goto(`${address}/receivers#/token`);
+    await page.locator("#deliveries a").first().click();
+    await hasText(page, "#event .facts", "token");
+    await page.setViewportSize({ width: 360, height: 740 });
+    await page.goto(`${address}/receivers`);
+    await hasText(page, "#url", "/hooks/");
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it is too wide");
     await close(page);
   },
 
