@@ -106,6 +106,10 @@ fn a_sample_of_each_kind_of_receiver_is_stored_once_and_a_forged_one_is_refused(
 #[test]
 #[ignore = "needs the browser that tests/clients/install installs"]
 fn tokens_are_asked_for_and_kept_for_the_tab() {
-    let mut server = Server::with_variables(&[("read_token", "reader"), ("publish_token", "writer"), ("hooks", r#"{"any": {"kind": "open"}}"#)]);
+    let mut server = Server::with_variables(&[
+        ("read_token", "reader"),
+        ("publish_token", "writer"),
+        ("hooks", r#"{"any": {"kind": "open"}}"#),
+    ]);
     run("tokens", &mut server);
 }

@@ -156,9 +156,12 @@ function showRefused({ name }, refused) {
   }
   // After a restart the counters begin anew.
   if (!refusedAtFirst || sum(refused.get(name)) < sum(refusedAtFirst.get(name))) refusedAtFirst = refused;
-  const since = (reason, count) => count - (refusedAtFirst.get(name)?.get(reason) ?? 0);
-  const rows = [...(refused.get(name) ?? [])].map(([reason, count]) =>
-    [REASONS[reason] ?? reason, since(reason, count) ? `${number(count)}, ${number(since(reason, count))} of them since this page was opened` : number(count)]);
+  const row = ([reason, count]) => {
+    const since = count - (refusedAtFirst.get(name)?.get(reason) ?? 0);
+    const lately = since === count ? ", since this page was opened" : since ? `, ${number(since)} of them since this page was opened` : "";
+    return [REASONS[reason] ?? reason, number(count) + lately];
+  };
+  const rows = [...(refused.get(name) ?? [])].map(row);
   const isSame = at("refused").textContent === rows.flat().join("");
   if (!isSame) at("refused").replaceChildren(...rows.map(fact));
   return say(at("refused-note"), rows.length ? "Since the host was started. Refused deliveries are not stored, and are in the log." : "Nothing since the host was started.");
