@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{LazyLock, PoisonError, RwLock};
 use std::time::Instant;
 
-use http::StatusCode;
+use http::{HeaderName, Response, StatusCode};
 use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
     register_histogram_vec_with_registry, register_histogram_with_registry,
@@ -18,6 +18,13 @@ use prometheus::{
 
 /// The variable from which a component reads the metrics.
 pub const VARIABLE: &str = "host_metrics";
+
+/// The beginning of the paths of receivers. Only one that exists refuses with [`REFUSED`], and there is one path to each,
+/// so there are as many series as receivers have reasons, whatever clients ask for.
+const RECEIVERS: &str = "/hooks/";
+
+/// The header in which a receiver says why it refused a delivery. It stays in the answer, whose text says the same.
+const REFUSED: HeaderName = HeaderName::from_static("sekali-refused");
 
 /// The most routes that are told apart. The others are counted as `other`.
 const ROUTES: usize = 32;
@@ -39,6 +46,7 @@ pub static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
 pub struct Metrics {
     requests: IntCounterVec,
     latency: HistogramVec,
+    refused: IntCounterVec,
     /// Open connections.
     pub connections: IntGauge,
     /// Requests that wait for the head of their answer.
@@ -95,6 +103,12 @@ impl Metrics {
                 "Time from the head of a request to the head of its answer.",
                 &["route"],
                 SECONDS.to_vec(),
+                registry
+            )?,
+            refused: register_int_counter_vec_with_registry!(
+                "sekali_receiver_refused_total",
+                "Deliveries that a receiver refused because its provider had not signed them, by the reason.",
+                &["receiver", "reason"],
                 registry
             )?,
             connections: register_int_gauge_with_registry!(
@@ -156,7 +170,14 @@ impl Metrics {
     }
 
     /// Counts an answer whose head is ready.
-    pub fn answered(&self, path: &str, status: StatusCode, since: Instant) {
+    pub fn answered<B>(&self, path: &str, response: &Response<B>, since: Instant) {
+        let status = response.status();
+        if status == StatusCode::UNAUTHORIZED
+            && let Some(receiver) = path.strip_prefix(RECEIVERS)
+            && let Some(reason) = response.headers().get(REFUSED).and_then(|reason| reason.to_str().ok())
+        {
+            self.refused.with_label_values(&[receiver, reason]).inc();
+        }
         let route = path.trim_start_matches('/').split('/').next().unwrap_or_default();
         let route = if self.knows(route, status) { route } else { "other" };
         self.requests.with_label_values(&[route, status.as_str()]).inc();
@@ -235,15 +256,48 @@ mod tests {
         assert!(text.contains("sekali_followers ") && !text.contains("_bytes"), "{text}");
     }
 
+    fn answer(status: StatusCode, refused: Option<&str>) -> Response<()> {
+        let mut answer = http::Response::builder().status(status);
+        if let Some(reason) = refused {
+            answer = answer.header(REFUSED, reason);
+        }
+        answer.body(()).unwrap()
+    }
+
+    #[test]
+    fn what_receivers_refuse_is_counted_by_receiver_and_reason_and_unknown_ones_make_no_series() {
+        let (metrics, since) = (Metrics::register().unwrap(), Instant::now());
+        for (path, status, refused) in [
+            ("/hooks/stripe", StatusCode::UNAUTHORIZED, Some("no-match")),
+            ("/hooks/stripe", StatusCode::UNAUTHORIZED, Some("no-match")),
+            ("/hooks/stripe", StatusCode::UNAUTHORIZED, Some("too-old")),
+            ("/hooks/open", StatusCode::UNAUTHORIZED, None),
+            ("/hooks/stripe", StatusCode::OK, None),
+            ("/hooks/invented", StatusCode::NOT_FOUND, None),
+            ("/publish", StatusCode::UNAUTHORIZED, Some("no-match")),
+        ] {
+            metrics.answered(path, &answer(status, refused), since);
+        }
+        let text = metrics.render([]);
+        let mut counted: Vec<_> =
+            text.lines().filter(|line| line.starts_with("sekali_receiver_refused_total{")).collect();
+        counted.sort_unstable();
+        let expected = [("no-match", 2), ("too-old", 1)].map(|(reason, count)| {
+            format!(r#"sekali_receiver_refused_total{{reason="{reason}",receiver="stripe"}} {count}"#)
+        });
+        assert_eq!(counted, expected);
+    }
+
     #[test]
     fn routes_that_clients_invent_are_not_told_apart() {
         let (metrics, since) = (Metrics::register().unwrap(), Instant::now());
-        metrics.answered("/publish", StatusCode::OK, since);
-        metrics.answered("/publish", StatusCode::BAD_REQUEST, since);
-        metrics.answered("/events/a/b", StatusCode::OK, since);
-        metrics.answered("/invented", StatusCode::NOT_FOUND, since);
+        let answered = |path: &str, status| metrics.answered(path, &answer(status, None), since);
+        answered("/publish", StatusCode::OK);
+        answered("/publish", StatusCode::BAD_REQUEST);
+        answered("/events/a/b", StatusCode::OK);
+        answered("/invented", StatusCode::NOT_FOUND);
         for n in 0..100 {
-            metrics.answered(&format!("/page{n}"), StatusCode::OK, since);
+            answered(&format!("/page{n}"), StatusCode::OK);
         }
         let text = metrics.render([]);
         for line in [

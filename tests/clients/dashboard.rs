@@ -67,7 +67,7 @@ fn program() -> std::path::PathBuf {
     if found.exists() { found.to_owned() } else { installed("prometheus/usr/bin/prometheus") }
 }
 
-/// Publishes events, duplicates and conflicts for so long.
+/// Publishes events, duplicates and conflicts for so long, and delivers what a receiver refuses.
 fn publish(server: &Server, time: Duration) {
     let began = Instant::now();
     for n in 0.. {
@@ -79,13 +79,15 @@ fn publish(server: &Server, time: Duration) {
                 json!({"topic": format!("t{}", n % 3), "event_id": n.to_string(), "payload": payload});
             assert_eq!(server.publish(&event).status, 200);
         }
+        assert_eq!(server.send("POST", "/hooks/shop", &[("x-signature", "00")], b"{}").status, 401);
     }
 }
 
 #[test]
 #[ignore = "needs Prometheus"]
 fn every_panel_of_the_dashboard_shows_a_host_under_load() {
-    let server = Server::start();
+    let hooks = json!({"shop": {"kind": "custom", "secrets": ["s"], "signature": {"header": "x-signature"}}});
+    let server = Server::with_variables(&[("hooks", &hooks.to_string())]);
     let prometheus = Prometheus::that_looks_at(&server);
     let _follower = server.connect_follower("/events");
     thread::scope(|scope| {

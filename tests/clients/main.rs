@@ -117,7 +117,7 @@ fn each_alert_comes_where_it_has_to_and_has_its_place_in_the_documentation() {
     let (rules, tests) = (read("deploy/prometheus/alerts.yaml"), read("deploy/prometheus/alerts_test.yaml"));
     let operations = read("docs/OPERATIONS.md");
     let alerts: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    assert_eq!(alerts.len(), 10);
+    assert_eq!(alerts.len(), 11);
     for alert in alerts {
         assert!(
             tests.contains(&format!("alertname: {alert}\n        exp_alerts:")),

@@ -54,6 +54,9 @@ async function accessible(page, what) {
   assert.deepEqual(faults, [], `axe on ${what}`);
 }
 
+/** The color of what was received, in the light scheme. */
+const RECEIVED = "31,95,191";
+
 const text = (page, selector) => page.locator(selector).textContent();
 const hasText = (page, selector, wanted) => page.locator(selector).filter({ hasText: wanted }).first().waitFor();
 
@@ -64,10 +67,10 @@ async function publish(events, headers = {}) {
   assert.equal(response.status, 200, await response.text());
 }
 
-/** True if the chart has a pixel of this color. */
-function hasColor(color) {
+/** True if the chart, or this share of it from the left, has a pixel of this color. */
+function hasColor([color, share = 1]) {
   const canvas = document.querySelector("#chart canvas");
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width * share, canvas.height);
   return data.some((red, at) => at % 4 === 0 && data[at + 3] === 255 && `${red},${data[at + 1]},${data[at + 2]}` === color);
 }
 
@@ -400,6 +403,147 @@ const scenarios = {
     await page.waitForFunction(() => document.querySelectorAll("#events li").length === 2);
     await page.reload();
     await hasText(page, "#state", "Connected");
+
+    await page.goto(`${address}/receivers`);
+    await page.click("#try [type=submit]");
+    await hasText(page, "#outcome", "Stored.");
+    await close(page);
+    const locked = await open({ path: "/receivers", expected: /401/ });
+    await hasText(locked, "#receivers-note", "Reading needs a token");
+    await accessible(locked, "a missing token for receivers");
+    await locked.click("#open-tokens");
+    await locked.fill("#read_token", "reader");
+    await locked.keyboard.press("Enter");
+    await hasText(locked, "#receivers", "open");
+    await locked.click("#try [type=submit]");
+    await hasText(locked, "#outcome", "Refused with 401");
+    await close(locked);
+  },
+
+  /** The chart begins with the last day, which the service has kept, and not with the moment at which one looks. */
+  async history() {
+    await publish([1, 2, 2].map((n) => ({ topic: "t", event_id: String(n) })));
+    const page = await open({ path: "/docs" });
+    const asked = [];
+    // As if the service had run for a day: so many of what it keeps each minute.
+    await page.route(/\/stats\?history=24h/, async (route) => {
+      const response = await route.fetch();
+      const stats = await response.json();
+      assert.equal(stats.history.length, 1, "the minute of the first delivery is kept");
+      assert.equal(stats.history[0].received, 3);
+      const minutes = Array.from({ length: 1400 }, (_, n) => n + 1);
+      stats.history = minutes.map((minute) => ({
+        at: new Date(Date.now() - (1401 - minute) * 60_000).toISOString(), received: 60 * minute, unique_processed: 30 * minute, duplicate_dropped: 30 * minute, conflicts: 0,
+      }));
+      Object.assign(stats, { received: 60 * 1401, unique_processed: 30 * 1401, duplicate_dropped: 30 * 1401 });
+      asked.push(route.request().url());
+      await route.fulfill({ response, json: stats });
+    });
+    await page.goto(address);
+    await hasText(page, "#received", "84,060");
+    assert.ok(await page.evaluate(hasColor, [RECEIVED, 0.25]), "the chart goes back for a day");
+    const { x, y, height } = await page.locator("#chart .u-over").boundingBox();
+    await page.mouse.move(x + 5, y + height / 2);
+    await page.waitForFunction(() => document.getElementById("rate-received").textContent === "1");
+    await page.screenshot({ path: `${PICTURES}/history.png` });
+    await page.mouse.move(5, 5);
+    await page.click("#show-minutes");
+    assert.equal(await page.getAttribute("#show-minutes", "aria-pressed"), "true");
+    assert.equal(await page.getAttribute("#show-day", "aria-pressed"), "false");
+    // The totals that it tells now are those of the service itself, so what was before is of another store.
+    await page.waitForFunction(() => document.getElementById("received").textContent === "3");
+    await page.waitForFunction(() => document.getElementById("rate-received").textContent === "0");
+    assert.equal(asked.length, 1, "the history is asked for once");
+    await close(page);
+  },
+
+  /** The page of receivers: a sample is stored, the same again is a duplicate, and a forged one is refused and counted. */
+  async receivers() {
+    const hooks = JSON.parse(readFileSync(process.env.HOOKS, "utf8"));
+    const counts = (await (await fetch(`${address}/metrics`)).text()).includes("sekali_http_requests_in_flight");
+    const page = await open({ path: "/receivers", expected: /401/, permissions: ["clipboard-read", "clipboard-write"] });
+    await hasText(page, "#state", "Connected");
+    assert.equal(await page.locator("#receivers tbody tr").count(), Object.keys(hooks).length + 1);
+    await accessible(page, "the receivers");
+    for (const [name, url] of Object.entries({ stripe: `${address}/hooks/stripe`, github: `${address}/hooks/github`, standard: `${address}/hooks/standard`, twilio: "https://inbox.example/hooks/twilio", token: `${address}/hooks/token` })) {
+      await page.locator("#receivers").getByRole("link", { name, exact: true }).click();
+      await page.waitForFunction((wanted) => document.getElementById("url").textContent === wanted, url);
+      await page.click("#provider >> text=Copy");
+      await hasText(page, "#provider", "Copied");
+      assert.equal(await page.evaluate(() => navigator.clipboard.readText()), url);
+      await hasText(page, "#deliveries-note", "Nothing has come yet");
+
+      const [secret] = hooks[name].secrets;
+      await page.click("#try [type=submit]");
+      await hasText(page, "#outcome", "The secret is needed");
+      await page.fill("#secret", secret);
+      await page.click("#try [type=submit]");
+      await hasText(page, "#outcome", "Verified. Stored.");
+      await page.locator("#sent").evaluate((details) => { details.open = true; });
+      await hasText(page, "#sent pre", `POST /hooks/${name}`);
+      assert.ok(!(await text(page, "#sent pre")).includes(secret), "the secret is not shown");
+      await page.click("#try [type=submit]");
+      await hasText(page, "#outcome", "a duplicate");
+      await hasText(page, "#deliveries li", "delivered 2 times");
+      await page.check("#forged");
+      await page.click("#try [type=submit]");
+      await hasText(page, "#outcome", "Refused with 401: no secret of this receiver made the signature");
+      await hasText(page, `#receivers tr[data-name="${name}"]`, /2110/); // received, stored, duplicates, conflicts
+      if (counts) {
+        await hasText(page, "#refused", "1, since this page was opened");
+        await hasText(page, "#refused", "signature of no secret");
+        await hasText(page, `#receivers tr[data-name="${name}"]`, /21101/);
+      } else {
+        await hasText(page, "#refused-note", "does not count");
+      }
+    }
+    await accessible(page, "a sample that was refused");
+    const ofSpin = (route) => route.fulfill({ contentType: "text/plain", body: "sekali_last_seq 1\n" });
+    await page.route(/\/metrics$/, ofSpin);
+    await hasText(page, "#refused-note", "does not count what is refused. Its log has a line with /hooks/token");
+    await page.unroute(/\/metrics$/, ofSpin);
+    await page.screenshot({ path: `${PICTURES}/receivers-refused.png`, fullPage: true });
+    const kept = await page.evaluate(() => JSON.stringify([{ ...sessionStorage }, { ...localStorage }]));
+    assert.ok(!kept.includes("a-token"), `a secret is kept: ${kept}`);
+    assert.deepEqual(await page.evaluate(() => [document.getElementById("secret").type, document.getElementById("secret").autocomplete]), ["password", "off"]);
+
+    // A changed body under the same id is a conflict, another sample is another event.
+    await page.uncheck("#forged");
+    await page.fill("#sample-body", (await page.inputValue("#sample-body")).replace("1042", "1043"));
+    await page.click("#try [type=submit]");
+    await hasText(page, "#outcome", "a conflict");
+    await hasText(page, "#deliveries li", "1 conflict");
+    await page.click("#new-sample");
+    await page.click("#try [type=submit]");
+    await hasText(page, "#outcome", "Verified. Stored.");
+
+    // The private key of a provider is not here; one of a pair of one's own may be.
+    await page.goto(`${address}/receivers#/discord`);
+    await hasText(page, "#about-secret", "Only the provider has the private key");
+    await page.fill("#secret", "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
+    await page.click("#try [type=submit]");
+    await hasText(page, "#outcome", "Verified. Stored.");
+    await page.selectOption("#sample", "PING, the handshake");
+    await page.click("#try [type=submit]");
+    await hasText(page, "#outcome", "A handshake: the answer is 204");
+
+    // Its events, and those of all its types, in the console.
+    const asked = page.waitForRequest(/\/events\?topic=typed&topic=typed\.\*&/);
+    await page.goto(`${address}/receivers#/typed`);
+    await asked;
+    assert.match(await page.getAttribute("#all-deliveries", "href"), /topic=typed\.\*$/);
+    await page.goto(`${address}/receivers#/token`);
+    await hasText(page, "#deliveries li", "1 conflict");
+    await page.click("#all-deliveries");
+    await hasText(page, "#events li", "1 conflict");
+    assert.match(page.url(), /\/\?topic=token$/);
+    await page.goto(`${address}/receivers#/token`);
+    await page.locator("#deliveries a").first().click();
+    await hasText(page, "#event .facts", "token");
+    await page.setViewportSize({ width: 360, height: 740 });
+    await page.goto(`${address}/receivers`);
+    await hasText(page, "#url", "/hooks/");
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it is too wide");
     await close(page);
   },
 
@@ -454,7 +598,7 @@ const scenarios = {
     await hasText(page, "#topics tbody tr", "demo.");
     await page.waitForFunction(() => Number(document.getElementById("rate-received").textContent) > 0);
     await page.waitForFunction(() => document.querySelector("#topics polyline")?.getAttribute("points").split(" ").length > 2);
-    assert.ok(await page.evaluate(hasColor, "31,95,191"), "the line of what was received is drawn");
+    assert.ok(await page.evaluate(hasColor, [RECEIVED]), "the line of what was received is drawn");
     if ((await (await fetch(`${address}/metrics`)).text()).includes("sekali_http_requests_in_flight")) {
       await hasText(page, "#service", /Publishing, 99 %\s*within [0-9.]+ m?s/);
       await hasText(page, "#service", /Requests a second\s*[0-9.]+/);
@@ -467,7 +611,7 @@ const scenarios = {
     for (const name of ["received", "stored", "duplicates", "conflicts"]) assert.match(await text(page, `#rate-${name}`), /^(–|[\d,]+(\.\d)?)$/, `the rate of ${name} is not rounded`);
     const later = await open();
     await hasText(later, "#state", "Connected");
-    assert.ok(await later.evaluate(hasColor, "31,95,191"), "the chart of a page that is opened later has data at once");
+    assert.ok(await later.evaluate(hasColor, [RECEIVED]), "the chart of a page that is opened later has data at once");
     await close(later);
     await page.click("#demo");
     await hasText(page, "#demo", "Start");
@@ -500,6 +644,29 @@ const scenarios = {
     await hasText(page, "#event .facts", "Deliveries");
     await page.locator("#event").screenshot({ path: `${PICTURES}/event.png` });
     await close(page);
+
+    const receivers = await open({ path: "/receivers", expected: /401/ });
+    for (const [name, samples] of Object.entries({ stripe: ["payment_intent.succeeded"], github: ["ping", "push", "push"] })) {
+      await receivers.locator("#receivers").getByRole("link", { name }).click();
+      await receivers.fill("#secret", "a secret of the picture");
+      for (const sample of samples) {
+        await receivers.selectOption("#sample", sample);
+        await receivers.click("#new-sample");
+        for (const wanted of ["Stored", "A duplicate"]) {
+          await receivers.click("#try [type=submit]");
+          await hasText(receivers, "#outcome", wanted);
+        }
+      }
+    }
+    await receivers.check("#forged");
+    await receivers.click("#try [type=submit]");
+    await hasText(receivers, "#refused", "1, since this page");
+    await receivers.uncheck("#forged");
+    await receivers.click("#try [type=submit]");
+    await hasText(receivers, "#outcome", "A duplicate");
+    await receivers.locator("#try [type=submit]").blur();
+    await receivers.screenshot({ path: `${PICTURES}/receivers.png`, fullPage: true });
+    await close(receivers);
   },
 };
 

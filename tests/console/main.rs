@@ -25,6 +25,7 @@ fn run(scenario: &str, server: &mut Server) {
     let mut node = Command::new("node")
         .args([script.as_os_str(), scenario.as_ref(), server.url("").as_ref()])
         .env("PICTURES", repository().join("target/console"))
+        .env("HOOKS", repository().join("tests/console/hooks.json"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -70,12 +71,45 @@ scenarios! {
     a_restart_of_the_service_is_shown_and_survived: "restart", Server::start();
     many_topics_are_searched_by_name: "many_topics", Server::start();
     demo_traffic_moves_the_page: "demo", Server::start();
+    the_chart_begins_with_the_last_day: "history", Server::start();
+    a_sample_of_a_provider_is_stored_its_redelivery_dropped_and_a_forged_one_refused: "receivers",
+        Server::with_variables(&[("hooks", &hooks_with_one_topic())]);
     ten_thousand_arrivals_make_no_long_task: "flood", Server::start();
+}
+
+/// A receiver of each kind.
+fn hooks() -> String {
+    std::fs::read_to_string(repository().join("tests/console/hooks.json")).unwrap()
+}
+
+/// A receiver of each kind with one topic for all of its types, and one more with a topic for each type.
+fn hooks_with_one_topic() -> String {
+    let mut hooks: serde_json::Value = serde_json::from_str(&hooks()).unwrap();
+    for receiver in hooks.as_object_mut().unwrap().values_mut() {
+        receiver["topic"] = "{hook}".into();
+    }
+    hooks["typed"] = serde_json::json!({"kind": "github", "secrets": ["s"]});
+    hooks.to_string()
+}
+
+#[test]
+#[ignore = "needs Node.js, which tests/clients/install installs"]
+fn a_sample_of_each_kind_of_receiver_is_stored_once_and_a_forged_one_is_refused() {
+    let server = Server::with_variables(&[("hooks", &hooks())]);
+    let directory = repository().join("tests/console");
+    let mut node = Command::new("node");
+    node.arg(directory.join("samples.mjs")).arg(server.url("")).arg(directory.join("hooks.json"));
+    assert!(node.status().expect("Node.js is installed by tests/clients/install").success(), "see above");
+    server.assert_books_balance();
 }
 
 #[test]
 #[ignore = "needs the browser that tests/clients/install installs"]
 fn tokens_are_asked_for_and_kept_for_the_tab() {
-    let mut server = Server::with_variables(&[("read_token", "reader"), ("publish_token", "writer")]);
+    let mut server = Server::with_variables(&[
+        ("read_token", "reader"),
+        ("publish_token", "writer"),
+        ("hooks", r#"{"any": {"kind": "open"}}"#),
+    ]);
     run("tokens", &mut server);
 }

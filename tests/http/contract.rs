@@ -144,6 +144,7 @@ fn every_route_and_status_is_exercised_and_every_answer_matches_its_schema() {
             ("/openapi.json", "/openapi.json"),
             ("/docs", "/docs"),
             ("/", "/"),
+            ("/receivers", "/receivers"),
             ("/problems/{name}", "/problems/busy"),
             ("/problems/{name}", "/problems/none"),
         ] {
@@ -188,6 +189,7 @@ fn every_route_and_status_is_exercised_and_every_answer_matches_its_schema() {
         ("/openapi.json", "/openapi.json"),
         ("/docs", "/docs"),
         ("/", "/"),
+        ("/receivers", "/receivers"),
         ("/problems/{name}", "/problems/busy"),
     ] {
         contract.check("GET", route, &send(&server, "PATCH", path, &[], ""));

@@ -8,10 +8,10 @@ use sekali_common::problems::Kind;
 use sekali_harness::Server;
 use ureq::http::Response;
 
-const PAGES: [&str; 4] = ["/", "/docs", "/docs/", "/problems/busy"];
+const PAGES: [&str; 5] = ["/", "/receivers", "/docs", "/docs/", "/problems/busy"];
 
 /// The paths that pages refer to and the inbox answers.
-const OF_THE_INBOX: [&str; 3] = ["/metrics", "/stats", "/events?limit=100"];
+const OF_THE_INBOX: [&str; 4] = ["/metrics", "/stats", "/hooks", "/events?limit=100"];
 
 /// Sends a GET with these headers. The body of the answer is not decoded.
 fn fetch(server: &Server, path: &str, headers: &[(&str, &str)]) -> Response<Vec<u8>> {
@@ -29,10 +29,10 @@ fn references(html: &str) -> BTreeSet<&str> {
     values.into_iter().flatten().map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
-/// The modules of the console: its first one and those that it imports, and so on.
-fn modules(server: &Server) -> BTreeSet<String> {
+/// The modules of a page of the console: its first one and those that it imports, and so on.
+fn modules(server: &Server, first: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    let mut open = vec!["main.js".to_owned()];
+    let mut open = vec![first.to_owned()];
     while let Some(module) = open.pop() {
         let path = format!("/docs/console/{module}");
         let text = server.get(&path).text;
@@ -46,7 +46,8 @@ fn modules(server: &Server) -> BTreeSet<String> {
 
 /// The paths of the pages and of everything that they refer to, the modules of the console among it.
 fn whole_site(server: &Server) -> BTreeSet<String> {
-    let mut site = modules(server);
+    let mut site = modules(server, "main.js");
+    site.append(&mut modules(server, "receivers.js"));
     for page in PAGES {
         let html = server.get(page).text;
         let referred = references(&html).into_iter().filter(|path| !OF_THE_INBOX.contains(path));
@@ -61,6 +62,7 @@ fn every_page_and_everything_it_refers_to_exists_with_its_type_and_length() {
     let site = whole_site(&server);
     for (path, content_type) in [
         ("/", "text/html; charset=utf-8"),
+        ("/receivers", "text/html; charset=utf-8"),
         ("/docs", "text/html; charset=utf-8"),
         ("/openapi.json", "application/json"),
         ("/docs/console/main.js", "text/javascript; charset=utf-8"),
@@ -108,7 +110,7 @@ fn nothing_comes_from_another_host() {
 fn the_console_with_its_chart_is_at_most_200_kilobytes_on_the_way() {
     let server = Server::start();
     let html = server.get("/").text;
-    let mut paths = modules(&server);
+    let mut paths = modules(&server, "main.js");
     paths.extend(references(&html).into_iter().filter(|path| path.starts_with("/docs/")).map(str::to_owned));
     paths.insert("/".into());
     let sizes = paths.iter().map(|path| fetch(&server, path, &[("accept-encoding", "gzip")]).body().len());

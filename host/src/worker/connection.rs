@@ -143,7 +143,7 @@ async fn answer(
     let waiting = Counted::new(&METRICS.waiting);
     let mut response = service.respond(request).await;
     drop(waiting);
-    METRICS.answered(&path, response.status(), began);
+    METRICS.answered(&path, &response, began);
     if *service.shared.phase.borrow() != Phase::Serving {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

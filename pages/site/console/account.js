@@ -1,48 +1,46 @@
-// The totals, and their rates over the last minutes.
+// The totals, and their rates over the last day or the last minutes.
 
 import { at, clock, number, rate, say } from "./page.js";
 
 const COUNTERS = { received: "received", stored: "unique_processed", duplicates: "duplicate_dropped", conflicts: "conflicts" };
 const NAMES = Object.keys(COUNTERS);
-const SHOWN_SECONDS = 300;
+const DAY_SECONDS = 24 * 3600;
+const LATEST_SECONDS = 300; // the last minutes, of which every answer is kept; before them, one a minute
 const LEAST_SECONDS = 60;
-const GAP_SECONDS = 15;
+const MINUTE_SECONDS = 60;
 const STEP_SECONDS = 1; // an answer that comes sooner makes no point: a rate of so little time says nothing
 const CHART_HEIGHT = 120;
-const KEPT = "sekali.rates";
 
-/** The times of the samples, and the rates of each counter from the sample before. A missing rate is null. */
-let samples = restored();
-let last = null; // the counters of the last answer, and when it came
+/** The totals by time, oldest first: those that the service has kept, and those of each answer since. */
+let points = [];
+let shownSeconds = DAY_SECONDS;
 
-function restored() {
-  try {
-    const kept = JSON.parse(sessionStorage.getItem(KEPT));
-    if (Array.isArray(kept) && kept.length === 5 && kept.every((column) => column.length === kept[0].length)) return kept;
-  } catch { /* nothing is kept, or something else */ }
-  return [[], [], [], [], []];
+/** True where this page does not know the last minute: it was opened just now, was hidden, or had no answer. */
+export const isBehind = () => !points.length || Date.now() / 1000 - points.at(-1).time > MINUTE_SECONDS;
+
+/**
+ * The totals of each minute that the service has kept. A minute in which nothing was written has none, so what was counted
+ * between two that are far apart came in the minute after the first.
+ */
+function kept(history, last) {
+  const minutes = history.map((totals) => point(Date.parse(totals.at) / 1000, totals));
+  return [...minutes, last].flatMap((next, index) => {
+    const before = minutes[index - 1];
+    const isFar = before && next.time - before.time > 2 * MINUTE_SECONDS;
+    return isFar ? [{ ...next, time: before.time + MINUTE_SECONDS }, next] : [next];
+  });
 }
 
-function add(now, rates) {
-  samples[0].push(now);
-  NAMES.forEach((_, index) => samples[index + 1].push(rates ? rates[index] : null));
-  const outdated = samples[0].findIndex((time) => time > now - SHOWN_SECONDS);
-  if (outdated > 0) samples.forEach((column) => column.splice(0, outdated));
-  sessionStorage.setItem(KEPT, JSON.stringify(samples));
-}
+const point = (time, totals) => ({ time, counters: NAMES.map((name) => totals[COUNTERS[name]]) });
 
-/** True while the chart has nothing to show. */
-export const isEmpty = () => !samples[0].length && !last;
-
-/** Begins the chart with the totals of each minute that the service has kept, and those of now. */
-function begin(history, now, counters) {
-  const points = [...history.map((totals) => [Date.parse(totals.at) / 1000, NAMES.map((name) => totals[COUNTERS[name]])]), [now, counters]];
-  for (let index = 1; index < points.length; index += 1) {
-    const [[before, old], [time, fresh]] = [points[index - 1], points[index]];
-    const rates = fresh.map((counter, name) => Math.max(0, counter - old[name]) / Math.max(1, time - before));
-    if (index === 1) add(before, rates);
-    add(time, rates);
-  }
+/** Leaves out what is older than a day and, before the last minutes, all but one point a minute. */
+function thinned(now) {
+  let minute = -Infinity;
+  return points.filter(({ time }) => {
+    if (time < now - DAY_SECONDS || (time < now - LATEST_SECONDS && time - minute < MINUTE_SECONDS)) return false;
+    minute = time;
+    return true;
+  });
 }
 
 /** Shows the totals of /stats, and adds a point to the chart. */
@@ -50,26 +48,37 @@ export function showAccount(stats) {
   for (const field of Object.values(COUNTERS)) say(at(field), number(stats[field]));
   say(at("readable"), number(stats.unique_processed - (stats.expired ?? 0) - (stats.erased ?? 0)));
   const now = Date.now() / 1000;
-  if (last && now - last.now < STEP_SECONDS) return;
-  const counters = NAMES.map((name) => stats[COUNTERS[name]]);
-  if (last) {
-    const seconds = now - last.now;
-    const rates = counters.map((counter, index) => (counter - last.counters[index]) / seconds);
-    // After a pause, or where the counters are those of another store, nothing is known.
-    add(now, seconds < GAP_SECONDS && rates.every((value) => value >= 0) ? rates : null);
-  } else if (samples[0].length) {
-    add(now, null);
-  } else {
-    begin(stats.history ?? [], now, counters);
-  }
-  last = { now, counters };
+  const last = point(now, stats);
+  if (stats.history) points = kept(stats.history, last);
+  else if (now - points.at(-1).time < STEP_SECONDS) return;
+  else points = [...thinned(now), last];
   draw();
+}
+
+const append = (columns, row) => row.forEach((value, column) => columns[column].push(value));
+
+/** The times of the points that are shown, and the rates of each counter since the point before. */
+function rates() {
+  const columns = [[], ...NAMES.map(() => [])];
+  const from = Date.now() / 1000 - shownSeconds;
+  for (let index = 1; index < points.length; index += 1) {
+    const [before, { time, counters }] = [points[index - 1], points[index]];
+    if (time < from) continue;
+    const grown = counters.map((counter, name) => (counter - before.counters[name]) / Math.max(STEP_SECONDS, time - before.time));
+    // Where the counters are those of another store, nothing is known.
+    const isKnown = grown.every((value) => value >= 0);
+    const row = isKnown ? grown : grown.map(() => null);
+    if (!columns[0].length) append(columns, [Math.max(from, before.time), ...row]); // one point alone makes no line
+    append(columns, [time, ...row]);
+  }
+  return columns;
 }
 
 // The chart.
 
 let plot = null;
 let pointed = null; // the index of the sample under the pointer
+let samples = rates();
 
 function legend() {
   const index = pointed ?? samples[0].length - 1;
@@ -81,10 +90,10 @@ function legend() {
   });
 }
 
-/** The last minutes, or at first the last minute. */
+/** The time that is shown, or as much of it as is known, and at least the last minute. */
 function shownTime() {
   const now = Date.now() / 1000;
-  return [Math.min(now - LEAST_SECONDS, Math.max(now - SHOWN_SECONDS, samples[0][0] ?? now)), now];
+  return [Math.min(now - LEAST_SECONDS, Math.max(now - shownSeconds, samples[0][0] ?? now)), now];
 }
 
 function options(width) {
@@ -106,6 +115,7 @@ function options(width) {
 
 function draw() {
   const place = at("chart");
+  samples = rates();
   if (!plot) {
     plot = new uPlot(options(place.clientWidth), samples, place);
   } else if (!document.hidden) {
@@ -120,3 +130,11 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   plot = null;
   draw();
 });
+
+for (const [id, seconds] of [["show-day", DAY_SECONDS], ["show-minutes", LATEST_SECONDS]]) {
+  at(id).addEventListener("click", () => {
+    shownSeconds = seconds;
+    for (const button of [at("show-day"), at("show-minutes")]) button.setAttribute("aria-pressed", String(button === at(id)));
+    draw();
+  });
+}

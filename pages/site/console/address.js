@@ -48,7 +48,7 @@ addEventListener("popstate", () => watchers.forEach((watcher) => watcher(view())
 document.addEventListener("click", (click) => {
   const link = click.target.closest?.("a[href]");
   const isPlain = click.button === 0 && !click.ctrlKey && !click.metaKey && !click.shiftKey && !click.altKey;
-  if (!link || !isPlain || link.origin !== location.origin || link.pathname !== "/") return;
+  if (!link || !isPlain || link.origin !== location.origin || link.pathname !== "/" || location.pathname !== "/") return;
   click.preventDefault();
   history.pushState(null, "", link.href);
   watchers.forEach((watcher) => watcher(view()));

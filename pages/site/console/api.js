@@ -1,11 +1,9 @@
 // Requests to the service, and how they end: an answer, a refusal that says why, or nothing.
 
-const KINDS = ["read", "publish", "admin"];
 const LONGEST_MS = 30_000; // the service answers or refuses sooner
 
 /** Tokens are kept for this tab only. */
 export const tokens = {
-  kinds: KINDS,
   get: (kind) => sessionStorage.getItem(`sekali.${kind}_token`) ?? "",
   set: (kind, value) => sessionStorage.setItem(`sekali.${kind}_token`, value.trim()),
 };
@@ -29,9 +27,9 @@ export class Unreachable extends Error {
   }
 }
 
-/** Sends a request with the token of its kind, and returns the answer if it is a success. */
+/** Sends a request with the token of its kind, if it has one, and returns the answer if it is a success. */
 export async function ask(path, { kind = "read", headers = {}, signal, isStream = false, ...options } = {}) {
-  const token = tokens.get(kind);
+  const token = kind && tokens.get(kind);
   if (token) headers = { ...headers, authorization: `Bearer ${token}` };
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(new Unreachable()), LONGEST_MS);

@@ -3,7 +3,7 @@
 import { ask, tokens } from "./api.js";
 import { go, nameOf, onView, partsOf, pathOf, view } from "./address.js";
 import { curlToRead, curlToSend } from "./curl.js";
-import { at, make, moment, number } from "./page.js";
+import { at, copying, make, moment, number } from "./page.js";
 import { reload } from "./events.js";
 import { parse, tree } from "./tree.js";
 
@@ -63,20 +63,6 @@ function facts({ topic, event_id: id, seq, source, timestamp, received_at: recei
 }
 
 // What can be done with it.
-
-function copying(name, text) {
-  const button = make("button", { type: "button" }, name);
-  button.addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      button.textContent = "Copied";
-    } catch {
-      button.replaceWith(make("pre", { tabindex: "0" }, text)); // without TLS there is no clipboard: then it is shown
-    }
-    setTimeout(() => { button.textContent = name; }, 2000);
-  });
-  return button;
-}
 
 function actions(event, text) {
   const again = event.attributes ? [] : [copying("Copy curl to send it again", curlToSend({ ...event, text }))];

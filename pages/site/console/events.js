@@ -1,13 +1,13 @@
 // The list of events: live, or a page of what is looked for.
 
-import { eventOf, follow, payloadOf, Refusal, Unreachable } from "./api.js";
-import { addressOf, go, nameOf, onView, view } from "./address.js";
-import { at, make, moment, number, pause, say, toLocal, toUtc } from "./page.js";
+import { eventOf, follow, Refusal, Unreachable } from "./api.js";
+import { addressOf, go, onView, view } from "./address.js";
+import { entryOf } from "./entry.js";
+import { at, number, pause, say, toLocal, toUtc } from "./page.js";
 import { byId, isEverything, isLive, isSame, PAGE, page, queryOf, searchOf } from "./search.js";
 
 const PAINT_MS = 250;
 const RETRY_MS = 2000;
-const PREVIEW = 240;
 
 const list = at("events");
 
@@ -50,6 +50,8 @@ function show(wanted) {
     if (!signal.aborted) fail(error);
   });
 }
+
+const entry = (event, kind) => entryOf(event, searchOf(shown), kind);
 
 /** Begins the list anew. */
 function begin(events) {
@@ -230,20 +232,7 @@ at("arrived").addEventListener("click", () => {
   list.querySelector("a")?.focus();
 });
 
-// An entry, and the form.
-
-function entry(event, kind) {
-  const { topic, event_id: id, seq } = event;
-  const name = make("a", { href: addressOf({ ...searchOf(shown), open: nameOf(event) }), class: "id" }, id);
-  const head = make("div", { class: "what" }, make("span", { class: "topic" }, topic), name);
-  if (event.gone) return make("li", {}, head, make("p", { class: "note" }, event.gone));
-  if (event.conflicts) head.append(make("span", { class: "badge bad" }, `${number(event.conflicts)} ${event.conflicts === 1 ? "conflict" : "conflicts"}`));
-  if (event.deliveries > 1) head.append(make("span", { class: "badge" }, `delivered ${number(event.deliveries)} times`));
-  head.append(make("span", { class: "seq" }, `#${seq}`), moment(event.received_at));
-  const payload = payloadOf(event);
-  const preview = payload.length > PREVIEW ? `${payload.slice(0, PREVIEW)}…` : payload;
-  return make("li", { class: kind, "data-seq": seq }, head, make("code", {}, preview));
-}
+// The form.
 
 at("find").addEventListener("submit", (submit) => {
   submit.preventDefault();

@@ -12,6 +12,21 @@ export function make(name, attributes = {}, ...children) {
   return made;
 }
 
+/** A button that copies a text. */
+export function copying(name, text) {
+  const button = make("button", { type: "button" }, name);
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      button.replaceWith(make("pre", { tabindex: "0" }, text)); // without TLS there is no clipboard: then it is shown
+    }
+    setTimeout(() => { button.textContent = name; }, 2000);
+  });
+  return button;
+}
+
 /** Sets a text, and leaves the page alone where it is the same. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;

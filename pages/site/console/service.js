@@ -8,7 +8,7 @@ let before = null; // the samples of the last answer, and when it came
 /** Asks for the state, and shows it. */
 export async function refreshService(uptime) {
   const [readiness, metrics] = await Promise.all([ready(), ask("/metrics").then((answer) => answer.text()).catch(() => "")]);
-  const samples = parse(metrics);
+  const samples = samplesOf(metrics);
   const now = performance.now() / 1000;
   // After a restart the counters begin anew.
   const counted = "sekali_http_request_seconds_count";
@@ -36,7 +36,7 @@ async function ready() {
 }
 
 /** The samples of Prometheus' text format, by name and labels as they stand there. */
-function parse(text) {
+export function samplesOf(text) {
   const lines = text.split("\n").filter((line) => line && !line.startsWith("#"));
   return new Map(lines.map((line) => {
     const end = line.lastIndexOf(" ");
