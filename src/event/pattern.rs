@@ -1,6 +1,6 @@
 //! Topics as readers and tokens name them: one, or all that begin with a prefix.
 
-use super::{InvalidField, Topic};
+use super::name::{InvalidField, Topic};
 
 /// One topic, or `prefix.*` for all topics that begin with `prefix.`. No new topic ends so.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -222,7 +222,7 @@ fn moment(text: &str) -> Option<Timestamp> {
     let number: i64 = whole.parse().ok()?;
     let per_second = match number {
         ..100_000_000_000 => 1,
-        ..100_000_000_000_000 => 1_000,
+        100_000_000_000..100_000_000_000_000 => 1_000,
         _ => 1_000_000,
     };
     let nanos_of_unit = 1_000_000_000 / per_second;

@@ -1,13 +1,12 @@
 //! Handshakes: what a provider asks before it delivers. All but [`Handshake::Hub`] are signed like deliveries, and are
 //! answered once their signature holds.
 
-use hmac::Hmac;
 use serde_json::json;
-use sha2::Sha256;
 
 use super::delivery::Delivery;
+use super::mac::{Hash, hmac, is_same};
 use super::pointer::{Pointer, scalar};
-use super::signature::{Key, hmac, is_same};
+use super::signature::Key;
 
 /// A way to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,10 +50,10 @@ impl Handshake {
                 let token = text("/payload/plainToken")?;
                 let verification = delivery.receiver.verification.as_ref()?;
                 let key = verification.keys.iter().find_map(|key| match key {
-                    Key::HmacSha256(key) => Some(key),
+                    Key::Hmac(Hash::Sha256, key) => Some(key),
                     _ => None,
                 })?;
-                let encrypted = hex(&hmac::<Hmac<Sha256>>(key, token.as_bytes()));
+                let encrypted = hex(&hmac(Hash::Sha256, key, token.as_bytes()));
                 Some(HandshakeAnswer::Json(
                     json!({"plainToken": token, "encryptedToken": encrypted}).to_string(),
                 ))

@@ -5,13 +5,14 @@
 //!
 //! - [`settings`]: receivers as they are written, checked at start
 //! - [`template`] and [`pointer`]: values of a delivery
-//! - [`signature`] and [`twilio`]: is it the provider's?
+//! - [`signature`], [`mac`] and [`twilio`]: is it the provider's?
 //! - [`handshake`]: what providers ask before they deliver
 //! - [`events`]: what it brings
 
 pub mod delivery;
 pub mod events;
 pub mod handshake;
+pub mod mac;
 pub mod pointer;
 pub mod settings;
 pub mod signature;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 
 use super::events::{Each, Layout};
 use super::handshake::Handshake;
+use super::mac::Hash;
 use super::pointer::Pointer;
 use super::signature::{Encoding, Key, Place, Signature, SignedAt, Verification};
 use super::template::{Template, TemplateError, Use, Value};
@@ -315,9 +316,9 @@ fn key(algorithm: &str, written: &KeyEncoding, secret: &str) -> Result<Key, Faul
     }
     let no_key = |_| fault("secrets", format!("has one that is no key for {algorithm}"));
     Ok(match algorithm {
-        "hmac-sha1" => Key::HmacSha1(bytes),
-        "hmac-sha256" => Key::HmacSha256(bytes),
-        "hmac-sha512" => Key::HmacSha512(bytes),
+        "hmac-sha1" => Key::Hmac(Hash::Sha1, bytes),
+        "hmac-sha256" => Key::Hmac(Hash::Sha256, bytes),
+        "hmac-sha512" => Key::Hmac(Hash::Sha512, bytes),
         "plain" => Key::Plain(bytes),
         "twilio" => Key::Twilio(bytes),
         "ed25519" => {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderMap;
-use subtle::ConstantTimeEq;
 
 use super::delivery::Delivery;
+use super::mac::{Hash, hmac, is_same};
 use super::pointer::{Pointer, scalar};
 use super::template::Template;
 use super::twilio;
@@ -103,12 +103,8 @@ pub struct SignedAt {
 /// A key, by its algorithm.
 #[derive(Clone)]
 pub enum Key {
-    /// HMAC (RFC 2104) with SHA-1.
-    HmacSha1(Vec<u8>),
-    /// HMAC with SHA-256.
-    HmacSha256(Vec<u8>),
-    /// HMAC with SHA-512.
-    HmacSha512(Vec<u8>),
+    /// HMAC (RFC 2104).
+    Hmac(Hash, Vec<u8>),
     /// Ed25519 (RFC 8032): the public key.
     Ed25519(Box<ed25519_dalek::VerifyingKey>),
     /// ECDSA over P-256 with SHA-256 (FIPS 186-5): the public key. Signatures are in DER.
@@ -275,9 +271,7 @@ impl Key {
     /// True if a signature of this text was made with this key. Secrets are compared in constant time.
     fn made(&self, signature: &[u8], signed: &[u8], delivery: &Delivery<'_>) -> bool {
         match self {
-            Self::HmacSha1(key) => is_same(&hmac::<hmac::Hmac<sha1::Sha1>>(key, signed), signature),
-            Self::HmacSha256(key) => is_same(&hmac::<hmac::Hmac<sha2::Sha256>>(key, signed), signature),
-            Self::HmacSha512(key) => is_same(&hmac::<hmac::Hmac<sha2::Sha512>>(key, signed), signature),
+            Self::Hmac(hash, key) => is_same(&hmac(*hash, key, signed), signature),
             Self::Plain(secret) => is_same(secret, signature),
             Self::Twilio(token) => twilio::made(token, signature, delivery),
             Self::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
@@ -289,17 +283,4 @@ impl Key {
             }
         }
     }
-}
-
-/// The HMAC (RFC 2104) of a text.
-pub fn hmac<M: hmac::Mac + hmac::KeyInit>(key: &[u8], text: &[u8]) -> Vec<u8> {
-    // A key of any length will do.
-    let Ok(mut mac) = <M as hmac::KeyInit>::new_from_slice(key) else { return Vec::new() };
-    mac.update(text);
-    mac.finalize().into_bytes().to_vec()
-}
-
-/// Compares in a time that depends on the lengths alone. Nothing is the same as an empty secret.
-pub fn is_same(wanted: &[u8], given: &[u8]) -> bool {
-    !wanted.is_empty() && bool::from(wanted.ct_eq(given))
 }

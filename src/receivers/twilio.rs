@@ -5,11 +5,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use hmac::Hmac;
-use sha1::Sha1;
-
 use super::delivery::{Delivery, sha256};
-use super::signature::{hmac, is_same};
+use super::mac::{Hash, hmac, is_same};
 
 /// True if a signature of a delivery was made with this token.
 pub fn made(token: &[u8], signature: &[u8], delivery: &Delivery<'_>) -> bool {
@@ -27,7 +24,7 @@ pub fn made(token: &[u8], signature: &[u8], delivery: &Delivery<'_>) -> bool {
     };
     forms_of(&url).iter().any(|url| {
         let signed = format!("{url}{fields}");
-        is_same(&hmac::<Hmac<Sha1>>(token, signed.as_bytes()), signature)
+        is_same(&hmac(Hash::Sha1, token, signed.as_bytes()), signature)
     })
 }
 

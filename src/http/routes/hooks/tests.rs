@@ -1,11 +1,9 @@
 //! Receivers as a client sees them.
 
-use hmac::Hmac;
 use sekali_harness::Answer;
 use serde_json::{Value, json};
-use sha2::Sha256;
 
-use crate::receivers::signature::hmac;
+use crate::receivers::mac::{Hash, hmac};
 use crate::testing::service::Service;
 
 const SECRET: &str = "It's a Secret to Everybody";
@@ -23,7 +21,7 @@ fn github() -> Service {
 }
 
 fn signature(body: &[u8]) -> String {
-    let digest = hmac::<Hmac<Sha256>>(SECRET.as_bytes(), body);
+    let digest = hmac(Hash::Sha256, SECRET.as_bytes(), body);
     format!("sha256={}", digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
