@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 const TEXT: &str = include_str!("../../openapi.json");
 
 /// Answers that a client cannot provoke, each as a part of a route and a status. Other tests cover them.
-const UNPROVOKED: [(&str, &str); 3] = [("", "500"), ("", "503"), ("/publish", "408")];
+const UNPROVOKED: [(&str, &str); 5] =
+    [("", "500"), ("", "503"), ("/publish", "408"), ("/hooks", "408"), ("/hooks/{name}", "400")];
 
 struct Contract {
     document: Value,
@@ -174,6 +175,7 @@ fn every_route_and_status_is_exercised_and_every_answer_matches_its_schema() {
             );
         }
     }
+    receivers(&mut contract);
     contract.check(
         "GET",
         "/events",
@@ -205,6 +207,79 @@ fn every_route_and_status_is_exercised_and_every_answer_matches_its_schema() {
                 assert!(unprovoked || contract.exercised.contains(&exchange), "never seen: {exchange:?}");
             }
         }
+    }
+}
+
+/// Exercises the routes of receivers.
+fn receivers(contract: &mut Contract) {
+    let hooks = json!({
+        "any": {"kind": "open", "event_id": "{json:/id}"},
+        "many": {"kind": "open", "each": ""},
+        "code": {"kind": "github", "secrets": ["s"]},
+        "meta": {"kind": "meta", "secrets": ["s"], "verify_token": "v"},
+        "chat": {"kind": "custom", "handshake": "discord", "secrets": ["s"], "algorithm": "plain",
+            "signature": {"header": "x-secret"}},
+    });
+    let hooks = hooks.to_string();
+    let server =
+        Server::with_variables(&[("hooks", &hooks), ("max_batch_events", "10"), ("max_body_bytes", "1000")]);
+    let locked =
+        Server::with_variables(&[("hooks", &hooks), ("publish_token", "write"), ("read_token", "read")]);
+    let write = [("authorization", "Bearer write")];
+    let read = [("authorization", "Bearer read")];
+    let many = format!("[{}]", ["{}"; 11].join(","));
+    for (server, method, path, headers, body) in [
+        (&server, "POST", "/hooks/any", &[][..], r#"{"id":1}"#),
+        (&server, "POST", "/hooks/any", &[], "{}"),
+        (&locked, "POST", "/hooks/any", &read, r#"{"id":1}"#),
+        (&server, "POST", "/hooks/many", &[], &many),
+        (&server, "POST", "/hooks/chat", &[("x-secret", "s")], r#"{"type":0}"#),
+        (&server, "POST", "/hooks/chat", &[("x-secret", "s")], r#"{"type":1}"#),
+        (&server, "POST", "/hooks/code", &[], "{}"),
+        (&server, "POST", "/hooks/none", &[], "{}"),
+        (&server, "PUT", "/hooks/any", &[], "{}"),
+        (&locked, "POST", "/hooks/any", &[], r#"{"id":1}"#),
+        (&server, "GET", "/hooks/meta?hub.mode=subscribe&hub.verify_token=v&hub.challenge=1", &[], ""),
+        (&server, "GET", "/hooks/meta?hub.mode=subscribe&hub.verify_token=x&hub.challenge=1", &[], ""),
+        (&server, "GET", "/hooks/none", &[], ""),
+        (&server, "GET", "/hooks/code", &[], ""),
+        (&server, "POST", "/hooks/any/backfill", &[], r#"{"id":1}"#),
+        (&server, "POST", "/hooks/any/backfill?each=/data&x=1", &[], "{}"),
+        (&server, "POST", "/hooks/any/backfill", &[], "{}"),
+        (&server, "POST", "/hooks/any/backfill", &[("content-encoding", "br")], "{}"),
+        (&server, "POST", "/hooks/many/backfill", &[], &many),
+        (&server, "POST", "/hooks/none/backfill", &[], "{}"),
+        (&server, "GET", "/hooks/any/backfill", &[], ""),
+        (&locked, "POST", "/hooks/any/backfill", &[], "{}"),
+        (&locked, "POST", "/hooks/any/backfill", &read, "{}"),
+        (&server, "GET", "/hooks", &[], ""),
+        (&locked, "GET", "/hooks", &[], ""),
+        (&locked, "GET", "/hooks", &write, ""),
+        (&server, "HEAD", "/hooks", &[], ""),
+        (&locked, "HEAD", "/hooks", &[], ""),
+        (&locked, "HEAD", "/hooks", &write, ""),
+        (&server, "PUT", "/hooks", &[], ""),
+    ] {
+        let route = match path.split('?').next().unwrap() {
+            "/hooks" => "/hooks",
+            path if path.ends_with("/backfill") => "/hooks/{name}/backfill",
+            _ => "/hooks/{name}",
+        };
+        // The document lists the status of another method under one that it has.
+        let answer = send(server, method, path, headers, body);
+        let listed = match (method, route, answer.status) {
+            ("PUT", "/hooks", _) => "GET",
+            ("PUT", _, _) | ("GET", "/hooks/{name}/backfill", _) => "POST",
+            _ => method,
+        };
+        contract.check(listed, route, &answer);
+    }
+    for (method, route, path) in [
+        ("GET", "/hooks", "/hooks"),
+        ("HEAD", "/hooks", "/hooks"),
+        ("POST", "/hooks/{name}/backfill", "/hooks/any/backfill"),
+    ] {
+        contract.check(method, route, &from_rebound_page(&server, method, path));
     }
 }
 

@@ -13,6 +13,7 @@ mod early_answers;
 mod events;
 mod follow;
 mod formats;
+mod hooks;
 mod hosts;
 mod idempotency;
 mod libsql;

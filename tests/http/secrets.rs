@@ -6,6 +6,7 @@ use std::path::Path;
 
 use sekali_harness::deployment::{Setup, repository};
 use sekali_harness::process::Process;
+use serde_json::json;
 use sekali_harness::{Server, eventually, is_skipped_on_postgres, is_skipped_on_spin};
 
 /// A part of each secret.
@@ -32,9 +33,17 @@ fn the_tokens_of_a_service_that_runs_are_seen_nowhere() {
     let tokens = ["publish_token", "read_token", "admin_token"].map(|name| (name, secret(name)));
     let mut variables: Vec<_> = tokens.iter().map(|(name, token)| (*name, token.as_str())).collect();
     variables.push(("log_format", "json"));
+    let hooks = json!({
+        "code": {"kind": "github", "secrets": [secret("hook")]},
+        "meta": {"kind": "meta", "secrets": [secret("hook")], "verify_token": secret("verify_token")},
+    });
+    let named = json!({"shop": {"token": secret("named"), "publish": ["shop.*"], "read": ["shop.*"]}});
+    let (hooks, named_token) = (hooks.to_string(), ("named", secret("named")));
+    let named = named.to_string();
+    variables.extend([("hooks", hooks.as_str()), ("tokens", named.as_str())]);
     let server = Server::with_variables(&variables);
     let with = |token: &str| format!("Bearer {token}");
-    for (name, token) in &tokens {
+    for (name, token) in tokens.iter().chain([&named_token]) {
         for given in [with(token), with(&format!("{token}x")), format!("Basic {token}"), token.clone()] {
             for (method, path, body) in [
                 ("POST", "/publish", &b"{"[..]),
@@ -44,6 +53,9 @@ fn the_tokens_of_a_service_that_runs_are_seen_nowhere() {
                 ("GET", "/metrics", b""),
                 ("DELETE", "/events/t/1", b""),
                 ("GET", "/nothing", b""),
+                ("GET", "/hooks", b""),
+                ("POST", "/hooks/code", b"{}"),
+                ("GET", "/hooks/meta?hub.mode=subscribe&hub.verify_token=pl4&hub.challenge=1", b""),
             ] {
                 let key = secret("key");
                 let headers = [("authorization", given.as_str()), ("idempotency-key", key.as_str())];
