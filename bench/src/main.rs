@@ -6,6 +6,7 @@
 //! - [`large`] measures what depends on the number of events that are stored;
 //! - [`followers`] are live streams at a steady rate;
 //! - [`stores`] measures what is hard for a store, on both;
+//! - [`receivers`] measures webhooks beside `/publish`;
 //! - [`peers`] are others that store events once;
 //! - [`report`] prints and writes the results; [`system`] asks Linux.
 
@@ -17,6 +18,7 @@ mod native;
 mod overview;
 mod peers;
 mod pgbench;
+mod receivers;
 mod report;
 mod scaling;
 mod stores;
@@ -69,13 +71,17 @@ struct Options {
     /// retention, each "on SQLite" and "on PostgreSQL"
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     only: Vec<String>,
-    /// Rounds of --peers, --stores and --partitions, of which the median counts
+    /// Rounds of --peers, --receivers, --stores and --partitions, of which the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 
     /// Measures one host and three on one PostgreSQL, beside the database by itself
     #[arg(long)]
     scaling: bool,
+
+    /// Measures webhooks beside /publish
+    #[arg(long)]
+    receivers: bool,
 
     /// Measures what is hard for a store, on SQLite and on PostgreSQL
     #[arg(long)]
@@ -136,6 +142,8 @@ fn measure_service(options: &Options) -> Result<()> {
     report.setting("durability", "SQLite WAL, synchronous=FULL");
     if options.scaling {
         scaling::run(seconds, &mut report)?;
+    } else if options.receivers {
+        receivers::run(&setup, options.rounds, &mut report)?;
     } else if let Some(rows) = options.rows {
         large::run(&setup, rows, seconds, &options.only, &mut report)?;
     } else {

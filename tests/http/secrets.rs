@@ -6,8 +6,8 @@ use std::path::Path;
 
 use sekali_harness::deployment::{Setup, repository};
 use sekali_harness::process::Process;
-use serde_json::json;
 use sekali_harness::{Server, eventually, is_skipped_on_postgres, is_skipped_on_spin};
+use serde_json::json;
 
 /// A part of each secret.
 const SECRET: &str = "pl4nted";
