@@ -439,6 +439,29 @@ fn a_verified_body_is_never_refused_for_its_shape() {
 }
 
 #[test]
+fn neither_depth_nor_half_a_character_hides_the_parts_of_an_event() {
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    for odd in [deep.as_str(), r#""\ud800""#] {
+        let body = |retry: u32| format!(r#"{{"odd":{odd},"id":"e","type":"t","retry":{retry}}}"#);
+        let stored = |each: Json, body: &str| {
+            let open = json!({
+                "kind": "open", "event_id": "{json:/id}", "type": "{json:/type}", "volatile": ["/retry"], "each": each,
+            });
+            sent(open, &[], body.as_bytes()).event()
+        };
+        for event in [
+            stored(Json::Null, &body(1)),
+            stored("lines".into(), &body(1)),
+            stored("/all".into(), &format!(r#"{{"all":[{}]}}"#, body(1))),
+        ] {
+            assert_eq!((event.topic.as_str(), event.event_id.as_str()), ("x.t", "e"));
+            assert_eq!(event.payload.as_json(), json!(body(1)).to_string());
+            assert_eq!(event.payload.digest(), stored(Json::Null, &body(2)).payload.digest(), "no conflict");
+        }
+    }
+}
+
+#[test]
 fn names_that_no_event_may_have_are_replaced_and_never_refused() {
     let id = |id: &str| {
         sent(json!({"kind": "open"}), &[], json!({"id": id}).to_string().as_bytes()).event().event_id
