@@ -301,6 +301,35 @@ fn any_of_several_signature_headers_may_match() {
 }
 
 #[test]
+fn many_signatures_of_a_large_body_cost_no_more_than_one() {
+    let body = vec![b' '; 1 << 20];
+    let wrong = vec!["00".repeat(32); 1_000].join(",");
+    let mut times = Vec::new();
+    for signatures in ["00".repeat(32), wrong] {
+        let fields = json!({"kind": "custom", "secrets": ["s"], "signature": {"header": "x-signed", "split": ","}});
+        let sent = sent(fields, &[("x-signed", &signatures)], &body);
+        let began = std::time::Instant::now();
+        assert_eq!(sent.verify(0), Err(Refusal::NoMatch));
+        times.push(began.elapsed());
+    }
+    assert!(times[1] < times[0] * 20, "{times:?}");
+}
+
+#[test]
+fn a_hash_of_the_body_that_twilio_did_not_sign_says_nothing() {
+    let url = "https://inbox.example/hooks/x?account=1";
+    let twilio = json!({"kind": "twilio", "secrets": ["12345"], "public_url": url});
+    // Twilio's signature of a request without fields.
+    let signature = BASE64_STANDARD.encode(hmac::<Hmac<sha1::Sha1>>(b"12345", url.as_bytes()));
+    let header = [("x-twilio-signature", signature.as_str())];
+    assert_eq!(sent(twilio.clone(), &header, b"").verify(0), Ok(()));
+    let forged = b"{\"MessageSid\":\"forged\"}";
+    let query = format!("bodySHA256={}", super::delivery::sha256(forged));
+    let sent = Sent { query: query.leak(), ..sent(twilio, &header, forged) };
+    assert_eq!(sent.verify(0), Err(Refusal::NoMatch));
+}
+
+#[test]
 fn tokens_are_compared_as_they_are() {
     let basic = format!("basic {}", BASE64_STANDARD.encode("user:pass"));
     for (kind, secret, header, value, expected) in [
