@@ -302,11 +302,12 @@ fn any_of_several_signature_headers_may_match() {
 
 #[test]
 fn many_signatures_of_a_large_body_cost_no_more_than_one() {
-    let body = vec![b' '; 1 << 20];
-    let wrong = vec!["00".repeat(32); 1_000].join(",");
+    let body = vec![b' '; 8 << 20];
+    let wrong = vec!["00".repeat(32); 200].join(",");
     let mut times = Vec::new();
     for signatures in ["00".repeat(32), wrong] {
-        let fields = json!({"kind": "custom", "secrets": ["s"], "signature": {"header": "x-signed", "split": ","}});
+        let fields =
+            json!({"kind": "custom", "secrets": ["s"], "signature": {"header": "x-signed", "split": ","}});
         let sent = sent(fields, &[("x-signed", &signatures)], &body);
         let began = std::time::Instant::now();
         assert_eq!(sent.verify(0), Err(Refusal::NoMatch));
