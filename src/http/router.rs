@@ -90,8 +90,9 @@ where
     {
         return Ok(reply);
     }
-    // A delivery is known by its signature, wherever it comes from.
-    let is_page = is_page && !matches!(Route::of(path), Some(Route::Hook { .. }));
+    // A delivery is known by its signature, wherever it comes from. One that is not signed is a publish like any other.
+    let is_unsigned = matches!(Route::of(path), Some(Route::Hook { name }) if hooks::is_unsigned(app, name));
+    let is_page = is_page && (is_unsigned || !matches!(Route::of(path), Some(Route::Hook { .. })));
     if is_page {
         app.origins.check_origin(headers, host)?;
     }
@@ -104,7 +105,7 @@ where
     let Some(verb) = method else {
         return Err(Problem::MethodNotAllowed { method: request.method().to_string(), allow });
     };
-    let scope = route.scope(verb);
+    let scope = if is_unsigned { Scope::Publish } else { route.scope(verb) };
     app.access.check(headers, scope)?;
     if is_page && scope != Scope::Anyone {
         app.origins.check_host(host)?;

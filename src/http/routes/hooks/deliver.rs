@@ -7,7 +7,6 @@ use futures::Stream;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 
 use crate::event::Timestamp;
-use crate::http::access::Scope;
 use crate::http::app::{App, Platform};
 use crate::http::batch::Batch;
 use crate::http::negotiate::JSON;
@@ -22,7 +21,8 @@ use crate::receivers::events::events;
 use crate::receivers::handshake::HandshakeAnswer;
 use crate::receivers::signature::Refusal;
 
-/// Stores the events of a delivery whose signature holds, or answers it if it is a handshake.
+/// Stores the events of a delivery whose signature holds, or answers it if it is a handshake. The router has asked for the
+/// token of one that is not signed.
 ///
 /// # Errors
 /// When the delivery is not the provider's, an id is not where it should be, or the store fails.
@@ -32,9 +32,6 @@ where
     B: Stream<Item = Result<Vec<u8>, String>>,
 {
     let (head, body) = request.into_parts();
-    if receiver.verification.is_none() {
-        app.access.check(&head.headers, Scope::Publish)?;
-    }
     let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
     let query = head.uri.query().unwrap_or_default();
     let delivery = Delivery::new(receiver, (&head.method, query), &head.headers, body.bytes());
