@@ -14,6 +14,7 @@ use crate::http::app::App;
 use crate::http::reply::{Reply, ReplyBody};
 use crate::receivers::pointer::{Pointer, without};
 use crate::receivers::settings;
+use crate::receivers::signature::Key;
 use crate::receivers::template::{Template, Use, Value, Values};
 
 /// Reads a text in each part of the language. It is the text up to the first zero; what is behind it is a document.
@@ -29,9 +30,23 @@ pub fn read(data: &[u8]) {
         Ok(receivers) => receivers.values().for_each(|receiver| {
             let described: Map<String, Json> = serde_json::from_str(&receiver.described).unwrap_or_default();
             assert!(described.contains_key("path") && !described.contains_key("secrets"), "{described:?}");
-            assert!(receiver.verification.as_ref().is_none_or(|verification| !verification.keys.is_empty()));
+            let keys = receiver.verification.as_ref().map(|verification| verification.keys.as_slice());
+            assert!(
+                keys.is_none_or(|keys| !keys.is_empty() && !keys.iter().any(is_known)),
+                "{}",
+                receiver.name
+            );
         }),
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// True for the key that everybody knows, which is empty.
+fn is_known(key: &Key) -> bool {
+    match key {
+        Key::HmacSha1(secret) | Key::HmacSha256(secret) | Key::HmacSha512(secret) => secret.is_empty(),
+        Key::Plain(secret) | Key::Twilio(secret) => secret.is_empty(),
+        Key::Ed25519(_) | Key::EcdsaP256(_) => false,
     }
 }
 
@@ -221,7 +236,9 @@ mod tests {
 
     #[test]
     fn whatever_a_receiver_is_it_is_read_or_refused() {
-        let parts: [&[u8]; 24] = [
+        let parts: [&[u8]; 26] = [
+            b"{\"x\":{\"kind\":\"github\",\"secrets\":[\" \"]}}",
+            b"{\"x\":{\"kind\":\"standard\",\"secrets\":[\"whsec_\"]}}",
             b"{",
             b"}",
             b"{{",
