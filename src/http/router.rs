@@ -90,8 +90,9 @@ where
     {
         return Ok(reply);
     }
-    // A delivery is known by its signature, wherever it comes from.
-    let is_page = is_page && !matches!(Route::of(path), Some(Route::Hook { .. }));
+    // A delivery is known by its signature, wherever it comes from. One that is not signed is a publish like any other.
+    let is_unsigned = matches!(Route::of(path), Some(Route::Hook { name }) if hooks::is_unsigned(app, name));
+    let is_page = is_page && (is_unsigned || !matches!(Route::of(path), Some(Route::Hook { .. })));
     if is_page {
         app.origins.check_origin(headers, host)?;
     }
@@ -104,7 +105,7 @@ where
     let Some(verb) = method else {
         return Err(Problem::MethodNotAllowed { method: request.method().to_string(), allow });
     };
-    let scope = route.scope(verb);
+    let scope = if is_unsigned { Scope::Publish } else { route.scope(verb) };
     let grant = app.access.check(headers, scope)?;
     if is_page && scope != Scope::Anyone {
         app.origins.check_host(host)?;
@@ -113,7 +114,9 @@ where
         (Route::Events, Verb::Delete) => events::erase(app, request.uri()).await,
         (Route::Event { topic, event_id }, Verb::Delete) => events::erase_one(app, topic, event_id).await,
         (Route::Publish, _) => publish::post(app, grant, request).await,
-        (Route::Hook { name }, Verb::Post) => hooks::deliver(app, hooks::receiver(app, name)?, request).await,
+        (Route::Hook { name }, Verb::Post) => {
+            hooks::deliver(app, grant, hooks::receiver(app, name)?, request).await
+        }
         (Route::Hook { name }, _) => hooks::challenge(hooks::receiver(app, name)?, request.uri()),
         (Route::Backfill { name }, _) => {
             hooks::backfill(app, grant, hooks::receiver(app, name)?, request).await

@@ -96,11 +96,11 @@ impl<'b> Content<'b> {
     }
 }
 
-/// True if a text is JSON that an event may have. A plain text is JSON only if nobody would write it otherwise.
+/// True if a text is JSON, also where it is too deep for an event: its id is still found. A plain text is JSON only if
+/// nobody would write it otherwise.
 fn is_json(text: &str, media_type: &str) -> bool {
     let may_be = !media_type.starts_with("text/") || text.trim_start().starts_with(['{', '[']);
-    let raw = may_be.then(|| serde_json::from_str::<&RawValue>(text).ok()).flatten();
-    raw.is_some_and(|raw| crate::payload::check(raw, 0).is_ok())
+    may_be && serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
 /// The fields of a form as an object: a name that is there once has a string, another an array.
@@ -177,20 +177,21 @@ impl Item<'_, '_> {
     fn payload(&self, layout: &Layout, receiver: &Receiver) -> Payload {
         let inner = layout.payload.as_ref().and_then(|place| place.find(self.value));
         let value = inner.unwrap_or(self.value);
-        let Ok(payload) = Payload::new(value, 0) else {
-            // Too deep, or with half a character.
-            return text_payload(value.get());
-        };
+        let payload = payload_of(value);
         if receiver.mapping.volatile.is_empty() {
             return payload;
         }
         let stable = without(value, &receiver.mapping.volatile);
-        let compared = serde_json::from_str(&stable).ok().and_then(|stable| Payload::new(stable, 0).ok());
-        match compared {
-            Some(compared) => payload.compared_as(&compared),
-            None => payload,
+        match serde_json::from_str(&stable) {
+            Ok(stable) => payload.compared_as(&payload_of(stable)),
+            Err(_) => payload,
         }
     }
+}
+
+/// A value as a payload, or its text if no event may have it: because it is too deep, or has half a character.
+fn payload_of(value: &RawValue) -> Payload {
+    Payload::new(value, 0).unwrap_or_else(|_| text_payload(value.get()))
 }
 
 /// A text as a payload.

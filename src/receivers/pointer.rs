@@ -43,9 +43,15 @@ fn child<'d>(value: &'d RawValue, token: &str) -> Option<&'d RawValue> {
     let mut deserializer = serde_json::Deserializer::from_str(value.get());
     match value.get().as_bytes().first()? {
         b'{' => Member(token).deserialize(&mut deserializer).ok()?,
-        b'[' => Element(token.parse().ok()?).deserialize(&mut deserializer).ok()?,
+        b'[' => Element(index(token)?).deserialize(&mut deserializer).ok()?,
         _ => None,
     }
+}
+
+/// The index that a token is: digits, of which the first is a zero only if it is alone (RFC 6901, section 4).
+fn index(token: &str) -> Option<usize> {
+    let is_index = token == "0" || token.starts_with(|first: char| ('1'..='9').contains(&first));
+    is_index.then(|| token.parse().ok()).flatten()
 }
 
 /// Finds the member of an object with a name; of several, the last, as JavaScript does.
@@ -157,8 +163,9 @@ fn copy_without(value: &RawValue, paths: &[&[String]], out: &mut String) {
     let start = out.len();
     for (name, member) in members {
         let token = text_of(name);
-        let here = paths.iter().filter(|path| path.first().map(String::as_str) == token.as_deref());
-        let below: Vec<_> = here.map(|path| &path[1..]).collect();
+        let parts = paths.iter().filter_map(|path| path.split_first());
+        let here = parts.filter(|(first, _)| token.as_deref() == Some(first.as_str()));
+        let below: Vec<_> = here.map(|(_, rest)| rest).collect();
         if below.iter().any(|path| path.is_empty()) {
             continue;
         }
@@ -220,6 +227,8 @@ mod tests {
             ("/n", Some("null")),
             ("/a/b~1c/3", None),
             ("/a/b~1c/x", None),
+            ("/a/b~1c/01", None),
+            ("/a/b~1c/+1", None),
             ("/ab/c", None),
             ("/z", None),
         ] {
@@ -269,5 +278,7 @@ mod tests {
         let json = raw(r#"{"retry":{"n":1},"a":{"tries":2,"id":1.0},"b":[{"retry":3}]}"#);
         assert_eq!(without(json, &places), r#"{"a":{"id":1.0},"b":[{"retry":3}]}"#);
         assert_eq!(without(raw("[1, 2]"), &places), "[1, 2]");
+        let whole = [Pointer::parse("").unwrap()];
+        assert_eq!(without(raw(r#"{"\ud800":1}"#), &whole), r#"{"\ud800":1}"#);
     }
 }

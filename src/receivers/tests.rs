@@ -299,6 +299,36 @@ fn any_of_several_signature_headers_may_match() {
 }
 
 #[test]
+fn many_signatures_of_a_large_body_cost_no_more_than_one() {
+    let body = vec![b' '; 8 << 20];
+    let wrong = vec!["00".repeat(32); 200].join(",");
+    let mut times = Vec::new();
+    for signatures in ["00".repeat(32), wrong] {
+        let fields =
+            json!({"kind": "custom", "secrets": ["s"], "signature": {"header": "x-signed", "split": ","}});
+        let sent = sent(fields, &[("x-signed", &signatures)], &body);
+        let began = std::time::Instant::now();
+        assert_eq!(sent.verify(0), Err(Refusal::NoMatch));
+        times.push(began.elapsed());
+    }
+    assert!(times[1] < times[0] * 20, "{times:?}");
+}
+
+#[test]
+fn a_hash_of_the_body_that_twilio_did_not_sign_says_nothing() {
+    let url = "https://inbox.example/hooks/x?account=1";
+    let twilio = json!({"kind": "twilio", "secrets": ["12345"], "public_url": url});
+    // Twilio's signature of a request without fields.
+    let signature = BASE64_STANDARD.encode(hmac(Hash::Sha1, b"12345", url.as_bytes()));
+    let header = [("x-twilio-signature", signature.as_str())];
+    assert_eq!(sent(twilio.clone(), &header, b"").verify(0), Ok(()));
+    let forged = b"{\"MessageSid\":\"forged\"}";
+    let query = format!("bodySHA256={}", super::delivery::sha256(forged));
+    let sent = Sent { query: query.leak(), ..sent(twilio, &header, forged) };
+    assert_eq!(sent.verify(0), Err(Refusal::NoMatch));
+}
+
+#[test]
 fn tokens_are_compared_as_they_are() {
     let basic = format!("basic {}", BASE64_STANDARD.encode("user:pass"));
     for (kind, secret, header, value, expected) in [
@@ -432,6 +462,29 @@ fn a_verified_body_is_never_refused_for_its_shape() {
         let event = sent.event();
         assert_eq!(event.payload.as_json(), payload, "{content_type} {:?}", String::from_utf8_lossy(&body));
         assert_eq!(event.topic.as_str(), "x");
+    }
+}
+
+#[test]
+fn neither_depth_nor_half_a_character_hides_the_parts_of_an_event() {
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    for odd in [deep.as_str(), r#""\ud800""#] {
+        let body = |retry: u32| format!(r#"{{"odd":{odd},"id":"e","type":"t","retry":{retry}}}"#);
+        let stored = |each: Json, body: &str| {
+            let open = json!({
+                "kind": "open", "event_id": "{json:/id}", "type": "{json:/type}", "volatile": ["/retry"], "each": each,
+            });
+            sent(open, &[], body.as_bytes()).event()
+        };
+        for event in [
+            stored(Json::Null, &body(1)),
+            stored("lines".into(), &body(1)),
+            stored("/all".into(), &format!(r#"{{"all":[{}]}}"#, body(1))),
+        ] {
+            assert_eq!((event.topic.as_str(), event.event_id.as_str()), ("x.t", "e"));
+            assert_eq!(event.payload.as_json(), json!(body(1)).to_string());
+            assert_eq!(event.payload.digest(), stored(Json::Null, &body(2)).payload.digest(), "no conflict");
+        }
     }
 }
 

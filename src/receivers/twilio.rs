@@ -8,24 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::delivery::{Delivery, sha256};
 use super::mac::{Hash, hmac, is_same};
 
-/// True if a signature of a delivery was made with this token.
-pub fn made(token: &[u8], signature: &[u8], delivery: &Delivery<'_>) -> bool {
-    let Some(url) = delivery.url() else { return false };
-    let mut hashes =
-        form_urlencoded::parse(delivery.query.as_bytes()).filter(|(name, _)| name == "bodySHA256");
-    let fields = match hashes.next() {
+/// The signatures that a delivery may have: none, if the URL has the hash of another body. Only the hash in the URL that is
+/// signed counts; one that somebody else added to the query says nothing.
+pub fn signatures(token: &[u8], delivery: &Delivery<'_>) -> Vec<Vec<u8>> {
+    let Some(url) = delivery.url() else { return Vec::new() };
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let hash = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "bodySHA256");
+    let fields = match hash {
         Some((_, hash)) => {
             if !is_same(sha256(delivery.body).as_bytes(), hash.to_ascii_lowercase().as_bytes()) {
-                return false;
+                return Vec::new();
             }
             String::new()
         }
         None => fields(delivery.body),
     };
-    forms_of(&url).iter().any(|url| {
-        let signed = format!("{url}{fields}");
-        is_same(&hmac(Hash::Sha1, token, signed.as_bytes()), signature)
-    })
+    let signature = |url: &Cow<'_, str>| hmac(Hash::Sha1, token, format!("{url}{fields}").as_bytes());
+    forms_of(&url).iter().map(signature).collect()
 }
 
 /// The fields of a form as they are signed: of several values of a name, each once and in their order.

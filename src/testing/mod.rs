@@ -6,6 +6,7 @@
 pub mod database;
 #[cfg(test)]
 pub mod postgres;
+pub mod receivers;
 pub mod requests;
 pub mod service;
 

@@ -4,13 +4,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use futures::{FutureExt, stream};
+use futures::{FutureExt, Stream, stream};
 use http::Request;
 
 use super::NativePlatform;
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Timestamp, Topic, TopicPattern};
 use crate::http::app::App;
+use crate::http::reply::Reply;
 use crate::http::router;
 use crate::http::saved_answers::KeyValue;
 use crate::http::settings::Settings;
@@ -19,7 +20,8 @@ use crate::store::{
     ReadStore, RemoveStore, Span, Status, Step, StoreError, Window, WriteStore,
 };
 
-struct Nothing;
+/// A store that is empty, whatever is put into it.
+pub(super) struct Nothing;
 
 impl WriteStore for Nothing {
     async fn append(&self, events: &[&NewEvent], _: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError> {
@@ -117,8 +119,9 @@ impl KeyValue for Nothing {
     }
 }
 
+/// A clock that stands still.
 #[derive(Clone)]
-struct Still;
+pub(super) struct Still;
 
 impl Clock for Still {
     fn now(&self) -> Duration {
@@ -185,17 +188,29 @@ pub fn answer(data: &[u8]) {
         }
     }
     let Ok(request) = request.body(stream::iter([Ok(body.to_vec())])) else { return };
-    let settings = Settings::read(
-        "max_body_bytes=65536\nmax_event_bytes=65536\nmax_batch_events=100\nmax_topics=9\nadmin_token=boss\nwebhook_origins=*",
-        r#"{"any":{"kind":"open"},"code":{"kind":"github","secrets":["s"]}}"#,
-        "",
-    );
+    let reply = reply(&app("max_topics=9\nadmin_token=boss\nwebhook_origins=*", ""), request);
+    assert!(reply.status.as_u16() < 500, "{}", reply.status);
+}
+
+/// A platform that stores nothing.
+pub(super) type Nowhere = NativePlatform<Nothing, Nothing, Still>;
+
+/// The service with low limits, some settings and some receivers.
+pub(super) fn app(variables: &str, hooks: &str) -> App<Nowhere> {
+    const LIMITS: &str = "max_body_bytes=65536\nmax_event_bytes=65536\nmax_batch_events=100";
+    let settings = Settings::read(&format!("{LIMITS}\n{variables}"), hooks, "");
     let started_at = Timestamp::parse("2026-11-21T01:00:00Z");
     let (Ok(settings), Ok(started_at)) = (settings, started_at) else { panic!("the settings are good") };
-    let app =
-        App::<NativePlatform<Nothing, Nothing, Still>>::new(settings, started_at, Nothing, Nothing, Still, 1);
-    let Some(reply) = router::answer(&app, request).now_or_never() else { panic!("something waits") };
-    assert!(reply.status.as_u16() < 500, "{}", reply.status);
+    App::new(settings, started_at, Nothing, Nothing, Still, 1)
+}
+
+/// The reply to a request, which comes at once.
+pub(super) fn reply<B: Stream<Item = Result<Vec<u8>, String>>>(
+    app: &App<Nowhere>,
+    request: Request<B>,
+) -> Reply {
+    let Some(reply) = router::answer(app, request).now_or_never() else { panic!("something waits") };
+    reply
 }
 
 #[cfg(test)]

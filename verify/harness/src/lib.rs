@@ -10,6 +10,7 @@
 //! - [`sqld`]: a server of libSQL, where there is one;
 //! - [`tcp_proxy`]: what leads from a host to its database, and can be cut;
 //! - [`artifacts`]: refuses a component that is older than its sources;
+//! - [`webhooks`]: what providers send, signed as they sign;
 //! - [`deployment`]: an application that is served, with fresh state;
 //! - [`server`]: a deployment as a test wants it: it sends requests, and panics where a test has failed.
 
@@ -25,5 +26,6 @@ pub mod process;
 pub mod server;
 pub mod sqld;
 pub mod tcp_proxy;
+pub mod webhooks;
 
 pub use server::{Answer, Server, eventually, is_on_spin, is_skipped_on_postgres, is_skipped_on_spin};

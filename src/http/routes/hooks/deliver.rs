@@ -7,7 +7,7 @@ use futures::Stream;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 
 use crate::event::Timestamp;
-use crate::http::access::{Grant, Scope};
+use crate::http::access::Grant;
 use crate::http::app::{App, Platform};
 use crate::http::batch::Batch;
 use crate::http::negotiate::JSON;
@@ -22,20 +22,22 @@ use crate::receivers::events::events;
 use crate::receivers::handshake::HandshakeAnswer;
 use crate::receivers::signature::Refusal;
 
-/// Stores the events of a delivery whose signature holds, or answers it if it is a handshake.
+/// Stores the events of a delivery whose signature holds, or answers it if it is a handshake. The router has asked for the
+/// token of one that is not signed.
 ///
 /// # Errors
 /// When the delivery is not the provider's, an id is not where it should be, or the store fails.
-pub async fn deliver<P, B>(app: &App<P>, receiver: &Receiver, request: Request<B>) -> Result<Reply, Problem>
+pub async fn deliver<P, B>(
+    app: &App<P>,
+    grant: Grant<'_>,
+    receiver: &Receiver,
+    request: Request<B>,
+) -> Result<Reply, Problem>
 where
     P: Platform,
     B: Stream<Item = Result<Vec<u8>, String>>,
 {
     let (head, body) = request.into_parts();
-    let grant = match receiver.verification {
-        Some(_) => Grant::ALL,
-        None => app.access.check(&head.headers, Scope::Publish)?,
-    };
     let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
     let query = head.uri.query().unwrap_or_default();
     let delivery = Delivery::new(receiver, (&head.method, query), &head.headers, body.bytes());

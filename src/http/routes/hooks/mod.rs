@@ -25,3 +25,8 @@ use crate::receivers::Receiver;
 pub fn receiver<'a, P: Platform>(app: &'a App<P>, name: &str) -> Result<&'a Receiver, Problem> {
     app.receivers.get(name).ok_or(Problem::UnknownHook)
 }
+
+/// True if everybody who may publish may deliver to a receiver.
+pub fn is_unsigned<P: Platform>(app: &App<P>, name: &str) -> bool {
+    app.receivers.get(name).is_some_and(|receiver| receiver.verification.is_none())
+}

@@ -129,6 +129,17 @@ async fn an_open_receiver_asks_for_the_token_to_publish() {
 }
 
 #[tokio::test]
+async fn a_page_of_a_foreign_origin_cannot_deliver_what_nobody_signed() {
+    let service = service(&json!({"any": {"kind": "open"}}), &[]);
+    let foreign = [("origin", "https://evil.example")];
+    service.send("POST", "/hooks/any", &foreign, r#"{"id":7}"#).await.problem(403, "foreign-origin");
+    let rebound = [("host", "evil.example"), ("sec-fetch-site", "same-origin")];
+    let target = "http://evil.example/hooks/any";
+    service.send("POST", target, &rebound, r#"{"id":7}"#).await.problem(421, "unknown-host");
+    assert_eq!(service.send("POST", "/hooks/any", &[], r#"{"id":7}"#).await.json()["stored"], 1);
+}
+
+#[tokio::test]
 async fn a_handshake_is_answered_and_not_stored() {
     let hooks = json!({"meta": {"kind": "meta", "secrets": ["s"], "verify_token": "v"}});
     let service = service(&hooks, &[]);

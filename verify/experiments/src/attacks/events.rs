@@ -56,7 +56,8 @@ pub fn event(id: &str) -> Value {
     json!({"topic": TOPIC, "event_id": id, "payload": payload(id)})
 }
 
-fn payload(id: &str) -> Value {
+/// The payload of an event.
+pub fn payload(id: &str) -> Value {
     let fill = if id.starts_with(LARGE) { "x".repeat(5_000) } else { String::new() };
     json!({"of": id, "fill": fill})
 }

@@ -75,10 +75,19 @@ impl RawClient {
     /// # Errors
     /// See [`Self::get`].
     pub fn publish(&mut self, headers: &str, body: &str) -> io::Result<RawAnswer> {
+        self.post("/publish", headers, body.as_bytes())
+    }
+
+    /// Sends a body, with more header lines, and reads the answer.
+    ///
+    /// # Errors
+    /// See [`Self::get`].
+    pub fn post(&mut self, path: &str, headers: &str, body: &[u8]) -> io::Result<RawAnswer> {
         let length = body.len();
-        let head = format!("POST /publish HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{headers}\r\n");
-        self.send([head.as_bytes(), body.as_bytes()].concat().as_slice())?;
-        self.answer()
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{headers}\r\n");
+        let sent = self.send(&[head.as_bytes(), body].concat());
+        // A server that refuses a body may not read it to its end.
+        self.answer().or_else(|error| sent.and(Err(error)))
     }
 
     /// Reads an answer to its end.

@@ -4,6 +4,7 @@
 
 mod crowds;
 mod readers;
+mod receivers;
 mod shapes;
 mod smuggling;
 
@@ -34,6 +35,9 @@ const ABUSES: &[Abuse] = &[
     ("slow heads", crowds::drip_heads),
     ("slow bodies", crowds::drip_bodies),
     ("slow readers", readers::read_slowly),
+    ("deliveries that nobody signed", receivers::forge),
+    ("large signatures and bodies of receivers", receivers::weigh_down),
+    ("doors beside the signature", receivers::go_around),
 ];
 
 /// The longest that a control client may wait for an answer, and the longest for half of them. A loaded machine adds nearly
@@ -60,7 +64,9 @@ struct Attack {
 /// Makes each abuse once, one after another.
 pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
     allow_many_connections()?;
-    let deployment = Setup::from_environment()?.start()?;
+    let mut setup = Setup::from_environment()?;
+    setup.variables.push(("hooks".into(), receivers::hooks().to_string()));
+    let deployment = setup.start()?;
     let mut attack = Attack { address: deployment.address(), effort, ledger: Ledger::default() };
     for chunk in 0..LARGE_EVENTS / 100 {
         let ids: Vec<_> = (0..100).map(|n| format!("{LARGE}{chunk}-{n}")).collect();

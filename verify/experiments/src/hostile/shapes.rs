@@ -139,7 +139,7 @@ fn bodies() -> Vec<(String, Vec<u8>)> {
 }
 
 /// So many zeros, compressed a thousandfold.
-fn bomb(bytes: usize) -> Vec<u8> {
+pub fn bomb(bytes: usize) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     let zeros = vec![b' '; 1 << 20];
     for _ in 0..bytes >> 20 {

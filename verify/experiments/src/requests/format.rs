@@ -150,7 +150,8 @@ pub fn encoded(text: &str) -> String {
     text.bytes().map(encode).collect()
 }
 
-fn gzip(body: &[u8]) -> Vec<u8> {
+/// Bytes, compressed.
+pub fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     // Writing to memory cannot fail; an empty body would be refused by the service, and be noticed.
     encoder.write_all(body).and_then(|()| encoder.finish()).unwrap_or_default()

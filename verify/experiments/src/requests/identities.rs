@@ -7,9 +7,10 @@ use sekali_common::api::StoredEvent;
 use sekali_model::{Catalogue, Recognised};
 use serde_json::{Value, json};
 
+use super::deliveries;
 use crate::attacks::events;
 
-/// Topics; one has characters that a path has to encode.
+/// Topics of requests to publish; one has characters that a path has to encode.
 pub const TOPICS: [&str; 3] = ["orders", "payments", "audit log/ü?"];
 
 /// Sources; the ids below make pairs whose sources and ids would be the same text if they were merely joined.
@@ -18,7 +19,7 @@ pub const SOURCES: [&str; 4] = ["/shop", "/a", "/a#b", "é 100%"];
 /// Payloads of an identity. The first is the same for all of them.
 pub const PAYLOADS: usize = 3;
 
-/// Identities that exist. Most runs send the first of them.
+/// Identities that exist, but for those of [`deliveries`], which follow them. Most runs send the first of them.
 pub const IDENTITIES: usize = 60_000;
 
 /// Their numbers.
@@ -30,18 +31,31 @@ pub struct Identities;
 
 /// The number of an identity, if it is one of ours.
 fn number(topic: &str, event_id: &str) -> Option<usize> {
-    let topic = TOPICS.into_iter().find(|known| *known == topic)?;
+    let Some(topic) = TOPICS.into_iter().find(|known| *known == topic) else {
+        return deliveries::number(topic, event_id);
+    };
     NUMBERS.get(&(topic, event_id.to_owned())).copied()
+}
+
+/// All topics: those above, and those of deliveries.
+pub fn topics() -> Vec<&'static str> {
+    [&TOPICS[..], &deliveries::TOPICS].concat()
 }
 
 /// The number of the topic of an identity.
 pub fn topic_number(identity: usize) -> usize {
-    identity % TOPICS.len()
+    match identity {
+        ..IDENTITIES => identity % TOPICS.len(),
+        _ => TOPICS.len() + deliveries::provider_number(identity),
+    }
 }
 
 /// The topic of an identity.
 pub fn topic(identity: usize) -> &'static str {
-    TOPICS[topic_number(identity)]
+    match identity {
+        ..IDENTITIES => TOPICS[topic_number(identity)],
+        _ => deliveries::TOPICS[deliveries::provider_number(identity)],
+    }
 }
 
 /// The number of the source of an identity.
@@ -65,6 +79,9 @@ pub fn cloud_id(identity: usize) -> String {
 
 /// The event id that the contract makes of source and id.
 pub fn event_id(identity: usize) -> String {
+    if identity >= IDENTITIES {
+        return deliveries::event_id(identity);
+    }
     let (source, id) = (source(identity), cloud_id(identity));
     match source.contains('#') {
         true => format!("#{}#{source}#{id}", source.len()),
@@ -95,7 +112,7 @@ impl Catalogue for Identities {
     type Event = usize;
 
     fn topic(&self, name: &str) -> Option<usize> {
-        TOPICS.iter().position(|known| *known == name)
+        topics().iter().position(|known| *known == name)
     }
 
     fn recognise(&self, event: &StoredEvent<'_>) -> Recognised<usize> {
@@ -106,11 +123,21 @@ impl Catalogue for Identities {
             return Recognised::Unknown("was never sent".into());
         };
         let found: Option<Value> = serde_json::from_str(event.payload.get()).ok();
-        let Some(payload) = (0..PAYLOADS).find(|&payload| found == Some(self::payload(number, payload)))
-        else {
+        let payload = found.and_then(|found| match number {
+            ..IDENTITIES => (0..PAYLOADS).find(|&payload| found == self::payload(number, payload)),
+            _ => deliveries::payload_number(number, &found, PAYLOADS),
+        });
+        let Some(payload) = payload else {
             return Recognised::Altered(format!("has the payload {}", event.payload.get()));
         };
-        let is_same = event.timestamp == timestamp(number) && event.source.as_deref() == Some(source(number));
+        let is_same = match number {
+            ..IDENTITIES => {
+                event.timestamp == timestamp(number) && event.source.as_deref() == Some(source(number))
+            }
+            _ => {
+                deliveries::time(number).is_none_or(|time| event.timestamp == time) && event.source.is_none()
+            }
+        };
         let difference =
             (!is_same).then(|| format!("has timestamp {} and source {:?}", event.timestamp, event.source));
         Recognised::Sent { event: number, payload, difference }

@@ -53,7 +53,7 @@ pub fn read(request: &Request, status: u16, body: &str) -> Result<Receipt, Strin
     if !is_consistent {
         return Err(format!("{valid} valid and {rejected} invalid events were sent"));
     }
-    let told = match (request.header("prefer"), &lists.processed, &lists.duplicate_ids) {
+    let told = match (request.preference(), &lists.processed, &lists.duplicate_ids) {
         (Some("return=minimal"), None, None) => Some(from_counts(request, &published)),
         (preference, Some(processed), Some(duplicates)) if preference != Some("return=minimal") => {
             let told = from_lists(request, &published, processed, duplicates);

@@ -33,6 +33,8 @@ pub struct Request {
     pub events: Vec<Sent>,
     /// The number of invalid events.
     pub invalid: usize,
+    /// The thing that is wrong with a delivery that its provider did not sign.
+    pub forgery: Option<&'static str>,
 }
 
 /// A valid event of a request.
@@ -180,6 +182,7 @@ impl Request {
             body: form.body(events),
             events: valid.collect(),
             invalid: events.iter().filter(|event| event.is_none()).count(),
+            forgery: None,
         }
     }
 
@@ -188,8 +191,21 @@ impl Request {
         self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Path and headers, for people.
+    /// The form of its answer: the one that it prefers, or that of deliveries.
+    pub fn preference(&self) -> Option<&str> {
+        self.header("prefer").or(self.is_delivery().then_some("return=minimal"))
+    }
+
+    /// True for a delivery to a receiver, or a list of them.
+    pub fn is_delivery(&self) -> bool {
+        self.path.starts_with("/hooks/")
+    }
+
+    /// Path and headers, for people. Those of a delivery are left out: its signature is another each time.
     pub fn head(&self) -> String {
+        if self.is_delivery() {
+            return format!("POST {} ({})", self.path, self.forgery.unwrap_or("signed"));
+        }
         let headers = self.headers.iter().map(|(name, value)| format!(" {name}: {value};"));
         format!("POST {}{}", self.path, headers.collect::<String>())
     }

@@ -87,7 +87,7 @@ impl<S: Store> Clients<S> {
         let begun = self.attempts.begin(message, key);
         let request = &message.request;
         self.sim.log(format!("attempt {} under {key:?}: {}", begun.number, request.head()));
-        let spelled = self.sim.draw(fastrand::Rng::bool) && !request.is_partial();
+        let spelled = self.sim.draw(fastrand::Rng::bool) && request.path == "/publish";
         let target = if spelled { "/publish?partial=false" } else { request.path };
         let mut headers: Vec<_> =
             request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();

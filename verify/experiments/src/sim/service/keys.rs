@@ -1,22 +1,17 @@
 //! Requests of all formats that share idempotency keys, on SQLite, and the promises about keys.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
 use fastrand::Rng;
-use sekali::store::sql::SqlStore;
-use sekali::store::sqlite::SqliteBackend;
 
 use super::Stage;
 use super::attempts::{Answered, Attempt, Message};
 use super::clients::Clients;
-use super::fakes::{Calls, SimDatabase, SimKeyValue, Sqlite};
+use super::fakes::{Calls, Sqlite};
 use super::pager::Pager;
 use crate::requests::Draft;
-use crate::sim::clock::SimClock;
 use crate::sim::executor::Doom;
 use crate::sim::{Report, Violations};
 
@@ -33,17 +28,11 @@ pub fn scenario(seed: u64) -> Result<Report> {
     let directory = tempfile::tempdir()?;
     let calls = Calls::draw(sim);
     let trouble = Rc::clone(&calls.trouble);
-    let values = Rc::<RefCell<BTreeMap<String, Vec<u8>>>>::default();
     let count = sim.draw(|random| random.u64(1..3));
     // Two instances may run one key at the same time if its answer is in key-value: there it promises less.
     let places = if count == 1 { ["store", "key-value"] } else { ["store", "store"] };
     let place = sim.draw(|random| random.choice(places)).unwrap_or_default();
-    let instance = |number| {
-        let database = SimDatabase::new(directory.path().join("events.db"), calls.clone());
-        let store = SqlStore::on(SqliteBackend::new(database, SimClock(sim.clone()), seed ^ number));
-        stage.instance(number, store, SimKeyValue::new(calls.clone(), Rc::clone(&values)), place)
-    };
-    let clients = stage.clients((0..count).map(instance).collect::<Result<_>>()?, None);
+    let clients = stage.clients_on_sqlite(directory.path(), &calls, count, &[("answers", place)])?;
     let may_fail = trouble.get() > 0.0;
     let has_drops = spawn_keyed(&clients);
     let pager = Pager::default();

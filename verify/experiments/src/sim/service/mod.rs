@@ -1,13 +1,15 @@
 //! The whole service: concurrent requests and live streams, of which some are dropped midway.
 //!
-//! There are three kinds of scenarios. `keys` runs on SQLite, whose statements fail before or after they took effect, with
-//! requests of all formats that share idempotency keys, on one or two instances. `groups` and `followers` run on a store
+//! There are four kinds of scenarios. `keys` runs on SQLite, whose statements fail before or after they took effect, with
+//! requests of all formats that share idempotency keys, on one or two instances; so does `deliveries`, with what providers
+//! and others send to receivers. `groups` and `followers` run on a store
 //! in memory that has what SQLite has not at will: it is slow, busy or full, it fails, and its calls never return. It knows
 //! the moment of each commit, and counts the reads. `groups` is about the requests of a group commit, `followers` about
 //! many live streams of one instance.
 
 mod attempts;
 mod clients;
+mod deliveries;
 mod fakes;
 mod follower;
 mod followers;
@@ -19,17 +21,22 @@ mod store;
 mod trouble;
 mod writes;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sekali::event::Timestamp;
 use sekali::http::app::App;
+use sekali::store::sql::SqlStore;
+use sekali::store::sqlite::SqliteBackend;
 use sekali::testing::service::settings;
 
 use self::attempts::Attempts;
 use self::clients::{Clients, Reading, Store};
-use self::fakes::{Calls, SimKeyValue, SimPlatform};
+use self::fakes::{Calls, SimDatabase, SimKeyValue, SimPlatform, Sqlite};
 use self::receipts::Books;
 use self::store::SimStore;
 use self::writes::Writes;
@@ -44,6 +51,7 @@ const LONG: Duration = Duration::from_secs(3600);
 /// Runs the experiment.
 pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
     let mut tally = scenarios("keys", seed, effort.pick(80, 1500), keys::scenario)?;
+    tally.add(scenarios("deliveries", seed, effort.pick(80, 1500), deliveries::scenario)?);
     tally.add(scenarios("groups", seed, effort.pick(400, 6000), groups::scenario)?);
     tally.add(scenarios("followers", seed, effort.pick(60, 800), followers::scenario)?);
     Ok(tally)
@@ -69,18 +77,36 @@ impl Stage {
         number: u64,
         store: S,
         key_value: SimKeyValue,
-        place: &str,
+        variables: &[(&str, &str)],
     ) -> Result<App<SimPlatform<S>>> {
         let started_at = Timestamp::parse("2026-11-21T01:00:00Z")?;
         let (clock, seed) = (SimClock(self.sim.clone()), self.seed ^ number);
-        Ok(App::new(settings(&[("answers", place)]), started_at, store, key_value, clock, seed))
+        Ok(App::new(settings(variables), started_at, store, key_value, clock, seed))
     }
 
     /// The clients of one instance on a store in memory.
     fn clients_of(&self, store: &SimStore, writes: Rc<Writes>) -> Result<Rc<Clients<SimStore>>> {
         let key_value = SimKeyValue::new(Calls::draw(&self.sim), Rc::default());
-        let instances = vec![self.instance(0, store.clone(), key_value, "store")?];
+        let instances = vec![self.instance(0, store.clone(), key_value, &[])?];
         Ok(self.clients(instances, Some(writes)))
+    }
+
+    /// The clients of so many instances on one file of SQLite.
+    fn clients_on_sqlite(
+        &self,
+        directory: &Path,
+        calls: &Calls,
+        count: u64,
+        variables: &[(&str, &str)],
+    ) -> Result<Rc<Clients<Sqlite>>> {
+        let values = Rc::<RefCell<BTreeMap<String, Vec<u8>>>>::default();
+        let instance = |number| {
+            let database = SimDatabase::new(directory.join("events.db"), calls.clone());
+            let backend = SqliteBackend::new(database, SimClock(self.sim.clone()), self.seed ^ number);
+            let key_value = SimKeyValue::new(calls.clone(), Rc::clone(&values));
+            self.instance(number, SqlStore::on(backend), key_value, variables)
+        };
+        Ok(self.clients((0..count).map(instance).collect::<Result<_>>()?, None))
     }
 
     fn clients<S: Store>(

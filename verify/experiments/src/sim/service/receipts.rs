@@ -6,7 +6,7 @@ use sekali_common::api::{Account, EventStatus, Stats, StoredEvent};
 use sekali_model::{Growth, Ledger, ReadBack, Wrong, account_of, check_balance};
 
 use super::attempts::{Answered, Attempt, Message};
-use crate::requests::identities::{Identities, PAYLOADS, TOPICS, name, topic_number};
+use crate::requests::identities::{Identities, PAYLOADS, name, topic_number, topics};
 use crate::requests::receipt::{self, Receipt, Told};
 use crate::sim::Violations;
 
@@ -24,7 +24,7 @@ impl Books {
     /// # Errors
     /// When they are not what they should be.
     pub fn read(events: &str, stats: &str) -> Result<Self, serde_json::Error> {
-        let mut read = ReadBack::new(TOPICS.len(), 0);
+        let mut read = ReadBack::new(topics().len(), 0);
         for event in &serde_json::from_str::<Vec<StoredEvent<'_>>>(events)? {
             read.take(&Identities, event);
         }
@@ -59,6 +59,8 @@ pub fn check(attempts: &[Attempt], books: &Books, may_fail: bool, violations: &V
 fn refusal(message: &Message, answer: &Answered, may_fail: bool) -> Result<(), String> {
     let is_right = match (answer.status, answer.problem().as_str()) {
         (400, "malformed-body") => message.is_unreadable,
+        (401, "invalid-signature") => message.request.forgery.is_some(),
+        _ if message.request.forgery.is_some() => false,
         (422, "invalid-event") => message.is_invalid() && !message.is_unreadable,
         (409, "idempotency-key-in-use") | (422, "idempotency-key-mismatch") => true, // judged with the keys
         (500, "internal") | (503, "busy" | "storage-full") => {
@@ -72,10 +74,10 @@ fn refusal(message: &Message, answer: &Answered, may_fail: bool) -> Result<(), S
 /// Judges an answer that acknowledges a request, and returns what it tells of each event that was taken.
 fn judge(message: &Message, answer: &Answered, books: &Books) -> Result<Vec<Told>, String> {
     let request = &message.request;
-    if message.is_unreadable || message.is_invalid() {
+    if message.is_unreadable || message.is_invalid() || request.forgery.is_some() {
         return Err("what must be refused was acknowledged".into());
     }
-    if answer.preference.as_deref() != request.header("prefer") {
+    if answer.preference.as_deref() != request.preference() {
         return Err("another form was preferred".into());
     }
     let Receipt { told, conflicts } = receipt::read(request, answer.status, &answer.text)?;
@@ -165,14 +167,14 @@ fn check_reading(books: &Books, violations: &Violations) {
         note(rule, wrong, violations);
     }
     let mut total = Account::default();
-    for (number, account) in events.accounts.iter().enumerate() {
+    for (topic, account) in topics().into_iter().zip(&events.accounts) {
         total.received += account.received;
         total.unique_processed += account.unique_processed;
         total.duplicate_dropped += account.duplicate_dropped;
         total.conflicts += account.conflicts;
-        let listed = account_of(stats, TOPICS[number]);
+        let listed = account_of(stats, topic);
         violations.check(listed == *account, || {
-            format!("{}: {account} is read, and {listed} is in the books", TOPICS[number])
+            format!("{topic}: {account} is read, and {listed} is in the books")
         });
     }
     violations

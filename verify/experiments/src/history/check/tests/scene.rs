@@ -155,6 +155,7 @@ fn request(prefer: &'static str, is_partial: bool, events: &[(usize, usize)]) ->
     let sent = events.iter().enumerate();
     let sent = sent.map(|(index, &(identity, payload))| Sent { index, identity, payload });
     Request {
+        forgery: None,
         path: if is_partial { "/publish?partial=true" } else { "/publish" },
         headers: if prefer.is_empty() { vec![] } else { vec![("prefer", prefer.to_owned())] },
         body: format!("{events:?}").into_bytes(),
