@@ -49,13 +49,14 @@ impl<'d> Delivery<'d> {
         self.receiver.verification.as_ref()?.signature.field(self, name)
     }
 
-    /// The URL that the provider signed: the configured one, with the query of the request if it has none of its own.
-    /// It is never taken from the request's `Host`, which a proxy changes and an attacker chooses.
+    /// The URL that the provider signed: the configured one, with the query of the request if it has one, since Twilio
+    /// adds to it. It is never taken from the request's `Host`, which a proxy changes and an attacker chooses.
     pub fn url(&self) -> Option<Cow<'_, str>> {
         let url = self.receiver.public_url.as_deref()?;
-        Some(match self.query.is_empty() || url.contains('?') {
+        let (before_query, _) = url.split_once('?').unwrap_or((url, ""));
+        Some(match self.query.is_empty() {
             true => Cow::Borrowed(url),
-            false => Cow::Owned(format!("{url}?{}", self.query)),
+            false => Cow::Owned(format!("{before_query}?{}", self.query)),
         })
     }
 

@@ -175,7 +175,7 @@ fn vectors() -> Vec<(&'static str, Sent, u64)> {
         (
             "twilio, names that repeat",
             sent(
-                twilio,
+                twilio.clone(),
                 &[form, ("x-twilio-signature", "IK+Dwps556ElfBT0I3Rgjkr1wJU=")],
                 b"Sid=CA123&SidAccount=AC123&Digits=5678&Digits=1234&Digits=1234",
             ),
@@ -187,6 +187,18 @@ fn vectors() -> Vec<(&'static str, Sent, u64)> {
                 query: "foo=1&bar=2&bodySHA256=0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620",
                 ..sent(
                     json!({"kind": "twilio", "secrets": ["12345"], "public_url": "https://mycompany.com/myapp.php"}),
+                    &[("x-twilio-signature", "a9nBmqA0ju/hNViExpshrM61xv4=")],
+                    br#"{"property": "value", "boolean": true}"#,
+                )
+            },
+            0,
+        ),
+        (
+            "twilio, json for a URL that has a query",
+            Sent {
+                query: "foo=1&bar=2&bodySHA256=0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620",
+                ..sent(
+                    twilio.clone(),
                     &[("x-twilio-signature", "a9nBmqA0ju/hNViExpshrM61xv4=")],
                     br#"{"property": "value", "boolean": true}"#,
                 )
