@@ -173,6 +173,19 @@ fn vectors() -> Vec<(&'static str, Sent, u64)> {
             0,
         ),
         (
+            "twilio, a key for webhooks",
+            sent(
+                twilio.clone(),
+                &[
+                    form,
+                    ("x-twilio-signature", "uTpKYHj3h2dzjo4G4IA/NogBKnnJyFwcTCuBhc0E43s="),
+                    ("x-twilio-webhooks-signature-settings", "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256"),
+                ],
+                b"CallSid=CA1&Digits=1234",
+            ),
+            0,
+        ),
+        (
             "twilio, names that repeat",
             sent(
                 twilio.clone(),

@@ -1,12 +1,16 @@
 //! Twilio signs the URL and, of a form, its fields in the order of their names, each name followed by its values
 //! (<https://www.twilio.com/docs/usage/security>). Of other bodies it signs the URL alone, whose parameter `bodySHA256`
-//! is a hash of the body.
+//! is a hash of the body. The HMAC is of SHA-1, or of SHA-256 where a header says so: with a key that was made for
+//! webhooks in place of the account's token.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::delivery::{Delivery, sha256};
 use super::mac::{Hash, hmac, is_same};
+
+/// The header with the algorithm, as in `key=webhooks_sharedkey_1,algorithm=HMAC_SHA256`.
+const SETTINGS: &str = "x-twilio-webhooks-signature-settings";
 
 /// The signatures that a delivery may have: none, if the URL has the hash of another body. Only the hash in the URL that is
 /// signed counts; one that somebody else added to the query says nothing.
@@ -23,8 +27,20 @@ pub fn signatures(token: &[u8], delivery: &Delivery<'_>) -> Vec<Vec<u8>> {
         }
         None => fields(delivery.body),
     };
-    let signature = |url: &Cow<'_, str>| hmac(Hash::Sha1, token, format!("{url}{fields}").as_bytes());
+    let hash = algorithm(delivery);
+    let signature = |url: &Cow<'_, str>| hmac(hash, token, format!("{url}{fields}").as_bytes());
     forms_of(&url).iter().map(signature).collect()
+}
+
+/// The hash that the header names. What it says is not signed, and need not be: a key makes no signature for another.
+fn algorithm(delivery: &Delivery<'_>) -> Hash {
+    let settings = delivery.headers.get(SETTINGS).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut fields = settings.split(',').filter_map(|field| field.split_once('='));
+    let is_sha256 = |name: &str, value: &str| name.trim() == "algorithm" && value.trim() == "HMAC_SHA256";
+    match fields.any(|(name, value)| is_sha256(name, value)) {
+        true => Hash::Sha256,
+        false => Hash::Sha1,
+    }
 }
 
 /// The fields of a form as they are signed: of several values of a name, each once and in their order.
