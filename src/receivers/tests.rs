@@ -440,8 +440,12 @@ fn one_body_may_have_many_events() {
     let ids: Vec<_> = events.iter().map(|event| (event.topic.as_str(), event.event_id.as_str())).collect();
     assert_eq!(ids, [("x.contact.creation", "1-2-1700000000123"), ("x.deal.creation", "2-2-1700000000124")]);
     assert_eq!(events[0].timestamp.as_ref().unwrap().to_string(), "2023-11-14T22:13:20.123Z");
+    let workflow = sent(hubspot.clone(), &[], br#"{"portalId":7,"objectType":"DEAL","objectId":1}"#).event();
+    assert_eq!((workflow.topic.as_str(), workflow.event_id.as_str().len()), ("x.DEAL", 64 + "--".len()));
+    let mut strict = hubspot;
+    strict["event_id"] = "{json:/eventId}".into();
     let one_without = body.replace("\"eventId\":2,", "");
-    let Err(IngestError::Invalid(invalid)) = sent(hubspot, &[], one_without.as_bytes()).try_events() else {
+    let Err(IngestError::Invalid(invalid)) = sent(strict, &[], one_without.as_bytes()).try_events() else {
         panic!("a batch is whole");
     };
     assert_eq!((invalid.listed[0].index, invalid.listed[0].field.as_ref()), (1, "event_id"));
