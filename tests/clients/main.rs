@@ -11,6 +11,8 @@ mod dashboard;
 mod migrating;
 mod produce;
 mod readme;
+mod recorded;
+mod vendors;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};

@@ -1,0 +1,70 @@
+// vendors.py, for packages from npm.
+
+import { readFileSync } from "node:fs";
+import { createHmac } from "node:crypto";
+import { LinearWebhookClient } from "@linear/sdk/webhooks";
+import { sign, verify } from "@octokit/webhooks-methods";
+import "@shopify/shopify-api/adapters/node";
+import { ApiVersion, shopifyApi } from "@shopify/shopify-api";
+import { createSHA256HMAC } from "@shopify/shopify-api/runtime";
+import { Webhook as Standard } from "standardwebhooks";
+import { Webhook as Svix } from "svix";
+
+const check = (holds) => {
+  if (!holds) throw new Error("a package does not verify what it signed");
+};
+
+const standard = (Webhook, prefix) => (delivery, at) => {
+  const webhook = new Webhook(delivery.secret);
+  const signature = webhook.sign(delivery.id, at, delivery.body);
+  const time = String(Math.floor(at / 1000));
+  const headers = { [`${prefix}-id`]: delivery.id, [`${prefix}-timestamp`]: time, [`${prefix}-signature`]: signature };
+  webhook.verify(delivery.body, headers);
+  return headers;
+};
+
+const octokit = (name) => async ({ secret, body }) => {
+  const signature = await sign(secret, body);
+  check(await verify(secret, body, signature));
+  return { [name]: signature };
+};
+
+const packages = {
+  standardwebhooks: standard(Standard, "webhook"),
+  svix: standard(Svix, "svix"),
+  github: octokit("x-hub-signature-256"),
+  // Jira and Bitbucket sign as GitHub does, under another name.
+  hub: octokit("x-hub-signature"),
+  async shopify({ secret, body, headers }) {
+    const { webhooks } = shopifyApi({
+      apiKey: "key",
+      apiSecretKey: secret,
+      apiVersion: ApiVersion.July26,
+      hostName: "inbox.example",
+      isEmbeddedApp: false,
+      logger: { log() {} },
+    });
+    const hmac = await createSHA256HMAC(secret, body);
+    const rawRequest = { method: "POST", url: "/", headers: { ...headers, "x-shopify-hmac-sha256": hmac } };
+    const checked = await webhooks.validate({ rawBody: body, rawRequest, rawResponse: {} });
+    if (!checked.valid) throw new Error(JSON.stringify(checked));
+    return { "x-shopify-hmac-sha256": hmac };
+  },
+  // There is no package of WooCommerce's.
+  woocommerce: ({ secret, body }) => ({
+    "x-wc-webhook-signature": createHmac("sha256", secret).update(body).digest("base64"),
+  }),
+  linear({ secret, body }) {
+    // The package only verifies.
+    const signature = createHmac("sha256", secret).update(body).digest("hex");
+    check(new LinearWebhookClient(secret).verify(Buffer.from(body), signature));
+    return { "linear-signature": signature };
+  },
+};
+
+const deliveries = JSON.parse(readFileSync(0, "utf8"));
+const signed = deliveries.map((delivery) => {
+  const at = new Date(Date.now() - delivery.age * 1000);
+  return packages[delivery.package](delivery, at);
+});
+process.stdout.write(JSON.stringify(await Promise.all(signed)));
