@@ -2,7 +2,7 @@
 //! of the deliveries. What it says was stored are the deliveries that never came.
 
 use futures::Stream;
-use http::Request;
+use http::{HeaderMap, Request};
 
 use crate::http::access::Grant;
 use crate::http::app::{App, Platform};
@@ -46,7 +46,9 @@ where
         body.replace(inflated)?;
     }
     let context = Context { limits: app.limits, partial: false, unknown_fields: UnknownFields::Ignored };
-    let delivery = Delivery::new(receiver, (&head.method, query), &head.headers, body.bytes());
+    // The headers are not the provider's: nothing of an event is in them, nor is what curl says of a body true of a list.
+    let no_headers = HeaderMap::new();
+    let delivery = Delivery::new(receiver, (&head.method, query), &no_headers, body.bytes());
     let ingested = events(&delivery, body.bytes(), &layout, &context)?;
     let batch = Batch::of(app, grant, ingested, &context, body.into_share()).await?;
     let outcomes = batch.commit(app, None).await?;

@@ -177,6 +177,19 @@ async fn a_backfill_stores_exactly_what_the_deliveries_had_missed() {
 }
 
 #[tokio::test]
+async fn the_headers_of_a_backfill_are_not_the_providers() {
+    let hooks = json!({"any": {"kind": "open", "headers": ["*"]}});
+    let service = service(&hooks, &[]);
+    // What curl sends by itself, and an id that would be that of every event.
+    let headers = [("content-type", "application/x-www-form-urlencoded"), ("idempotency-key", "k")];
+    let list = r#"{"data":[{"id":"1"},{"id":"2"}]}"#;
+    let answer = service.send("POST", "/hooks/any/backfill?each=/data", &headers, list).await;
+    assert_eq!((answer.status, &answer.json()["stored"]), (200, &json!(2)), "{}", answer.text);
+    let event = service.get("/events/any/2").await.json();
+    assert_eq!((&event["payload"], &event["attributes"]), (&json!({"id": "2"}), &Value::Null));
+}
+
+#[tokio::test]
 async fn receivers_are_listed_without_their_secrets() {
     let service = github();
     service.get("/hooks").await.problem(401, "unauthorized");
