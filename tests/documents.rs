@@ -32,9 +32,11 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("scripts/torture", "verify/experiments/src/main.rs"),
 ];
 
-/// Files that are made by `scripts/bench` and `scripts/release`, that belong to sqld, and a word that looks like one.
-const OTHER_FILES: [&str; 6] = [
+/// Files that are made by `scripts/bench` and `scripts/release`, that operators make, that belong to sqld, and a word that
+/// looks like one.
+const OTHER_FILES: [&str; 7] = [
     "bench.json",
+    "hooks.json",
     "peers.md",
     "systemd/sekali.service",
     "systemd/sekali.socket",

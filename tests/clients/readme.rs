@@ -15,18 +15,31 @@ struct Example {
 }
 
 /// The blocks of this language in a text.
-fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("```{language}\n");
     text.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
-/// The examples of the blocks of a terminal: what follows a `$` is a command, and the other lines are its output.
+/// The examples of the blocks of a terminal: what follows a `$` is a command, to the end of the line or, behind a
+/// backslash, of the next, and the other lines are its output.
 fn examples(text: &str) -> Vec<Example> {
     let mut examples = Vec::<Example>::new();
     for line in blocks(text, "console").iter().flat_map(|block| block.lines()) {
-        match line.strip_prefix("$ ") {
-            Some(command) => examples.push(Example { command: command.into(), output: String::new() }),
-            None => examples.last_mut().unwrap().output.push_str(&format!("{line}\n")),
+        if let Some(command) = line.strip_prefix("$ ") {
+            examples.push(Example { command: command.into(), output: String::new() });
+            continue;
+        }
+        let Example { command, output } = examples.last_mut().unwrap();
+        let goes_on = output.is_empty() && command.ends_with('\\');
+        let text = if goes_on {
+            command.push('\n');
+            command
+        } else {
+            output
+        };
+        text.push_str(line);
+        if !goes_on {
+            text.push('\n');
         }
     }
     examples

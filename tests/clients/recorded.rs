@@ -23,6 +23,15 @@ pub struct Recorded {
     pub body: Box<RawValue>,
 }
 
+impl Recorded {
+    /// The headers that the provider made, without those of the connection. Their signatures are to be replaced.
+    pub fn headers(&self) -> BTreeMap<String, String> {
+        let of_connection = ["content-length", "accept-encoding", "host", "connection"];
+        let kept = self.headers.iter().filter(|(name, _)| !of_connection.contains(&name.as_str()));
+        kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+}
+
 /// All that was recorded of a provider, in the order of the names of its files.
 pub fn recorded(provider: &str) -> Vec<Recorded> {
     let directory = tempfile::tempdir().unwrap();
@@ -109,7 +118,7 @@ impl Provider {
         let deliveries = |changes: fn(&str) -> String| {
             recorded.iter().map(move |delivery| Unsigned {
                 body: changes(delivery.body.get()),
-                headers: without_the_connection(&delivery.headers),
+                headers: delivery.headers(),
                 url: URL.into(),
                 ..Unsigned::default()
             })
@@ -118,18 +127,11 @@ impl Provider {
         match self.signer {
             None => all.map(Signed::from).collect(),
             Some((language, package)) => {
-                let signer = Signer { language, package, secret: SECRET };
-                sign(&all.map(|delivery| (signer, delivery)).collect::<Vec<_>>())
+                let signer = Signer { language, package, secret: SECRET.to_owned() };
+                sign(&all.map(|delivery| (signer.clone(), delivery)).collect::<Vec<_>>())
             }
         }
     }
-}
-
-/// The headers that a provider makes, without those of one connection. Their signatures are replaced.
-fn without_the_connection(headers: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let of_connection = ["content-length", "accept-encoding", "host", "connection"];
-    let kept = headers.iter().filter(|(name, _)| !of_connection.contains(&name.as_str()));
-    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 #[test]
@@ -185,7 +187,7 @@ fn the_examples_of_all_events_of_github_are_stored_once_each() {
     let events: Vec<Event> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let examples =
         events.iter().flat_map(|event| event.examples.iter().map(|example| (&event.name, example)));
-    let signer = Signer { language: Language::JavaScript, package: "github", secret: SECRET };
+    let signer = Signer { language: Language::JavaScript, package: "github", secret: SECRET.to_owned() };
     let deliveries: Vec<_> = examples
         .enumerate()
         .map(|(number, (name, example))| {
@@ -194,7 +196,7 @@ fn the_examples_of_all_events_of_github_are_stored_once_each() {
                 ("x-github-event".into(), name.clone()),
                 ("x-github-delivery".into(), format!("72d3162e-cc78-11e3-81ab-{number:012}")),
             ]);
-            (signer, Unsigned { body: example.get().into(), headers, ..Unsigned::default() })
+            (signer.clone(), Unsigned { body: example.get().into(), headers, ..Unsigned::default() })
         })
         .collect();
     assert!(deliveries.len() > 300, "{}", deliveries.len());

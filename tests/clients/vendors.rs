@@ -20,12 +20,12 @@ pub enum Language {
 }
 
 /// A way to sign: a package, and what it signs with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Signer {
     pub language: Language,
     /// The name of its function in vendors.py or vendors.mjs.
     pub package: &'static str,
-    pub secret: &'static str,
+    pub secret: String,
 }
 
 /// A delivery that is not signed yet.
@@ -54,8 +54,8 @@ pub struct Signed {
 
 #[derive(Serialize)]
 struct Job<'j> {
-    package: &'static str,
-    secret: &'static str,
+    package: &'j str,
+    secret: &'j str,
     #[serde(flatten)]
     delivery: &'j Unsigned,
 }
@@ -78,7 +78,7 @@ pub fn sign(deliveries: &[(Signer, Unsigned)]) -> Vec<Signed> {
             .enumerate()
             .filter(of_language)
             .map(|(place, (signer, delivery))| {
-                (place, Job { package: signer.package, secret: signer.secret, delivery })
+                (place, Job { package: signer.package, secret: &signer.secret, delivery })
             })
             .unzip();
         if jobs.is_empty() {
@@ -167,10 +167,10 @@ struct Vendor {
 }
 
 /// A vendor whose receiver has the secret that signs.
-fn vendor(language: Language, package: &'static str, kind: &str, secret: &'static str, body: &str) -> Vendor {
+fn vendor(language: Language, package: &'static str, kind: &str, secret: &str, body: &str) -> Vendor {
     Vendor {
         name: String::new(),
-        signer: Signer { language, package, secret },
+        signer: Signer { language, package, secret: secret.to_owned() },
         receiver: json!({"kind": kind, "secrets": ["another secret, which was replaced", secret]}),
         delivery: Unsigned { body: body.to_owned(), ..Unsigned::default() },
         changes: ("", ""),
@@ -206,7 +206,7 @@ impl Vendor {
         if age == 0 && !self.changes.0.is_empty() {
             body = body.replace(self.changes.0, self.changes.1);
         }
-        (self.signer, Unsigned { body, age, ..self.delivery.clone() })
+        (self.signer.clone(), Unsigned { body, age, ..self.delivery.clone() })
     }
 
     fn changes(self, from: &'static str, to: &'static str) -> Self {
