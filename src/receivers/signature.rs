@@ -67,20 +67,20 @@ pub enum Encoding {
     Utf8,
     /// Hexadecimal digits of either case.
     Hex,
-    /// Base64 (RFC 4648, section 4), with padding or without.
+    /// Base64 of either alphabet (RFC 4648, sections 4 and 5), with padding or without.
     Base64,
 }
 
 impl Encoding {
     /// The bytes of a text; `None` if it is not in this encoding.
     pub fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
-        const LENIENT: GeneralPurpose = GeneralPurpose::new(
-            &base64::alphabet::STANDARD,
-            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-        );
+        const LENIENT: GeneralPurposeConfig =
+            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, LENIENT);
+        const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, LENIENT);
         match self {
             Self::Utf8 => Some(text.to_vec()),
-            Self::Base64 => LENIENT.decode(text).ok(),
+            Self::Base64 => STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok(),
             Self::Hex => {
                 let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
                 let pairs = text.chunks_exact(2);

@@ -109,6 +109,22 @@ fn vectors() -> Vec<(&'static str, Sent, u64)> {
             1_614_265_330,
         ),
         (
+            "sanity, in the alphabet of base64 for URLs",
+            sent(
+                json!({
+                    "kind": "custom", "secrets": ["very secret"], "signed": "{timestamp}.{body}",
+                    "signature": {"header": "sanity-webhook-signature", "split": ",", "field": "v1", "encoding": "base64"},
+                    "signed_at": {"field": "t", "unit": "ms"},
+                }),
+                &[(
+                    "sanity-webhook-signature",
+                    "t=1633519811129,v1=TeKCj83ChsnQ0XT5NvYfKnhN1VGYS-ZbZbzOIkr2OAw",
+                )],
+                br#"{"_id":"resume"}"#,
+            ),
+            1_633_519_811,
+        ),
+        (
             "slack",
             sent(
                 json!({"kind": "slack", "secrets": ["8f742231b10e8888abcd99yyyzzz85a5"]}),
