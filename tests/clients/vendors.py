@@ -1,7 +1,7 @@
 """Signs deliveries with the packages of those who send them, and lets the same packages verify what they signed.
 
 Standard input has a list of deliveries: the package, the secret, the body, the URL, and the id and the age in seconds
-where those are signed. Standard output has the headers of each, and its query where one is added.
+where those are signed. Standard output has the headers of each; under ? the query, where one is added.
 """
 
 import base64

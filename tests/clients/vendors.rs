@@ -50,6 +50,8 @@ pub struct Signed {
     pub headers: BTreeMap<String, String>,
     pub query: String,
     pub body: Vec<u8>,
+    /// What the package answers, where it is a receiver.
+    pub answer: String,
 }
 
 #[derive(Serialize)]
@@ -64,6 +66,8 @@ struct Job<'j> {
 struct Added {
     #[serde(rename = "?", default)]
     query: String,
+    #[serde(rename = "=", default)]
+    answer: String,
     #[serde(flatten)]
     headers: BTreeMap<String, String>,
 }
@@ -90,9 +94,9 @@ pub fn sign(deliveries: &[(Signer, Unsigned)]) -> Vec<Signed> {
         }
     }
     let together = |((_, delivery), added): (&(Signer, Unsigned), Option<Added>)| {
-        let Added { query, headers } = added.unwrap();
+        let Added { query, answer, headers } = added.unwrap();
         let headers = delivery.headers.clone().into_iter().chain(headers).collect();
-        Signed { headers, query, body: delivery.body.clone().into_bytes() }
+        Signed { headers, query, body: delivery.body.clone().into_bytes(), answer }
     };
     deliveries.iter().zip(added).map(together).collect()
 }
@@ -127,7 +131,8 @@ fn ask(language: Language, jobs: &str) -> String {
 impl From<Unsigned> for Signed {
     /// One that needs no signature.
     fn from(delivery: Unsigned) -> Self {
-        Self { headers: delivery.headers, query: String::new(), body: delivery.body.into_bytes() }
+        let (query, answer) = (String::new(), String::new());
+        Self { headers: delivery.headers, query, body: delivery.body.into_bytes(), answer }
     }
 }
 
@@ -273,6 +278,23 @@ fn vendors() -> Vec<Vendor> {
             .header("x-shopify-shop-domain", "shop.myshopify.com")
             .header("x-shopify-api-version", "2026-07")
             .header("x-shopify-webhook-id", "8a95126f-859a-4db9-b8f1-350e299e9ea0"),
+        vendor(JavaScript, "sanity", "custom", "s3cret", r#"{"_id":"post-1","_type":"post"}"#)
+            .receiver(json!({
+                // In the alphabet of base64 for URLs.
+                "signature": {"header": "sanity-webhook-signature", "split": ",", "field": "v1", "encoding": "base64"},
+                "signed": "{timestamp}.{body}",
+                "signed_at": {"field": "t", "unit": "ms"},
+                "event_id": "{header:idempotency-key}",
+                "type": "{json:/_type}",
+            }))
+            .header("idempotency-key", "2kKf4a"),
+        vendor(
+            JavaScript,
+            "zoom",
+            "zoom",
+            "123456abcdef",
+            r#"{"event":"meeting.started","event_ts":1764417600000,"payload":{"account_id":"a","object":{"uuid":"u"}}}"#,
+        ),
         vendor(JavaScript, "linear", "linear", "lin_wh_1", linear)
             .header("linear-delivery", "234d1a4e-b617-4388-90fe-adc3633d6b72"),
         vendor(
@@ -365,4 +387,17 @@ fn what_a_vendors_package_signs_is_stored_once_and_nothing_else_is() {
     let events: usize = vendors.iter().map(|vendor| vendor.events).sum();
     assert_eq!([&stats["unique_processed"], &stats["duplicate_dropped"]], [events, events]);
     server.assert_books_balance();
+}
+
+#[test]
+#[ignore = "needs the clients that tests/clients/install installs"]
+fn a_challenge_of_zooms_has_the_answer_of_its_package() {
+    let signer = Signer { language: Language::JavaScript, package: "zoom", secret: "123456abcdef".into() };
+    let body = r#"{"event":"endpoint.url_validation","event_ts":1764417600000,"payload":{"plainToken":"q9ibPhGeRZ6ayx5WTrXjRw"}}"#;
+    let signed = sign(&[(signer, Unsigned { body: body.into(), ..Unsigned::default() })]);
+    let hooks = json!({"zoom": {"kind": "zoom", "secrets": ["123456abcdef"]}}).to_string();
+    let server = Server::with_variables(&[("hooks", &hooks)]);
+    let answer = signed[0].deliver(&server, "zoom");
+    assert_eq!(answer.json(), serde_json::from_str::<Value>(&signed[0].answer).unwrap());
+    assert_eq!(server.stats()["received"], 0);
 }
