@@ -34,6 +34,22 @@ const octokit = (name) => async ({ secret, body }) => {
   return { [name]: signature };
 };
 
+const shopify = (name) => async ({ secret, body, headers }) => {
+  const { webhooks } = shopifyApi({
+    apiKey: "key",
+    apiSecretKey: secret,
+    apiVersion: ApiVersion.July26,
+    hostName: "inbox.example",
+    isEmbeddedApp: false,
+    logger: { log() {} },
+  });
+  const hmac = await createSHA256HMAC(secret, body);
+  const rawRequest = { method: "POST", url: "/", headers: { ...headers, [name]: hmac } };
+  const checked = await webhooks.validate({ rawBody: body, rawRequest, rawResponse: {} });
+  if (!checked.valid) throw new Error(JSON.stringify(checked));
+  return { [name]: hmac };
+};
+
 const packages = {
   standardwebhooks: standard(Standard, "webhook"),
   svix: standard(Svix, "svix"),
@@ -45,21 +61,8 @@ const packages = {
     await assertValidSignature(body, signature, secret);
     return { "sanity-webhook-signature": signature };
   },
-  async shopify({ secret, body, headers }) {
-    const { webhooks } = shopifyApi({
-      apiKey: "key",
-      apiSecretKey: secret,
-      apiVersion: ApiVersion.July26,
-      hostName: "inbox.example",
-      isEmbeddedApp: false,
-      logger: { log() {} },
-    });
-    const hmac = await createSHA256HMAC(secret, body);
-    const rawRequest = { method: "POST", url: "/", headers: { ...headers, "x-shopify-hmac-sha256": hmac } };
-    const checked = await webhooks.validate({ rawBody: body, rawRequest, rawResponse: {} });
-    if (!checked.valid) throw new Error(JSON.stringify(checked));
-    return { "x-shopify-hmac-sha256": hmac };
-  },
+  shopify: shopify("x-shopify-hmac-sha256"),
+  shopifyEvents: shopify("shopify-hmac-sha256"),
   // There is no package of WooCommerce's.
   woocommerce: ({ secret, body }) => ({
     "x-wc-webhook-signature": createHmac("sha256", secret).update(body).digest("base64"),

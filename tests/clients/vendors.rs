@@ -278,6 +278,14 @@ fn vendors() -> Vec<Vendor> {
             .header("x-shopify-shop-domain", "shop.myshopify.com")
             .header("x-shopify-api-version", "2026-07")
             .header("x-shopify-webhook-id", "8a95126f-859a-4db9-b8f1-350e299e9ea0"),
+        vendor(JavaScript, "shopifyEvents", "shopify", "hush", r#"{"product":{"id":"gid://shopify/Product/1"}}"#)
+            .receiver(json!({"signature": {"header": "shopify-hmac-sha256", "encoding": "base64"}}))
+            .header("shopify-topic", "Product")
+            .header("shopify-action", "update")
+            .header("shopify-handle", "prices")
+            .header("shopify-shop-domain", "shop.myshopify.com")
+            .header("shopify-api-version", "2026-07")
+            .header("shopify-webhook-id", "5a95126f-859a-4db9-b8f1-350e299e9ea0"),
         vendor(JavaScript, "sanity", "custom", "s3cret", r#"{"_id":"post-1","_type":"post"}"#)
             .receiver(json!({
                 // In the alphabet of base64 for URLs.
