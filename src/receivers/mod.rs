@@ -46,6 +46,9 @@ pub struct Receiver {
     pub public_url: Option<String>,
     /// What the provider asks before it delivers.
     pub handshake: Option<Handshake>,
+    /// True if a delivery that is stored is answered without a body, unless it has `Prefer`, which no provider sends:
+    /// Discord takes nothing else, and Twilio takes a body for instructions.
+    pub answers_empty: bool,
 }
 
 /// The templates of the parts of an event.

@@ -153,11 +153,22 @@ fn receiver(
     let layout = Layout { each: each(&mut fields)?, payload: None };
     let mapping = mapping(&mut fields)?;
     let handshake = handshake(&mut fields)?;
+    let answers_empty = answers_empty(&mut fields)?;
     match fields.0.keys().next() {
         Some(unknown) => Err(fault(unknown, "is unknown")),
         None => {
             let name = name.to_owned();
-            Ok(Receiver { name, path, described, verification, layout, mapping, public_url, handshake })
+            Ok(Receiver {
+                name,
+                path,
+                described,
+                verification,
+                layout,
+                mapping,
+                public_url,
+                handshake,
+                answers_empty,
+            })
         }
     }
 }
@@ -406,6 +417,15 @@ fn handshake(fields: &mut Fields) -> Result<Option<Handshake>, Fault> {
     }
 }
 
+fn answers_empty(fields: &mut Fields) -> Result<bool, Fault> {
+    let answer: Option<String> = fields.take("answer", "must be a text")?;
+    match answer.as_deref() {
+        None | Some("counts") => Ok(false),
+        Some("empty") => Ok(true),
+        Some(_) => Err(fault("answer", "must be counts or empty")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -499,6 +519,7 @@ mod tests {
             ),
             (json!({"kind": "open", "secrets": [secret]}), "field secrets means nothing for kind open"),
             (json!({"kind": "open", "handshake": "wave"}), "field handshake must be"),
+            (json!({"kind": "open", "answer": "loud"}), "field answer must be counts or empty"),
             (json!({"kind": "open", "verify_token": "t"}), "field verify_token belongs to"),
             (
                 json!({"kind": "meta", "secrets": [secret], "verify_token": " "}),

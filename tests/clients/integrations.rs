@@ -49,6 +49,7 @@ fn every_command_of_the_integrations_prints_what_it_says_and_then_a_duplicate() 
         "stripe.invoice.paid",
         "github.push",
         "gitlab.push",
+        "gitlab-signed.push",
         "shopify.orders/create",
         "slack.app_mention",
         "clerk.user.created",
@@ -56,9 +57,11 @@ fn every_command_of_the_integrations_prints_what_it_says_and_then_a_duplicate() 
         "twilio.delivered",
         "meta.messages",
         "sendgrid.dropped",
+        "discord.APPLICATION_AUTHORIZED",
         "shop.coupon.created",
     ];
     assert_eq!(topics, expected);
+    assert_eq!(server.stats()["duplicate_dropped"], expected.len());
     server.assert_books_balance();
 }
 

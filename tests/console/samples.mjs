@@ -26,7 +26,8 @@ const PRIVATE = {
 
 async function deliver(receiver, sample, secret, now) {
   const { target, ...request } = await signed(receiver, sample, secret, now);
-  const answer = await fetch(address + target, { method: "POST", ...request });
+  const headers = { ...request.headers, prefer: "return=minimal" };
+  const answer = await fetch(address + target, { method: "POST", ...request, headers });
   return { status: answer.status, refused: answer.headers.get("sekali-refused"), text: await answer.text() };
 }
 

@@ -63,7 +63,8 @@ async function send() {
   at("sent").hidden = false;
   at("sent").querySelector("pre").textContent = shown(target, request);
   const kind = receiver.signature ? null : "publish"; // a signature is the permission to deliver
-  const answer = await ask(target, { kind, method: "POST", ...request });
+  // Some receivers answer their providers without a body; who prefers one gets the receipt.
+  const answer = await ask(target, { kind, method: "POST", ...request, headers: { ...request.headers, prefer: "return=minimal" } });
   const text = await answer.text();
   const isReceipt = (answer.headers.get("content-type") ?? "").startsWith("application/json") && text.includes('"total_received"');
   if (isReceipt) outcome(...ofReceipt(JSON.parse(text)));

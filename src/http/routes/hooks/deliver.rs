@@ -53,6 +53,9 @@ where
     drop(content);
     let batch = Batch::of(app, grant, ingested, &context, body.into_share()).await?;
     let outcomes = batch.commit(app, None).await?;
+    if receiver.answers_empty && Preference::of(&head.headers).is_none() {
+        return Ok(Reply::empty(StatusCode::NO_CONTENT));
+    }
     let (answer, share) = batch.answer(&outcomes, Some(Preference::Minimal))?;
     Ok(Reply { share: Some(share), ..answer.into_reply() })
 }

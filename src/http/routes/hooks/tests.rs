@@ -140,6 +140,20 @@ async fn a_page_of_a_foreign_origin_cannot_deliver_what_nobody_signed() {
 }
 
 #[tokio::test]
+async fn what_a_provider_cannot_read_is_not_answered() {
+    let service = service(&json!({"any": {"kind": "open", "answer": "empty"}}), &[]);
+    for _ in 0..2 {
+        let answer = service.send("POST", "/hooks/any", &[], r#"{"id":7}"#).await;
+        assert_eq!((answer.status, answer.text.as_str()), (204, ""));
+    }
+    let stats = service.get("/stats").await.json();
+    assert_eq!((&stats["received"], &stats["unique_processed"]), (&json!(2), &json!(1)));
+    // Whoever tries the receiver can ask what became of it.
+    let preferred = service.send("POST", "/hooks/any", &[("prefer", "return=minimal")], r#"{"id":7}"#).await;
+    assert_eq!((preferred.status, &preferred.json()["duplicates"]), (200, &json!(1)));
+}
+
+#[tokio::test]
 async fn a_handshake_is_answered_and_not_stored() {
     let hooks = json!({"meta": {"kind": "meta", "secrets": ["s"], "verify_token": "v"}});
     let service = service(&hooks, &[]);
