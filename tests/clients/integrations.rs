@@ -51,6 +51,7 @@ fn every_command_of_the_integrations_prints_what_it_says_and_then_a_duplicate() 
         "gitlab.push",
         "gitlab-signed.push",
         "shopify.orders/create",
+        "shopify-events.Product",
         "slack.app_mention",
         "clerk.user.created",
         "openai.user.created",
@@ -204,7 +205,7 @@ fn a_list_of_stripes_events_stores_exactly_the_one_that_was_missed() {
         let page = json!({"object": "list", "data": listed[start..end], "has_more": end < listed.len()});
         Some(page.to_string())
     });
-    let recipe = recipe_of("Stripe");
+    let recipe = recipe_of("Stripe's events");
     let case = Case { receiver: "stripe", recipe, origin: "https://api.stripe.com", listed: 13 };
     let found = case.assert_finds(&deliveries, 12 - 9, &api);
     assert_eq!(found["event_id"], missed);
@@ -246,7 +247,7 @@ fn a_list_of_githubs_deliveries_stores_exactly_the_one_that_was_missed() {
             }
         }
     });
-    let recipe = recipe_of("GitHub");
+    let recipe = recipe_of("GitHub's deliveries");
     let case = Case { receiver: "github", recipe, origin: "https://api.github.com", listed: 12 };
     let found = case.assert_finds(&deliveries, 6, &api);
     assert_eq!(
@@ -277,7 +278,7 @@ fn a_list_of_shopifys_orders_stores_exactly_the_one_that_was_missed() {
     let api = Api::start(move |path| {
         (path == "/admin/api/2026-07/orders.json?status=any&limit=250").then(|| list.clone())
     });
-    let recipe = recipe_of("Shopify");
+    let recipe = recipe_of("Shopify's orders");
     let case = Case { receiver: "orders", recipe, origin: "https://shop.myshopify.com", listed: 5 };
     let found = case.assert_finds(&deliveries, 2, &api);
     let expected = ("orders", "820982911946154503:2021-12-31T19:00:03-05:00");
