@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::readme::{assert_examples, blocks};
 use crate::recorded::recorded;
-use crate::vendors::{Language, Signed, Signer, Unsigned, assert_outcome, sign};
+use crate::vendors::{Signed, assert_outcome, sign};
 use crate::{repository, run};
 
 fn document() -> String {
@@ -175,18 +175,17 @@ impl Case {
     }
 }
 
-fn signer(language: Language, package: &'static str, receiver: &str) -> Signer {
-    let secret = receivers(&document())[receiver]["secrets"][0].as_str().unwrap().to_owned();
-    Signer { language, package, secret }
+/// The secret of a receiver of the document.
+fn secret_of(receiver: &str) -> String {
+    receivers(&document())[receiver]["secrets"][0].as_str().unwrap().to_owned()
 }
 
 #[test]
 #[ignore = "needs the clients that tests/clients/install installs"]
 fn a_list_of_stripes_events_stores_exactly_the_one_that_was_missed() {
-    let signer = signer(Language::Python, "stripe", "stripe");
     let events = recorded("stripe");
-    let delivery = |body: &str| (signer.clone(), Unsigned { body: body.into(), ..Unsigned::default() });
-    let deliveries = sign(&events.iter().map(|event| delivery(event.body.get())).collect::<Vec<_>>());
+    let secret = secret_of("stripe");
+    let deliveries = sign(events.iter().map(|event| event.unsigned("pypi/stripe", &secret)).collect());
     // Newest first, after everybody has taken it, and seven a page.
     let listed: Vec<Value> = events
         .iter()
@@ -217,13 +216,9 @@ fn a_list_of_stripes_events_stores_exactly_the_one_that_was_missed() {
 fn a_list_of_githubs_deliveries_stores_exactly_the_one_that_was_missed() {
     /// Of the size that GitHub's have, which is beyond what a double can tell apart.
     const FIRST_ID: u64 = 9_007_199_254_740_993;
-    let signer = signer(Language::JavaScript, "github", "github");
     let recorded = recorded("github");
-    let unsigned = recorded.iter().map(|delivery| {
-        let headers = delivery.headers();
-        (signer.clone(), Unsigned { body: delivery.body.get().into(), headers, ..Unsigned::default() })
-    });
-    let deliveries = sign(&unsigned.collect::<Vec<_>>());
+    let secret = secret_of("github");
+    let deliveries = sign(recorded.iter().map(|delivery| delivery.unsigned("npm/github", &secret)).collect());
     let details: Vec<String> = (FIRST_ID..)
         .zip(&recorded)
         .map(|(id, delivery)| {
@@ -260,7 +255,7 @@ fn a_list_of_githubs_deliveries_stores_exactly_the_one_that_was_missed() {
 #[test]
 #[ignore = "needs the clients that tests/clients/install installs"]
 fn a_list_of_shopifys_orders_stores_exactly_the_one_that_was_missed() {
-    let signer = signer(Language::JavaScript, "shopify", "orders");
+    let secret = secret_of("orders");
     let recorded = recorded("shopify");
     let order =
         recorded.iter().find(|delivery| delivery.headers()["x-shopify-topic"] == "orders/create").unwrap();
@@ -270,10 +265,12 @@ fn a_list_of_shopifys_orders_stores_exactly_the_one_that_was_missed() {
             body.replace("2021-12-31T19:00:00-05:00", &format!("2021-12-31T19:00:0{number}-05:00"))
         })
         .collect();
-    let unsigned = orders.iter().map(|body| {
-        (signer.clone(), Unsigned { body: body.clone(), headers: order.headers(), ..Unsigned::default() })
-    });
-    let deliveries = sign(&unsigned.collect::<Vec<_>>());
+    let unsigned = |body: &String| {
+        let mut delivery = order.unsigned("npm/shopify", &secret);
+        delivery.body.clone_from(body);
+        delivery
+    };
+    let deliveries = sign(orders.iter().map(unsigned).collect());
     let list = format!(r#"{{"orders":[{}]}}"#, orders.join(","));
     let api = Api::start(move |path| {
         (path == "/admin/api/2026-07/orders.json?status=any&limit=250").then(|| list.clone())

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::vendors::{Language, Signed, Signer, Unsigned, assert_outcome, sign};
+use crate::vendors::{Signed, Unsigned, assert_outcome, sign};
 use crate::{installed, repository, run};
 
 /// The secret of all that sign with HMAC.
@@ -24,6 +24,13 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// The delivery, to be signed by a package.
+    pub fn unsigned(&self, package: &str, secret: &str) -> Unsigned {
+        let (package, secret) = (package.to_owned(), secret.to_owned());
+        let (headers, body) = (self.headers(), self.body.get().to_owned());
+        Unsigned { package, secret, headers, body, ..Unsigned::default() }
+    }
+
     /// The headers that the provider made, without those of the connection. Their signatures are to be replaced.
     pub fn headers(&self) -> BTreeMap<String, String> {
         let of_connection = ["content-length", "accept-encoding", "host", "connection"];
@@ -37,21 +44,12 @@ pub fn recorded(provider: &str) -> Vec<Recorded> {
     let directory = tempfile::tempdir().unwrap();
     let archive = repository("tests/clients/recorded/hookdeck.tgz");
     run(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(directory.path()).arg(provider));
-    let mut paths = Vec::new();
-    files(&directory.path().join(provider), &mut paths);
+    // A folder of each has the version of the provider's API.
+    let files = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> =
+        files(&directory.path().join(provider)).flat_map(|version| files(&version)).collect();
     paths.sort();
-    let read = |path: &std::path::PathBuf| {
-        serde_json::from_slice(&std::fs::read(path).unwrap())
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
-    paths.iter().map(read).collect()
-}
-
-fn files(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files(&path, found) } else { found.push(path) }
-    }
+    paths.iter().map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()).collect()
 }
 
 /// A provider whose deliveries were recorded.
@@ -59,23 +57,17 @@ struct Provider {
     name: &'static str,
     /// The receiver's fields beside its secret.
     receiver: Value,
-    /// How it signs; `None` where the recorded headers have all that is verified.
-    signer: Option<(Language, &'static str)>,
-    /// What differs in the body when it comes again: a text, and what stands in its place.
-    changes: fn(&str) -> String,
+    /// The package that signs; empty where the recorded headers have all that is verified.
+    package: &'static str,
+    /// What differs in a body when it comes again.
+    changes: Option<(&'static str, &'static str)>,
     /// How many were recorded.
     count: usize,
 }
 
-fn providers() -> Vec<Provider> {
-    use Language::{JavaScript, Python};
-    let provider = |name, receiver, signer, count| Provider {
-        name,
-        receiver,
-        signer,
-        changes: |body| body.to_owned(),
-        count,
-    };
+fn providers() -> [Provider; 8] {
+    let provider =
+        |name, package, count, receiver| Provider { name, receiver, package, changes: None, count };
     let woocommerce = json!({
         "kind": "custom",
         "signature": {"header": "x-wc-webhook-signature", "encoding": "base64"},
@@ -83,28 +75,23 @@ fn providers() -> Vec<Provider> {
         "type": "{header:x-wc-webhook-topic}",
         "source": "{header:x-wc-webhook-source}",
     });
-    vec![
+    [
         Provider {
             // It tells how many endpoints have not taken the event yet.
-            changes: |body| {
-                Regex::new(r#""pending_webhooks": \d+"#)
-                    .unwrap()
-                    .replace(body, r#""pending_webhooks": 1"#)
-                    .into_owned()
-            },
-            ..provider("stripe", json!({"kind": "stripe"}), Some((Python, "stripe")), 13)
+            changes: Some((r#""pending_webhooks": \d+"#, r#""pending_webhooks": 1"#)),
+            ..provider("stripe", "pypi/stripe", 13, json!({"kind": "stripe"}))
         },
         Provider {
             // A notification that is sent again from the dashboard is another one of the same event.
-            changes: |body| body.replace("\"ntf_", "\"ntf_x"),
-            ..provider("paddlebilling", json!({"kind": "paddle"}), Some((Python, "paddle")), 16)
+            changes: Some((r#""notification_id": "ntf_"#, r#""notification_id": "ntf_0"#)),
+            ..provider("paddlebilling", "pypi/paddle", 16, json!({"kind": "paddle"}))
         },
-        provider("github", json!({"kind": "github"}), Some((JavaScript, "github")), 10),
-        provider("shopify", json!({"kind": "shopify"}), Some((JavaScript, "shopify")), 181),
-        provider("bitbucket", json!({"kind": "bitbucket"}), Some((JavaScript, "hub")), 10),
-        provider("hubspot", json!({"kind": "hubspot", "public_url": URL}), Some((Python, "hubspot")), 3),
-        provider("gitlab", json!({"kind": "gitlab", "secrets": ["secrettoken"]}), None, 7),
-        provider("woocommerce", woocommerce, Some((JavaScript, "woocommerce")), 5),
+        provider("hubspot", "pypi/hubspot", 3, json!({"kind": "hubspot", "public_url": URL})),
+        provider("github", "npm/github", 10, json!({"kind": "github"})),
+        provider("shopify", "npm/shopify", 181, json!({"kind": "shopify"})),
+        provider("bitbucket", "npm/hub", 10, json!({"kind": "bitbucket"})),
+        provider("woocommerce", "npm/woocommerce", 5, woocommerce),
+        provider("gitlab", "", 7, json!({"kind": "gitlab", "secrets": ["secrettoken"]})),
     ]
 }
 
@@ -115,22 +102,20 @@ impl Provider {
     fn twice(&self) -> Vec<Signed> {
         let recorded = recorded(self.name);
         assert_eq!(recorded.len(), self.count, "{}", self.name);
-        let deliveries = |changes: fn(&str) -> String| {
-            recorded.iter().map(move |delivery| Unsigned {
-                body: changes(delivery.body.get()),
-                headers: delivery.headers(),
-                url: URL.into(),
-                ..Unsigned::default()
-            })
-        };
-        let all = deliveries(|body| body.to_owned()).chain(deliveries(self.changes));
-        match self.signer {
-            None => all.map(Signed::from).collect(),
-            Some((language, package)) => {
-                let signer = Signer { language, package, secret: SECRET.to_owned() };
-                sign(&all.map(|delivery| (signer.clone(), delivery)).collect::<Vec<_>>())
-            }
-        }
+        let first: Vec<_> = recorded
+            .iter()
+            .map(|delivery| Unsigned { url: URL.into(), ..delivery.unsigned(self.package, SECRET) })
+            .collect();
+        let again =
+            first.iter().map(|delivery| Unsigned { body: self.again(&delivery.body), ..delivery.clone() });
+        sign(first.iter().cloned().chain(again).collect())
+    }
+
+    fn again(&self, body: &str) -> String {
+        let Some((pattern, text)) = self.changes else { return body.to_owned() };
+        let again = Regex::new(pattern).unwrap().replace(body, text);
+        assert_ne!(again, body, "{}", self.name);
+        again.into_owned()
     }
 }
 
@@ -187,22 +172,21 @@ fn the_examples_of_all_events_of_github_are_stored_once_each() {
     let events: Vec<Event> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let examples =
         events.iter().flat_map(|event| event.examples.iter().map(|example| (&event.name, example)));
-    let signer = Signer { language: Language::JavaScript, package: "github", secret: SECRET.to_owned() };
-    let deliveries: Vec<_> = examples
-        .enumerate()
-        .map(|(number, (name, example))| {
-            let headers = BTreeMap::from([
-                ("content-type".into(), "application/json".into()),
-                ("x-github-event".into(), name.clone()),
-                ("x-github-delivery".into(), format!("72d3162e-cc78-11e3-81ab-{number:012}")),
-            ]);
-            (signer.clone(), Unsigned { body: example.get().into(), headers, ..Unsigned::default() })
-        })
-        .collect();
+    let unsigned = |(number, (name, example)): (usize, (&String, &Box<RawValue>))| Unsigned {
+        package: "npm/github".into(),
+        secret: SECRET.into(),
+        body: example.get().into(),
+        headers: BTreeMap::from([
+            ("x-github-event".into(), name.clone()),
+            ("x-github-delivery".into(), format!("72d3162e-cc78-11e3-81ab-{number:012}")),
+        ]),
+        ..Unsigned::default()
+    };
+    let deliveries: Vec<_> = examples.enumerate().map(unsigned).collect();
     assert!(deliveries.len() > 300, "{}", deliveries.len());
     let hooks = json!({"github": {"kind": "github", "secrets": [SECRET]}}).to_string();
     let server = Server::with_variables(&[("hooks", &hooks)]);
-    let signed = sign(&deliveries);
+    let signed = sign(deliveries);
     for (stored, duplicates) in [(1, 0), (0, 1)] {
         for delivery in &signed {
             assert_outcome(&delivery.deliver(&server, "github"), stored, duplicates, "github");

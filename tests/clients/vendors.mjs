@@ -87,6 +87,6 @@ const packages = {
 const deliveries = JSON.parse(readFileSync(0, "utf8"));
 const signed = deliveries.map((delivery) => {
   const at = new Date(Date.now() - delivery.age * 1000);
-  return packages[delivery.package](delivery, at);
+  return packages[delivery.package.slice("npm/".length)](delivery, at);
 });
 process.stdout.write(JSON.stringify(await Promise.all(signed)));

@@ -57,7 +57,7 @@ def twilio(delivery, body, secret, at):
     query = "" if is_form else "bodySHA256=" + validator.compute_hash(body)
     url += f"?{query}" if query else ""
     params = dict(parse_qsl(body, keep_blank_values=True)) if is_form else {}
-    algorithm = delivery.get("algorithm")
+    algorithm = delivery["algorithm"]
     signature = validator.compute_signature(url, params, algorithm)
     assert validator.validate(url, params if is_form else body, signature, algorithm)
     settings = {SIGNATURE_SETTINGS_HEADER: f"key=k1,algorithm={algorithm}"} if algorithm else {}
@@ -109,7 +109,8 @@ def discord(delivery, body, secret, at):
 
 def signed(delivery):
     at = int(time.time()) - delivery["age"]
-    return globals()[delivery["package"]](delivery, delivery["body"], delivery["secret"], at)
+    package = globals()[delivery["package"].removeprefix("pypi/")]
+    return package(delivery, delivery["body"], delivery["secret"], at)
 
 
 json.dump([signed(delivery) for delivery in json.load(sys.stdin)], sys.stdout)
