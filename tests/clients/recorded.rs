@@ -171,8 +171,8 @@ fn the_examples_of_all_events_of_github_are_stored_once_each() {
     let path = installed("node_modules/@octokit/webhooks-examples/api.github.com/index.json");
     let events: Vec<Event> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let examples =
-        events.iter().flat_map(|event| event.examples.iter().map(|example| (&event.name, example)));
-    let unsigned = |(number, (name, example)): (usize, (&String, &Box<RawValue>))| Unsigned {
+        events.iter().flat_map(|event| event.examples.iter().map(|example| (&event.name, &**example)));
+    let unsigned = |(number, (name, example)): (usize, (&String, &RawValue))| Unsigned {
         package: "npm/github".into(),
         secret: SECRET.into(),
         body: example.get().into(),
