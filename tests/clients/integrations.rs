@@ -41,7 +41,7 @@ fn every_command_of_the_integrations_prints_what_it_says_and_then_a_duplicate() 
     let environment = [("BASH_ENV", functions.to_str().unwrap())];
     let again = document.replace(r#""stored":1,"duplicates":0"#, r#""stored":0,"duplicates":1"#);
     for document in [&document, &again] {
-        assert_examples(document, 14, &server, directory.path(), &environment);
+        assert_examples(document, 17, &server, directory.path(), &environment);
     }
     let events = server.events();
     let topics: Vec<_> = events.iter().map(|event| event["topic"].as_str().unwrap()).collect();
@@ -60,6 +60,7 @@ fn every_command_of_the_integrations_prints_what_it_says_and_then_a_duplicate() 
         "sendgrid.dropped",
         "discord.APPLICATION_AUTHORIZED",
         "shop.coupon.created",
+        "crm.added.deal",
     ];
     assert_eq!(topics, expected);
     assert_eq!(server.stats()["duplicate_dropped"], expected.len());

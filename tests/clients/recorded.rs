@@ -65,7 +65,7 @@ struct Provider {
     count: usize,
 }
 
-fn providers() -> [Provider; 8] {
+fn providers() -> [Provider; 10] {
     let provider =
         |name, package, count, receiver| Provider { name, receiver, package, changes: None, count };
     let woocommerce = json!({
@@ -74,6 +74,23 @@ fn providers() -> [Provider; 8] {
         "event_id": "{header:x-wc-webhook-delivery-id}",
         "type": "{header:x-wc-webhook-topic}",
         "source": "{header:x-wc-webhook-source}",
+    });
+    let pipedrive = json!({
+        "kind": "basic",
+        "secrets": ["username:password"],
+        "event_id": "{json:/event}-{json:/meta/id}-{json:/meta/timestamp_micro}",
+        "type": "{json:/event}",
+        "source": "{json:/meta/host}",
+        "volatile": ["/retry"],
+    });
+    let item = |field: &str| format!("{{json:/NotificationRequestItem/{field}}}");
+    let adyen = json!({
+        "kind": "basic",
+        "secrets": ["Octovie:password"],
+        "each": "/notificationItems",
+        "event_id": item("pspReference"),
+        "type": item("eventCode"),
+        "source": item("merchantAccountCode"),
     });
     [
         Provider {
@@ -91,6 +108,11 @@ fn providers() -> [Provider; 8] {
         provider("shopify", "npm/shopify", 181, json!({"kind": "shopify"})),
         provider("bitbucket", "npm/hub", 10, json!({"kind": "bitbucket"})),
         provider("woocommerce", "npm/woocommerce", 5, woocommerce),
+        Provider {
+            changes: Some((r#""retry": 0"#, r#""retry": 1"#)),
+            ..provider("pipedrive", "", 12, pipedrive)
+        },
+        provider("adyen", "", 7, adyen),
         provider("gitlab", "", 7, json!({"kind": "gitlab", "secrets": ["secrettoken"]})),
     ]
 }
