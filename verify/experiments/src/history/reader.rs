@@ -14,7 +14,7 @@ use super::record::{History, Read, Selection, Snapshot, Span};
 use super::stage::{PAUSE, Stage};
 use crate::requests::format::encoded;
 use crate::requests::identities::{
-    IDENTITIES, Identities, SOURCES, TOPICS, event_id, source, timestamp, topic,
+    IDENTITIES, Identities, PREFIX, SOURCES, TOPICS, event_id, source, timestamp, topic,
 };
 
 /// Reads at random until the stage ends, or where what is read may be late.
@@ -91,7 +91,11 @@ pub fn select(rng: &mut Rng) -> Selection {
 
 /// A filter as a query, to which other parameters can be added.
 pub fn query(selection: &Selection) -> String {
-    let topics = selection.topics.iter().map(|topic| ("topic", TOPICS[*topic].to_owned()));
+    let names = match selection.topics.as_slice() {
+        [0, 1] => vec![PREFIX],
+        topics => topics.iter().map(|topic| TOPICS[*topic]).collect(),
+    };
+    let topics = names.into_iter().map(|topic| ("topic", topic.to_owned()));
     let source = selection.source.map(|source| ("source", SOURCES[source].to_owned()));
     let times =
         selection.times.map(|(since, until)| [("since", timestamp(since)), ("until", timestamp(until))]);

@@ -11,7 +11,10 @@ use super::deliveries;
 use crate::attacks::events;
 
 /// Topics of requests to publish; one has characters that a path has to encode.
-pub const TOPICS: [&str; 3] = ["orders", "payments", "audit log/ü?"];
+pub const TOPICS: [&str; 3] = ["shop.orders", "shop.payments", "audit log/ü?"];
+
+/// The first two of them together, as a reader writes it.
+pub const PREFIX: &str = "shop.*";
 
 /// Sources; the ids below make pairs whose sources and ids would be the same text if they were merely joined.
 pub const SOURCES: [&str; 4] = ["/shop", "/a", "/a#b", "é 100%"];

@@ -13,7 +13,7 @@ use super::clients::Clients;
 use super::store::SimStore;
 use super::trouble::{Manner, SLOW};
 use crate::requests::format::encoded;
-use crate::requests::identities::{SOURCES, TOPICS};
+use crate::requests::identities::{PREFIX, SOURCES, TOPICS};
 use crate::sim::Violations;
 use crate::sim::executor::Handle;
 
@@ -38,9 +38,9 @@ pub struct Query {
 }
 
 impl Query {
-    /// Draws a query: some are by topic, some by source, some without a condition.
+    /// Draws a query: some are by topic or by a prefix of them, some by source, some without a condition.
     pub fn draw(random: &mut fastrand::Rng) -> Self {
-        let topic = random.choice(TOPICS).unwrap_or_default();
+        let topic = random.choice([TOPICS[0], TOPICS[1], TOPICS[2], PREFIX]).unwrap_or_default();
         let (name, value, filter) = match random.u32(..4) {
             0 => return Self { filter: Filter::default(), target: "/events".into() },
             1 => {

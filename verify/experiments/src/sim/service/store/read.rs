@@ -48,8 +48,7 @@ impl State {
     }
 
     fn is_slow(&self, filter: &Filter) -> bool {
-        self.manner_now() == Manner::OneSlow
-            && filter.topics.iter().any(|topic| topic.as_str() == TOPICS[SLOW])
+        self.manner_now() == Manner::OneSlow && filter.topics.iter().any(|topic| topic.matches(TOPICS[SLOW]))
     }
 
     /// The text of an event.
