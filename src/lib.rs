@@ -8,7 +8,8 @@
 //!    [`tail`] follows the newest ones; [`eraser`] takes away what it is told to, and [`retention`] what is too old;
 //!    [`topics`] bounds what producers invent, [`history`] keeps the account of each minute, and [`yield_to_writers`]
 //!    makes long work rest;
-//!    beside them, [`ingest`] turns the bytes of a request into valid events;
+//!    beside them, [`ingest`] turns the bytes of a request into valid events, and [`receivers`] do so with the webhooks
+//!    of other services, once their signature holds;
 //! 4. [`store`] writes each event once, counts every delivery, and reads events back;
 //! 5. [`event`] and [`payload`] define an event; [`clock`] and [`limits`] are the ground.
 //!

@@ -97,8 +97,10 @@ pub fn assert_examples(
 #[ignore = "needs curl and jq"]
 fn every_command_of_the_readme_prints_what_it_says() {
     let readme = std::fs::read_to_string(repository("README.md")).unwrap();
-    let server = Server::with_variables(&[("admin_token", "s3cret")]);
-    assert_examples(&readme, 14, &server, &repository("."), &[]);
+    let hooks = Regex::new("SPIN_VARIABLE_HOOKS='(.*)' scripts/up").unwrap();
+    let hooks = &hooks.captures(&readme).unwrap()[1];
+    let server = Server::with_variables(&[("admin_token", "s3cret"), ("hooks", hooks)]);
+    assert_examples(&readme, 16, &server, &repository("."), &[]);
 }
 
 #[test]
