@@ -92,7 +92,7 @@ fn nearest<'v>(name: &str, variables: &'v BTreeMap<String, Variable>) -> Option<
 }
 
 /// The access that the tokens give, in one line: a secret variable `publish_token` says who may publish. Empty if there
-/// are none. Without `admin_token`, nobody may erase.
+/// are none. Without `admin_token`, nobody may erase. Named tokens close what they are for to those who have none.
 pub fn access(variables: &BTreeMap<String, Variable>, values: &BTreeMap<String, String>) -> String {
     let secret =
         |(name, _): &(&String, &String)| variables.get(*name).is_some_and(|variable| variable.secret);
@@ -104,7 +104,9 @@ pub fn access(variables: &BTreeMap<String, Variable>, values: &BTreeMap<String, 
             false => format!("{name} is needed to {action}"),
         })
     });
-    access.collect::<Vec<_>>().join(", ")
+    let named = values.get("tokens").is_some_and(|tokens| !tokens.is_empty());
+    let named = named.then(|| "but for what the named tokens are for".to_owned());
+    access.chain(named).collect::<Vec<_>>().join(", ")
 }
 
 /// The values in one line. A secret is only said to be set or not.
