@@ -49,9 +49,16 @@ where
     }
     let context = Context { limits: app.limits, partial: false, unknown_fields: UnknownFields::Ignored };
     let content = content(&head.headers, body.bytes(), &context)?;
+    let mut inflated = app.bodies.share();
+    if matches!(content, Cow::Owned(_)) && !inflated.grow(content.len()) {
+        return Err(Problem::Overloaded("bodies"));
+    }
     let ingested = events(&delivery, &content, &receiver.layout, &context)?;
-    drop(content);
-    let batch = Batch::of(app, grant, ingested, &context, body.into_share()).await?;
+    let share = match content {
+        Cow::Owned(_) => inflated,
+        Cow::Borrowed(_) => body.into_share(),
+    };
+    let batch = Batch::of(app, grant, ingested, &context, share).await?;
     let outcomes = batch.commit(app, None).await?;
     if receiver.answers_empty && Preference::of(&head.headers).is_none() {
         return Ok(Reply::empty(StatusCode::NO_CONTENT));

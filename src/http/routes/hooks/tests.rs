@@ -231,3 +231,21 @@ async fn limits_are_those_of_publish() {
     }
     assert_eq!(service.send("POST", "/hooks/any", &[], r#"[{"id":1},{"id":2}]"#).await.json()["stored"], 2);
 }
+
+#[tokio::test]
+async fn what_a_body_is_inflated_to_counts_in_the_budget() {
+    let service = service(&json!({"any": {"kind": "open"}}), &[]);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(
+        &mut encoder,
+        format!(r#"{{"id":1,"x":"{}"}}"#, "x".repeat(100_000)).as_bytes(),
+    )
+    .unwrap();
+    let zipped = encoder.finish().unwrap();
+    let gzip = [("content-encoding", "gzip")];
+    let mut others = service.app.bodies.share();
+    assert!(others.grow(crate::limits::BODIES_BYTES - 10_000));
+    service.send("POST", "/hooks/any", &gzip, zipped.clone()).await.problem(503, "overloaded");
+    others.clear();
+    assert_eq!(service.send("POST", "/hooks/any", &gzip, zipped).await.json()["stored"], 1);
+}
