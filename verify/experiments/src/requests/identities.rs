@@ -41,8 +41,8 @@ fn number(topic: &str, event_id: &str) -> Option<usize> {
 }
 
 /// All topics: those above, and those of deliveries.
-pub fn topics() -> Vec<&'static str> {
-    [&TOPICS[..], &deliveries::TOPICS].concat()
+pub fn topics() -> impl Iterator<Item = &'static str> {
+    TOPICS.into_iter().chain(deliveries::TOPICS)
 }
 
 /// The number of the topic of an identity.
@@ -115,7 +115,7 @@ impl Catalogue for Identities {
     type Event = usize;
 
     fn topic(&self, name: &str) -> Option<usize> {
-        topics().iter().position(|known| *known == name)
+        topics().position(|known| known == name)
     }
 
     fn recognise(&self, event: &StoredEvent<'_>) -> Recognised<usize> {

@@ -24,7 +24,7 @@ impl Books {
     /// # Errors
     /// When they are not what they should be.
     pub fn read(events: &str, stats: &str) -> Result<Self, serde_json::Error> {
-        let mut read = ReadBack::new(topics().len(), 0);
+        let mut read = ReadBack::new(topics().count(), 0);
         for event in &serde_json::from_str::<Vec<StoredEvent<'_>>>(events)? {
             read.take(&Identities, event);
         }
@@ -167,7 +167,7 @@ fn check_reading(books: &Books, violations: &Violations) {
         note(rule, wrong, violations);
     }
     let mut total = Account::default();
-    for (topic, account) in topics().into_iter().zip(&events.accounts) {
+    for (topic, account) in topics().zip(&events.accounts) {
         total.received += account.received;
         total.unique_processed += account.unique_processed;
         total.duplicate_dropped += account.duplicate_dropped;
