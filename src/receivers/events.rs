@@ -234,17 +234,23 @@ fn moment(text: &str) -> Option<Timestamp> {
 }
 
 impl Receiver {
-    /// The headers that are kept, and the media type of what is no JSON, as an object of attributes.
+    /// The headers that are kept, and the media type of what is no JSON, as an object of attributes. A header that is a
+    /// secret is none: whoever may read events could deliver with it.
     fn attributes(&self, headers: &HeaderMap, media_type: Option<&str>) -> Option<String> {
         let mut members = Vec::new();
         if let Some(media_type) = media_type.filter(|media_type| !media_type.is_empty()) {
             members.push(format!("\"datacontenttype\":{}", quoted(media_type)));
         }
+        let is_secret = |name: &str| {
+            let verification = self.verification.as_ref();
+            name == "authorization" || verification.is_some_and(|verification| verification.is_secret(name))
+        };
         let is_kept = |name: &str| {
-            self.mapping.headers.iter().any(|kept| match kept.strip_suffix('*') {
-                Some(start) => name.starts_with(start),
-                None => name == kept,
-            })
+            !is_secret(name)
+                && self.mapping.headers.iter().any(|kept| match kept.strip_suffix('*') {
+                    Some(start) => name.starts_with(start),
+                    None => name == kept,
+                })
         };
         let kept = headers.iter().filter(|(name, _)| is_kept(name.as_str()));
         let kept = kept.map(|(name, value)| {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use http::HeaderName;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
@@ -215,15 +216,28 @@ impl WrittenPlace {
     /// The only one of the places, or the rule that is broken.
     fn read(self) -> Result<Place, &'static str> {
         match (self.header, self.query, self.json, self.field) {
-            (Some(header), None, None, None) => Ok(match header.strip_suffix('*') {
-                Some(start) => Place::Headers(start.to_ascii_lowercase()),
-                None => Place::Header(header.to_ascii_lowercase()),
-            }),
+            (Some(header), None, None, None) => {
+                let header = header_name(&header)?;
+                Ok(match header.strip_suffix('*') {
+                    Some(start) => Place::Headers(start.to_owned()),
+                    None => Place::Header(header),
+                })
+            }
             (None, Some(name), None, None) => Ok(Place::Query(name)),
             (None, None, Some(pointer), None) => Pointer::parse(&pointer).map(Place::Json),
             (None, None, None, Some(name)) => Ok(Place::Field(name)),
             _ => Err("must have exactly one place"),
         }
+    }
+}
+
+/// The name of a header in lower case, or the beginning of several before `*`.
+fn header_name(written: &str) -> Result<String, &'static str> {
+    let start = written.strip_suffix('*').unwrap_or(written);
+    match HeaderName::from_bytes(start.as_bytes()) {
+        Ok(_) => Ok(written.to_ascii_lowercase()),
+        Err(_) if written == "*" => Ok(written.to_owned()),
+        Err(_) => Err("has a header that no request may have"),
     }
 }
 
@@ -363,6 +377,7 @@ fn mapping(fields: &mut Fields) -> Result<Mapping, Fault> {
     let timestamp = fields.template("timestamp", Use::Event)?;
     let source = fields.template("source", Use::Event)?;
     let headers: Vec<String> = fields.take("headers", "must be a list of names")?.unwrap_or_default();
+    let headers = headers.iter().map(|name| header_name(name)).collect::<Result<_, _>>();
     let volatile: Vec<String> =
         fields.take("volatile", "must be a list of JSON pointers")?.unwrap_or_default();
     let volatile = volatile.iter().map(|place| Pointer::parse(place)).collect::<Result<_, _>>();
@@ -372,7 +387,7 @@ fn mapping(fields: &mut Fields) -> Result<Mapping, Fault> {
         r#type,
         timestamp,
         source,
-        headers: headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        headers: headers.map_err(|error| fault("headers", error))?,
         volatile: volatile.map_err(|error| fault("volatile", error))?,
     })
 }
@@ -517,6 +532,11 @@ mod tests {
                 json!({"kind": "custom", "secrets": [secret], "signature": {"header": "x"}, "algorithm": "md5"}),
                 "field algorithm must be",
             ),
+            (
+                json!({"kind": "custom", "secrets": [secret], "signature": {"header": "x signed"}}),
+                "field signature has a header",
+            ),
+            (json!({"kind": "open", "headers": ["x:*"]}), "field headers has a header"),
             (json!({"kind": "open", "secrets": [secret]}), "field secrets means nothing for kind open"),
             (json!({"kind": "open", "handshake": "wave"}), "field handshake must be"),
             (json!({"kind": "open", "answer": "loud"}), "field answer must be counts or empty"),

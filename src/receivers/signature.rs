@@ -160,6 +160,12 @@ impl Refusal {
 }
 
 impl Verification {
+    /// True for a header whose value is the secret itself.
+    pub fn is_secret(&self, header: &str) -> bool {
+        let is_compared = self.keys.iter().any(|key| matches!(key, Key::Plain(_)));
+        is_compared && self.signature.place.is_header(header)
+    }
+
     /// Verifies a delivery at the moment `now`, since 1970.
     ///
     /// # Errors
@@ -231,11 +237,19 @@ fn strip_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
 }
 
 impl Place {
+    /// True if it is this header.
+    fn is_header(&self, header: &str) -> bool {
+        match self {
+            Self::Header(name) => header == name,
+            Self::Headers(start) => header.starts_with(start.as_str()),
+            Self::Query(_) | Self::Json(_) | Self::Field(_) => false,
+        }
+    }
+
     /// The texts at this place.
     fn texts<'d>(&self, delivery: &'d Delivery<'_>) -> Vec<Cow<'d, str>> {
         match self {
-            Self::Header(name) => headers(delivery.headers, |header| header == name),
-            Self::Headers(start) => headers(delivery.headers, |header| header.starts_with(start.as_str())),
+            Self::Header(_) | Self::Headers(_) => headers(delivery.headers, |header| self.is_header(header)),
             Self::Query(name) => {
                 let pairs = form_urlencoded::parse(delivery.query.as_bytes());
                 pairs.filter(|(key, _)| key == name).map(|(_, value)| value).collect()

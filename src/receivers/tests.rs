@@ -420,6 +420,21 @@ fn a_delivery_becomes_an_event_by_its_templates() {
 }
 
 #[test]
+fn a_header_that_is_a_secret_is_not_kept() {
+    let kept = |fields: Json, header: &'static str| {
+        let sent = sent(fields, &[(header, "s3cret"), ("x-kept", "yes")], b"{\"id\":1}");
+        sent.event().attributes.unwrap()
+    };
+    let gitlab = json!({"kind": "gitlab", "secrets": ["s3cret"], "headers": ["x-*"]});
+    assert_eq!(kept(gitlab, "x-gitlab-token"), r#"{"headers":{"x-kept":"yes"}}"#);
+    let open = json!({"kind": "open", "headers": ["*"]});
+    assert_eq!(kept(open, "authorization"), r#"{"headers":{"x-kept":"yes"}}"#);
+    // A signature is no secret: it proves the delivery, and makes no other.
+    let github = json!({"kind": "github", "secrets": ["s"], "event_id": "1", "headers": ["x-hub-*"]});
+    assert_eq!(kept(github, "x-hub-signature-256"), r#"{"headers":{"x-hub-signature-256":"s3cret"}}"#);
+}
+
+#[test]
 fn what_changes_from_one_delivery_to_the_next_is_no_conflict() {
     for (kind, first, again) in [
         ("stripe", r#"{"id":"1","pending_webhooks":2,"n":1}"#, r#"{"id":"1","pending_webhooks":1,"n":1}"#),
