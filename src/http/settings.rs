@@ -203,6 +203,11 @@ impl Settings {
                 _ => Err(InvalidSetting::new("instances", "must be elastic or fixed")),
             }),
         };
+        let Access { publish_token, read_token, admin_token, named } = &settings.access;
+        if named.iter().any(|named| [publish_token, read_token, admin_token].contains(&&named.token)) {
+            let message = "has a token that is that of publish_token, read_token or admin_token, too";
+            invalid.0.push(InvalidSetting::new("tokens", message));
+        }
         if invalid.0.is_empty() { Ok(settings) } else { Err(invalid) }
     }
 

@@ -49,15 +49,11 @@ impl<'d> Delivery<'d> {
         self.receiver.verification.as_ref()?.signature.field(self, name)
     }
 
-    /// The URL that the provider signed: the configured one, with the query of the request if it has one, since Twilio
-    /// adds to it. It is never taken from the request's `Host`, which a proxy changes and an attacker chooses.
-    pub fn url(&self) -> Option<Cow<'_, str>> {
-        let url = self.receiver.public_url.as_deref()?;
-        let (before_query, _) = url.split_once('?').unwrap_or((url, ""));
-        Some(match self.query.is_empty() {
-            true => Cow::Borrowed(url),
-            false => Cow::Owned(format!("{before_query}?{}", self.query)),
-        })
+    /// The URL that the provider signed: the configured one. Nothing of it is taken from the request: a proxy changes its
+    /// `Host`, and where a URL and a body are signed without anything between them, whoever sends it could move the
+    /// beginning of the body to the end of its query.
+    pub fn url(&self) -> Option<&str> {
+        self.receiver.public_url.as_deref()
     }
 
     /// The time that was signed, as it was sent.
@@ -75,7 +71,7 @@ impl Values for Delivery<'_> {
             Value::Hook => self.receiver.name.as_bytes().into(),
             Value::Timestamp => bytes(self.signed_at()?),
             Value::Method => self.method.as_str().as_bytes().into(),
-            Value::Url => bytes(self.url()?),
+            Value::Url => self.url()?.as_bytes().into(),
             Value::Body => self.body.into(),
             Value::Sha256 => sha256(self.body).into_bytes().into(),
             Value::Nothing => Cow::default(),

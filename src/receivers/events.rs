@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::Receiver;
 use super::delivery::{Delivery, bytes, sha256};
-use super::pointer::{Pointer, elements, scalar, without};
+use super::pointer::{Document, Pointer, elements, scalar, without};
 use super::template::{Template, Value, Values};
 use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
 use crate::ingest::{Collector, Context, FieldErrors, IngestError, Ingested};
@@ -44,11 +44,11 @@ pub fn events(
     layout: &Layout,
     context: &Context,
 ) -> Result<Ingested, IngestError> {
-    let content = Content::of(delivery.headers, body);
+    let content = Content::of(delivery.headers, body, context.limits.max_event_bytes);
     let document: &RawValue = serde_json::from_str(&content.json)?;
     let mut collector = Collector::new(context);
     let mut take = |value, is_part| {
-        let item = Item { delivery, value, is_part, r#type: None };
+        let item = Item { delivery, document: Document::new(value), is_part, r#type: None };
         collector.take(|_| Ok(item.into_event(layout, content.media_type.as_deref())))
     };
     match &layout.each {
@@ -78,8 +78,9 @@ struct Content<'b> {
 }
 
 impl<'b> Content<'b> {
-    /// JSON as it is, the fields of a form, text as a string, and any other bytes as a string of base64.
-    fn of(headers: &HeaderMap, body: &'b [u8]) -> Self {
+    /// JSON as it is, the fields of a form, text as a string, and any other bytes as a string of base64. A form that is
+    /// larger than an event may be, however it is encoded, is not taken apart.
+    fn of(headers: &HeaderMap, body: &'b [u8], max_event_bytes: usize) -> Self {
         let media_type =
             headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -87,11 +88,19 @@ impl<'b> Content<'b> {
         let of = |json: Cow<'b, str>| Self { json, media_type: None };
         let other = |text: &str| Self { json: quoted(text).into(), media_type: Some(media_type.to_owned()) };
         match text {
-            Ok(_) if essence == "application/x-www-form-urlencoded" => of(form(body).into()),
+            Ok(_) if essence == "application/x-www-form-urlencoded" && body.len() / 3 <= max_event_bytes => {
+                of(form(body).into())
+            }
             Ok(text) if text.trim().is_empty() => of("{}".into()),
             Ok(text) if is_json(text, &essence) => of(text.into()),
             Ok(text) => other(text),
-            Err(_) => other(&BASE64_STANDARD.encode(body)),
+            Err(_) => {
+                let is_binary =
+                    !essence.is_empty() && !essence.starts_with("text/") && essence != "application/json";
+                let media_type = if is_binary { media_type } else { "application/octet-stream" };
+                let json = quoted(&BASE64_STANDARD.encode(body)).into();
+                Self { json, media_type: Some(media_type.to_owned()) }
+            }
         }
     }
 }
@@ -125,7 +134,7 @@ fn quoted(text: &str) -> String {
 /// One event of a delivery.
 struct Item<'i, 'd> {
     delivery: &'i Delivery<'d>,
-    value: &'i RawValue,
+    document: Document<'i>,
     /// True if the delivery has others beside it.
     is_part: bool,
     r#type: Option<String>,
@@ -134,9 +143,11 @@ struct Item<'i, 'd> {
 impl Values for Item<'_, '_> {
     fn get(&self, value: &Value) -> Option<Cow<'_, [u8]>> {
         match value {
-            Value::Json(pointer) => pointer.find(self.value).and_then(scalar).map(bytes),
+            Value::Json(pointer) => self.document.find(pointer).and_then(scalar).map(bytes),
             Value::Type => self.r#type.as_deref().map(|text| text.as_bytes().into()),
-            Value::Sha256 if self.is_part => Some(sha256(self.value.get().as_bytes()).into_bytes().into()),
+            Value::Sha256 if self.is_part => {
+                Some(sha256(self.document.value().get().as_bytes()).into_bytes().into())
+            }
             value => self.delivery.get(value),
         }
     }
@@ -175,8 +186,8 @@ impl Item<'_, '_> {
 
     /// The payload, which is compared with that of a redelivery without what changes from one to the next.
     fn payload(&self, layout: &Layout, receiver: &Receiver) -> Payload {
-        let inner = layout.payload.as_ref().and_then(|place| place.find(self.value));
-        let value = inner.unwrap_or(self.value);
+        let inner = layout.payload.as_ref().and_then(|place| self.document.find(place));
+        let value = inner.unwrap_or(self.document.value());
         let payload = payload_of(value);
         if receiver.mapping.volatile.is_empty() {
             return payload;
@@ -207,8 +218,8 @@ fn event_id(text: String) -> Option<EventId> {
     if text.trim().is_empty() {
         return None;
     }
-    let hash = format!("sha256:{}", sha256(text.as_bytes()));
-    EventId::parse(text).or_else(|_| EventId::parse(hash)).ok()
+    let hash = || format!("sha256:{}", sha256(text.as_bytes()));
+    EventId::parse(text.as_str()).or_else(|_| EventId::parse(hash())).ok()
 }
 
 /// A moment by RFC 3339 or ISO 8601, or a number since 1970 whose magnitude tells its unit: seconds, milliseconds or
@@ -252,9 +263,11 @@ impl Receiver {
                     None => name == kept,
                 })
         };
-        let kept = headers.iter().filter(|(name, _)| is_kept(name.as_str()));
-        let kept = kept.map(|(name, value)| {
-            format!("{}:{}", quoted(name.as_str()), quoted(&String::from_utf8_lossy(value.as_bytes())))
+        let kept = headers.keys().filter(|name| is_kept(name.as_str()));
+        let kept = kept.map(|name| {
+            // Several values are one list (RFC 9110, section 5.3).
+            let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+            format!("{}:{}", quoted(name.as_str()), quoted(&values.collect::<Vec<_>>().join(", ")))
         });
         let kept: Vec<_> = kept.collect();
         if !kept.is_empty() {

@@ -36,8 +36,8 @@ pub enum HandshakeAnswer {
 }
 
 impl Handshake {
-    /// The answer to a signed delivery, if it is a handshake.
-    pub fn answer(&self, delivery: &Delivery<'_>) -> Option<HandshakeAnswer> {
+    /// The answer to a delivery that was signed with this key, if it is a handshake.
+    pub fn answer(&self, delivery: &Delivery<'_>, key: Option<&Key>) -> Option<HandshakeAnswer> {
         let text = |place: &str| {
             let found = delivery.json(&Pointer::parse(place).ok()?).and_then(scalar)?;
             Some(found.into_owned())
@@ -48,11 +48,7 @@ impl Handshake {
             Self::Echo if is("/type", "url_verification") => text("/challenge").map(HandshakeAnswer::Text),
             Self::Zoom if is("/event", "endpoint.url_validation") => {
                 let token = text("/payload/plainToken")?;
-                let verification = delivery.receiver.verification.as_ref()?;
-                let key = verification.keys.iter().find_map(|key| match key {
-                    Key::Hmac(Hash::Sha256, key) => Some(key),
-                    _ => None,
-                })?;
+                let Some(Key::Hmac(_, key)) = key else { return None };
                 let encrypted = hex(&hmac(Hash::Sha256, key, token.as_bytes()));
                 Some(HandshakeAnswer::Json(
                     json!({"plainToken": token, "encryptedToken": encrypted}).to_string(),

@@ -2,6 +2,7 @@
 //! neither deep nesting nor half a character elsewhere in a body keeps a value from being found.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -27,6 +28,32 @@ impl Pointer {
     /// The value at this place of a document.
     pub fn find<'d>(&self, document: &'d RawValue) -> Option<&'d RawValue> {
         self.0.iter().try_fold(document, |value, token| child(value, token))
+    }
+}
+
+/// A document in which many places are looked up: it is taken apart once.
+pub struct Document<'d> {
+    value: &'d RawValue,
+    parts: OnceCell<Option<Parts<'d>>>,
+}
+
+impl<'d> Document<'d> {
+    /// The document of a value.
+    pub fn new(value: &'d RawValue) -> Self {
+        Self { value, parts: OnceCell::new() }
+    }
+
+    /// The whole of it.
+    pub fn value(&self) -> &'d RawValue {
+        self.value
+    }
+
+    /// The value at a place; of several members with one name, the last, as JavaScript does.
+    pub fn find(&self, pointer: &Pointer) -> Option<&'d RawValue> {
+        let Some((first, rest)) = pointer.0.split_first() else { return Some(self.value) };
+        let parts = &self.parts.get_or_init(|| Parts::of(self.value)).as_ref()?.parts;
+        let (_, _, part) = parts.iter().rev().find(|(token, ..)| token.as_deref() == Some(first.as_str()))?;
+        rest.iter().try_fold(*part, |value, token| child(value, token))
     }
 }
 
@@ -142,7 +169,7 @@ pub fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// A document without the members at some places. It is for comparison, so what has none of them is returned as it is.
+/// A document without what is at some places. It is for comparison alone: its white space is that of no one.
 pub fn without(document: &RawValue, places: &[Pointer]) -> String {
     let paths: Vec<_> = places.iter().map(|place| place.0.as_slice()).collect();
     let mut text = String::with_capacity(document.get().len());
@@ -151,20 +178,16 @@ pub fn without(document: &RawValue, places: &[Pointer]) -> String {
 }
 
 fn copy_without(value: &RawValue, paths: &[&[String]], out: &mut String) {
-    let members: Option<Members<'_>> = match paths.is_empty() {
-        true => None,
-        false => serde_json::from_str(value.get()).ok(),
-    };
-    let Some(Members(members)) = members else {
+    let parts = (!paths.is_empty()).then(|| Parts::of(value)).flatten();
+    let Some(Parts { brackets: [open, close], parts }) = parts else {
         out.push_str(value.get());
         return;
     };
-    out.push('{');
+    out.push(open);
     let start = out.len();
-    for (name, member) in members {
-        let token = text_of(name);
-        let parts = paths.iter().filter_map(|path| path.split_first());
-        let here = parts.filter(|(first, _)| token.as_deref() == Some(first.as_str()));
+    for (token, name, part) in parts {
+        let steps = paths.iter().filter_map(|path| path.split_first());
+        let here = steps.filter(|(first, _)| token.as_deref() == Some(first.as_str()));
         let below: Vec<_> = here.map(|(_, rest)| rest).collect();
         if below.iter().any(|path| path.is_empty()) {
             continue;
@@ -172,11 +195,37 @@ fn copy_without(value: &RawValue, paths: &[&[String]], out: &mut String) {
         if out.len() > start {
             out.push(',');
         }
-        out.push_str(name.get());
-        out.push(':');
-        copy_without(member, &below, out);
+        if let Some(name) = name {
+            out.push_str(name.get());
+            out.push(':');
+        }
+        copy_without(part, &below, out);
     }
-    out.push('}');
+    out.push(close);
+}
+
+/// The members of an object or the elements of an array: the token that leads to each, its name if it has one, and itself.
+struct Parts<'v> {
+    brackets: [char; 2],
+    parts: Vec<(Option<Cow<'v, str>>, Option<&'v RawValue>, &'v RawValue)>,
+}
+
+impl<'v> Parts<'v> {
+    fn of(value: &'v RawValue) -> Option<Self> {
+        match value.get().as_bytes().first()? {
+            b'{' => {
+                let Members(members) = serde_json::from_str(value.get()).ok()?;
+                let parts = members.into_iter().map(|(name, member)| (text_of(name), Some(name), member));
+                Some(Self { brackets: ['{', '}'], parts: parts.collect() })
+            }
+            b'[' => {
+                let elements = elements(value)?.into_iter().enumerate();
+                let parts = elements.map(|(index, element)| (Some(index.to_string().into()), None, element));
+                Some(Self { brackets: ['[', ']'], parts: parts.collect() })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The members of an object, in their order.
@@ -213,7 +262,10 @@ mod tests {
     }
 
     fn find(json: &'static str, pointer: &str) -> Option<String> {
-        Pointer::parse(pointer).unwrap().find(raw(json)).map(|value| value.get().to_owned())
+        let pointer = Pointer::parse(pointer).unwrap();
+        let found = pointer.find(raw(json)).map(RawValue::get);
+        assert_eq!(Document::new(raw(json)).find(&pointer).map(RawValue::get), found);
+        found.map(ToOwned::to_owned)
     }
 
     #[test]
@@ -273,11 +325,14 @@ mod tests {
 
     #[test]
     fn members_are_left_out_wherever_they_stand() {
-        let places: Vec<_> =
-            ["/retry", "/a/tries", "/none"].iter().map(|place| Pointer::parse(place).unwrap()).collect();
-        let json = raw(r#"{"retry":{"n":1},"a":{"tries":2,"id":1.0},"b":[{"retry":3}]}"#);
-        assert_eq!(without(json, &places), r#"{"a":{"id":1.0},"b":[{"retry":3}]}"#);
-        assert_eq!(without(raw("[1, 2]"), &places), "[1, 2]");
+        let places: Vec<_> = ["/retry", "/a/tries", "/none", "/b/1", "/b/0/n"]
+            .iter()
+            .map(|place| Pointer::parse(place).unwrap())
+            .collect();
+        let json = raw(r#"{"retry":{"n":1},"a":{"tries":2,"id":1.0},"b":[{"retry":3,"n":1},2,3]}"#);
+        assert_eq!(without(json, &places), r#"{"a":{"id":1.0},"b":[{"retry":3},3]}"#);
+        assert_eq!(without(raw("[1, 2]"), &places), "[1,2]");
+        assert_eq!(without(raw("1.50"), &places), "1.50");
         let whole = [Pointer::parse("").unwrap()];
         assert_eq!(without(raw(r#"{"\ud800":1}"#), &whole), r#"{"\ud800":1}"#);
     }

@@ -151,6 +151,9 @@ fn receiver(
     if needs_url && public_url.is_none() {
         return Err(fault("public_url", "is required: it is the URL that the provider signs"));
     }
+    if public_url.as_deref().is_some_and(has_userinfo) {
+        return Err(fault("public_url", "must not have a user or a password: it is shown"));
+    }
     let layout = Layout { each: each(&mut fields)?, payload: None };
     let mapping = mapping(&mut fields)?;
     let handshake = handshake(&mut fields)?;
@@ -174,6 +177,12 @@ fn receiver(
     }
 }
 
+/// True for a URL with a user before its host.
+fn has_userinfo(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+}
+
 /// Kind `open` has no signature, so nothing about one may be set and mean nothing.
 fn no_verification(fields: &mut Fields, secrets: &[String]) -> Result<Option<Verification>, Fault> {
     let given = ["signature", "signed", "algorithm", "key", "signed_at"].into_iter();
@@ -189,6 +198,11 @@ fn no_verification(fields: &mut Fields, secrets: &[String]) -> Result<Option<Ver
 fn verification(fields: &mut Fields, secrets: &[String]) -> Result<Verification, Fault> {
     let algorithm: String = fields.take("algorithm", "must be a text")?.unwrap_or_default();
     let signature = signature(fields, &algorithm)?;
+    if algorithm == "plain" && matches!(signature.place, Place::Json(_)) {
+        let message =
+            "must not be in the body if it is the secret itself: whoever may read events could deliver";
+        return Err(fault("signature", message));
+    }
     let signed = fields.template("signed", Use::Signed)?.ok_or_else(|| fault("signed", "is required"))?;
     let signed_at = signed_at(fields)?;
     if signed.names(&Value::Timestamp) && signed_at.is_none() {
@@ -537,6 +551,14 @@ mod tests {
                 "field signature has a header",
             ),
             (json!({"kind": "open", "headers": ["x:*"]}), "field headers has a header"),
+            (
+                json!({"kind": "custom", "secrets": [secret], "algorithm": "plain", "signature": {"json": "/token"}}),
+                "field signature must not be in the body",
+            ),
+            (
+                json!({"kind": "square", "secrets": [secret], "public_url": "https://u:s3cret@inbox.example/"}),
+                "field public_url must not have a user",
+            ),
             (json!({"kind": "open", "secrets": [secret]}), "field secrets means nothing for kind open"),
             (json!({"kind": "open", "handshake": "wave"}), "field handshake must be"),
             (json!({"kind": "open", "answer": "loud"}), "field answer must be counts or empty"),

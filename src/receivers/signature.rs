@@ -166,24 +166,23 @@ impl Verification {
         is_compared && self.signature.place.is_header(header)
     }
 
-    /// Verifies a delivery at the moment `now`, since 1970.
+    /// Verifies a delivery at the moment `now`, since 1970. Returns the key that made its signature.
     ///
     /// # Errors
     /// The reason for which it is refused.
-    pub fn verify(&self, delivery: &Delivery<'_>, now: Duration) -> Result<(), Refusal> {
+    pub fn verify(&self, delivery: &Delivery<'_>, now: Duration) -> Result<&Key, Refusal> {
         let candidates = self.signature.candidates(delivery);
         if candidates.is_empty() {
             return Err(Refusal::NoSignature);
         }
         let time = self.signed_at.as_ref().map(|at| at.text(delivery).ok_or(Refusal::NoTime)).transpose()?;
         let signed = self.signed.fill(delivery).ok_or(Refusal::NoMatch)?;
-        if !self.keys.iter().any(|key| key.made_any(&candidates, &signed, delivery)) {
-            return Err(Refusal::NoMatch);
+        let key = self.keys.iter().find(|key| key.made_any(&candidates, &signed, delivery));
+        let key = key.ok_or(Refusal::NoMatch)?;
+        if let (Some(at), Some(time)) = (&self.signed_at, time) {
+            at.check(&time, now)?;
         }
-        match (&self.signed_at, time) {
-            (Some(at), Some(time)) => at.check(&time, now),
-            _ => Ok(()),
-        }
+        Ok(key)
     }
 }
 

@@ -4,7 +4,6 @@
 //! webhooks in place of the account's token.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
 
 use super::delivery::{Delivery, sha256};
 use super::mac::{Hash, hmac, is_same};
@@ -12,24 +11,35 @@ use super::mac::{Hash, hmac, is_same};
 /// The header with the algorithm, as in `key=webhooks_sharedkey_1,algorithm=HMAC_SHA256`.
 const SETTINGS: &str = "x-twilio-webhooks-signature-settings";
 
-/// The signatures that a delivery may have: none, if the URL has the hash of another body. Only the hash in the URL that is
-/// signed counts; one that somebody else added to the query says nothing.
+/// The most fields of a form: Twilio sends a few dozen.
+const MOST_FIELDS: usize = 1000;
+
+/// The signatures that a delivery may have with this token: none, if the URL has the hash of another body.
 pub fn signatures(token: &[u8], delivery: &Delivery<'_>) -> Vec<Vec<u8>> {
-    let Some(url) = delivery.url() else { return Vec::new() };
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let hash = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "bodySHA256");
-    let fields = match hash {
-        Some((_, hash)) => {
+    let Some(configured) = delivery.url() else { return Vec::new() };
+    let (url, fields) = match hash_in(delivery.query) {
+        Some((parameter, hash)) => {
             if !is_same(sha256(delivery.body).as_bytes(), hash.to_ascii_lowercase().as_bytes()) {
                 return Vec::new();
             }
-            String::new()
+            let separator = if configured.contains('?') { '&' } else { '?' };
+            (format!("{configured}{separator}{parameter}"), String::new())
         }
-        None => fields(delivery.body),
+        None => match fields(delivery.body) {
+            Some(fields) => (configured.to_owned(), fields),
+            None => return Vec::new(),
+        },
     };
-    let hash = algorithm(delivery);
-    let signature = |url: &Cow<'_, str>| hmac(hash, token, format!("{url}{fields}").as_bytes());
+    let algorithm = algorithm(delivery);
+    let signature = |url: &Cow<'_, str>| hmac(algorithm, token, format!("{url}{fields}").as_bytes());
     forms_of(&url).iter().map(signature).collect()
+}
+
+/// The parameter that Twilio adds to the end of the URL, and the hash in it.
+fn hash_in(query: &str) -> Option<(&str, &str)> {
+    let parameter = query.rsplit('&').next()?;
+    let hash = parameter.strip_prefix("bodySHA256=")?;
+    (hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some((parameter, hash))
 }
 
 /// The hash that the header names. What it says is not signed, and need not be: a key makes no signature for another.
@@ -43,15 +53,16 @@ fn algorithm(delivery: &Delivery<'_>) -> Hash {
     }
 }
 
-/// The fields of a form as they are signed: of several values of a name, each once and in their order.
-fn fields(form: &[u8]) -> String {
-    let mut fields = BTreeMap::<_, BTreeSet<_>>::new();
-    for (name, value) in form_urlencoded::parse(form) {
-        fields.entry(name).or_default().insert(value);
+/// The fields of a form as they are signed: of several values of a name, each once and in their order. `None` if there are
+/// more than any form of Twilio's has: whoever sends them has signed nothing yet.
+fn fields(form: &[u8]) -> Option<String> {
+    let mut fields: Vec<_> = form_urlencoded::parse(form).take(MOST_FIELDS + 1).collect();
+    if fields.len() > MOST_FIELDS {
+        return None;
     }
-    let pairs =
-        fields.iter().flat_map(|(name, values)| values.iter().map(move |value| format!("{name}{value}")));
-    pairs.collect()
+    fields.sort_unstable();
+    fields.dedup();
+    Some(fields.iter().map(|(name, value)| format!("{name}{value}")).collect())
 }
 
 /// The URL with its port and without: which of the two Twilio signed depends on how it was written there.

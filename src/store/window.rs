@@ -167,7 +167,13 @@ async fn by_prefix(
     span: Span,
     order: Order,
 ) -> Result<Window, StoreError> {
-    let mut span = span.first(probe.longest_window(), order);
+    let mut span = span;
+    if span.len() > probe.longest_window() {
+        match behind_gap(probe, span, order).await? {
+            Some(rest) => span = rest.first(probe.longest_window(), order),
+            None => return Ok(Window { span, index: Index::Seq }), // reading it costs nothing
+        }
+    }
     let Share { topics, events, all } = probe.share(filter, span).await?;
     let spread = SORTED.saturating_mul(all / events.max(1)).clamp(SORTED, span.len().max(SORTED));
     let is_dense = |seqs: i64| seqs <= SORTED.max(topics * EVENTS_OF_TOPIC);

@@ -15,7 +15,8 @@ pub const POSTGRES: Dialect = Dialect {
     // The limit is beyond what a window has. It makes the planner look the topics up, one by one.
     events_of_topics: "(select name from sekali.topics where (/* is wanted */) and last_seq > $1) as wanted \
         cross join lateral (\
-            select * from sekali.events where topic = name and seq > $1 and seq <= $2 order by seq limit 8192\
+            select * from sekali.events where topic = name and seq > $1 and seq <= $2 \
+                and seq > (select expired_through from sekali.upkeep) order by seq limit 8192\
         ) as event",
     events_by_timestamp: "sekali.events",
     events_by_conflict: (

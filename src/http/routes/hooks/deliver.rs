@@ -41,10 +41,9 @@ where
     let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
     let query = head.uri.query().unwrap_or_default();
     let delivery = Delivery::new(receiver, (&head.method, query), &head.headers, body.bytes());
-    if let Some(verification) = &receiver.verification {
-        verification.verify(&delivery, since_1970()).map_err(|refusal| refused(receiver, refusal))?;
-    }
-    if let Some(answer) = receiver.handshake.as_ref().and_then(|handshake| handshake.answer(&delivery)) {
+    let verified = receiver.verification.as_ref().map(|by| by.verify(&delivery, since_1970())).transpose();
+    let key = verified.map_err(|refusal| refused(receiver, refusal))?;
+    if let Some(answer) = receiver.handshake.as_ref().and_then(|by| by.answer(&delivery, key)) {
         return Ok(reply(answer));
     }
     let context = Context { limits: app.limits, partial: false, unknown_fields: UnknownFields::Ignored };
