@@ -1,5 +1,7 @@
 //! Access: bearer tokens (RFC 6750). What pages in browsers may do without one is in [`super::origin`].
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
@@ -40,6 +42,15 @@ pub struct Grant<'a>(Option<(&'a NamedToken, &'a Topics)>);
 impl Grant<'_> {
     /// Whatever its route is for.
     pub const ALL: Self = Self(None);
+
+    /// The idempotency key of a request as it is kept: those of a named token are its own. No key that is sent has such a
+    /// character between its parts.
+    pub fn own_key<'k>(&self, key: &'k str) -> Cow<'k, str> {
+        match self.0 {
+            Some((token, _)) => format!("{}\u{1f}{key}", token.name).into(),
+            None => key.into(),
+        }
+    }
 
     /// Checks that events may be stored.
     ///

@@ -32,9 +32,13 @@ impl Payload {
         Self { json: "{}".into(), digest: hash_object(0, 0).cast_signed() }
     }
 
-    /// The same payload, compared with others as if it were `other`.
-    pub fn compared_as(self, other: &Self) -> Self {
-        Self { digest: other.digest, ..self }
+    /// Compares it with others from now on as if it were another value, of which this is the text of valid JSON.
+    ///
+    /// # Errors
+    /// See [`Malformed`].
+    pub fn compare_as(&mut self, json: &str) -> Result<(), Malformed> {
+        self.digest = Walk::new(json).value(0)?.cast_signed();
+        Ok(())
     }
 
     /// The JSON text.

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::Receiver;
 use super::delivery::{Delivery, bytes, sha256};
-use super::pointer::{Document, Pointer, elements, scalar, without};
+use super::pointer::{Document, Pointer, elements, scalar};
 use super::template::{Template, Value, Values};
 use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
 use crate::ingest::{Collector, Context, FieldErrors, IngestError, Ingested};
@@ -45,7 +45,7 @@ pub fn events(
     context: &Context,
 ) -> Result<Ingested, IngestError> {
     let content = Content::of(delivery.headers, body, context.limits.max_event_bytes);
-    let document: &RawValue = serde_json::from_str(&content.json)?;
+    let document: &RawValue = &content.json;
     let mut collector = Collector::new(context);
     let mut take = |value, is_part| {
         let item = Item { delivery, document: Document::new(value), is_part, r#type: None };
@@ -55,8 +55,9 @@ pub fn events(
         Some(Each::Line) => {
             let text = String::from_utf8_lossy(body);
             let lines = text.lines().filter(|line| !line.trim().is_empty());
-            let lines: Vec<_> =
-                lines.map(|line| if is_json(line, "") { line.into() } else { quoted(line) }).collect();
+            let lines: Vec<_> = lines
+                .map(|line| if as_json(line, "").is_some() { line.into() } else { quoted(line) })
+                .collect();
             for line in &lines {
                 take(serde_json::from_str(line)?, true)?;
             }
@@ -72,7 +73,7 @@ pub fn events(
 
 /// A body as JSON.
 struct Content<'b> {
-    json: Cow<'b, str>,
+    json: Cow<'b, RawValue>,
     /// The media type of what is no JSON: it tells text from bytes.
     media_type: Option<String>,
 }
@@ -85,31 +86,36 @@ impl<'b> Content<'b> {
             headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let text = std::str::from_utf8(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
-        let of = |json: Cow<'b, str>| Self { json, media_type: None };
-        let other = |text: &str| Self { json: quoted(text).into(), media_type: Some(media_type.to_owned()) };
+        let of = |json| Self { json, media_type: None };
+        let other =
+            |text: &str| Self { json: value_of(quoted(text)), media_type: Some(media_type.to_owned()) };
         match text {
             Ok(_) if essence == "application/x-www-form-urlencoded" && body.len() / 3 <= max_event_bytes => {
-                of(form(body).into())
+                of(value_of(form(body)))
             }
-            Ok(text) if text.trim().is_empty() => of("{}".into()),
-            Ok(text) if is_json(text, &essence) => of(text.into()),
-            Ok(text) => other(text),
+            Ok(text) if text.trim().is_empty() => of(value_of("{}".into())),
+            Ok(text) => as_json(text, &essence).map_or_else(|| other(text), |json| of(Cow::Borrowed(json))),
             Err(_) => {
                 let is_binary =
                     !essence.is_empty() && !essence.starts_with("text/") && essence != "application/json";
                 let media_type = if is_binary { media_type } else { "application/octet-stream" };
-                let json = quoted(&BASE64_STANDARD.encode(body)).into();
+                let json = value_of(quoted(&BASE64_STANDARD.encode(body)));
                 Self { json, media_type: Some(media_type.to_owned()) }
             }
         }
     }
 }
 
-/// True if a text is JSON, also where it is too deep for an event: its id is still found. A plain text is JSON only if
+/// A text as JSON, if it is, also where it is too deep for an event: its id is still found. A plain text is JSON only if
 /// nobody would write it otherwise.
-fn is_json(text: &str, media_type: &str) -> bool {
+fn as_json<'t>(text: &'t str, media_type: &str) -> Option<&'t RawValue> {
     let may_be = !media_type.starts_with("text/") || text.trim_start().starts_with(['{', '[']);
-    may_be && serde_json::from_str::<&RawValue>(text).is_ok()
+    may_be.then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+/// A JSON text that was made here.
+fn value_of(json: String) -> Cow<'static, RawValue> {
+    Cow::Owned(RawValue::from_string(json).unwrap_or_else(|_| RawValue::NULL.to_owned()))
 }
 
 /// The fields of a form as an object: a name that is there once has a string, another an array.
@@ -186,17 +192,16 @@ impl Item<'_, '_> {
 
     /// The payload, which is compared with that of a redelivery without what changes from one to the next.
     fn payload(&self, layout: &Layout, receiver: &Receiver) -> Payload {
-        let inner = layout.payload.as_ref().and_then(|place| self.document.find(place));
-        let value = inner.unwrap_or(self.document.value());
-        let payload = payload_of(value);
-        if receiver.mapping.volatile.is_empty() {
-            return payload;
+        let inner = layout.payload.as_ref().and_then(|place| self.document.find(place)).map(Document::new);
+        let document = inner.as_ref().unwrap_or(&self.document);
+        let mut payload = payload_of(document.value());
+        if !receiver.mapping.volatile.is_empty() {
+            let stable = document.without(&receiver.mapping.volatile);
+            // What is too deep, or has half a character, is compared as a text, without the rest.
+            let compared = payload.compare_as(&stable);
+            _ = compared.or_else(|_| payload.compare_as(&quoted(&stable)));
         }
-        let stable = without(value, &receiver.mapping.volatile);
-        match serde_json::from_str(&stable) {
-            Ok(stable) => payload.compared_as(&payload_of(stable)),
-            Err(_) => payload,
-        }
+        payload
     }
 }
 

@@ -55,6 +55,17 @@ impl<'d> Document<'d> {
         let (_, _, part) = parts.iter().rev().find(|(token, ..)| token.as_deref() == Some(first.as_str()))?;
         rest.iter().try_fold(*part, |value, token| child(value, token))
     }
+
+    /// Its text without what is at some places. It is for comparison alone: its white space is that of no one.
+    pub fn without(&self, places: &[Pointer]) -> String {
+        let paths: Vec<_> = places.iter().map(|place| place.0.as_slice()).collect();
+        let mut text = String::with_capacity(self.value.get().len());
+        match self.parts.get_or_init(|| Parts::of(self.value)) {
+            Some(parts) => copy_parts_without(parts, &paths, &mut text),
+            None => text.push_str(self.value.get()),
+        }
+        text
+    }
 }
 
 fn unescaped(token: &str) -> Result<String, &'static str> {
@@ -169,21 +180,16 @@ pub fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// A document without what is at some places. It is for comparison alone: its white space is that of no one.
-pub fn without(document: &RawValue, places: &[Pointer]) -> String {
-    let paths: Vec<_> = places.iter().map(|place| place.0.as_slice()).collect();
-    let mut text = String::with_capacity(document.get().len());
-    copy_without(document, &paths, &mut text);
-    text
+fn copy_without(value: &RawValue, paths: &[&[String]], out: &mut String) {
+    match (!paths.is_empty()).then(|| Parts::of(value)).flatten() {
+        Some(parts) => copy_parts_without(&parts, paths, out),
+        None => out.push_str(value.get()),
+    }
 }
 
-fn copy_without(value: &RawValue, paths: &[&[String]], out: &mut String) {
-    let parts = (!paths.is_empty()).then(|| Parts::of(value)).flatten();
-    let Some(Parts { brackets: [open, close], parts }) = parts else {
-        out.push_str(value.get());
-        return;
-    };
-    out.push(open);
+fn copy_parts_without(parts: &Parts<'_>, paths: &[&[String]], out: &mut String) {
+    let Parts { brackets: [open, close], parts } = parts;
+    out.push(*open);
     let start = out.len();
     for (token, name, part) in parts {
         let steps = paths.iter().filter_map(|path| path.split_first());
@@ -201,7 +207,7 @@ fn copy_without(value: &RawValue, paths: &[&[String]], out: &mut String) {
         }
         copy_without(part, &below, out);
     }
-    out.push(close);
+    out.push(*close);
 }
 
 /// The members of an object or the elements of an array: the token that leads to each, its name if it has one, and itself.
@@ -321,6 +327,10 @@ mod tests {
         ] {
             assert_eq!(scalar(raw(json)).as_deref(), text, "{json}");
         }
+    }
+
+    fn without(document: &RawValue, places: &[Pointer]) -> String {
+        Document::new(document).without(places)
     }
 
     #[test]

@@ -154,8 +154,11 @@ fn a_topic_that_ends_in_a_star_means_all_with_its_prefix() {
 
 #[test]
 fn a_named_token_is_for_its_topics_alone() {
-    let tokens =
-        json!({"shop": {"token": "s", "publish": ["shop.*"], "read": ["shop.*", "till"]}}).to_string();
+    let tokens = json!({
+        "shop": {"token": "s", "publish": ["shop.*"], "read": ["shop.*", "till"]},
+        "till": {"token": "t", "publish": ["*"]},
+    });
+    let tokens = tokens.to_string();
     let server = Server::with_variables(&[("tokens", &tokens), ("read_token", "all")]);
     let publish = |token: &str, topic: &str| {
         let body = json!({"topic": topic, "event_id": "1"}).to_string();
@@ -168,6 +171,13 @@ fn a_named_token_is_for_its_topics_alone() {
     assert!(detail.contains("token shop is not for topic till"), "{detail}");
     publish("Bearer all", "shop.a").problem(403, "forbidden");
     publish("", "shop.a").problem(401, "unauthorized");
+    let with_key = |token: &str| {
+        let headers =
+            [("content-type", "application/json"), ("authorization", token), ("idempotency-key", "order-1")];
+        let body = json!({"topic": "shop.b", "event_id": token}).to_string();
+        server.send("POST", "/publish", &headers, body.as_bytes()).status
+    };
+    assert_eq!(["Bearer s", "Bearer t", "Bearer s"].map(with_key), [200; 3], "each has its own keys");
     let read = |token: &str, path: &str| server.send("GET", path, &[("authorization", token)], b"");
     for path in
         ["/events?topic=shop.*", "/events?topic=shop.a&topic=till", "/stats?topic=shop.*", "/events/shop.a/1"]

@@ -172,7 +172,7 @@ function showRefused({ name }, refused) {
 async function refresh() {
   try {
     if (!receivers) await load();
-    const [stats, metrics] = await Promise.all([ask("/stats").then((answer) => answer.json()), ask("/metrics").then((answer) => answer.text())]);
+    const [stats, metrics] = await Promise.all([ask(`/stats?${new URLSearchParams(receivers.flatMap(topicsOf).slice(0, 100).map((topic) => ["topic", topic]))}`).then((answer) => answer.json()), ask("/metrics").then((answer) => answer.text())]);
     const refused = refusedOf(metrics);
     showCounts(stats.by_topic, refused);
     if (chosen) {

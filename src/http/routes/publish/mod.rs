@@ -29,11 +29,11 @@ where
 {
     let (head, body) = request.into_parts();
     let options = PublishOptions::of(&head, app)?;
-    let key = idempotency::key(&head.headers)?;
+    let key = idempotency::key(&head.headers)?.map(|key| grant.own_key(key));
     let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
     let body = options.inflated(body)?;
     let mut request = match key {
-        Some(key) => Some(app.saved_answers.begin(key, options.fingerprint(&head.headers, body.bytes()))?),
+        Some(key) => Some(app.saved_answers.begin(&key, options.fingerprint(&head.headers, body.bytes()))?),
         None => None,
     };
     if let Some(request) = &request
