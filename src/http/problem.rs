@@ -53,12 +53,14 @@ pub enum Problem {
         presented: bool,
     },
     /// 401: a delivery to a receiver is not its provider's.
-    #[error("{refusal}")]
+    #[error("{refusal}{}", place.as_ref().map(|place| format!(": {place}")).unwrap_or_default())]
     InvalidSignature {
         /// The path of the receiver.
         receiver: &'static str,
         /// The reason.
         refusal: Refusal,
+        /// Where the receiver looked for what is missing.
+        place: Option<String>,
     },
     /// 403: the token is known, but has another purpose.
     #[error(
@@ -258,8 +260,8 @@ impl Problem {
             Self::Busy | Self::Overloaded(_) | Self::SlowBody => {
                 sekali_common::log::request_error(kind.name, route, self);
             }
-            Self::InvalidSignature { receiver, refusal } => {
-                sekali_common::log::request_warning(refusal.name(), receiver, refusal);
+            Self::InvalidSignature { receiver, refusal, .. } => {
+                sekali_common::log::request_warning(refusal.name(), receiver, self);
             }
             Self::ForbiddenTopic { .. } => sekali_common::log::request_warning(kind.name, route, self),
             _ => {}

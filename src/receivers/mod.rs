@@ -4,7 +4,7 @@
 //! of `kinds.json` that presets all of that, so a provider is added without code; only [`twilio`] has some.
 //!
 //! - [`settings`]: receivers as they are written, checked at start
-//! - [`template`] and [`pointer`]: values of a delivery
+//! - [`template`] and [`mod@pointer`]: values of a delivery
 //! - [`signature`], [`mac`] and [`twilio`]: is it the provider's?
 //! - [`handshake`]: what providers ask before they deliver
 //! - [`events`]: what it brings

@@ -52,8 +52,8 @@ impl<'d> Document<'d> {
     pub fn find(&self, pointer: &Pointer) -> Option<&'d RawValue> {
         let Some((first, rest)) = pointer.0.split_first() else { return Some(self.value) };
         let parts = &self.parts.get_or_init(|| Parts::of(self.value)).as_ref()?.parts;
-        let (_, _, part) = parts.iter().rev().find(|(token, ..)| token.as_deref() == Some(first.as_str()))?;
-        rest.iter().try_fold(*part, |value, token| child(value, token))
+        let part = parts.iter().rev().find(|part| part.token.as_deref() == Some(first.as_str()))?;
+        rest.iter().try_fold(part.value, |value, token| child(value, token))
     }
 
     /// Its text without what is at some places. It is for comparison alone: its white space is that of no one.
@@ -65,6 +65,12 @@ impl<'d> Document<'d> {
             None => text.push_str(self.value.get()),
         }
         text
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|token| write!(f, "/{}", token.replace('~', "~0").replace('/', "~1")))
     }
 }
 
@@ -191,7 +197,7 @@ fn copy_parts_without(parts: &Parts<'_>, paths: &[&[String]], out: &mut String) 
     let Parts { brackets: [open, close], parts } = parts;
     out.push(*open);
     let start = out.len();
-    for (token, name, part) in parts {
+    for Part { token, name, value } in parts {
         let steps = paths.iter().filter_map(|path| path.split_first());
         let here = steps.filter(|(first, _)| token.as_deref() == Some(first.as_str()));
         let below: Vec<_> = here.map(|(_, rest)| rest).collect();
@@ -205,15 +211,23 @@ fn copy_parts_without(parts: &Parts<'_>, paths: &[&[String]], out: &mut String) 
             out.push_str(name.get());
             out.push(':');
         }
-        copy_without(part, &below, out);
+        copy_without(value, &below, out);
     }
     out.push(*close);
 }
 
-/// The members of an object or the elements of an array: the token that leads to each, its name if it has one, and itself.
+/// The members of an object or the elements of an array.
 struct Parts<'v> {
     brackets: [char; 2],
-    parts: Vec<(Option<Cow<'v, str>>, Option<&'v RawValue>, &'v RawValue)>,
+    parts: Vec<Part<'v>>,
+}
+
+struct Part<'v> {
+    /// What leads to it in a pointer; `None` for a name with half a character.
+    token: Option<Cow<'v, str>>,
+    /// The name of a member, as it was sent.
+    name: Option<&'v RawValue>,
+    value: &'v RawValue,
 }
 
 impl<'v> Parts<'v> {
@@ -221,12 +235,14 @@ impl<'v> Parts<'v> {
         match value.get().as_bytes().first()? {
             b'{' => {
                 let Members(members) = serde_json::from_str(value.get()).ok()?;
-                let parts = members.into_iter().map(|(name, member)| (text_of(name), Some(name), member));
+                let part = |(name, value)| Part { token: text_of(name), name: Some(name), value };
+                let parts = members.into_iter().map(part);
                 Some(Self { brackets: ['{', '}'], parts: parts.collect() })
             }
             b'[' => {
                 let elements = elements(value)?.into_iter().enumerate();
-                let parts = elements.map(|(index, element)| (Some(index.to_string().into()), None, element));
+                let token = |index: usize| Some(index.to_string().into());
+                let parts = elements.map(|(index, value)| Part { token: token(index), name: None, value });
                 Some(Self { brackets: ['[', ']'], parts: parts.collect() })
             }
             _ => None,

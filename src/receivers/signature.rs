@@ -160,6 +160,15 @@ impl Refusal {
 }
 
 impl Verification {
+    /// Where a delivery has to have what it lacks, if that is the reason for which it is refused.
+    pub fn place_of(&self, refusal: Refusal) -> Option<&Place> {
+        match refusal {
+            Refusal::NoSignature => Some(&self.signature.place),
+            Refusal::NoTime => self.signed_at.as_ref().map(|at| &at.place),
+            _ => None,
+        }
+    }
+
     /// True for a header whose value is the secret itself.
     pub fn is_secret(&self, header: &str) -> bool {
         let is_compared = self.keys.iter().any(|key| matches!(key, Key::Plain(_)));
@@ -233,6 +242,18 @@ impl Signature {
 fn strip_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
     let (start, rest) = text.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "the header {name}"),
+            Self::Headers(start) => write!(f, "the headers {start}*"),
+            Self::Query(name) => write!(f, "the parameter {name} of the query"),
+            Self::Json(pointer) => write!(f, "{pointer} in the body"),
+            Self::Field(name) => write!(f, "the field {name} beside the signature"),
+        }
+    }
 }
 
 impl Place {

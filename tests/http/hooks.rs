@@ -52,7 +52,8 @@ fn a_signed_delivery_is_stored_once_and_another_one_leaves_no_trace() {
         let refused = deliver(&server, "d-2", "push", body, Some(signed));
         refused.problem(401, "invalid-signature");
     }
-    server.send("POST", "/hooks/code", &[], body).problem(401, "invalid-signature");
+    let unsigned = server.send("POST", "/hooks/code", &[], body).problem(401, "invalid-signature");
+    assert!(unsigned["detail"].as_str().unwrap().ends_with(": the header x-hub-signature-256"), "{unsigned}");
     server.send("POST", "/hooks/none", &[], body).problem(404, "unknown-hook");
     let events = server.events();
     assert_eq!(events.len(), 1);

@@ -98,7 +98,8 @@ pub fn challenge(receiver: &Receiver, uri: &Uri) -> Result<Reply, Problem> {
 }
 
 fn refused(receiver: &Receiver, refusal: Refusal) -> Problem {
-    Problem::InvalidSignature { receiver: receiver.path, refusal }
+    let place = receiver.verification.as_ref().and_then(|verification| verification.place_of(refusal));
+    Problem::InvalidSignature { receiver: receiver.path, refusal, place: place.map(ToString::to_string) }
 }
 
 fn reply(answer: HandshakeAnswer) -> Reply {
