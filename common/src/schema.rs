@@ -2,10 +2,10 @@
 //! a copy has one that the component can use.
 
 /// The schema of a store on SQLite or libSQL.
-pub const SQLITE: Schema = Schema { version: 40, of_0_2: 31 };
+pub const SQLITE: Schema = Schema { version: 41, of_0_2: 31 };
 
 /// The schema of a store on PostgreSQL.
-pub const POSTGRES: Schema = Schema { version: 27, of_0_2: 25 };
+pub const POSTGRES: Schema = Schema { version: 28, of_0_2: 25 };
 
 /// A schema, by its versions. They only grow, and those between the two were of no release.
 pub struct Schema {

@@ -1,5 +1,6 @@
 //! The backend that an operator chose.
 
+use super::consume::Change;
 use super::database::{Database, Row, Value};
 use super::dialect::Dialect;
 use super::postgres::PostgresBackend;
@@ -48,6 +49,14 @@ impl<S: Database, P: Database, C: Clock> Backend for ChosenBackend<S, P, C> {
         of!(self, backend => backend.remove(text, parameters, most).await)
     }
 
+    async fn current(&self, text: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError> {
+        of!(self, backend => backend.current(text, parameters).await)
+    }
+
+    async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError> {
+        of!(self, backend => backend.change_consumer(name, change).await)
+    }
+
     async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError> {
         of!(self, backend => backend.append(events, keys).await)
     }
@@ -78,9 +87,5 @@ impl<S: Database, P: Database, C: Clock> Backend for ChosenBackend<S, P, C> {
 
     async fn sweep(&self, most: u32) -> Result<Step, StoreError> {
         of!(self, backend => backend.sweep(most).await)
-    }
-
-    fn texts<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Value {
-        of!(self, backend => backend.texts(texts))
     }
 }

@@ -30,6 +30,14 @@ pub struct Dialect {
     pub seq_beside_timestamp: &'static str,
     /// The condition of events that can be read: `{}` is their seq, as it has to be written.
     pub is_readable: &'static str,
+    /// The condition of identities whose events were erased.
+    pub is_erased: &'static str,
+    /// The condition of a column that a list has, which is a parameter: `{}` are the column and the parameter.
+    pub is_in: fn(&str, &str) -> String,
+    /// A list of names as a parameter.
+    pub names: fn(&[&str]) -> Value,
+    /// A list of seqs as a parameter.
+    pub seqs: fn(&[Seq]) -> Value,
     /// A source as it is stored.
     pub stored_source: fn(&str) -> String,
     /// The comparison of a column, by an operator, with a moment: a timestamp, or a bound of those of a block, which may
@@ -77,6 +85,16 @@ pub struct Texts {
     pub forget: &'static str,
     /// Removes the oldest answers that are not kept any more, 1 at most.
     pub forget_answers: &'static str,
+    /// All consumers as a JSON array, and the present moment.
+    pub consumers: &'static str,
+    /// The version and the state of the consumer 1, and the present moment.
+    pub consumer: &'static str,
+    /// The consumer 1 with the state 2, unless there are 3 already.
+    pub create_consumer: &'static str,
+    /// The consumer 1 and its failures are gone.
+    pub delete_consumer: &'static str,
+    /// Failures of the consumer 1, 2 at most, of the condition in the place `/* which */`: a JSON array.
+    pub failures: &'static str,
 }
 
 /// The [`Texts`] of a dialect, from the files of these names in `sql/`, beside the file that calls it.
@@ -84,6 +102,7 @@ macro_rules! texts {
     () => {
         texts!(
             ledger is_recorded record history find_topics erase identity claim release risks answer forget forget_answers
+            consumers consumer create_consumer delete_consumer failures
         )
     };
     ($($name:ident)*) => {
@@ -126,7 +145,8 @@ impl Dialect {
             .replace("{schema}", self.schema)
             .replace("{identities}", self.identities)
             .replace("{least}", least)
-            .replace("{greatest}", greatest);
+            .replace("{greatest}", greatest)
+            .replace("{is_erased}", self.is_erased);
         if self.mark == '?' { text } else { text.replace('?', &self.mark.to_string()) }
     }
 

@@ -4,9 +4,11 @@
 //! over two backends: [`sqlite`] and [`postgres`], which write in their own ways over any [`database`] that executes
 //! statements. `statements` makes their texts in a `dialect`, `window` finds the steps in which a `span` is read, `query` has
 //! what a query needs beside its text, `rows` reads `answers`, and `read_permits` bounds what an instance reads at once.
+//! [`consume`] is the trait of the places of consumers.
 
 mod answers;
 pub mod chosen;
+pub mod consume;
 pub mod database;
 mod dialect;
 mod error;
@@ -28,6 +30,7 @@ pub use self::answers::{Answered, Found, Ledger, LogState, Matches, Outcome, Pag
 pub use self::error::StoreError;
 pub use self::span::{Index, Order, Seq, Span, Window};
 
+use self::consume::ConsumeStore;
 use crate::event::{EventId, NewEvent, Source, Timestamp, Topic, TopicPattern};
 
 /// A condition on events.
@@ -236,6 +239,11 @@ pub trait RemoveStore: 'static {
         Ok(Step { events: 0, has_more: false })
     }
 }
+
+/// All that the service needs of a store.
+pub trait Store: WriteStore + ReadStore + RemoveStore + ConsumeStore {}
+
+impl<S: WriteStore + ReadStore + RemoveStore + ConsumeStore> Store for S {}
 
 /// The events that retention keeps. Zero keeps everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::consume::{Change, ConsumeStore, Failure, Moment, Stored, Which};
 use super::database::{Row, Value, first};
 use super::dialect::{Dialect, Statement};
 use super::query::{Purpose, Query};
@@ -27,6 +28,12 @@ pub trait Backend: 'static {
 
     /// Runs a statement that removes `most` rows at most, again while it finds the database busy. Returns their number.
     async fn remove(&self, text: &str, parameters: &[Value], most: u32) -> Result<i64, StoreError>;
+
+    /// Runs a short query of what is committed at this moment, which no replica answers.
+    async fn current(&self, text: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError>;
+
+    /// See [`ConsumeStore::change_consumer`].
+    async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError>;
 
     /// See [`WriteStore::append`].
     async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError>;
@@ -53,9 +60,6 @@ pub trait Backend: 'static {
 
     /// See [`RemoveStore::sweep`]. It goes through `most` rows.
     async fn sweep(&self, most: u32) -> Result<Step, StoreError>;
-
-    /// An array of texts as a parameter.
-    fn texts<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Value;
 }
 
 /// The store on a database.
@@ -176,21 +180,17 @@ impl<B: Backend> ReadStore for SqlStore<B> {
         let known = self.0.query(Query::new(Purpose::Answer, dialect.texts.identity, &identity)).await?;
         let Some(known) = known.first() else { return Ok(None) };
         let Ok(seq) = known.integer(0) else { return Ok(Some(Found::Gone)) };
-        // By its seq alone, so that of many partitions one is looked at.
-        let (text, parameters) = ((dialect.event)(), [seq.into()]);
-        let query = Query { through: seq, ..Query::new(Purpose::Answer, &text, &parameters) };
-        let event = self.0.query(query).await?;
-        match event.into_iter().next().map(|mut row| row.0.swap_remove(0)) {
-            Some(Value::Text(event)) => Ok(Some(Found::Event(event))),
-            _ => Ok(Some(Found::Gone)), // since then
-        }
+        // It may be gone since then.
+        Ok(Some(self.event_of(seq).await?.map_or(Found::Gone, Found::Event)))
     }
 
     async fn ledger(&self, topics: &[TopicPattern]) -> Result<Ledger, StoreError> {
         let ranges: Vec<_> = topics.iter().map(TopicPattern::range).collect();
         let bounds = [0, 1].map(|bound| match topics {
             [] => Value::Null,
-            _ => self.0.texts(ranges.iter().map(|range| range[bound].as_str())),
+            _ => (self.0.dialect().names)(
+                &ranges.iter().map(|range| range[bound].as_str()).collect::<Vec<_>>(),
+            ),
         });
         let parameters = [&bounds[..], &[i64::from(LISTED_TOPICS).into()]].concat();
         Ledger::of(&self.row(Purpose::Answer, self.0.dialect().texts.ledger, &parameters).await?)
@@ -203,7 +203,8 @@ impl<B: Backend> ReadStore for SqlStore<B> {
     }
 
     async fn find_topics(&self, topics: &[&Topic]) -> Result<(HashSet<Topic>, usize), StoreError> {
-        let parameters = [self.0.texts(topics.iter().map(|topic| topic.as_str()))];
+        let names: Vec<_> = topics.iter().map(|topic| topic.as_str()).collect();
+        let parameters = [(self.0.dialect().names)(&names)];
         // As a write, which waits for no reader: a producer asks.
         rows::found_topics(&first(self.0.write(self.0.dialect().texts.find_topics, &parameters).await?)?)
     }
@@ -251,6 +252,59 @@ impl<B: Backend> RemoveStore for SqlStore<B> {
 
     async fn sweep(&self, steps: u32) -> Result<Step, StoreError> {
         self.0.sweep(self.rows(steps)).await
+    }
+}
+
+impl<B: Backend> ConsumeStore for SqlStore<B> {
+    async fn consumers(&self) -> Result<(Vec<Stored>, Moment), StoreError> {
+        let row = first(self.0.current(self.0.dialect().texts.consumers, &[]).await?)?;
+        Ok((row.json(0)?, row.integer(1)?))
+    }
+
+    async fn consumer(&self, name: &str) -> Result<(Option<Stored>, Moment), StoreError> {
+        let row = first(self.0.current(self.0.dialect().texts.consumer, &[name.into()]).await?)?;
+        let stored = row.text(1).ok().map(|state| {
+            let version = row.integer(0)?;
+            Ok(Stored { name: name.to_owned(), version, state: state.to_owned() })
+        });
+        Ok((stored.transpose()?, row.integer(2)?))
+    }
+
+    async fn create_consumer(&self, name: &str, state: &str, most: u32) -> Result<bool, StoreError> {
+        let parameters = [name.into(), state.into(), i64::from(most).into()];
+        let created = self.0.write(self.0.dialect().texts.create_consumer, &parameters).await?;
+        Ok(!created.is_empty())
+    }
+
+    async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError> {
+        self.0.change_consumer(name, change).await
+    }
+
+    async fn delete_consumer(&self, name: &str) -> Result<bool, StoreError> {
+        let deleted = self.0.write(self.0.dialect().texts.delete_consumer, &[name.into()]).await?;
+        Ok(!deleted.is_empty())
+    }
+
+    async fn failures(&self, name: &str, which: Which<'_>, most: u32) -> Result<Vec<Failure>, StoreError> {
+        let Statement { text, mut parameters } = self.0.dialect().failures(which);
+        parameters.splice(0..0, [name.into(), i64::from(most).into()]);
+        first(self.0.current(&text, &parameters).await?)?.json(0)
+    }
+
+    async fn event_of(&self, seq: Seq) -> Result<Option<String>, StoreError> {
+        // By its seq alone, so that of many partitions one is looked at.
+        let (text, parameters) = ((self.0.dialect().event)(), [seq.into()]);
+        let query = Query { through: seq, ..Query::new(Purpose::Answer, &text, &parameters) };
+        let event = self.0.query(query).await?;
+        match event.into_iter().next().map(|mut row| row.0.swap_remove(0)) {
+            Some(Value::Text(event)) => Ok(Some(event)),
+            _ => Ok(None),
+        }
+    }
+
+    async fn erased(&self, filter: &Filter, span: Span) -> Result<i64, StoreError> {
+        let statement = self.0.dialect().erased(filter).with(&[span.after, span.through]);
+        self.read(Purpose::Probe, span, statement).await?.integer(0)
     }
 }
 

@@ -6,8 +6,9 @@
 //!
 //! A statement that reads a span returns the newest seq of its snapshot in its last column.
 
+use super::consume::Which;
 use super::dialect::{Dialect, Parameters, Statement};
-use super::{Filter, Index, Order};
+use super::{Filter, Index, Order, Seq, Span};
 
 /// A filter as conditions. Each begins with `and`.
 pub struct Conditions {
@@ -106,6 +107,59 @@ impl Dialect {
         let text = self.text(include_str!("sql/reach.sql"));
         let text = text.replace("/* entries */", &merge(&runs, "", order));
         Statement { text: ordered(&text, order), parameters: parameters.values }
+    }
+
+    /// The statement for the number of events of a filter's topics that were erased: 1 and 2 are the span.
+    pub fn erased(&self, filter: &Filter) -> Statement {
+        let mut parameters = self.parameters(3);
+        let is_wanted = match filter.topics.as_slice() {
+            [] => String::new(),
+            _ => format!(" and ({})", self.is_of_topics("topic", filter, &mut parameters)),
+        };
+        let text = self.text(include_str!("sql/erased.sql")).replace("/* and is wanted */", &is_wanted);
+        Statement { text, parameters: parameters.values }
+    }
+
+    /// The statement for failures of a consumer: 1 is its name, 2 the most of them.
+    pub fn failures(&self, which: Which<'_>) -> Statement {
+        let mut parameters = self.parameters(3);
+        let of = &mut parameters;
+        let condition = match which {
+            Which::Parked { but } => {
+                format!("state = 'parked' and not {} order by due_at, seq", self.is_of_seqs(but, of))
+            }
+            Which::Of(seqs) => format!("{} order by seq", self.is_of_seqs(seqs, of)),
+            Which::In(Span { after, through }) => {
+                let [after, through] = [after, through].map(|seq| of.add(seq.into()));
+                format!("seq > {after} and seq <= {through} order by seq")
+            }
+            Which::Held(after) => {
+                format!("state <> 'dead' and seq > {} order by seq", of.add(after.into()))
+            }
+            Which::State(state, after) => {
+                format!("state = '{}' and seq > {} order by seq", state.as_str(), of.add(after.into()))
+            }
+            Which::Behind(after) => format!("seq > {} order by seq", of.add(after.into())),
+            Which::Waiting(lanes) => {
+                format!("state = 'waiting' and {} order by seq", self.is_of_lanes(lanes, of))
+            }
+            Which::Heads { lanes, but } => {
+                let others = self.text(include_str!("sql/heads.sql"));
+                let others = others.replace("/* of lanes */", &self.is_of_lanes(lanes, of));
+                format!("({}) order by seq", others.replace("/* of seqs */", &self.is_of_seqs(but, of)))
+            }
+        };
+        let text = self.texts.failures.replace("/* which */", &format!(" and {condition}"));
+        Statement { text, parameters: parameters.values }
+    }
+
+    fn is_of_seqs(&self, seqs: &[Seq], parameters: &mut Parameters) -> String {
+        (self.is_in)("seq", &parameters.add((self.seqs)(seqs)))
+    }
+
+    fn is_of_lanes(&self, lanes: &[String], parameters: &mut Parameters) -> String {
+        let lanes: Vec<_> = lanes.iter().map(String::as_str).collect();
+        (self.is_in)("lane", &parameters.add((self.names)(&lanes)))
     }
 
     /// The statement for the next row of a span, which is 1 and 2. Null if it has none.

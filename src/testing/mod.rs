@@ -18,7 +18,7 @@ use crate::event::{EventId, NewEvent, Timestamp, Topic};
 use crate::http::app::Platform;
 use crate::http::saved_answers::KeyValue;
 use crate::payload::Payload;
-use crate::store::{Filter, Kept, Layout, Order, PageSize, ReadStore, RemoveStore, WriteStore};
+use crate::store::{Filter, Kept, Layout, Order, PageSize, ReadStore, Store};
 
 /// An event of the topic `t`.
 pub fn event(id: impl Into<String>) -> NewEvent {
@@ -77,7 +77,7 @@ pub struct NativePlatform<S, K, C>(PhantomData<(S, K, C)>);
 
 impl<S, K, C> Platform for NativePlatform<S, K, C>
 where
-    S: WriteStore + ReadStore + RemoveStore,
+    S: Store,
     K: KeyValue,
     C: Clock + Clone,
 {

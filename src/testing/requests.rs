@@ -15,9 +15,10 @@ use crate::http::reply::Reply;
 use crate::http::router;
 use crate::http::saved_answers::KeyValue;
 use crate::http::settings::Settings;
+use crate::store::consume::{Change, ConsumeStore, Failure, Moment, Stored, Which};
 use crate::store::{
     Answered, Filter, Found, Index, Kept, Keyed, Layout, Ledger, Matches, Order, Outcome, Page, PageSize,
-    ReadStore, RemoveStore, Span, Status, Step, StoreError, Window, WriteStore,
+    ReadStore, RemoveStore, Seq, Span, Status, Step, StoreError, Window, WriteStore,
 };
 
 /// A store that is empty, whatever is put into it.
@@ -106,6 +107,40 @@ impl RemoveStore for Nothing {
 
     async fn forget_answers(&self, _: u32) -> Result<Step, StoreError> {
         Err(StoreError::Busy)
+    }
+}
+
+impl ConsumeStore for Nothing {
+    async fn consumers(&self) -> Result<(Vec<Stored>, Moment), StoreError> {
+        Ok((vec![], 0))
+    }
+
+    async fn consumer(&self, _: &str) -> Result<(Option<Stored>, Moment), StoreError> {
+        Ok((None, 0))
+    }
+
+    async fn create_consumer(&self, _: &str, _: &str, _: u32) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn change_consumer(&self, _: &str, _: &Change) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn delete_consumer(&self, _: &str) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn failures(&self, _: &str, _: Which<'_>, _: u32) -> Result<Vec<Failure>, StoreError> {
+        Ok(vec![])
+    }
+
+    async fn event_of(&self, _: Seq) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    async fn erased(&self, _: &Filter, _: Span) -> Result<i64, StoreError> {
+        Ok(0)
     }
 }
 

@@ -11,6 +11,7 @@ mod select;
 
 use self::connections::Connections;
 use self::select::POSTGRES;
+use super::consume::Change;
 use super::database::{Database, Row, Value, first};
 use super::dialect::Dialect;
 use super::query::{Purpose, Query};
@@ -53,6 +54,31 @@ impl<D: Database, C: Clock> Backend for PostgresBackend<D, C> {
         self.write_row(text, parameters).await?.integer(0)
     }
 
+    async fn current(&self, text: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError> {
+        self.write(text, parameters).await
+    }
+
+    async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError> {
+        let kept =
+            serde_json::to_string(&change.kept).map_err(|error| StoreError::Failed(error.to_string()))?;
+        let dead = &change.dead;
+        let parameters = [
+            name.into(),
+            change.version.into(),
+            change.state.as_str().into(),
+            i64::from(change.is_claim).into(),
+            i64::from(change.clears).into(),
+            change.removed.iter().copied().collect(),
+            kept.into(),
+            dead.iter().map(|event| event.topic.as_str()).collect(),
+            dead.iter().map(|event| event.event_id.as_str()).collect(),
+            dead.iter().map(|event| event.payload.as_json()).collect(),
+            dead.iter().map(|event| event.payload.digest()).collect(),
+        ];
+        let changed = self.write_row(include_str!("sql/change_consumer.sql"), &parameters).await?;
+        Ok(changed.integer(0)? == 1)
+    }
+
     async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError> {
         let parameters = append::parameters(events, keys);
         let rows = self.connections.write(include_str!("sql/append.sql"), parameters).await?;
@@ -91,10 +117,6 @@ impl<D: Database, C: Clock> Backend for PostgresBackend<D, C> {
 
     async fn sweep(&self, most: u32) -> Result<Step, StoreError> {
         step(&self.write_row(include_str!("sql/sweep.sql"), &[i64::from(most).into()]).await?)
-    }
-
-    fn texts<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Value {
-        texts.collect()
     }
 }
 

@@ -6,12 +6,13 @@ use crate::store::StoreError;
 use crate::store::database::{Connection, Value};
 
 /// The statements that make the schema.
-const SCHEMA: [&str; 6] = [
+const SCHEMA: [&str; 7] = [
     include_str!("schema/tables.sql"),
     include_str!("schema/place.sql"),
     include_str!("schema/partitions.sql"),
     include_str!("schema/append.sql"),
     include_str!("schema/remove.sql"),
+    include_str!("schema/consume.sql"),
     include_str!("schema/moment.sql"),
 ];
 

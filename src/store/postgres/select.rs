@@ -28,6 +28,10 @@ pub const POSTGRES: Dialect = Dialect {
     seq_beside_timestamp: "seq", // as it is, it tells the planner which partitions to look at
     // The partition of what has expired may still be there.
     is_readable: "{} > (select expired_through from sekali.upkeep)",
+    is_erased: "erased and topic <> ''", // not those that are reserved
+    is_in: |column, list| format!("{column} = any({list})"),
+    names: |names| names.iter().copied().collect(),
+    seqs: |seqs| seqs.iter().copied().collect(),
     stored_source,
     compare,
     partition: Some(1 << 20),

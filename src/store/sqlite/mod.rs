@@ -1,9 +1,10 @@
 //! SQLite or libSQL as the backend of a store, over whatever database executes its statements.
 //!
-//! `schema` is the tables, `append` a write, `expire` a step of retention, `select` the texts of reads, and `pool` the
+//! `schema` is the tables, `append` a write, `consume` a step of a consumer, `expire` a step of retention, `select` the texts of reads, and `pool` the
 //! connections that all of them use.
 
 mod append;
+mod consume;
 mod expire;
 mod log;
 mod pool;
@@ -16,6 +17,7 @@ use self::append::{Appender, MAX_ROWS};
 use self::log::checkpoint;
 use self::pool::Pool;
 use self::select::SQLITE;
+use super::consume::Change;
 use super::database::{Connection, Database, Row, Value, first};
 use super::dialect::Dialect;
 use super::query::{Purpose, Query};
@@ -124,6 +126,18 @@ impl<D: Database, C: Clock> Backend for SqliteBackend<D, C> {
         self.pool.retry_while_busy(async || self.pool.write(most as usize, remove).await).await
     }
 
+    async fn current(&self, text: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError> {
+        self.pool.query(Query::new(Purpose::Probe, text, parameters)).await
+    }
+
+    async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError> {
+        let pages = 1 + change.kept.len() + change.removed.len();
+        let change = async |connection: &D::Connection| {
+            consume::change(connection, name, change, &self.appender).await
+        };
+        self.pool.retry_while_busy(async || self.pool.write(pages, change).await).await
+    }
+
     async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError> {
         // Each write changes the end of the table and of four indexes; each event and each key, one in random order, or
         // its own pages.
@@ -197,10 +211,6 @@ impl<D: Database, C: Clock> Backend for SqliteBackend<D, C> {
     /// Nothing is left to remove: what expires is deleted.
     async fn sweep(&self, _most: u32) -> Result<Step, StoreError> {
         Ok(Step { events: 0, has_more: false })
-    }
-
-    fn texts<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Value {
-        serde_json::Value::from_iter(texts).to_string().into()
     }
 }
 

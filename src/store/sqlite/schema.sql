@@ -101,6 +101,43 @@ create trigger count_stored after insert on events when new.gone is null begin
         last_received_at = excluded.last_received_at;
 end;
 
+-- The places of consumers. The state is the JSON object of src/consumers/state.rs: a step reads it, and writes it back
+-- unless the version has changed meanwhile.
+create table consumers (
+    name text primary key,
+    version integer not null,
+    state text not null
+) without rowid;
+
+-- The events of consumers that failed, and those that wait for one which did. What was done has no row.
+create table failures (
+    consumer text not null,
+    seq integer not null,
+    lane text not null,               -- events that wait for each other: those of a topic, all of them, or one alone
+    topic text not null,
+    event_id text not null,
+    state text not null,              -- 'parked', 'waiting' or 'dead'
+    attempts integer not null,
+    due_at integer not null,          -- milliseconds since 1970, as the others; 0 unless it is parked
+    reason text not null,
+    first_failed_at integer not null, -- 0 if it has only waited
+    last_failed_at integer not null,
+    primary key (consumer, seq)
+) without rowid;
+
+-- Those that come again, in the order in which they become due.
+create index failures_by_due on failures (consumer, due_at, seq) where state = 'parked';
+
+-- The first ones of a lane.
+create index failures_by_lane on failures (consumer, lane, state, seq);
+
+-- A claim tells how many events of its range were erased.
+create index events_erased on events (seq) where gone = 'erased';
+
+create trigger forget_failures after delete on consumers begin
+    delete from failures where consumer = old.name;
+end;
+
 create trigger count_topic after insert on topics begin
     update upkeep set topics = topics + 1;
 end;

@@ -29,3 +29,34 @@ create table history (
     duplicate_dropped integer not null,
     conflicts integer not null
 );
+
+create table consumers (
+    name text primary key,
+    version integer not null,
+    state text not null
+) without rowid;
+
+create table failures (
+    consumer text not null,
+    seq integer not null,
+    lane text not null,
+    topic text not null,
+    event_id text not null,
+    state text not null,
+    attempts integer not null,
+    due_at integer not null,
+    reason text not null,
+    first_failed_at integer not null,
+    last_failed_at integer not null,
+    primary key (consumer, seq)
+) without rowid;
+
+create index failures_by_due on failures (consumer, due_at, seq) where state = 'parked';
+
+create index failures_by_lane on failures (consumer, lane, state, seq);
+
+create index events_erased on events (seq) where gone = 'erased';
+
+create trigger forget_failures after delete on consumers begin
+    delete from failures where consumer = old.name;
+end;

@@ -92,6 +92,38 @@ create table sekali.history (
     conflicts bigint not null
 );
 
+-- The places of consumers. The state is the JSON object of src/consumers/state.rs: a step reads it, and writes it back
+-- unless the version has changed meanwhile.
+create table sekali.consumers (
+    name text collate "C" primary key,
+    version bigint not null,
+    state text not null
+)
+-- Each step changes a row: there is room for its old versions in its page, where the next one tidies them up.
+with (fillfactor = 50);
+
+-- The events of consumers that failed, and those that wait for one which did. What was done has no row.
+create table sekali.failures (
+    consumer text collate "C" not null references sekali.consumers on delete cascade,
+    seq bigint not null,
+    lane text collate "C" not null,  -- events that wait for each other: those of a topic, all of them, or one alone
+    topic text collate "C" not null,
+    event_id text collate "C" not null,
+    state text not null,             -- 'parked', 'waiting' or 'dead'
+    attempts bigint not null,
+    due_at bigint not null,          -- milliseconds since 1970, as the others; 0 unless it is parked
+    reason text not null,
+    first_failed_at bigint not null, -- 0 if it has only waited
+    last_failed_at bigint not null,
+    primary key (consumer, seq)
+);
+
+-- Those that come again, in the order in which they become due.
+create index failures_by_due on sekali.failures (consumer, due_at, seq) where state = 'parked';
+
+-- The first ones of a lane.
+create index failures_by_lane on sekali.failures (consumer, lane, state, seq);
+
 -- One row: the state of retention, and what would take long to count.
 create table sekali.upkeep (
     id bigint primary key check (id = 1),

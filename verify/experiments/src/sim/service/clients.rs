@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sekali::http::app::App;
 use sekali::http::reply::Reply;
-use sekali::store::{ReadStore, RemoveStore, WriteStore};
+use sekali::store::Store;
 use sekali::testing::service::{read, reply};
 use sekali_harness::Answer;
 
@@ -14,11 +14,6 @@ use super::attempts::{Answered, Attempts, Message};
 use super::fakes::SimPlatform;
 use super::writes::Writes;
 use crate::sim::executor::{Handle, TaskId};
-
-/// A store that the service runs on.
-pub trait Store: WriteStore + ReadStore + RemoveStore {}
-
-impl<S: WriteStore + ReadStore + RemoveStore> Store for S {}
 
 /// The clients.
 pub struct Clients<S: Store> {

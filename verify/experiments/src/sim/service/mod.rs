@@ -30,12 +30,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use sekali::event::Timestamp;
 use sekali::http::app::App;
+use sekali::store::Store;
 use sekali::store::sql::SqlStore;
 use sekali::store::sqlite::SqliteBackend;
 use sekali::testing::service::settings;
 
 use self::attempts::Attempts;
-use self::clients::{Clients, Reading, Store};
+use self::clients::{Clients, Reading};
 use self::fakes::{Calls, SimDatabase, SimKeyValue, SimPlatform, Sqlite};
 use self::receipts::Books;
 use self::store::SimStore;

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sekali::store::Store;
 use serde_json::Value;
 
-use super::clients::{Clients, Store};
+use super::clients::Clients;
 use super::receipts::Books;
 use crate::sim::Violations;
 

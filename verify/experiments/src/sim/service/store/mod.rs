@@ -1,6 +1,7 @@
 //! A store in memory, with troubles that SQLite cannot have at will: it is slow, busy, full or failing, or never returns.
 //! It knows when each event was committed, and counts what is read.
 
+mod consume;
 mod read;
 mod write;
 
@@ -44,6 +45,8 @@ pub struct State {
     events: RefCell<Vec<Stored>>,
     /// The seqs of the events, by topic and id.
     seqs: RefCell<BTreeMap<(String, String), Seq>>,
+    /// Consumers, by name.
+    places: RefCell<BTreeMap<String, consume::Place>>,
     /// Reads of the newest seq.
     pub looks: Cell<u64>,
     /// Reads of pages for followers.
@@ -72,7 +75,7 @@ impl SimStore {
     ) -> Self {
         let slowest = sim.draw(|random| random.choice([Duration::ZERO, Duration::from_millis(10), SLOWEST]));
         let (trouble, slowest) = (RefCell::new(trouble), slowest.unwrap_or_default());
-        let (events, seqs, looks, pages, failures) = Default::default();
+        let (events, seqs, places, looks, pages, failures) = Default::default();
         Self(Rc::new(State {
             sim,
             trouble,
@@ -82,6 +85,7 @@ impl SimStore {
             writes,
             events,
             seqs,
+            places,
             looks,
             pages,
             failures,

@@ -47,12 +47,18 @@ impl State {
         Err(error)
     }
 
+    /// A part of the time of a step of a consumer, which may fail.
+    pub(super) async fn hesitate(&self) -> Result<(), StoreError> {
+        self.pause_read(false).await;
+        self.fail()
+    }
+
     fn is_slow(&self, filter: &Filter) -> bool {
         self.manner_now() == Manner::OneSlow && filter.topics.iter().any(|topic| topic.matches(TOPICS[SLOW]))
     }
 
     /// The text of an event.
-    fn text(&self, seq: Seq, layout: Layout) -> String {
+    pub(super) fn text(&self, seq: Seq, layout: Layout) -> String {
         if layout == Layout::ServerSent {
             return format!("id: {seq}\ndata: {{}}");
         }
@@ -61,7 +67,7 @@ impl State {
             "seq": seq, "topic": event.topic.as_str(), "event_id": event.event_id.as_str(),
             "timestamp": event.timestamp.as_ref().map(ToString::to_string),
             "source": event.source.as_ref().map(|source| source.as_str()),
-            "deliveries": deliveries, "conflicts": conflicts,
+            "deliveries": deliveries, "conflicts": conflicts, "received_at": "1970-01-01T00:00:00Z",
         });
         // As it came, and not as a value of ours.
         format!("{},\"payload\":{}}}", names.to_string().trim_end_matches('}'), event.payload.as_json())

@@ -70,7 +70,7 @@ impl State {
         pending().await
     }
 
-    fn store(&self, events: &[&NewEvent]) -> Vec<Outcome> {
+    pub(super) fn store(&self, events: &[&NewEvent]) -> Vec<Outcome> {
         let (mut seqs, mut stored) = (self.seqs.borrow_mut(), self.events.borrow_mut());
         let outcome = |event: &&NewEvent| {
             let digest = event.payload.digest();

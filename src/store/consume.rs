@@ -1,0 +1,154 @@
+//! The places of consumers: what the store keeps of each, and the ways to change it.
+//!
+//! A consumer is one row, whose state is a text that `consumers` alone understands, with a version: who changes it says
+//! which version it saw, and if another was faster, nothing is changed. Each of its events that failed is a row as well.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Filter, Seq, Span, StoreError};
+use crate::event::NewEvent;
+
+/// Milliseconds since 1970, by the clock of the database.
+pub type Moment = i64;
+
+/// A consumer as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Stored {
+    /// Its name.
+    pub name: String,
+    /// Grows with each change.
+    pub version: i64,
+    /// Its state.
+    pub state: String,
+}
+
+/// What has become of an event that failed, or that waits for one which did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FailureState {
+    /// It comes again when it is due.
+    Parked,
+    /// It comes again behind the parked event of its lane.
+    Waiting,
+    /// It does not come again by itself.
+    Dead,
+}
+
+impl FailureState {
+    /// The text that stands for it, in the store and for clients.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Parked => "parked",
+            Self::Waiting => "waiting",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// An event of a consumer that failed, or that waits for one which did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The event.
+    pub seq: Seq,
+    /// The events that have to wait for each other: those of a topic, all of them, or this one alone.
+    pub lane: String,
+    /// The topic of the event.
+    pub topic: String,
+    /// Its id.
+    pub event_id: String,
+    /// What has become of it.
+    pub state: FailureState,
+    /// How often it has failed.
+    pub attempts: u32,
+    /// The moment from which it comes again; 0 unless it is parked.
+    pub due_at: Moment,
+    /// Why it failed the last time; empty if it has not.
+    pub reason: String,
+    /// The moment at which it failed first; 0 if it has not.
+    pub first_failed_at: Moment,
+    /// The moment at which it failed last; 0 if it has not.
+    pub last_failed_at: Moment,
+}
+
+/// Failures of a consumer that are asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Which<'a> {
+    /// The parked ones but for some, in the order in which they become due.
+    Parked {
+        /// Those that are not asked for.
+        but: &'a [Seq],
+    },
+    /// Those that wait in some lanes, in the order of seq.
+    Waiting(&'a [String]),
+    /// The first parked and the first waiting one of each of some lanes.
+    Heads {
+        /// The lanes.
+        lanes: &'a [String],
+        /// Those that are not looked at.
+        but: &'a [Seq],
+    },
+    /// Those of some seqs.
+    Of(&'a [Seq]),
+    /// Those in a span.
+    In(Span),
+    /// The parked and the waiting ones behind a seq.
+    Held(Seq),
+    /// All of them behind a seq.
+    Behind(Seq),
+    /// Those of a state behind a seq.
+    State(FailureState, Seq),
+}
+
+/// A change of a consumer: all of it, or nothing.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// The version that it was made for.
+    pub version: i64,
+    /// The new state.
+    pub state: String,
+    /// True if all failures of before are taken away.
+    pub clears: bool,
+    /// Failures that are taken away.
+    pub removed: Vec<Seq>,
+    /// Failures that are new, or have changed.
+    pub kept: Vec<Failure>,
+    /// Events that are stored, unless they are already.
+    pub dead: Vec<NewEvent>,
+    /// True if a power cut may undo it: what was claimed is given out again then.
+    pub is_claim: bool,
+}
+
+impl Change {
+    /// True if it changes nothing but the state.
+    pub fn is_of_state_alone(&self) -> bool {
+        !self.clears && self.removed.is_empty() && self.kept.is_empty() && self.dead.is_empty()
+    }
+}
+
+/// The places of consumers in a durable store.
+#[allow(async_fn_in_trait)] // An instance has one thread: futures need not be Send.
+pub trait ConsumeStore: 'static {
+    /// All consumers in the order of their names, and the present moment.
+    async fn consumers(&self) -> Result<(Vec<Stored>, Moment), StoreError>;
+
+    /// One consumer, if there is one of this name, and the present moment.
+    async fn consumer(&self, name: &str) -> Result<(Option<Stored>, Moment), StoreError>;
+
+    /// Makes a consumer, unless there is one of this name, or are so many already; false if it was not made.
+    async fn create_consumer(&self, name: &str, state: &str, most: u32) -> Result<bool, StoreError>;
+
+    /// Changes a consumer; false if it is not there any more in the version that the change was made for.
+    async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError>;
+
+    /// Takes a consumer away, with its failures; false if there is none.
+    async fn delete_consumer(&self, name: &str) -> Result<bool, StoreError>;
+
+    /// Failures of a consumer, so many at most.
+    async fn failures(&self, name: &str, which: Which<'_>, most: u32) -> Result<Vec<Failure>, StoreError>;
+
+    /// An event by its seq, as a JSON object; `None` if it is gone.
+    async fn event_of(&self, seq: Seq) -> Result<Option<String>, StoreError>;
+
+    /// The number of events in a span that were erased, of the topics of a filter.
+    async fn erased(&self, filter: &Filter, span: Span) -> Result<i64, StoreError>;
+}

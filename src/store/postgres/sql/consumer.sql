@@ -1,0 +1,3 @@
+-- The consumer $1, or nulls, and the present moment.
+select version, state, floor(extract(epoch from clock_timestamp()) * 1000)::bigint
+from (select 1) as one left join sekali.consumers on name = $1

@@ -1,0 +1,2 @@
+-- The consumer ?1 has the state ?3, if it is of the version ?2.
+update consumers set version = version + 1, state = ?3 where name = ?1 and version = ?2 returning version
