@@ -8,6 +8,7 @@
 //!    [`tail`] follows the newest ones; [`eraser`] takes away what it is told to, and [`retention`] what is too old;
 //!    [`topics`] bounds what producers invent, [`history`] keeps the account of each minute, and [`yield_to_writers`]
 //!    makes long work rest;
+//!    [`consumers`] gives events out as claims, and keeps the place of each who takes them;
 //!    beside them, [`ingest`] turns the bytes of a request into valid events, and [`receivers`] do so with the webhooks
 //!    of other services, once their signature holds;
 //! 4. [`store`] writes each event once, counts every delivery, and reads events back;
@@ -29,6 +30,7 @@
 
 pub mod clock;
 pub mod committer;
+pub mod consumers;
 pub mod eraser;
 pub mod event;
 pub mod history;

@@ -174,9 +174,15 @@ impl<S: ReadStore> Reader<S> {
         Ok((searched, next_after))
     }
 
-    /// The first events behind `span.after` as server-sent events, for followers, and the seq up to which they have
-    /// every event then.
-    pub async fn next_page(&self, filter: &Filter, span: Span) -> Result<(Option<Page>, Seq), StoreError> {
+    /// The first events behind `span.after`, for those who go from page to page, and the seq up to which they have every
+    /// event then.
+    pub async fn next_page(
+        &self,
+        filter: &Filter,
+        span: Span,
+        layout: Layout,
+        size: PageSize,
+    ) -> Result<(Option<Page>, Seq), StoreError> {
         // So few events are read as fast with any filter.
         let is_short = span.through - span.after <= Seq::from(PageSize::SMALL.events);
         let window = match is_short {
@@ -186,7 +192,7 @@ impl<S: ReadStore> Reader<S> {
         if window.span.is_empty() {
             return Ok((None, span.through));
         }
-        let page = self.0.page(filter, window, Order::Ascending, Layout::ServerSent, PageSize::SMALL).await?;
+        let page = self.0.page(filter, window, Order::Ascending, layout, size).await?;
         let through = match &page {
             Some(page) if !page.is_last => page.last,
             _ => window.span.through,

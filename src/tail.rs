@@ -15,7 +15,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::clock::Clock;
 use crate::reader::Reader;
-use crate::store::{Filter, ReadStore, Seq, Span, StoreError};
+use crate::store::{Filter, Layout, PageSize, ReadStore, Seq, Span, StoreError};
 
 /// The time between two looks at the store. An event reaches its followers within a tick and the time of two reads.
 const TICK: Duration = Duration::from_millis(150);
@@ -96,6 +96,26 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
         (hello.chain(events), heartbeats)
     }
 
+    /// The newest seq that can be read, as all who wait in this instance see it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn newest(&self) -> Result<Seq, StoreError> {
+        let readable = self.current_tick().readable.get_or_init(|| self.reader.readable()).await.clone()?;
+        Ok(readable.through)
+    }
+
+    /// Returns when events are there behind a seq, or after so long.
+    pub async fn moves_beyond(&self, seen: Seq, within: Duration) {
+        let end = self.clock.now() + within;
+        while let Some(rest) = end.checked_sub(self.clock.now()).filter(|rest| !rest.is_zero()) {
+            self.clock.sleep(self.until_next_tick().min(rest)).await;
+            if self.newest().await.is_ok_and(|newest| newest > seen) {
+                return;
+            }
+        }
+    }
+
     /// The next events of a follower.
     async fn next(&self, filter: &Filter, follower: &mut Follower) -> Result<Rc<[u8]>, StoreError> {
         let mut tries_again = false;
@@ -159,7 +179,8 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
     }
 
     async fn read(&self, filter: &Filter, span: Span) -> Result<Progress, StoreError> {
-        let (page, through) = self.reader.next_page(filter, span).await?;
+        let (page, through) =
+            self.reader.next_page(filter, span, Layout::ServerSent, PageSize::SMALL).await?;
         let events = page.map(|page| [page.text.as_bytes(), b"\n\n"].concat().into());
         Ok(Progress { events, through })
     }

@@ -1,0 +1,133 @@
+//! What people do with a consumer: change it, move its place, and decide about what failed.
+
+use serde::Deserialize;
+
+use super::specification::Given;
+use super::state::MOST_HELD;
+use super::step::Draft;
+use super::{Consumers, From, Refusal};
+use crate::store::consume::{ConsumeStore, Failure, FailureState, Which};
+use crate::store::{Filter, Layout, PageSize, ReadStore, Seq, Span};
+
+/// Failures that people choose.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selected {
+    /// Those of these seqs.
+    #[serde(default)]
+    seqs: Option<Vec<Seq>>,
+    /// Those of this state, ten thousand at a time.
+    #[serde(default)]
+    state: Option<FailureState>,
+}
+
+impl<S: ReadStore + ConsumeStore> Consumers<S> {
+    /// The seq behind which a consumer goes on.
+    ///
+    /// # Errors
+    /// [`Refusal::Ahead`], or when the store fails.
+    pub(super) async fn place(&self, from: &From) -> Result<Seq, Refusal> {
+        let readable = self.reader.readable().await?;
+        match from {
+            From::Start => Ok(readable.after),
+            From::Now => Ok(self.store.newest().await?),
+            From::Seq(seq) => {
+                let newest = if *seq > readable.through { self.store.newest().await? } else { *seq };
+                if *seq > newest { Err(Refusal::Ahead { last_seq: newest }) } else { Ok(*seq) }
+            }
+            From::Time(since) => {
+                let filter = Filter { since: Some(since.clone()), ..Filter::default() };
+                let mut rest = Span { through: self.store.newest().await?, ..readable };
+                while !rest.is_empty() {
+                    let size = PageSize { events: 1, bytes: 1 };
+                    let (page, through) = self.reader.next_page(&filter, rest, Layout::Lines, size).await?;
+                    if let Some(page) = page {
+                        return Ok(page.last - 1);
+                    }
+                    rest.after = through;
+                }
+                Ok(rest.through)
+            }
+        }
+    }
+}
+
+impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
+    /// Changes the specification. Claims of other events, or in another order, end: what they have not done comes again.
+    pub(super) async fn specify(&mut self, given: &Given) -> Result<usize, Refusal> {
+        let before = self.state.specification.clone();
+        let after = before.with(given).map_err(Refusal::Invalid)?;
+        if after == before {
+            return Ok(0);
+        }
+        let is_other =
+            (&after.topics, &after.sources, after.order) != (&before.topics, &before.sources, before.order);
+        if is_other {
+            self.state.next = self.state.position();
+            self.state.claims.clear();
+        }
+        let has_other_lanes = after.order != before.order;
+        self.state.specification = after;
+        if has_other_lanes {
+            self.move_to_other_lanes().await?;
+        }
+        Ok(1)
+    }
+
+    /// In another order, other events wait for each other: all that failed or waited comes again by itself.
+    async fn move_to_other_lanes(&mut self) -> Result<(), Refusal> {
+        let held = self.consumers.store.failures(self.name, Which::Held(0), u32::MAX).await?;
+        for failure in held {
+            let lane = self.state.specification.lane(&failure.topic, failure.seq);
+            let due_at = if failure.state == FailureState::Waiting { self.now } else { failure.due_at };
+            let after = Failure { lane, state: FailureState::Parked, due_at, ..failure.clone() };
+            self.keep(Some(&failure), after);
+        }
+        Ok(())
+    }
+
+    /// Dead and parked events come again at once. The attempts of a dead one begin anew.
+    pub(super) async fn retry(&mut self, selected: &Selected) -> Result<usize, Refusal> {
+        let mut changed = 0;
+        let mut room = MOST_HELD - self.state.held();
+        for failure in self.selected(selected).await? {
+            let attempts = match failure.state {
+                FailureState::Waiting => continue,
+                FailureState::Dead if room <= 0 => continue,
+                FailureState::Dead => {
+                    room -= 1;
+                    0
+                }
+                FailureState::Parked => failure.attempts,
+            };
+            let after =
+                Failure { state: FailureState::Parked, due_at: self.now, attempts, ..failure.clone() };
+            self.keep(Some(&failure), after);
+            changed += 1;
+        }
+        Ok(changed)
+    }
+
+    /// Failures are taken off the list, as if they were done. What waited behind them comes next.
+    pub(super) async fn drop_failures(&mut self, selected: &Selected) -> Result<usize, Refusal> {
+        let dropped = self.selected(selected).await?;
+        for failure in &dropped {
+            self.remove(failure);
+        }
+        let lanes: Vec<_> = dropped.iter().map(|failure| failure.lane.clone()).collect();
+        let mut seqs: Vec<_> = dropped.iter().map(|failure| failure.seq).collect();
+        // What is in a claim comes next by itself.
+        seqs.extend(self.state.seqs_out());
+        self.release_lanes(&lanes, &seqs).await?;
+        Ok(dropped.len())
+    }
+
+    async fn selected(&self, selected: &Selected) -> Result<Vec<Failure>, Refusal> {
+        let which = match selected {
+            Selected { seqs: Some(seqs), state: None } => Which::Of(seqs),
+            Selected { seqs: None, state: Some(state) } => Which::State(*state, 0),
+            _ => return Err(Refusal::Invalid("either seqs or state must be given".into())),
+        };
+        Ok(self.consumers.store.failures(self.name, which, MOST_HELD as u32).await?)
+    }
+}

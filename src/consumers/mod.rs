@@ -1,0 +1,317 @@
+//! Consumers: named places in the log, from which events are given out as claims.
+//!
+//! A step reads where its consumer stands, decides what comes next, and writes that back, all of it or nothing: the store
+//! refuses what was decided on a state that has changed since. So any number of hosts may serve one consumer, and nobody
+//! holds a lock. In an instance, steps of one consumer that come while another is written are taken together.
+//!
+//! - `specification` is what a consumer is, `state` where it stands, `schedule` when what failed comes again
+//! - `step` is a step at work; `claim`, `commit` and `manage` are the kinds of steps, `heads` what they have in common
+//! - `events` has the events of a claim, `standing` how far behind a consumer is
+
+mod claim;
+mod commit;
+mod events;
+mod heads;
+mod manage;
+mod schedule;
+mod specification;
+mod standing;
+mod state;
+mod step;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use serde::Deserialize;
+use tokio::sync::{Mutex, oneshot};
+
+pub use self::claim::{Claimed, Skipped, Wanted};
+pub use self::commit::{Commit, Failed, moment};
+pub use self::manage::Selected;
+pub use self::specification::{Given, LEASES, Order, Specification};
+pub use self::standing::{Standing, Status};
+pub use self::state::{Claim, Kind, State};
+use self::step::Draft;
+use crate::event::Timestamp;
+use crate::reader::Reader;
+use crate::store::consume::{ConsumeStore, Failure, FailureState, Moment, Which};
+use crate::store::{ReadStore, Seq, StoreError};
+
+/// The most consumers of a store.
+pub const MOST_CONSUMERS: u32 = 1000;
+
+/// Steps that find their consumer changed by another host, one after the other, before they give up.
+const MOST_TRIES: usize = 50;
+
+/// Where a consumer begins, or goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// At the oldest event.
+    Start,
+    /// Behind the newest event.
+    Now,
+    /// Behind a seq.
+    Seq(Seq),
+    /// At the first event that is not older.
+    Time(Timestamp),
+}
+
+impl<'de> Deserialize<'de> for From {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let rule = "must be start, now, a seq or a time such as 2026-11-21T01:00:00Z";
+        match text.as_str() {
+            "start" => Ok(Self::Start),
+            "now" => Ok(Self::Now),
+            _ => match text.parse() {
+                Ok(seq) if seq >= 0 => Ok(Self::Seq(seq)),
+                _ => Timestamp::parse(&text).map(Self::Time).map_err(|_| serde::de::Error::custom(rule)),
+            },
+        }
+    }
+}
+
+/// A step of a consumer. Each may be repeated: what was done already changes nothing.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Events are given out.
+    Claim(Wanted),
+    /// Events were done, or have failed.
+    Commit(Commit),
+    /// Fields of the specification change.
+    Specify(Given),
+    /// It goes on elsewhere.
+    Seek(From),
+    /// Failed events come again at once.
+    Retry(Selected),
+    /// Failed events are done.
+    Drop(Selected),
+}
+
+/// What a step did.
+#[derive(Debug)]
+pub enum Done {
+    /// Events were given out.
+    Claimed(Claimed),
+    /// There are none; the next failed one comes again after so long, if there is one.
+    Nothing(Option<Duration>),
+    /// The consumer stands here.
+    Stands(Standing),
+    /// So many failures were changed.
+    Changed(usize),
+}
+
+/// The reason for which a step was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such consumer.
+    Unknown,
+    /// All claims are out.
+    Claimed {
+        /// Who has them, and when they run out.
+        holders: Vec<(String, Moment)>,
+        /// Seconds until the first of them runs out.
+        seconds: u32,
+    },
+    /// The claim is not live.
+    ClaimLost {
+        /// Where the consumer stands.
+        position: Seq,
+    },
+    /// A field breaks a rule.
+    Invalid(String),
+    /// A seq was never given.
+    Ahead {
+        /// The newest one.
+        last_seq: Seq,
+    },
+    /// There are too many consumers.
+    TooMany,
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl std::convert::From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// What came of a step.
+pub type Outcome = Result<Done, Refusal>;
+
+/// The consumers of a store, as an instance sees them.
+pub struct Consumers<S> {
+    store: Rc<S>,
+    reader: Reader<S>,
+    random: RefCell<fastrand::Rng>,
+    queues: RefCell<HashMap<String, Rc<Queue>>>,
+}
+
+/// The steps of one consumer that wait.
+#[derive(Default)]
+struct Queue {
+    steps: RefCell<VecDeque<Waiting>>,
+    /// Held by the request that takes steps for itself and the others.
+    turn: Mutex<()>,
+}
+
+/// A step, and who waits for it.
+struct Waiting(Rc<Step>, oneshot::Sender<Outcome>);
+
+impl<S: ReadStore + ConsumeStore> Consumers<S> {
+    /// The consumers of a store. `seed` must differ from instance to instance: tokens come from it.
+    pub fn new(store: Rc<S>, reader: Reader<S>, seed: u64) -> Self {
+        let random = RefCell::new(fastrand::Rng::with_seed(seed));
+        Self { store, reader, random, queues: RefCell::default() }
+    }
+
+    /// Takes a step.
+    ///
+    /// # Errors
+    /// The reason for which it was not done.
+    pub async fn step(&self, name: &str, step: Step) -> Outcome {
+        let step = Rc::new(step);
+        loop {
+            let queue = Rc::clone(self.queues.borrow_mut().entry(name.to_owned()).or_default());
+            let (sender, answer) = oneshot::channel();
+            queue.steps.borrow_mut().push_back(Waiting(Rc::clone(&step), sender));
+            let answer = match select(answer, pin!(queue.turn.lock())).await {
+                Either::Left((answer, _)) => answer,
+                Either::Right((turn, answer)) => {
+                    self.take(name, &queue).await;
+                    drop(turn);
+                    answer.await
+                }
+            };
+            self.queues.borrow_mut().retain(|_, queue| Rc::strong_count(queue) > 1);
+            if let Ok(outcome) = answer {
+                return outcome;
+            }
+            // The client of the request that took the step has gone. It may be done, and can be repeated.
+        }
+    }
+
+    /// Takes all steps that wait, each group of them as one change.
+    async fn take(&self, name: &str, queue: &Queue) {
+        let mut waiting = std::mem::take(&mut *queue.steps.borrow_mut());
+        let mut tries = 0;
+        while !waiting.is_empty() {
+            let mut draft = match Draft::of(self, name).await {
+                Ok(draft) => draft,
+                Err(refusal) => {
+                    for Waiting(_, sender) in waiting {
+                        let _ = sender.send(Err(refusal.clone()));
+                    }
+                    return;
+                }
+            };
+            let mut group = Vec::new();
+            while draft.has_room()
+                && let Some(Waiting(step, sender)) = waiting.pop_front()
+            {
+                if !sender.is_closed() {
+                    let outcome = draft.take(&step).await;
+                    group.push((step, sender, outcome));
+                }
+            }
+            match draft.write().await {
+                Ok(true) => {
+                    tries = 0;
+                    self.answer(name, &draft, group).await;
+                }
+                // Another host was faster. All of it is decided again.
+                Ok(false) if tries < MOST_TRIES => {
+                    tries += 1;
+                    for (step, sender, _) in group.into_iter().rev() {
+                        waiting.push_front(Waiting(step, sender));
+                    }
+                }
+                failed => {
+                    let error = failed.err().unwrap_or(StoreError::Busy);
+                    for (_, sender, _) in group {
+                        let _ = sender.send(Err(Refusal::Store(error.clone())));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers the steps of a group that was written.
+    async fn answer(
+        &self,
+        name: &str,
+        draft: &Draft<'_, S>,
+        group: Vec<(Rc<Step>, oneshot::Sender<Outcome>, Outcome)>,
+    ) {
+        let stands = |outcome: &Outcome| matches!(outcome, Ok(Done::Stands(_)));
+        let standing = match group.iter().any(|(_, _, outcome)| stands(outcome)) {
+            true => Some(self.standing(name, draft.state()).await),
+            false => None,
+        };
+        for (_, sender, outcome) in group {
+            let outcome = match &standing {
+                Some(standing) if stands(&outcome) => {
+                    standing.clone().map(Done::Stands).map_err(Refusal::Store)
+                }
+                _ => outcome,
+            };
+            let _ = sender.send(outcome);
+        }
+    }
+
+    /// Makes a consumer, or changes the fields of its specification that are given; true if it was made.
+    ///
+    /// # Errors
+    /// When a field breaks a rule, or the store fails.
+    pub async fn put(&self, name: &str, given: Given) -> Result<bool, Refusal> {
+        let (stored, now) = self.store.consumer(name).await?;
+        if stored.is_none() {
+            let specification = Specification::of(name).with(&given).map_err(Refusal::Invalid)?;
+            let next = self.place(given.from.as_ref().unwrap_or(&From::Start)).await?;
+            let state = State::new(specification, now, next);
+            if self.store.create_consumer(name, &step::written(&state)?, MOST_CONSUMERS).await? {
+                return Ok(true);
+            }
+            if self.store.consumer(name).await?.0.is_none() {
+                return Err(Refusal::TooMany);
+            }
+        }
+        self.step(name, Step::Specify(given)).await?;
+        Ok(false)
+    }
+
+    /// Takes a consumer away, with all that is kept of it; false if there is none.
+    ///
+    /// # Errors
+    /// When the store fails, here and below.
+    pub async fn delete(&self, name: &str) -> Result<bool, StoreError> {
+        self.store.delete_consumer(name).await
+    }
+
+    /// The specification of a consumer; `None` if there is none.
+    pub async fn specification(&self, name: &str) -> Result<Option<Specification>, StoreError> {
+        let (stored, _) = self.store.consumer(name).await?;
+        stored.map(|stored| Ok(step::read(&stored)?.specification)).transpose()
+    }
+
+    /// Failures of a consumer behind a seq: those of a state, or all. `None` if there is no such consumer.
+    pub async fn failures(
+        &self,
+        name: &str,
+        state: Option<FailureState>,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Option<Vec<Failure>>, StoreError> {
+        if self.store.consumer(name).await?.0.is_none() {
+            return Ok(None);
+        }
+        let which = state.map_or(Which::Behind(after), |state| Which::State(state, after));
+        self.store.failures(name, which, limit).await.map(Some)
+    }
+}

@@ -1,0 +1,170 @@
+//! Where a consumer stands: what the store keeps of it, as one JSON object.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::specification::Specification;
+use crate::store::Seq;
+use crate::store::consume::{FailureState, Moment};
+
+/// The most events of a consumer that are parked or wait.
+pub const MOST_HELD: i64 = 10_000;
+
+/// Ended claims that are remembered, so that a commit whose answer was lost can be repeated.
+const REMEMBERED: usize = 32;
+
+/// Where a consumer stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// What it is.
+    pub specification: Specification,
+    /// Which life of it this is: the moment at which it began. No two of a name have the same, not even after it was
+    /// deleted, so that the ids of dead events of one are not those of another.
+    pub generation: Moment,
+    /// Up to this seq, every event was given out, or passed over.
+    pub next: Seq,
+    /// What was given out, and is not done: also claims that ran out, until they are given out again.
+    pub claims: Vec<Claim>,
+    /// The last claims that ended, each with its last seq.
+    pub ended: VecDeque<(String, Seq)>,
+    /// True if the last claim had events that failed: they take turns with new ones.
+    pub has_retried: bool,
+    /// Failed events that come again.
+    pub parked: i64,
+    /// Events that wait for one which failed.
+    pub waiting: i64,
+    /// Events that come no more by themselves.
+    pub dead: i64,
+    /// Events that were given out, each counted once.
+    pub delivered: i64,
+    /// Events that were given out again.
+    pub redelivered: i64,
+}
+
+/// The kind of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// All events of a range.
+    New,
+    /// Events that failed, and those that waited behind them.
+    Retry,
+}
+
+/// A leased range.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// What its holder shows.
+    pub token: String,
+    /// Who has it; empty after it was given back.
+    pub holder: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// The seq before its first, which moves on with each commit.
+    pub from: Seq,
+    /// Its last seq.
+    pub to: Seq,
+    /// The events of a retry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seqs: Vec<Seq>,
+    /// When it runs out.
+    pub expires_at: Moment,
+    /// Seconds by which a commit extends it.
+    pub lease: u32,
+    /// How often it was given out.
+    pub attempt: u32,
+    /// The number of its events.
+    pub events: i64,
+}
+
+impl State {
+    /// That of a new consumer.
+    pub fn new(specification: Specification, generation: Moment, next: Seq) -> Self {
+        Self {
+            specification,
+            generation,
+            next,
+            claims: Vec::new(),
+            ended: VecDeque::new(),
+            has_retried: false,
+            parked: 0,
+            waiting: 0,
+            dead: 0,
+            delivered: 0,
+            redelivered: 0,
+        }
+    }
+
+    /// The seq up to which no event has to be given out the first time, or again because a claim ran out.
+    pub fn position(&self) -> Seq {
+        let open = self.claims.iter().filter(|claim| claim.kind == Kind::New).map(|claim| claim.from).min();
+        open.unwrap_or(self.next)
+    }
+
+    /// Events that are parked or wait.
+    pub fn held(&self) -> i64 {
+        self.parked + self.waiting
+    }
+
+    /// True if nothing new is given out, because too many events are parked or wait.
+    pub fn is_blocked(&self) -> bool {
+        self.held() >= MOST_HELD
+    }
+
+    /// Events that may still be claimed, if all that are out should fail.
+    pub fn room(&self) -> i64 {
+        let out = self.claims.iter().filter(|claim| claim.kind == Kind::New).map(|claim| claim.events);
+        MOST_HELD - self.held() - out.sum::<i64>()
+    }
+
+    /// The events of claims on what failed.
+    pub fn seqs_out(&self) -> Vec<Seq> {
+        self.claims.iter().flat_map(|claim| claim.seqs.iter().copied()).collect()
+    }
+
+    /// The claims that are live.
+    pub fn live(&self, now: Moment) -> impl Iterator<Item = &Claim> {
+        self.claims.iter().filter(move |claim| claim.is_live(now))
+    }
+
+    /// Takes a claim off the list, whose every event is done or has failed.
+    pub fn end(&mut self, place: usize) {
+        let claim = self.claims.remove(place);
+        self.ended.push_back((claim.token, claim.to));
+        if self.ended.len() > REMEMBERED {
+            self.ended.pop_front();
+        }
+    }
+
+    /// Begins a new life at a seq: claims have ended, and what had failed is forgotten.
+    pub fn begin_anew(&mut self, now: Moment, next: Seq) {
+        let generation = now.max(self.generation + 1);
+        let Self { specification, delivered, redelivered, .. } = self.clone();
+        *self = Self { delivered, redelivered, ..Self::new(specification, generation, next) };
+    }
+
+    /// Counts a failure that goes from one state to another; `None` is no failure at all.
+    pub fn count(&mut self, before: Option<FailureState>, after: Option<FailureState>) {
+        for (state, change) in [(before, -1), (after, 1)] {
+            match state {
+                Some(FailureState::Parked) => self.parked += change,
+                Some(FailureState::Waiting) => self.waiting += change,
+                Some(FailureState::Dead) => self.dead += change,
+                None => {}
+            }
+        }
+    }
+}
+
+impl Claim {
+    /// True until it runs out.
+    pub fn is_live(&self, now: Moment) -> bool {
+        self.expires_at > now
+    }
+
+    /// Its lease begins now.
+    pub fn extend(&mut self, now: Moment) {
+        self.expires_at = self.expires_at.max(now + i64::from(self.lease) * 1000);
+    }
+}
