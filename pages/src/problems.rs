@@ -95,6 +95,12 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         remedy: "Correct the path, or add the receiver to the variable hooks. GET /hooks lists the receivers.",
     },
     Explanation {
+        kind: kinds::UNKNOWN_CONSUMER,
+        meaning: "The path is one of a consumer, and the service has none of this name.",
+        stored: NOTHING,
+        remedy: "Correct the path, or make the consumer: PUT /consumers/{name}. GET /consumers lists those that there are.",
+    },
+    Explanation {
         kind: kinds::METHOD_NOT_ALLOWED,
         meaning: "The path exists, but not for this method.",
         stored: NOTHING,
@@ -125,6 +131,24 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         remedy: "Wait a moment and send it again: it gets the answer of the other one.",
     },
     Explanation {
+        kind: kinds::CLAIMED,
+        meaning: "Others have all claims of this consumer; holders says who, and until when.",
+        stored: NOTHING,
+        remedy: "Stand by and try again after Retry-After: a claim that runs out goes to whoever asks next. For several at a time, give the consumer workers and order none.",
+    },
+    Explanation {
+        kind: kinds::CLAIM_LOST,
+        meaning: "The claim ran out and may be given to another holder, or was ended by a seek, a change of the consumer or a commit of its end.",
+        stored: NOTHING,
+        remedy: "Stop what is done for this claim, and claim again: what was not committed comes again. A longer lease, or a commit without upto now and then, keeps a claim alive.",
+    },
+    Explanation {
+        kind: kinds::TOO_MANY_CONSUMERS,
+        meaning: "A store has a thousand consumers at most.",
+        stored: NOTHING,
+        remedy: "DELETE those that nobody uses any more; GET /consumers shows which have not moved.",
+    },
+    Explanation {
         kind: kinds::GONE,
         meaning: "An event with this topic and id was stored, and has expired or was erased. Only its identity is left.",
         stored: NO_WRITE,
@@ -153,6 +177,12 @@ pub const ALL: [Explanation; kinds::ALL.len()] = [
         meaning: "One or more events break a rule. The member errors lists each by its index in the request, the field and what is wrong with it; it ends after the first hundred, and error_count says how many there are.",
         stored: "Nothing: a batch is stored whole or not at all.",
         remedy: "Mend or take out the events that are listed and send the batch again, or publish with partial=true to store the valid ones.",
+    },
+    Explanation {
+        kind: kinds::INVALID_FIELD,
+        meaning: "A field of the body is unknown, missing, of another type, or breaks its rule; the detail names it.",
+        stored: NOTHING,
+        remedy: "Correct the field as /docs describes it.",
     },
     Explanation {
         kind: kinds::IDEMPOTENCY_KEY_MISMATCH,

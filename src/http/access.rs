@@ -16,6 +16,8 @@ pub enum Scope {
     Publish,
     /// Read events, accounts and metrics.
     Read,
+    /// Use consumers: the places of readers.
+    Consume,
     /// Remove events.
     Administer,
     /// None.
@@ -81,6 +83,29 @@ impl Grant<'_> {
             },
         }
     }
+
+    /// True if a consumer is among those of the token.
+    pub fn has_consumer(&self, name: &str) -> bool {
+        self.0.is_none_or(|(_, consumers)| consumers.have(name))
+    }
+
+    /// Checks that a consumer is among those of the token.
+    ///
+    /// # Errors
+    /// [`Problem::ForbiddenConsumer`].
+    pub fn check_consumer(&self, name: &str) -> Result<(), Problem> {
+        match self.0 {
+            Some((token, consumers)) if !consumers.have(name) => {
+                Err(Problem::ForbiddenConsumer { token: token.name.clone(), consumer: name.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the topics of a consumer are among those that its token may read.
+    pub fn check_consumed(&self, wanted: &[TopicPattern]) -> Result<(), Problem> {
+        Grant(self.0.map(|(token, _)| (token, &token.read))).check_patterns(wanted)
+    }
 }
 
 fn forbidden(token: &NamedToken, topic: Option<&str>) -> Problem {
@@ -116,7 +141,7 @@ impl Access {
         });
         let (wanted, others) = match scope {
             Scope::Publish => (&self.publish_token, [&self.read_token, &self.admin_token]),
-            Scope::Read => (&self.read_token, [&self.publish_token, &self.admin_token]),
+            Scope::Read | Scope::Consume => (&self.read_token, [&self.publish_token, &self.admin_token]),
             Scope::Administer if self.admin_token.is_empty() => return Err(Problem::AdministrationDisabled),
             Scope::Administer => (&self.admin_token, [&self.publish_token, &self.read_token]),
             Scope::Anyone => return Ok(Grant::ALL),
@@ -125,7 +150,10 @@ impl Access {
             let topics = topics_of(token, scope).ok_or(Problem::Forbidden)?;
             return Ok(Grant(Some((token, topics))));
         }
-        if wanted.is_empty() && self.named.iter().all(|token| topics_of(token, scope).is_none()) {
+        // A consumer reads.
+        let scopes = if scope == Scope::Consume { &[Scope::Consume, Scope::Read][..] } else { &[scope] };
+        let is_closed = |token| scopes.iter().any(|scope| topics_of(token, *scope).is_some());
+        if wanted.is_empty() && !self.named.iter().any(is_closed) {
             return Ok(Grant::ALL);
         }
         let Some(given) = given else {
@@ -155,6 +183,7 @@ fn topics_of(token: &NamedToken, scope: Scope) -> Option<&Topics> {
     let topics = match scope {
         Scope::Publish => &token.publish,
         Scope::Read => &token.read,
+        Scope::Consume => &token.consume,
         _ => return None,
     };
     (!topics.is_empty()).then_some(topics)

@@ -13,6 +13,7 @@ use super::saved_answers::{KeyValue, SavedAnswers};
 use super::settings::{Instances, Settings};
 use crate::clock::Clock;
 use crate::committer::Committer;
+use crate::consumers::Consumers;
 use crate::eraser::Eraser;
 use crate::event::Timestamp;
 use crate::history::History;
@@ -21,14 +22,14 @@ use crate::limits::{ANSWERS_BYTES, BODIES_BYTES, FOLLOWERS, Limits, STREAMS};
 use crate::reader::Reader;
 use crate::receivers::Receiver;
 use crate::retention::Retention;
-use crate::store::{ReadStore, RemoveStore, WriteStore};
+use crate::store::Store;
 use crate::tail::Tail;
 use crate::topics::Topics;
 
 /// The platform of the service: Spin, or a test.
 pub trait Platform: 'static {
     /// The store of events.
-    type Store: WriteStore + ReadStore + RemoveStore;
+    type Store: Store;
     /// The store of saved answers.
     type KeyValue: KeyValue;
     /// The clock.
@@ -58,6 +59,8 @@ pub struct App<P: Platform> {
     pub reader: Reader<P::Store>,
     /// Writes events.
     pub committer: Committer<P::Store, P::Clock>,
+    /// Gives events out, and keeps the places of consumers.
+    pub consumers: Consumers<P::Store>,
     /// Knows which topics an event may have.
     pub topics: Topics<P::Store>,
     /// Erases events.
@@ -106,6 +109,7 @@ impl<P: Platform> App<P> {
             origins: settings.origins,
             receivers: settings.receivers,
             started_at,
+            consumers: Consumers::new(Rc::clone(&store), reader.clone(), seed),
             topics: Topics::new(Rc::clone(&store), settings.max_topics),
             saved_answers: SavedAnswers::new(settings.answers, key_value, Rc::clone(&store)),
             eraser: Eraser::new(store),

@@ -6,6 +6,7 @@ use sekali_common::problems::{self as kinds, INTERNAL_DETAIL, Kind, MEDIA_TYPE, 
 use serde::Serialize;
 
 use super::reply::Reply;
+use crate::consumers::{self, MOST_CONSUMERS, Refusal as ConsumerRefusal};
 use crate::ingest::inflate::InflateError;
 use crate::ingest::{EventError, IngestError, Invalid, Unsupported};
 use crate::reader::ReadError;
@@ -75,6 +76,14 @@ pub enum Problem {
         /// The first topic that it is not for; `None` if a reader asks for all topics.
         topic: Option<String>,
     },
+    /// 403: the token has a name, and is for other consumers.
+    #[error("token {token} is not for consumer {consumer}: the variable tokens has its consumers")]
+    ForbiddenConsumer {
+        /// The name of the token.
+        token: String,
+        /// That of the consumer.
+        consumer: String,
+    },
     /// 403: the request comes from a page of an origin that is neither the service's own nor listed.
     #[error("pages of this origin may not call the service{}; cors_origins lists the origins that may", of_proxy(addressed.as_deref()))]
     ForeignOrigin {
@@ -93,6 +102,9 @@ pub enum Problem {
     /// 404: the path is one of a receiver, and there is none of this name.
     #[error("there is no receiver of this name: the variable hooks has them all")]
     UnknownHook,
+    /// 404: the path is one of a consumer, and there is none of this name.
+    #[error("there is no consumer of this name: PUT /consumers/{{name}} makes one")]
+    UnknownConsumer,
     /// 405: the resource exists, but not for this method.
     #[error("the method {method} is not allowed; allowed are {allow}")]
     MethodNotAllowed {
@@ -118,6 +130,23 @@ pub enum Problem {
     /// 409: a request with the same key is running.
     #[error("a request with this idempotency-key is running; try again when it has ended")]
     IdempotencyKeyInUse,
+    /// 409: others have all claims of a consumer.
+    #[error("all claims are out: {} has one until {}", holders[0].holder, holders[0].expires_at)]
+    Claimed {
+        /// Who has them, and until when.
+        holders: Vec<Holder>,
+        /// Seconds until the first of them runs out.
+        seconds: u32,
+    },
+    /// 409: a claim has run out, was ended, or never was.
+    #[error("the claim is not live: what of it was not committed is given out again, so nothing was changed")]
+    ClaimLost {
+        /// Where the consumer stands.
+        position: Seq,
+    },
+    /// 409: no more consumers fit.
+    #[error("there are {MOST_CONSUMERS} consumers already: DELETE those that are not needed any more")]
+    TooManyConsumers,
     /// 410: the event has expired or was erased. Its identity is still known.
     #[error("the event is gone: it has expired, or was erased")]
     Gone,
@@ -146,6 +175,9 @@ pub enum Problem {
     /// 422: events break a rule. The errors are listed.
     #[error("{} of the events in this request cannot be stored, so none was", .0.events)]
     InvalidEvents(Invalid),
+    /// 422: a field of a body breaks a rule.
+    #[error("{0}")]
+    InvalidField(String),
     /// 422: the key was used for another request.
     #[error(
         "this idempotency-key was used for another request within the last 24 hours: use another key for each request"
@@ -191,6 +223,27 @@ struct Newest {
     last_seq: Seq,
 }
 
+/// Who has a claim.
+#[derive(Debug, Serialize)]
+pub struct Holder {
+    /// The name that it gave.
+    pub holder: String,
+    /// When the claim runs out: RFC 3339.
+    pub expires_at: String,
+}
+
+/// The extension member of [`Problem::Claimed`].
+#[derive(Serialize)]
+struct Holders<'a> {
+    holders: &'a [Holder],
+}
+
+/// The extension member of [`Problem::ClaimLost`].
+#[derive(Serialize)]
+struct Place {
+    position: Seq,
+}
+
 /// The topic that a token is not for, and the remedy.
 fn of_topic(token: &str, topic: Option<&str>) -> String {
     match topic {
@@ -221,22 +274,27 @@ impl Problem {
             Self::InvalidHeader { .. } => kinds::INVALID_HEADER,
             Self::Unauthorized { .. } => kinds::UNAUTHORIZED,
             Self::InvalidSignature { .. } => kinds::INVALID_SIGNATURE,
-            Self::Forbidden => kinds::FORBIDDEN,
+            Self::Forbidden | Self::ForbiddenConsumer { .. } => kinds::FORBIDDEN,
             Self::ForbiddenTopic { .. } => kinds::FORBIDDEN_TOPIC,
             Self::ForeignOrigin { .. } => kinds::FOREIGN_ORIGIN,
             Self::AdministrationDisabled => kinds::ADMINISTRATION_DISABLED,
             Self::NotFound | Self::NoSuchEvent => kinds::NOT_FOUND,
             Self::UnknownHook => kinds::UNKNOWN_HOOK,
+            Self::UnknownConsumer => kinds::UNKNOWN_CONSUMER,
             Self::MethodNotAllowed { .. } => kinds::METHOD_NOT_ALLOWED,
             Self::NotAcceptable(_) => kinds::NOT_ACCEPTABLE,
             Self::SlowBody => kinds::SLOW_BODY,
             Self::CursorAhead { .. } => kinds::CURSOR_AHEAD,
             Self::IdempotencyKeyInUse => kinds::IDEMPOTENCY_KEY_IN_USE,
+            Self::Claimed { .. } => kinds::CLAIMED,
+            Self::ClaimLost { .. } => kinds::CLAIM_LOST,
+            Self::TooManyConsumers => kinds::TOO_MANY_CONSUMERS,
             Self::Gone => kinds::GONE,
             Self::TooLarge { .. } => kinds::TOO_LARGE,
             Self::UnsupportedMediaType(_) => kinds::UNSUPPORTED_MEDIA_TYPE,
             Self::UnknownHost { .. } => kinds::UNKNOWN_HOST,
             Self::InvalidEvents(_) => kinds::INVALID_EVENT,
+            Self::InvalidField(_) => kinds::INVALID_FIELD,
             Self::IdempotencyKeyMismatch => kinds::IDEMPOTENCY_KEY_MISMATCH,
             Self::Internal(_) => kinds::INTERNAL,
             Self::Busy => kinds::BUSY,
@@ -276,6 +334,8 @@ impl Problem {
             Self::InvalidEvents(Invalid { listed, errors, .. }) => {
                 kind.document_with(&detail, &Errors { errors: listed, error_count: *errors })
             }
+            Self::Claimed { holders, .. } => kind.document_with(&detail, &Holders { holders }),
+            Self::ClaimLost { position } => kind.document_with(&detail, &Place { position: *position }),
             Self::CursorAhead { last_seq } => kind.document_with(&detail, &Newest { last_seq: *last_seq }),
             _ => kind.document(&detail),
         };
@@ -302,13 +362,34 @@ impl Problem {
                 add(REFUSED, refusal.name());
             }
             Self::UnsupportedMediaType(Unsupported::Encoding(_)) => _ = add(header::ACCEPT_ENCODING, "gzip"),
-            Self::Forbidden | Self::ForbiddenTopic { .. } => {
+            Self::Forbidden | Self::ForbiddenTopic { .. } | Self::ForbiddenConsumer { .. } => {
                 add(header::WWW_AUTHENTICATE, "Bearer realm=\"sekali\", error=\"insufficient_scope\"");
             }
             _ => {}
         }
+        if let Self::Claimed { seconds, .. } = self {
+            headers.insert(header::RETRY_AFTER, (*seconds).into());
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE || matches!(self, Self::IdempotencyKeyInUse) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        }
+    }
+}
+
+impl From<ConsumerRefusal> for Problem {
+    fn from(refusal: ConsumerRefusal) -> Self {
+        match refusal {
+            ConsumerRefusal::Unknown => Self::UnknownConsumer,
+            ConsumerRefusal::Claimed { holders, seconds } => {
+                let holder =
+                    |(holder, expires_at)| Holder { holder, expires_at: consumers::moment(expires_at) };
+                Self::Claimed { holders: holders.into_iter().map(holder).collect(), seconds }
+            }
+            ConsumerRefusal::ClaimLost { position } => Self::ClaimLost { position },
+            ConsumerRefusal::Invalid(rule) => Self::InvalidField(rule),
+            ConsumerRefusal::Ahead { last_seq } => Self::CursorAhead { last_seq },
+            ConsumerRefusal::TooMany => Self::TooManyConsumers,
+            ConsumerRefusal::Store(error) => error.into(),
         }
     }
 }

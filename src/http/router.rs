@@ -10,7 +10,8 @@ use super::app::{App, Platform};
 use super::origin;
 use super::problem::Problem;
 use super::reply::{Reply, ReplyBody};
-use super::routes::{events, health, hooks, metrics, publish, stats};
+use super::routes::consumers::ConsumerStep;
+use super::routes::{consumers, events, health, hooks, metrics, publish, stats};
 use super::settings::InvalidSettings;
 use crate::limits::LARGE_ANSWER_BYTES;
 
@@ -81,22 +82,23 @@ where
     P: Platform,
     B: Stream<Item = Result<Vec<u8>, String>>,
 {
-    let (headers, host) = (request.headers(), request.uri().authority());
+    let uri = request.uri().clone(); // the request is given away before its path is done with
+    let (headers, host) = (request.headers(), uri.authority());
     let is_page = origin::is_from_browser(headers) && !app.access.knows(headers);
-    let path = request.uri().path();
-    if let Some(route) = Route::of(path)
+    let route = Route::of(uri.path());
+    if let Some(route) = route
         && request.method() == Method::OPTIONS
         && let Some(reply) = allow_webhook(app, headers, route.allow())
     {
         return Ok(reply);
     }
     // A delivery is known by its signature, wherever it comes from. One that is not signed is a publish like any other.
-    let is_unsigned = matches!(Route::of(path), Some(Route::Hook { name }) if hooks::is_unsigned(app, name));
-    let is_page = is_page && (is_unsigned || !matches!(Route::of(path), Some(Route::Hook { .. })));
+    let is_unsigned = matches!(route, Some(Route::Hook { name }) if hooks::is_unsigned(app, name));
+    let is_page = is_page && (is_unsigned || !matches!(route, Some(Route::Hook { .. })));
     if is_page {
         app.origins.check_origin(headers, host)?;
     }
-    let route = Route::of(path).ok_or(Problem::NotFound)?;
+    let route = route.ok_or(Problem::NotFound)?;
     let allow = route.allow();
     if request.method() == Method::OPTIONS {
         return Ok(options(app, headers, allow));
@@ -127,6 +129,11 @@ where
             events::one(app, grant, topic, event_id, request.headers()).await
         }
         (Route::Stats, _) => stats::get(app, grant, request.uri()).await,
+        (Route::Consumers, _) => consumers::list(app, grant).await,
+        (Route::Consumer { name }, Verb::Put) => consumers::put(app, grant, name, request).await,
+        (Route::Consumer { name }, Verb::Delete) => consumers::delete(app, grant, name).await,
+        (Route::Consumer { name }, _) => consumers::one(app, grant, name).await,
+        (Route::ConsumerStep { name, step }, _) => consumers::step(app, grant, name, step, request).await,
         (Route::Metrics, _) => metrics::get(app, grant).await,
         (Route::Healthz, _) => Ok(health::alive()),
         (Route::Readyz, _) => health::ready(app).await,
@@ -139,6 +146,7 @@ enum Verb {
     /// GET; or HEAD, which is answered like it, but for the body, which is left out when the answer is sent.
     Read,
     Post,
+    Put,
     Delete,
 }
 
@@ -147,12 +155,14 @@ impl Verb {
         match *method {
             Method::GET | Method::HEAD => Some(Self::Read),
             Method::POST => Some(Self::Post),
+            Method::PUT => Some(Self::Put),
             Method::DELETE => Some(Self::Delete),
             _ => None,
         }
     }
 }
 
+#[derive(Clone, Copy)]
 enum Route<'p> {
     Publish,
     Events,
@@ -168,6 +178,14 @@ enum Route<'p> {
     Backfill {
         name: &'p str,
     },
+    Consumers,
+    Consumer {
+        name: &'p str,
+    },
+    ConsumerStep {
+        name: &'p str,
+        step: ConsumerStep,
+    },
     Stats,
     Metrics,
     Healthz,
@@ -179,11 +197,13 @@ impl<'p> Route<'p> {
         Some(match path {
             "/publish" => Self::Publish,
             "/events" => Self::Events,
+            "/consumers" => Self::Consumers,
             "/hooks" => Self::Hooks,
             "/stats" => Self::Stats,
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
+            _ if path.starts_with("/consumers/") => Self::of_consumer(&path["/consumers/".len()..])?,
             _ if path.starts_with("/hooks/") => Self::of_hook(&path["/hooks/".len()..])?,
             _ => {
                 let (topic, event_id) = path.strip_prefix("/events/")?.split_once('/')?;
@@ -203,12 +223,25 @@ impl<'p> Route<'p> {
         }
     }
 
+    fn of_consumer(rest: &'p str) -> Option<Self> {
+        match rest.split_once('/') {
+            None if !rest.is_empty() => Some(Self::Consumer { name: rest }),
+            Some((name, step)) if !name.is_empty() => {
+                ConsumerStep::of(step).map(|step| Self::ConsumerStep { name, step })
+            }
+            _ => None,
+        }
+    }
+
     /// The form of its paths, for the log.
     fn pattern(&self) -> &'static str {
         match self {
             Self::Publish => "/publish",
             Self::Events => "/events",
             Self::Event { .. } => "/events/{topic}/{event_id}",
+            Self::Consumers => "/consumers",
+            Self::Consumer { .. } => "/consumers/{name}",
+            Self::ConsumerStep { step, .. } => step.pattern(),
             Self::Hooks => "/hooks",
             Self::Hook { .. } => "/hooks/{name}",
             Self::Backfill { .. } => "/hooks/{name}/backfill",
@@ -222,8 +255,10 @@ impl<'p> Route<'p> {
     fn takes(&self, verb: Verb) -> bool {
         match self {
             Self::Publish | Self::Backfill { .. } => verb == Verb::Post,
-            Self::Hook { .. } => verb != Verb::Delete,
-            Self::Events | Self::Event { .. } => verb != Verb::Post,
+            Self::Hook { .. } => matches!(verb, Verb::Read | Verb::Post),
+            Self::Events | Self::Event { .. } => matches!(verb, Verb::Read | Verb::Delete),
+            Self::Consumer { .. } => verb != Verb::Post,
+            Self::ConsumerStep { step, .. } => verb == if step.is_read() { Verb::Read } else { Verb::Post },
             _ => verb == Verb::Read,
         }
     }
@@ -232,6 +267,8 @@ impl<'p> Route<'p> {
         match self {
             Self::Publish | Self::Backfill { .. } => "POST, OPTIONS",
             Self::Hook { .. } => "GET, HEAD, POST, OPTIONS",
+            Self::ConsumerStep { step, .. } if !step.is_read() => "POST, OPTIONS",
+            Self::Consumer { .. } => "GET, HEAD, PUT, DELETE, OPTIONS",
             Self::Events | Self::Event { .. } => "GET, HEAD, DELETE, OPTIONS",
             _ => "GET, HEAD, OPTIONS",
         }
@@ -239,6 +276,7 @@ impl<'p> Route<'p> {
 
     fn scope(&self, verb: Verb) -> Scope {
         match (self, verb) {
+            (Self::Consumers | Self::Consumer { .. } | Self::ConsumerStep { .. }, _) => Scope::Consume,
             (_, Verb::Delete) => Scope::Administer,
             (Self::Publish | Self::Backfill { .. }, _) => Scope::Publish,
             // Its signature is its permission.

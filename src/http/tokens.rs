@@ -18,6 +18,8 @@ pub struct NamedToken {
     pub publish: Topics,
     /// Topics that it may read.
     pub read: Topics,
+    /// Consumers that it may use, by name as topics are.
+    pub consume: Topics,
 }
 
 /// Topics that a token is for.
@@ -111,7 +113,7 @@ pub fn read(text: &str) -> Result<Vec<NamedToken>, TokensError> {
 fn token(name: &str, written: Json) -> Result<NamedToken, &'static str> {
     const FIELDS: &str = "must have a token, which is a text, and lists of texts: publish, read and consume";
     const TOPICS: &str =
-        "has a text that is no topic in publish or read: prefix.* means all with a prefix, * all";
+        "has a text that is no name in publish, read or consume: prefix.* means all with a prefix, * all";
     let is_in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if !(1..=64).contains(&name.len()) || !name.bytes().all(is_in_name) {
         return Err("has a name that is not 1 to 64 of the characters A-Z a-z 0-9 . _ -");
@@ -121,11 +123,12 @@ fn token(name: &str, written: Json) -> Result<NamedToken, &'static str> {
     if token.is_empty() {
         return Err("is empty, and anybody knows that");
     }
-    let (publish, read) = (Topics::read(&publish).ok_or(TOPICS)?, Topics::read(&read).ok_or(TOPICS)?);
+    let [publish, read, consume] = [publish, read, consume].map(|names| Topics::read(&names).ok_or(TOPICS));
+    let (publish, read, consume) = (publish?, read?, consume?);
     if publish.is_empty() && read.is_empty() && consume.is_empty() {
         return Err("is for nothing: publish, read and consume are empty");
     }
-    Ok(NamedToken { name: name.to_owned(), token, publish, read })
+    Ok(NamedToken { name: name.to_owned(), token, publish, read, consume })
 }
 
 #[cfg(test)]
@@ -165,7 +168,7 @@ mod tests {
             (json!({"a": {"token": "s3cret", "raed": ["x"]}}), "token \"a\": must have a token"),
             (json!({"a": {"token": " ", "read": ["x"]}}), "token \"a\": is empty"),
             (json!({"a": {"token": "s3cret"}}), "token \"a\": is for nothing"),
-            (json!({"a": {"token": "s3cret", "read": [""]}}), "token \"a\": has a text that is no topic"),
+            (json!({"a": {"token": "s3cret", "read": [""]}}), "token \"a\": has a text that is no name"),
             (
                 json!({"a": {"token": "s3cret", "read": ["x"]}, "b": {"token": "s3cret", "read": ["y"]}}),
                 "token \"b\": is the same",

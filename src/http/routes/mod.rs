@@ -1,5 +1,6 @@
 //! One file a resource: read the request, call the domain, render the answer.
 
+pub mod consumers;
 pub mod events;
 pub mod health;
 pub mod hooks;
