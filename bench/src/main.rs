@@ -6,10 +6,12 @@
 //! - [`large`] measures what depends on the number of events that are stored;
 //! - [`followers`] are live streams at a steady rate;
 //! - [`stores`] measures what is hard for a store, on both;
+//! - [`consumers`] measures claims and commits beside `/publish` and `/events`;
 //! - [`receivers`] measures webhooks beside `/publish`;
 //! - [`peers`] are others that store events once;
 //! - [`report`] prints and writes the results; [`system`] asks Linux.
 
+mod consumers;
 mod followers;
 mod http;
 mod large;
@@ -71,7 +73,7 @@ struct Options {
     /// retention, each "on SQLite" and "on PostgreSQL"
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     only: Vec<String>,
-    /// Rounds of --peers, --receivers, --stores and --partitions, of which the median counts
+    /// Rounds of --peers, --receivers, --consumers, --stores and --partitions, of which the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 
@@ -82,6 +84,10 @@ struct Options {
     /// Measures webhooks beside /publish
     #[arg(long)]
     receivers: bool,
+
+    /// Measures claims and commits beside /publish and /events
+    #[arg(long)]
+    consumers: bool,
 
     /// Measures what is hard for a store, on SQLite and on PostgreSQL
     #[arg(long)]
@@ -142,6 +148,8 @@ fn measure_service(options: &Options) -> Result<()> {
     report.setting("durability", "SQLite WAL, synchronous=FULL");
     if options.scaling {
         scaling::run(seconds, &mut report)?;
+    } else if options.consumers {
+        consumers::run(&setup, seconds, options.rounds, &mut report)?;
     } else if options.receivers {
         receivers::run(&setup, options.rounds, &mut report)?;
     } else if let Some(rows) = options.rows {

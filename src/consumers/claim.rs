@@ -10,6 +10,7 @@ use super::specification::Order;
 use super::state::{Claim, Kind};
 use super::step::Draft;
 use super::{Done, Outcome, Refusal};
+use crate::clock::Clock;
 use crate::store::consume::{ConsumeStore, Failure, FailureState, Moment, Which};
 use crate::store::{Layout, PageSize, ReadStore, Seq, Span};
 
@@ -59,7 +60,7 @@ pub struct Skipped {
 /// The events of a claim with their seqs, and what is missing.
 type Contents = (Vec<(Seq, String)>, Skipped);
 
-impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
+impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
     pub(super) async fn claim(&mut self, wanted: &Wanted) -> Outcome {
         let now = self.now;
         let own = |claim: &Claim| claim.is_live(now) && claim.holder == wanted.holder;

@@ -10,6 +10,7 @@ use super::events::Event;
 use super::state::{Claim, Kind};
 use super::step::Draft;
 use super::{Done, Outcome, Refusal, Standing, schedule};
+use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
 use crate::payload::Payload;
 use crate::store::consume::{ConsumeStore, Failure, FailureState, Moment, Which};
@@ -54,7 +55,7 @@ pub struct Failed {
     pub dead: bool,
 }
 
-impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
+impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
     pub(super) async fn commit(&mut self, commit: &Commit) -> Outcome {
         let done = Ok(Done::Stands(Standing::default())); // filled in when it is written
         let lost = Refusal::ClaimLost { position: self.state.position() };

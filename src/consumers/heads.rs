@@ -2,10 +2,11 @@
 
 use super::Refusal;
 use super::step::Draft;
+use crate::clock::Clock;
 use crate::store::consume::{ConsumeStore, Failure, FailureState, Which};
 use crate::store::{ReadStore, Seq};
 
-impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
+impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
     /// The first parked and the first waiting event of each of some lanes, as the store has them, but for some.
     pub(super) async fn heads(&self, lanes: &[String], but: &[Seq]) -> Result<Vec<Failure>, Refusal> {
         if lanes.is_empty() || self.state.held() == 0 {

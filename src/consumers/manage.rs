@@ -6,6 +6,7 @@ use super::specification::Given;
 use super::state::MOST_HELD;
 use super::step::Draft;
 use super::{Consumers, From, Refusal};
+use crate::clock::Clock;
 use crate::store::consume::{ConsumeStore, Failure, FailureState, Which};
 use crate::store::{Filter, Layout, PageSize, ReadStore, Seq, Span};
 
@@ -21,7 +22,7 @@ pub struct Selected {
     state: Option<FailureState>,
 }
 
-impl<S: ReadStore + ConsumeStore> Consumers<S> {
+impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
     /// The seq behind which a consumer goes on.
     ///
     /// # Errors
@@ -52,7 +53,7 @@ impl<S: ReadStore + ConsumeStore> Consumers<S> {
     }
 }
 
-impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
+impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
     /// Changes the specification. Claims of other events, or in another order, end: what they have not done comes again.
     pub(super) async fn specify(&mut self, given: &Given) -> Result<usize, Refusal> {
         let before = self.state.specification.clone();

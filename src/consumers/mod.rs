@@ -19,7 +19,7 @@ mod standing;
 mod state;
 mod step;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::rc::Rc;
@@ -36,6 +36,7 @@ pub use self::specification::{Given, LEASES, Order, Specification};
 pub use self::standing::{Standing, Status};
 pub use self::state::{Claim, Kind, State};
 use self::step::Draft;
+use crate::clock::Clock;
 use crate::event::Timestamp;
 use crate::reader::Reader;
 use crate::store::consume::{ConsumeStore, Failure, FailureState, Moment, Which};
@@ -44,8 +45,14 @@ use crate::store::{ReadStore, Seq, StoreError};
 /// The most consumers of a store.
 pub const MOST_CONSUMERS: u32 = 1000;
 
-/// Steps that find their consumer changed by another host, one after the other, before they give up.
-const MOST_TRIES: usize = 50;
+/// The longest time for which a group of steps finds its consumer changed by others again and again.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest pause before such a group is decided again, in milliseconds. It is about the time of a step.
+const LONGEST_PAUSE: f64 = 8.0;
+
+/// The share of such groups after which an instance assumes that there are too many instances, and ends.
+const SHARE_OF_DOUBT: f64 = 0.2;
 
 /// Where a consumer begins, or goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,9 +153,11 @@ impl std::convert::From<StoreError> for Refusal {
 pub type Outcome = Result<Done, Refusal>;
 
 /// The consumers of a store, as an instance sees them.
-pub struct Consumers<S> {
+pub struct Consumers<S, C> {
     store: Rc<S>,
     reader: Reader<S>,
+    clock: C,
+    is_crowded: Cell<bool>,
     random: RefCell<fastrand::Rng>,
     queues: RefCell<HashMap<String, Rc<Queue>>>,
 }
@@ -164,11 +173,16 @@ struct Queue {
 /// A step, and who waits for it.
 struct Waiting(Rc<Step>, oneshot::Sender<Outcome>);
 
-impl<S: ReadStore + ConsumeStore> Consumers<S> {
+impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
     /// The consumers of a store. `seed` must differ from instance to instance: tokens come from it.
-    pub fn new(store: Rc<S>, reader: Reader<S>, seed: u64) -> Self {
+    pub fn new(store: Rc<S>, reader: Reader<S>, clock: C, seed: u64) -> Self {
         let random = RefCell::new(fastrand::Rng::with_seed(seed));
-        Self { store, reader, random, queues: RefCell::default() }
+        Self { store, reader, clock, is_crowded: Cell::new(false), random, queues: RefCell::default() }
+    }
+
+    /// True once other instances were faster so often that they would take the few steps of this one as well.
+    pub fn is_crowded(&self) -> bool {
+        self.is_crowded.get()
     }
 
     /// Takes a step.
@@ -200,7 +214,7 @@ impl<S: ReadStore + ConsumeStore> Consumers<S> {
     /// Takes all steps that wait, each group of them as one change.
     async fn take(&self, name: &str, queue: &Queue) {
         let mut waiting = std::mem::take(&mut *queue.steps.borrow_mut());
-        let mut tries = 0;
+        let mut busy_since = None;
         while !waiting.is_empty() {
             let mut draft = match Draft::of(self, name).await {
                 Ok(draft) => draft,
@@ -222,15 +236,17 @@ impl<S: ReadStore + ConsumeStore> Consumers<S> {
             }
             match draft.write().await {
                 Ok(true) => {
-                    tries = 0;
+                    busy_since = None;
                     self.answer(name, &draft, group).await;
                 }
-                // Another host was faster. All of it is decided again.
-                Ok(false) if tries < MOST_TRIES => {
-                    tries += 1;
+                // Another instance was faster. All of it is decided again.
+                Ok(false) if !self.is_over(&mut busy_since) => {
                     for (step, sender, _) in group.into_iter().rev() {
                         waiting.push_front(Waiting(step, sender));
                     }
+                    let [pause, doubt] = [(); 2].map(|()| self.random.borrow_mut().f64());
+                    self.is_crowded.set(self.is_crowded.get() || doubt < SHARE_OF_DOUBT);
+                    self.clock.sleep(Duration::from_millis(1).mul_f64(LONGEST_PAUSE * pause)).await;
                 }
                 failed => {
                     let error = failed.err().unwrap_or(StoreError::Busy);
@@ -242,11 +258,17 @@ impl<S: ReadStore + ConsumeStore> Consumers<S> {
         }
     }
 
+    /// True when a group has been busy for too long, which begins with the first look.
+    fn is_over(&self, busy_since: &mut Option<Duration>) -> bool {
+        let now = self.clock.now();
+        now - *busy_since.get_or_insert(now) >= BUSY_TIMEOUT
+    }
+
     /// Answers the steps of a group that was written.
     async fn answer(
         &self,
         name: &str,
-        draft: &Draft<'_, S>,
+        draft: &Draft<'_, S, C>,
         group: Vec<(Rc<Step>, oneshot::Sender<Outcome>, Outcome)>,
     ) {
         let stands = |outcome: &Outcome| matches!(outcome, Ok(Done::Stands(_)));

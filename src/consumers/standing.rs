@@ -3,6 +3,7 @@
 use super::events::Event;
 use super::state::State;
 use super::{Consumers, step};
+use crate::clock::Clock;
 use crate::event::Timestamp;
 use crate::store::consume::{ConsumeStore, Moment, Which};
 use crate::store::{Filter, Layout, Order, PageSize, ReadStore, Seq, Span, StoreError};
@@ -41,7 +42,7 @@ pub struct Status {
     pub now: Moment,
 }
 
-impl<S: ReadStore + ConsumeStore> Consumers<S> {
+impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
     /// The status of each consumer that `is_wanted`, in the order of their names.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::state::State;
 use super::{Consumers, Done, Outcome, Refusal, Step};
+use crate::clock::Clock;
 use crate::event::NewEvent;
 use crate::store::consume::{Change, ConsumeStore, Failure, Moment, Stored};
 use crate::store::{ReadStore, Seq, StoreError};
@@ -12,8 +13,8 @@ use crate::store::{ReadStore, Seq, StoreError};
 const GROUP_BYTES: usize = 4 << 20;
 
 /// Where a consumer stands, and how that changes.
-pub struct Draft<'s, S> {
-    pub(super) consumers: &'s Consumers<S>,
+pub struct Draft<'s, S, C> {
+    pub(super) consumers: &'s Consumers<S, C>,
     pub(super) name: &'s str,
     /// By the clock of the database.
     pub(super) now: Moment,
@@ -47,12 +48,12 @@ pub fn read(stored: &Stored) -> Result<State, StoreError> {
         .map_err(|error| StoreError::Failed(format!("consumer {}: {error}", stored.name)))
 }
 
-impl<'s, S: ReadStore + ConsumeStore> Draft<'s, S> {
+impl<'s, S: ReadStore + ConsumeStore, C: Clock> Draft<'s, S, C> {
     /// The draft of a consumer as it stands.
     ///
     /// # Errors
     /// [`Refusal::Unknown`], or when the store fails.
-    pub async fn of(consumers: &'s Consumers<S>, name: &'s str) -> Result<Self, Refusal> {
+    pub async fn of(consumers: &'s Consumers<S, C>, name: &'s str) -> Result<Self, Refusal> {
         let (stored, now) = consumers.store.consumer(name).await?;
         let stored = stored.ok_or(Refusal::Unknown)?;
         let state = read(&stored)?;

@@ -60,7 +60,7 @@ pub struct App<P: Platform> {
     /// Writes events.
     pub committer: Committer<P::Store, P::Clock>,
     /// Gives events out, and keeps the places of consumers.
-    pub consumers: Consumers<P::Store>,
+    pub consumers: Consumers<P::Store, P::Clock>,
     /// Knows which topics an event may have.
     pub topics: Topics<P::Store>,
     /// Erases events.
@@ -109,7 +109,7 @@ impl<P: Platform> App<P> {
             origins: settings.origins,
             receivers: settings.receivers,
             started_at,
-            consumers: Consumers::new(Rc::clone(&store), reader.clone(), seed),
+            consumers: Consumers::new(Rc::clone(&store), reader.clone(), clock.clone(), seed),
             topics: Topics::new(Rc::clone(&store), settings.max_topics),
             saved_answers: SavedAnswers::new(settings.answers, key_value, Rc::clone(&store)),
             eraser: Eraser::new(store),
@@ -131,7 +131,7 @@ impl<P: Platform> App<P> {
     /// with live streams stays, because its followers share what it reads.
     pub fn should_retire(&self) -> bool {
         self.instances == Instances::Elastic
-            && self.committer.is_crowded()
+            && (self.committer.is_crowded() || self.consumers.is_crowded())
             && self.followers.available_permits() == FOLLOWERS
     }
 }

@@ -132,8 +132,9 @@ impl<D: Database, C: Clock> Backend for SqliteBackend<D, C> {
 
     async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError> {
         let pages = 1 + change.kept.len() + change.removed.len();
-        let change = async |connection: &D::Connection| {
-            consume::change(connection, name, change, &self.appender).await
+        let change = async |connection: &D::Connection| match change.is_claim && !self.pool.is_remote() {
+            true => consume::change_unsynced(connection, name, change, &self.appender).await,
+            false => consume::change(connection, name, change, &self.appender).await,
         };
         self.pool.retry_while_busy(async || self.pool.write(pages, change).await).await
     }
