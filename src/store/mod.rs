@@ -9,6 +9,8 @@
 mod answers;
 pub mod chosen;
 pub mod consume;
+#[cfg(test)]
+mod consume_tests;
 pub mod database;
 mod dialect;
 mod error;

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::*;
 use crate::event::{Source, Timestamp, TopicPattern};
+use crate::store::consume_tests;
 use crate::store::sql::SqlStore;
 use crate::store::{
     Filter, Found, Index, Layout, Ledger, Order, PageSize, ReadStore, RemoveStore, RequestKey, Span, Status,
@@ -711,4 +712,22 @@ async fn a_database_of_version_0_2_gets_the_schema_of_a_new_one_and_what_was_gon
             && new.contains("function CREATE OR REPLACE FUNCTION sekali.append(")
     );
     assert!(upgraded == new, "{upgraded}\n\nand not\n\n{new}");
+}
+
+#[tokio::test]
+async fn consumers_changes_are_whole() {
+    let (_server, _name, store) = fresh();
+    consume_tests::changes_are_whole(&store).await;
+}
+
+#[tokio::test]
+async fn consumers_failures_are_found() {
+    let (_server, _name, store) = fresh();
+    consume_tests::failures_are_found(&store).await;
+}
+
+#[tokio::test]
+async fn consumers_what_is_erased_is_told() {
+    let (_server, _name, store) = fresh();
+    consume_tests::what_is_erased_is_told(&store).await;
 }

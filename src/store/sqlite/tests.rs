@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::event::{Source, Timestamp, TopicPattern};
+use crate::store::consume_tests;
 use crate::store::{
     Filter, Found, Index, Layout, LogState, Order, PageSize, ReadStore, RemoveStore, RequestKey, Span,
     Status, Window, WriteStore,
@@ -946,4 +947,22 @@ async fn the_log_stays_bounded_while_somebody_reads_an_old_state() {
         append(&store, &[event(format!("after-{n}"))]).await;
     }
     assert_eq!(log(), longest, "it has begun anew");
+}
+
+#[tokio::test]
+async fn consumers_changes_are_whole() {
+    let (store, _directory) = fresh();
+    consume_tests::changes_are_whole(&store).await;
+}
+
+#[tokio::test]
+async fn consumers_failures_are_found() {
+    let (store, _directory) = fresh();
+    consume_tests::failures_are_found(&store).await;
+}
+
+#[tokio::test]
+async fn consumers_what_is_erased_is_told() {
+    let (store, _directory) = fresh();
+    consume_tests::what_is_erased_is_told(&store).await;
 }
