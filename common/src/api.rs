@@ -1,10 +1,12 @@
-//! The JSON of the API, as far as a producer and the stress test need it.
+//! The JSON of the API, as far as producers and the stress test need it.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+use crate::consumers::Holder;
 
 /// The answer to `POST /publish`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -168,6 +170,8 @@ pub struct Problem {
     pub detail: String,
     /// The first hundred errors in the events of a request.
     pub errors: Vec<EventError>,
+    /// Those who hold all claims of a consumer, if nobody else may have one now.
+    pub holders: Vec<Holder>,
 }
 
 /// One error in one event.

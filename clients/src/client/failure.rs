@@ -63,6 +63,11 @@ impl Failure {
         }
     }
 
+    /// True if the service itself refused the request for this kind of problem, such as `claim-lost`.
+    pub fn is_of(&self, problem: &str) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.problem.r#type.strip_prefix("/problems/") == Some(problem))
+    }
+
     /// The time until the service allows a retry.
     pub fn retry_after(&self) -> Option<Duration> {
         if let Self::Refused(refusal) = self { refusal.retry_after } else { None }
@@ -129,5 +134,12 @@ mod tests {
         assert!(refused(500, "/problems/internal").may_be_done());
         assert!(!refused(429, "").may_be_done());
         assert!(!refused(422, "/problems/invalid-event").may_be_done());
+    }
+
+    #[test]
+    fn a_refusal_is_known_by_its_problem() {
+        assert!(refused(409, "/problems/claim-lost").is_of("claim-lost"));
+        assert!(!refused(409, "claim-lost").is_of("claim-lost"));
+        assert!(!refused(409, "/problems/claimed").is_of("claim-lost"));
     }
 }

@@ -1,5 +1,6 @@
 //! One request to the service, and its outcome.
 
+mod consumers;
 mod failure;
 
 use std::error::Error;
