@@ -6,6 +6,7 @@
 //! - [`log`]: one line an incident on standard error
 //! - [`problems`]: the kinds of problems that a client can meet
 //! - [`schema`]: the versions of a store's schema
+//! - [`webhooks`]: how providers sign, and where their events have their parts
 //! - [`database_url`]: how the address of a PostgreSQL database is read
 
 pub mod api;
@@ -15,3 +16,4 @@ pub mod drain;
 pub mod log;
 pub mod problems;
 pub mod schema;
+pub mod webhooks;

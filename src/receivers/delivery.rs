@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use http::{HeaderMap, Method};
+use sekali_common::webhooks::pointer::{Pointer, scalar};
+use sekali_common::webhooks::template::{Value, Values};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::Receiver;
-use super::pointer::{Pointer, scalar};
-use super::template::{Value, Values};
 
 /// A request to a receiver.
 pub struct Delivery<'d> {

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, header};
+use sekali_common::webhooks::pointer::{Document, Pointer, elements, scalar};
+use sekali_common::webhooks::template::{Template, Value, Values};
 use serde_json::value::RawValue;
 
 use super::Receiver;
 use super::delivery::{Delivery, bytes, sha256};
-use super::pointer::{Document, Pointer, elements, scalar};
-use super::template::{Template, Value, Values};
 use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
 use crate::ingest::{Collector, Context, FieldErrors, IngestError, Ingested};
 use crate::payload::Payload;

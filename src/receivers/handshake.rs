@@ -1,11 +1,11 @@
 //! Handshakes: what a provider asks before it delivers. All but [`Handshake::Hub`] are signed like deliveries, and are
 //! answered once their signature holds.
 
+use sekali_common::webhooks::pointer::{Pointer, scalar};
 use serde_json::json;
 
 use super::delivery::Delivery;
 use super::mac::{Hash, hmac, is_same};
-use super::pointer::{Pointer, scalar};
 use super::signature::Key;
 
 /// A way to ask.

@@ -1,10 +1,11 @@
 //! Receivers: webhooks of any provider, verified over the bytes as they came, and made into events.
 //!
 //! A receiver is data: where the signature is, what is signed, and templates for the parts of an event. Its kind is a row
-//! of `kinds.json` that presets all of that, so a provider is added without code; only [`twilio`] has some.
+//! of [`KINDS`](sekali_common::webhooks::KINDS) that presets all of that, so a provider is added without code; only
+//! [`twilio`] has some. The language of that table is in [`sekali_common::webhooks`].
 //!
 //! - [`settings`]: receivers as they are written, checked at start
-//! - [`template`] and [`mod@pointer`]: values of a delivery
+//! - [`delivery`]: a request, and the values that templates take from it
 //! - [`signature`], [`mac`] and [`twilio`]: is it the provider's?
 //! - [`handshake`]: what providers ask before they deliver
 //! - [`events`]: what it brings
@@ -13,19 +14,18 @@ pub mod delivery;
 pub mod events;
 pub mod handshake;
 pub mod mac;
-pub mod pointer;
 pub mod settings;
 pub mod signature;
-pub mod template;
 #[cfg(test)]
 mod tests;
 pub mod twilio;
 
+use sekali_common::webhooks::pointer::Pointer;
+use sekali_common::webhooks::template::Template;
+
 use self::events::Layout;
 use self::handshake::Handshake;
-use self::pointer::Pointer;
 use self::signature::Verification;
-use self::template::Template;
 
 /// A receiver of one provider's deliveries.
 #[derive(Clone, Debug)]

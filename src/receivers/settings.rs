@@ -1,10 +1,13 @@
 //! The variable `hooks`: receivers by their names, each a kind whose fields may be overridden. A kind is a row of
-//! `kinds.json`, in the same language.
+//! [`KINDS`], in the same language.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::HeaderName;
+use sekali_common::webhooks::KINDS;
+use sekali_common::webhooks::pointer::Pointer;
+use sekali_common::webhooks::template::{Template, TemplateError, Use, Value};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
@@ -12,13 +15,8 @@ use serde_json::{Map, Value as Json};
 use super::events::{Each, Layout};
 use super::handshake::Handshake;
 use super::mac::Hash;
-use super::pointer::Pointer;
 use super::signature::{Encoding, Key, Place, Signature, SignedAt, Verification};
-use super::template::{Template, TemplateError, Use, Value};
 use super::{Mapping, Receiver};
-
-/// The kinds, each the preset fields of its receivers.
-const KINDS: &str = include_str!("kinds.json");
 
 /// The kind whose deliveries are not signed.
 const OPEN: &str = "open";

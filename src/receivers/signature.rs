@@ -6,11 +6,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderMap;
+use sekali_common::webhooks::pointer::{Pointer, scalar};
+use sekali_common::webhooks::template::Template;
 
 use super::delivery::Delivery;
 use super::mac::{Hash, hmac, is_same};
-use super::pointer::{Pointer, scalar};
-use super::template::Template;
 use super::twilio;
 
 /// The most signatures of a delivery that are verified with a public key: each of them reads the whole text again.

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use futures::stream;
 use http::{Request, StatusCode};
+use sekali_common::webhooks::pointer::{Document, Pointer};
+use sekali_common::webhooks::template::{Template, Use, Value, Values};
 use sekali_harness::webhooks::{self, PROVIDERS, now};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json, json};
@@ -12,10 +14,8 @@ use serde_json::{Map, Value as Json, json};
 use super::requests::{Nowhere, app, reply};
 use crate::http::app::App;
 use crate::http::reply::{Reply, ReplyBody};
-use crate::receivers::pointer::{Document, Pointer};
 use crate::receivers::settings;
 use crate::receivers::signature::Key;
-use crate::receivers::template::{Template, Use, Value, Values};
 
 /// Reads a text in each part of the language. It is the text up to the first zero; what is behind it is a document.
 pub fn read(data: &[u8]) {

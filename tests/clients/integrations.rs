@@ -72,7 +72,8 @@ fn every_command_of_the_integrations_prints_what_it_says_and_then_a_duplicate() 
 fn every_kind_and_every_field_of_a_receiver_is_in_the_document() {
     let document = document();
     let read = |path: &str| std::fs::read_to_string(repository(path)).unwrap();
-    let kinds: BTreeMap<String, Value> = serde_json::from_str(&read("src/receivers/kinds.json")).unwrap();
+    let kinds: BTreeMap<String, Value> =
+        serde_json::from_str(&read("common/src/webhooks/kinds.json")).unwrap();
     for kind in kinds.keys() {
         let is_there =
             document.contains(&format!("`{kind}`")) || document.contains(&format!(r#""kind": "{kind}""#));

@@ -3,6 +3,7 @@
 
 use futures::Stream;
 use http::{HeaderMap, Request};
+use sekali_common::webhooks::pointer::Pointer;
 
 use crate::http::access::Grant;
 use crate::http::app::{App, Platform};
@@ -16,7 +17,6 @@ use crate::ingest::{Context, UnknownFields};
 use crate::receivers::Receiver;
 use crate::receivers::delivery::Delivery;
 use crate::receivers::events::{Each, Layout, events};
-use crate::receivers::pointer::Pointer;
 
 /// The parameters of a query: where the events are in the list, and where the payload is in each.
 const PARAMETERS: [Known; 2] = [Known { name: "each", most: 1 }, Known { name: "payload", most: 1 }];

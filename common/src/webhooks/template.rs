@@ -157,6 +157,17 @@ impl Template {
         String::from_utf8(self.fill(values)?.into_owned()).ok()
     }
 
+    /// The header that its whole text is taken from, where there is one.
+    pub fn header(&self) -> Option<&HeaderName> {
+        match self.parts.as_slice() {
+            [Part::First(values)] => match values.first()? {
+                Value::Header(name) => Some(name),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// True if it names this value.
     pub fn names(&self, wanted: &Value) -> bool {
         let of = |part: &Part| matches!(part, Part::First(values) if values.contains(wanted));
@@ -244,6 +255,17 @@ mod tests {
         assert_eq!(filled("{header:x|field:b|field:c}").as_deref(), Some("b"));
         assert_eq!(filled("{header:x}-"), None);
         assert_eq!(filled("a{header:x|}").as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_template_may_be_a_header_and_nothing_else() {
+        let header = |text: &str| {
+            Template::parse(text, Use::Event).unwrap().header().map(|name| name.as_str().to_owned())
+        };
+        assert_eq!(header("{header:x-id|json:/id}").as_deref(), Some("x-id"));
+        for text in ["{json:/id|header:x-id}", "{header:x-id}-{json:/id}", "id", ""] {
+            assert_eq!(header(text), None, "{text}");
+        }
     }
 
     #[test]
