@@ -350,6 +350,7 @@ fn alerts_and_the_dashboard_look_at_metrics_that_exist() {
     let server = Server::with_variables(&[("hooks", &hooks)]);
     server.publish(&json!({"topic": "t", "event_id": "1"}));
     server.send("POST", "/hooks/code", &[], b"{}").problem(401, "invalid-signature");
+    assert_eq!(server.send("PUT", "/consumers/c", &[], b"{}").status, 201);
     let metrics = server.get("/metrics").text;
     for path in ["deploy/prometheus/alerts.yaml", "deploy/grafana/sekali.json"] {
         let text = std::fs::read_to_string(repository().join(path)).unwrap();

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::consumers::Status;
 use crate::event::Timestamp;
 use crate::http::access::Grant;
 use crate::http::app::{App, Platform};
@@ -20,7 +21,8 @@ const COUNTERS: usize = 4;
 /// Bytes of a line of them, its label and the largest number aside from the name of the topic.
 const LINE_BYTES: usize = 64;
 
-/// Bytes of all of them. A thousand usual topics take less; names of quotes alone are twice as long in a label.
+/// Bytes of all of them and of the numbers of consumers. A thousand usual topics take less; names of quotes alone are twice as
+/// long in a label.
 const MAX_BYTES: usize = 2_000_000;
 
 #[derive(Deserialize)]
@@ -42,7 +44,8 @@ pub async fn get<P: Platform>(app: &App<P>, grant: Grant<'_>) -> Result<Reply, P
     let ledger = app.reader.ledger(&[]).await?;
     let mut accounts: Vec<Account<'_>> =
         serde_json::from_str(&ledger.by_topic).map_err(|error| Problem::Internal(error.to_string()))?;
-    let mut room = MAX_BYTES;
+    let consumers = render_consumers(&app.consumers.list(|_| true).await?);
+    let mut room = MAX_BYTES.saturating_sub(consumers.len());
     accounts.retain(|account| {
         room = room.saturating_sub(COUNTERS * (label(&account.topic).len() + LINE_BYTES));
         room > 0
@@ -51,7 +54,7 @@ pub async fn get<P: Platform>(app: &App<P>, grant: Grant<'_>) -> Result<Reply, P
     let backlog = app.retention.backlog(ledger.unique_processed - ledger.expired - ledger.erased);
     // Only gauges: without them, the counters still have an answer.
     let log = app.reader.log().await.ok().flatten();
-    let text = render(&accounts, &ledger, backlog, log, uptime) + &P::host_metrics().await;
+    let text = render(&accounts, &ledger, backlog, log, uptime) + &consumers + &P::host_metrics().await;
     Ok(Reply::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }
 
@@ -116,6 +119,52 @@ fn render(
     }
     head(&mut text, "sekali_build_info", "What is running.", "gauge");
     let _ = writeln!(text, "sekali_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    text
+}
+
+/// The numbers of each consumer; nothing where there is none.
+fn render_consumers(consumers: &[Status]) -> String {
+    type Metric = (&'static str, &'static str, &'static str, fn(&Status) -> i64);
+    let metrics: [Metric; 10] = [
+        (
+            "sekali_consumer_lag_events",
+            "Events behind the position; above a thousand an estimate.",
+            "gauge",
+            |of| of.standing.lag,
+        ),
+        ("sekali_consumer_behind_seconds", "Age of the oldest event that is not done.", "gauge", |of| {
+            of.behind_seconds
+        }),
+        ("sekali_consumer_parked_events", "Failed events that come again.", "gauge", |of| of.state.parked),
+        ("sekali_consumer_waiting_events", "Events that wait for one which failed.", "gauge", |of| {
+            of.state.waiting
+        }),
+        ("sekali_consumer_dead_events", "Events that come no more by themselves.", "gauge", |of| {
+            of.state.dead
+        }),
+        ("sekali_consumer_blocked", "1 while too many events have failed for new ones.", "gauge", |of| {
+            of.state.is_blocked().into()
+        }),
+        ("sekali_consumer_claims", "Claims that are out.", "gauge", |of| {
+            of.state.live(of.now).count() as i64
+        }),
+        ("sekali_consumer_position", "The seq up to which events are done or have failed.", "gauge", |of| {
+            of.standing.position
+        }),
+        ("sekali_consumer_delivered_total", "Events that were given out the first time.", "counter", |of| {
+            of.state.delivered
+        }),
+        ("sekali_consumer_redelivered_total", "Events that were given out again.", "counter", |of| {
+            of.state.redelivered
+        }),
+    ];
+    let mut text = String::new();
+    for (name, help, kind, value) in metrics.into_iter().filter(|_| !consumers.is_empty()) {
+        head(&mut text, name, help, kind);
+        for consumer in consumers {
+            let _ = writeln!(text, "{name}{{consumer=\"{}\"}} {}", label(&consumer.name), value(consumer));
+        }
+    }
     text
 }
 
@@ -194,6 +243,51 @@ mod tests {
             let line = format!("sekali_events_{name}_total{{topic=\"t\"}} {value}");
             assert!(answer.text.lines().any(|found| found == line), "{line} is missing:\n{}", answer.text);
         }
+    }
+
+    #[tokio::test]
+    async fn each_consumer_has_its_numbers() {
+        let service = Service::start();
+        let events: Vec<_> = "aabaa"
+            .char_indices()
+            .map(|(n, topic)| json!({"topic": topic, "event_id": n.to_string()}))
+            .collect();
+        service.publish(&json!(events)).await;
+        assert!(!service.get("/metrics").await.text.contains("sekali_consumer"), "there is none");
+        let send = async |method: &str, path: &str, body: serde_json::Value| {
+            let answer = service.send(method, path, &[], body.to_string()).await;
+            assert!(matches!(answer.status, 200 | 201), "{}", answer.text);
+            answer.json()
+        };
+        send("PUT", "/consumers/c", json!({"topics": ["a"]})).await;
+        send("PUT", "/consumers/idle", json!({"from": "now"})).await;
+        let claim = send("POST", "/consumers/c/claim", json!({"holder": "h", "limit": 3})).await;
+        let failed = json!([{"seq": 1, "dead": true}, {"seq": 2, "retry_in": 60}]);
+        let commit = json!({"claim": claim["claim"], "upto": 2, "failed": failed});
+        send("POST", "/consumers/c/commit", commit).await;
+        let metrics = service.get("/metrics").await.text;
+        for (name, value) in [
+            ("lag_events", 2),
+            ("parked_events", 1),
+            ("waiting_events", 0),
+            ("dead_events", 1),
+            ("blocked", 0),
+            ("claims", 1),
+            ("position", 2),
+            ("delivered_total", 3),
+            ("redelivered_total", 0),
+        ] {
+            let line = format!("sekali_consumer_{name}{{consumer=\"c\"}} {value}\n");
+            assert!(metrics.contains(&line), "{line} is missing:\n{metrics}");
+            assert!(metrics.contains(&format!("sekali_consumer_{name}{{consumer=\"idle\"}} ")), "{name}");
+        }
+        let age = "update events set received_at = '2020-01-01T00:00:00.000000Z' where seq = 2";
+        service.database().execute(age, []).unwrap();
+        let metrics = service.get("/metrics").await.text;
+        let behind = "sekali_consumer_behind_seconds{consumer=\"c\"} ";
+        let behind: i64 =
+            metrics.lines().find_map(|line| line.strip_prefix(behind)).unwrap().parse().unwrap();
+        assert!(behind > 86_400, "the parked one is the oldest:\n{metrics}");
     }
 
     #[tokio::test]
