@@ -88,6 +88,7 @@ fn publish(server: &Server, time: Duration) {
 fn every_panel_of_the_dashboard_shows_a_host_under_load() {
     let hooks = json!({"shop": {"kind": "custom", "secrets": ["s"], "signature": {"header": "x-signature"}}});
     let server = Server::with_variables(&[("hooks", &hooks.to_string())]);
+    assert_eq!(server.send("PUT", "/consumers/c", &[], b"{}").status, 201);
     let prometheus = Prometheus::that_looks_at(&server);
     let _follower = server.connect_follower("/events");
     thread::scope(|scope| {

@@ -128,7 +128,7 @@ fn render_consumers(consumers: &[Status]) -> String {
     let metrics: [Metric; 10] = [
         (
             "sekali_consumer_lag_events",
-            "Events behind the position; above a thousand an estimate.",
+            "Events after the position; above a thousand an estimate.",
             "gauge",
             |of| of.standing.lag,
         ),
