@@ -9,8 +9,14 @@ use serde_json::{Value, json};
 const TEXT: &str = include_str!("../../openapi.json");
 
 /// Answers that a client cannot provoke, each as a part of a route and a status. Other tests cover them.
-const UNPROVOKED: [(&str, &str); 5] =
-    [("", "500"), ("", "503"), ("/publish", "408"), ("/hooks", "408"), ("/hooks/{name}", "400")];
+const UNPROVOKED: [(&str, &str); 6] = [
+    ("", "500"),
+    ("", "503"),
+    ("/publish", "408"),
+    ("/hooks", "408"),
+    ("/consumers", "408"),
+    ("/hooks/{name}", "400"),
+];
 
 struct Contract {
     document: Value,
@@ -176,6 +182,7 @@ fn every_route_and_status_is_exercised_and_every_answer_matches_its_schema() {
         }
     }
     receivers(&mut contract);
+    consumers(&mut contract);
     contract.check(
         "GET",
         "/events",
@@ -280,6 +287,99 @@ fn receivers(contract: &mut Contract) {
         ("POST", "/hooks/{name}/backfill", "/hooks/any/backfill"),
     ] {
         contract.check(method, route, &from_rebound_page(&server, method, path));
+    }
+}
+
+/// Exercises the routes of consumers.
+fn consumers(contract: &mut Contract) {
+    let server = Server::with_variables(&[("max_body_bytes", "1000")]);
+    let locked = Server::with_variables(&[("publish_token", "write"), ("read_token", "read")]);
+    server.publish(&json!([1, 2, 3].map(|id| json!({"topic": "t", "event_id": id.to_string()}))));
+    let mut exchange = |method: &str, path: &str, body: &str| {
+        let answer = send(&server, method, path, &[], body);
+        contract.check(method, &consumer_route(path), &answer);
+        answer
+    };
+    for (path, body) in [
+        ("/consumers/c", r#"{"attempts":1}"#),
+        ("/consumers/c", r#"{"lease":60}"#),
+        ("/consumers/c", "["),
+        ("/consumers/c", r#"{"lease":0}"#),
+        ("/consumers/idle", r#"{"topics":["none"]}"#),
+        ("/consumers/ahead", r#"{"from":99}"#),
+    ] {
+        exchange("PUT", path, body);
+    }
+    exchange("POST", "/consumers/idle/claim", r#"{"holder":"a"}"#);
+    let claim = exchange("POST", "/consumers/c/claim", r#"{"holder":"a","limit":2}"#).json();
+    exchange("POST", "/consumers/c/claim", r#"{"holder":"b"}"#).problem(409, "claimed");
+    exchange("GET", "/consumers/c", "");
+    exchange("GET", "/consumers", "");
+    let failed =
+        json!({"claim": claim["claim"], "upto": 2, "failed": [{"seq": 1, "reason": "no"}]}).to_string();
+    for body in [&failed, r#"{"claim":"c_0","upto":1}"#, "{", "{}"] {
+        exchange("POST", "/consumers/c/commit", body);
+    }
+    exchange("GET", "/consumers/c/failed", "");
+    exchange("GET", "/consumers/c/failed?state=late", "");
+    exchange("HEAD", "/consumers/c/failed?state=late", "");
+    exchange("POST", "/consumers/c/retry", r#"{"state":"dead"}"#);
+    exchange("POST", "/consumers/c/claim", r#"{"holder":"a"}"#);
+    exchange("POST", "/consumers/c/drop", r#"{"seqs":[1]}"#);
+    exchange("POST", "/consumers/c/seek", r#"{"to":"start"}"#);
+    exchange("POST", "/consumers/c/seek", r#"{"to":99}"#);
+    for step in ["claim", "seek", "retry", "drop"] {
+        for body in ["{", "{}"] {
+            exchange("POST", &format!("/consumers/c/{step}"), body);
+        }
+    }
+    exchange("DELETE", "/consumers/idle", "");
+
+    // Without a consumer of this name, until the last of them makes it.
+    for (method, route, body) in [
+        ("GET", "/consumers", ""),
+        ("HEAD", "/consumers", ""),
+        ("GET", "/consumers/{name}", ""),
+        ("HEAD", "/consumers/{name}", ""),
+        ("DELETE", "/consumers/{name}", ""),
+        ("GET", "/consumers/{name}/failed", ""),
+        ("HEAD", "/consumers/{name}/failed", ""),
+        ("POST", "/consumers/{name}/claim", r#"{"holder":"a"}"#),
+        ("POST", "/consumers/{name}/commit", r#"{"claim":"c_0"}"#),
+        ("POST", "/consumers/{name}/seek", r#"{"to":"now"}"#),
+        ("POST", "/consumers/{name}/retry", r#"{"state":"dead"}"#),
+        ("POST", "/consumers/{name}/drop", r#"{"state":"dead"}"#),
+        ("PUT", "/consumers/{name}", "{}"),
+    ] {
+        let path = route.replace("{name}", "none");
+        let write = [("authorization", "Bearer write")];
+        contract.check(method, route, &send(&server, method, &path, &[], body));
+        contract.check(method, route, &from_rebound_page(&server, method, &path));
+        contract.check(method, route, &send(&locked, method, &path, &[], body));
+        contract.check(method, route, &send(&locked, method, &path, &write, body));
+        if method != "HEAD" {
+            // The document lists this status under each method of a path.
+            contract.check(method, route, &send(&server, "PATCH", &path, &[], ""));
+        }
+        if body != "" {
+            contract.check(method, route, &send(&server, method, &path, &[], &" ".repeat(1001)));
+            contract.check(method, route, &send(&server, method, &path, &[("content-encoding", "br")], body));
+        }
+    }
+    let head = send(&server, "HEAD", "/consumers/c", &[], "");
+    contract.check("HEAD", "/consumers/{name}", &head);
+    let head = send(&server, "HEAD", "/consumers/c/failed", &[], "");
+    contract.check("HEAD", "/consumers/{name}/failed", &head);
+}
+
+/// The route of a path of consumers.
+fn consumer_route(path: &str) -> String {
+    let parts: Vec<_> = path.split('?').next().unwrap().split('/').collect();
+    match parts[..] {
+        ["", "consumers"] => "/consumers".into(),
+        ["", "consumers", _] => "/consumers/{name}".into(),
+        ["", "consumers", _, step] => format!("/consumers/{{name}}/{step}"),
+        _ => panic!("{path}"),
     }
 }
 

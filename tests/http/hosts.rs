@@ -10,6 +10,7 @@ use sekali_harness::tcp_proxy::TcpProxy;
 use sekali_harness::{Answer, Server, eventually, is_skipped_on_spin};
 use serde_json::{Value, json};
 
+use crate::consumers::assert_shared;
 use crate::follow::Follower;
 
 /// Three hosts on a database of the shared server.
@@ -71,6 +72,11 @@ pub fn assert_exact(hosts: &[Server], unique: usize, deliveries: usize) {
 #[test]
 fn twenty_thousand_events_with_duplicates_sent_to_three_hosts_at_once_are_exact() {
     assert_exact(&three_hosts(), 14_000, 20_000);
+}
+
+#[test]
+fn workers_of_three_hosts_share_a_consumer_and_do_each_event_once() {
+    assert_shared(&three_hosts());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use sekali_harness::Server;
 use sekali_harness::sqld::Sqld;
 use serde_json::json;
 
+use crate::consumers::assert_shared;
 use crate::hosts::{assert_exact, deliver};
 
 fn two_hosts(sqld: &Sqld) -> [Server; 2] {
@@ -14,6 +15,12 @@ fn two_hosts(sqld: &Sqld) -> [Server; 2] {
 fn events_with_duplicates_sent_to_two_hosts_of_one_libsql_server_are_exact() {
     let Some(sqld) = Sqld::from_environment().unwrap() else { return };
     assert_exact(&two_hosts(&sqld), 3_500, 5_000);
+}
+
+#[test]
+fn workers_of_two_hosts_of_one_libsql_server_share_a_consumer_and_do_each_event_once() {
+    let Some(sqld) = Sqld::from_environment().unwrap() else { return };
+    assert_shared(&two_hosts(&sqld));
 }
 
 #[test]

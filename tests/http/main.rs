@@ -5,6 +5,7 @@
 
 mod access;
 mod connections;
+mod consumers;
 mod contract;
 mod database;
 mod deploy;
