@@ -5,12 +5,11 @@
 
 use std::time::Duration;
 
+use super::draft::Draft;
 use super::events::Event;
+use super::outcome::{Claimed, Done, Outcome, Refusal, Skipped};
 use super::specification::Order;
 use super::state::{Claim, Kind};
-use super::step::Draft;
-use super::{Done, Outcome, Refusal};
-use crate::clock::Clock;
 use crate::store::consume::{ConsumeStore, Failure, FailureState, Moment, Which};
 use crate::store::{Layout, PageSize, ReadStore, Seq, Span};
 
@@ -37,30 +36,10 @@ pub struct Wanted {
     pub lease: Option<u32>,
 }
 
-/// Events that were given out.
-#[derive(Clone, Debug)]
-pub struct Claimed {
-    /// The claim.
-    pub claim: Claim,
-    /// What is missing in its range.
-    pub skipped: Skipped,
-    /// Its events, each as a JSON object.
-    pub events: Vec<String>,
-}
-
-/// Events of a range that are not there any more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Skipped {
-    /// Seqs that have expired, whatever their topic was.
-    pub expired: i64,
-    /// Events that were erased.
-    pub erased: i64,
-}
-
 /// The events of a claim with their seqs, and what is missing.
 type Contents = (Vec<(Seq, String)>, Skipped);
 
-impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
+impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
     pub(super) async fn claim(&mut self, wanted: &Wanted) -> Outcome {
         let now = self.now;
         let own = |claim: &Claim| claim.is_live(now) && claim.holder == wanted.holder;
@@ -157,7 +136,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
             return Ok(Vec::new());
         }
         let which = Which::Parked { but: &self.state.seqs_out() };
-        Ok(self.consumers.store.failures(self.name, which, limit + 1).await?)
+        Ok(self.ground.store.failures(self.name, which, limit + 1).await?)
     }
 
     /// A claim of events that have failed and are due, each with those that wait behind it.
@@ -170,7 +149,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
         if self.state.waiting > 0 && seqs.len() < limit {
             let lanes: Vec<_> = due.iter().map(|failure| failure.lane.clone()).collect();
             let most = wanted.limit - seqs.len() as u32;
-            let behind = self.consumers.store.failures(self.name, Which::Waiting(&lanes), most).await?;
+            let behind = self.ground.store.failures(self.name, Which::Waiting(&lanes), most).await?;
             seqs.extend(behind.iter().map(|failure| failure.seq));
         }
         seqs.sort_unstable();
@@ -194,7 +173,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
         };
         let size = PageSize { events: limit, bytes: CLAIM_BYTES as u32 };
         let filter = self.state.specification.filter();
-        let readable = self.consumers.reader.readable().await?;
+        let readable = self.ground.reader.readable().await?;
         let from = self.state.next;
         let mut next = from.max(readable.after);
         for _ in 0..PAGES {
@@ -202,7 +181,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
             if span.is_empty() {
                 break;
             }
-            let (page, through) = self.consumers.reader.next_page(&filter, span, Layout::Lines, size).await?;
+            let (page, through) = self.ground.reader.next_page(&filter, span, Layout::Lines, size).await?;
             next = through;
             let Some(page) = page else { continue };
             let events = self.apart_from_waiting(Event::read_all(&page.text)?).await?;
@@ -240,7 +219,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
         lanes.dedup();
         let heads = Which::Heads { lanes: &lanes, but: &[] };
         let most = 2 * lanes.len() as u32;
-        let heads = self.consumers.store.failures(self.name, heads, most).await?;
+        let heads = self.ground.store.failures(self.name, heads, most).await?;
         let (waiting, free) =
             events.into_iter().partition(|event| heads.iter().any(|head| head.lane == lane(event)));
         for event in Vec::<Event>::into_iter(waiting) {
@@ -282,17 +261,17 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
     /// The events of a claim that was given out before, but for those that wait.
     async fn range(&self, claim: &Claim) -> Result<Contents, Refusal> {
         let specification = &self.state.specification;
-        let (filter, readable) = (specification.filter(), self.consumers.reader.readable().await?);
+        let (filter, readable) = (specification.filter(), self.ground.reader.readable().await?);
         let whole = Span { after: claim.from, through: claim.to };
         let others = match self.state.held() + self.state.dead {
             0 => Vec::new(),
-            _ => self.consumers.store.failures(self.name, Which::In(whole), u32::MAX).await?,
+            _ => self.ground.store.failures(self.name, Which::In(whole), u32::MAX).await?,
         };
         let mut rest = Span { after: claim.from.max(readable.after), ..whole };
         let mut events = Vec::new();
         while !rest.is_empty() {
             let size = PageSize::LARGE;
-            let (page, through) = self.consumers.reader.next_page(&filter, rest, Layout::Lines, size).await?;
+            let (page, through) = self.ground.reader.next_page(&filter, rest, Layout::Lines, size).await?;
             rest.after = through;
             events.extend(page.map(|page| Event::read_all(&page.text)).transpose()?.unwrap_or_default());
         }
@@ -306,15 +285,15 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
 
     /// The events of some seqs that have failed or wait. Those that are gone are failures no more.
     async fn failed(&mut self, seqs: &[Seq], attempt: u32) -> Result<Contents, Refusal> {
-        let readable = self.consumers.reader.readable().await?;
-        let failures = self.consumers.store.failures(self.name, Which::Of(seqs), u32::MAX).await?;
+        let readable = self.ground.reader.readable().await?;
+        let failures = self.ground.store.failures(self.name, Which::Of(seqs), u32::MAX).await?;
         let (mut events, mut skipped, mut bytes) = (Vec::new(), Skipped::default(), 0);
         let (mut lanes_given, mut lanes_left) = (Vec::new(), Vec::new());
         for failure in &failures {
             if bytes >= CLAIM_BYTES {
                 break;
             }
-            match self.consumers.store.event_of(failure.seq).await? {
+            match self.ground.store.event_of(failure.seq).await? {
                 Some(event) => {
                     bytes += event.len();
                     events.push((failure.seq, attempted(&event, failure.attempts + attempt)));
@@ -343,7 +322,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
         if rest.len() == found as i64 || rest.is_empty() {
             return Ok(Skipped { expired, erased: 0 }); // nothing is missing
         }
-        let erased = self.consumers.store.erased(&self.state.specification.filter(), rest).await?;
+        let erased = self.ground.store.erased(&self.state.specification.filter(), rest).await?;
         Ok(Skipped { expired, erased })
     }
 }

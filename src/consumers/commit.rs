@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use sekali_common::log;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::draft::Draft;
 use super::events::Event;
-use super::state::{Claim, Kind};
-use super::step::Draft;
-use super::{Done, Outcome, Refusal, Standing, schedule};
-use crate::clock::Clock;
+use super::outcome::{Done, Outcome, Refusal};
+use super::schedule;
+use super::standing::Standing;
+use super::state::{Claim, Kind, State};
 use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
 use crate::payload::Payload;
 use crate::store::consume::{ConsumeStore, Failure, FailureState, Moment, Which};
@@ -55,7 +55,7 @@ pub struct Failed {
     pub dead: bool,
 }
 
-impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
+impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
     pub(super) async fn commit(&mut self, commit: &Commit) -> Outcome {
         let done = Ok(Done::Stands(Standing::default())); // filled in when it is written
         let lost = Refusal::ClaimLost { position: self.state.position() };
@@ -113,7 +113,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
             // What a commit before this one has told is not told again.
             return Err(not_of_claim(*seq));
         }
-        let store = &self.consumers.store;
+        let store = &self.ground.store;
         let known = match claim.kind {
             Kind::Retry => {
                 let part: Vec<_> =
@@ -172,7 +172,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
         let left: Vec<_> = claim.seqs.iter().copied().filter(|seq| *seq > upto).collect();
         let left = match left.as_slice() {
             [] => Vec::new(),
-            left => self.consumers.store.failures(self.name, Which::Of(left), u32::MAX).await?,
+            left => self.ground.store.failures(self.name, Which::Of(left), u32::MAX).await?,
         };
         let lanes: Vec<_> = done
             .into_iter()
@@ -212,7 +212,6 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
                     died.push(after.lane.clone());
                     let event = dead_event(self.name, &self.state, &after)?;
                     self.dead.push(event);
-                    log::info("dead", format_args!("consumer {}: event {} is dead", self.name, after.seq));
                 }
                 self.keep(before, after);
             }
@@ -275,7 +274,7 @@ fn reason(told: &str) -> String {
 }
 
 /// The event that tells of a dead one. It refers to it, so that what is erased is erased in one place.
-fn dead_event(name: &str, state: &super::State, failure: &Failure) -> Result<NewEvent, StoreError> {
+fn dead_event(name: &str, state: &State, failure: &Failure) -> Result<NewEvent, StoreError> {
     let failed = |cause: String| StoreError::Failed(cause);
     let payload = json!({
         "consumer": name,

@@ -1,19 +1,18 @@
 //! The heads of lanes: the failed events for which others wait.
 
-use super::Refusal;
-use super::step::Draft;
-use crate::clock::Clock;
+use super::draft::Draft;
+use super::outcome::Refusal;
 use crate::store::consume::{ConsumeStore, Failure, FailureState, Which};
 use crate::store::{ReadStore, Seq};
 
-impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
+impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
     /// The first parked and the first waiting event of each of some lanes, as the store has them, but for some.
     pub(super) async fn heads(&self, lanes: &[String], but: &[Seq]) -> Result<Vec<Failure>, Refusal> {
         if lanes.is_empty() || self.state.held() == 0 {
             return Ok(Vec::new());
         }
         let most = 2 * lanes.len() as u32;
-        Ok(self.consumers.store.failures(self.name, Which::Heads { lanes, but }, most).await?)
+        Ok(self.ground.store.failures(self.name, Which::Heads { lanes, but }, most).await?)
     }
 
     /// Where a lane has no parked event any more, the first that waits in it comes next. `but` are the events whose state

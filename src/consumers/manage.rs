@@ -2,13 +2,12 @@
 
 use serde::Deserialize;
 
+use super::draft::Draft;
+use super::outcome::Refusal;
 use super::specification::Given;
 use super::state::MOST_HELD;
-use super::step::Draft;
-use super::{Consumers, From, Refusal};
-use crate::clock::Clock;
 use crate::store::consume::{ConsumeStore, Failure, FailureState, Which};
-use crate::store::{Filter, Layout, PageSize, ReadStore, Seq, Span};
+use crate::store::{ReadStore, Seq};
 
 /// Failures that people choose.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,38 +21,7 @@ pub struct Selected {
     state: Option<FailureState>,
 }
 
-impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
-    /// The seq behind which a consumer goes on.
-    ///
-    /// # Errors
-    /// [`Refusal::Ahead`], or when the store fails.
-    pub(super) async fn place(&self, from: &From) -> Result<Seq, Refusal> {
-        let readable = self.reader.readable().await?;
-        match from {
-            From::Start => Ok(readable.after),
-            From::Now => Ok(self.store.newest().await?),
-            From::Seq(seq) => {
-                let newest = if *seq > readable.through { self.store.newest().await? } else { *seq };
-                if *seq > newest { Err(Refusal::Ahead { last_seq: newest }) } else { Ok(*seq) }
-            }
-            From::Time(since) => {
-                let filter = Filter { since: Some(since.clone()), ..Filter::default() };
-                let mut rest = Span { through: self.store.newest().await?, ..readable };
-                while !rest.is_empty() {
-                    let size = PageSize { events: 1, bytes: 1 };
-                    let (page, through) = self.reader.next_page(&filter, rest, Layout::Lines, size).await?;
-                    if let Some(page) = page {
-                        return Ok(page.last - 1);
-                    }
-                    rest.after = through;
-                }
-                Ok(rest.through)
-            }
-        }
-    }
-}
-
-impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
+impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
     /// Changes the specification. Claims of other events, or in another order, end: what they have not done comes again.
     pub(super) async fn specify(&mut self, given: &Given) -> Result<usize, Refusal> {
         let before = self.state.specification.clone();
@@ -77,7 +45,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
 
     /// In another order, other events wait for each other: all that failed or waited comes again by itself.
     async fn move_to_other_lanes(&mut self) -> Result<(), Refusal> {
-        let held = self.consumers.store.failures(self.name, Which::Held(0), u32::MAX).await?;
+        let held = self.ground.store.failures(self.name, Which::Held(0), u32::MAX).await?;
         for failure in held {
             let lane = self.state.specification.lane(&failure.topic, failure.seq);
             let due_at = if failure.state == FailureState::Waiting { self.now } else { failure.due_at };
@@ -129,6 +97,6 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Draft<'_, S, C> {
             Selected { seqs: None, state: Some(state) } => Which::State(*state, 0),
             _ => return Err(Refusal::Invalid("either seqs or state must be given".into())),
         };
-        Ok(self.consumers.store.failures(self.name, which, MOST_HELD as u32).await?)
+        Ok(self.ground.store.failures(self.name, which, MOST_HELD as u32).await?)
     }
 }

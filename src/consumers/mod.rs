@@ -4,15 +4,20 @@
 //! refuses what was decided on a state that has changed since. So any number of hosts may serve one consumer, and nobody
 //! holds a lock. In an instance, steps of one consumer that come while another is written are taken together.
 //!
-//! - `specification` is what a consumer is, `state` where it stands, `schedule` when what failed comes again
-//! - `step` is a step at work; `claim`, `commit` and `manage` are the kinds of steps, `heads` what they have in common
-//! - `events` has the events of a claim, `standing` how far behind a consumer is
+//! - `specification` is what a consumer is, `state` where it stands, and `standing` how far behind that is
+//! - `step` lists the steps; `claim`, `commit` and `manage` decide them in a `draft`, and `outcome` is what comes of them
+//! - `heads` says which failed event others wait for, `schedule` when it comes again
+//! - `events` has the events of a claim, `place` where a consumer begins, `ground` the store below
 
 mod claim;
 mod commit;
+mod draft;
 mod events;
+mod ground;
 mod heads;
 mod manage;
+mod outcome;
+mod place;
 mod schedule;
 mod specification;
 mod standing;
@@ -26,20 +31,22 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use serde::Deserialize;
 use tokio::sync::{Mutex, oneshot};
 
-pub use self::claim::{Claimed, Skipped, Wanted};
+pub use self::claim::Wanted;
 pub use self::commit::{Commit, Failed, moment};
+use self::draft::Draft;
+use self::ground::Ground;
 pub use self::manage::Selected;
+pub use self::outcome::{Claimed, Done, Outcome, Refusal, Skipped};
+pub use self::place::Place;
 pub use self::specification::{Given, LEASES, Order, Specification};
 pub use self::standing::{Standing, Status};
 pub use self::state::{Claim, Kind, State};
-use self::step::Draft;
+pub use self::step::Step;
 use crate::clock::Clock;
-use crate::event::Timestamp;
 use crate::reader::Reader;
-use crate::store::consume::{ConsumeStore, Failure, FailureState, Moment, Which};
+use crate::store::consume::{ConsumeStore, Failure, FailureState, Which};
 use crate::store::{ReadStore, Seq, StoreError};
 
 /// The most consumers of a store.
@@ -54,111 +61,11 @@ const LONGEST_PAUSE: f64 = 8.0;
 /// The share of such groups after which an instance assumes that there are too many instances, and ends.
 const SHARE_OF_DOUBT: f64 = 0.2;
 
-/// Where a consumer begins, or goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum From {
-    /// At the oldest event.
-    Start,
-    /// Behind the newest event.
-    Now,
-    /// Behind a seq.
-    Seq(Seq),
-    /// At the first event that is not older.
-    Time(Timestamp),
-}
-
-impl<'de> Deserialize<'de> for From {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let rule = "must be start, now, a seq or a time such as 2026-11-21T01:00:00Z";
-        match text.as_str() {
-            "start" => Ok(Self::Start),
-            "now" => Ok(Self::Now),
-            _ => match text.parse() {
-                Ok(seq) if seq >= 0 => Ok(Self::Seq(seq)),
-                _ => Timestamp::parse(&text).map(Self::Time).map_err(|_| serde::de::Error::custom(rule)),
-            },
-        }
-    }
-}
-
-/// A step of a consumer. Each may be repeated: what was done already changes nothing.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// Events are given out.
-    Claim(Wanted),
-    /// Events were done, or have failed.
-    Commit(Commit),
-    /// Fields of the specification change.
-    Specify(Given),
-    /// It goes on elsewhere.
-    Seek(From),
-    /// Failed events come again at once.
-    Retry(Selected),
-    /// Failed events are done.
-    Drop(Selected),
-}
-
-/// What a step did.
-#[derive(Debug)]
-pub enum Done {
-    /// Events were given out.
-    Claimed(Claimed),
-    /// There are none; the next failed one comes again after so long, if there is one.
-    Nothing(Option<Duration>),
-    /// The consumer stands here.
-    Stands(Standing),
-    /// So many failures were changed.
-    Changed(usize),
-}
-
-/// The reason for which a step was not done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// There is no such consumer.
-    Unknown,
-    /// All claims are out.
-    Claimed {
-        /// Who has them, and when they run out.
-        holders: Vec<(String, Moment)>,
-        /// Seconds until the first of them runs out.
-        seconds: u32,
-    },
-    /// The claim is not live.
-    ClaimLost {
-        /// Where the consumer stands.
-        position: Seq,
-    },
-    /// A field breaks a rule.
-    Invalid(String),
-    /// A seq was never given.
-    Ahead {
-        /// The newest one.
-        last_seq: Seq,
-    },
-    /// There are too many consumers.
-    TooMany,
-    /// The store failed.
-    Store(StoreError),
-}
-
-impl std::convert::From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-/// What came of a step.
-pub type Outcome = Result<Done, Refusal>;
-
 /// The consumers of a store, as an instance sees them.
 pub struct Consumers<S, C> {
-    store: Rc<S>,
-    reader: Reader<S>,
+    ground: Ground<S>,
     clock: C,
     is_crowded: Cell<bool>,
-    random: RefCell<fastrand::Rng>,
     queues: RefCell<HashMap<String, Rc<Queue>>>,
 }
 
@@ -177,7 +84,8 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
     /// The consumers of a store. `seed` must differ from instance to instance: tokens come from it.
     pub fn new(store: Rc<S>, reader: Reader<S>, clock: C, seed: u64) -> Self {
         let random = RefCell::new(fastrand::Rng::with_seed(seed));
-        Self { store, reader, clock, is_crowded: Cell::new(false), random, queues: RefCell::default() }
+        let ground = Ground { store, reader, random };
+        Self { ground, clock, is_crowded: Cell::new(false), queues: RefCell::default() }
     }
 
     /// True once other instances were faster so often that they would take the few steps of this one as well.
@@ -216,7 +124,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
         let mut waiting = std::mem::take(&mut *queue.steps.borrow_mut());
         let mut busy_since = None;
         while !waiting.is_empty() {
-            let mut draft = match Draft::of(self, name).await {
+            let mut draft = match Draft::of(&self.ground, name).await {
                 Ok(draft) => draft,
                 Err(refusal) => {
                     for Waiting(_, sender) in waiting {
@@ -244,7 +152,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
                     for (step, sender, _) in group.into_iter().rev() {
                         waiting.push_front(Waiting(step, sender));
                     }
-                    let [pause, doubt] = [(); 2].map(|()| self.random.borrow_mut().f64());
+                    let [pause, doubt] = [(); 2].map(|()| self.ground.random.borrow_mut().f64());
                     self.is_crowded.set(self.is_crowded.get() || doubt < SHARE_OF_DOUBT);
                     self.clock.sleep(Duration::from_millis(1).mul_f64(LONGEST_PAUSE * pause)).await;
                 }
@@ -268,12 +176,12 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
     async fn answer(
         &self,
         name: &str,
-        draft: &Draft<'_, S, C>,
+        draft: &Draft<'_, S>,
         group: Vec<(Rc<Step>, oneshot::Sender<Outcome>, Outcome)>,
     ) {
         let stands = |outcome: &Outcome| matches!(outcome, Ok(Done::Stands(_)));
         let standing = match group.iter().any(|(_, _, outcome)| stands(outcome)) {
-            true => Some(self.standing(name, draft.state()).await),
+            true => Some(self.ground.standing(name, draft.state()).await),
             false => None,
         };
         for (_, sender, outcome) in group {
@@ -292,15 +200,15 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
     /// # Errors
     /// When a field breaks a rule, or the store fails.
     pub async fn put(&self, name: &str, given: Given) -> Result<bool, Refusal> {
-        let (stored, now) = self.store.consumer(name).await?;
+        let (stored, now) = self.ground.store.consumer(name).await?;
         if stored.is_none() {
             let specification = Specification::of(name).with(&given).map_err(Refusal::Invalid)?;
-            let next = self.place(given.from.as_ref().unwrap_or(&From::Start)).await?;
+            let next = self.ground.place(given.from.as_ref().unwrap_or(&Place::Start)).await?;
             let state = State::new(specification, now, next);
-            if self.store.create_consumer(name, &step::written(&state)?, MOST_CONSUMERS).await? {
+            if self.ground.store.create_consumer(name, &state.written()?, MOST_CONSUMERS).await? {
                 return Ok(true);
             }
-            if self.store.consumer(name).await?.0.is_none() {
+            if self.ground.store.consumer(name).await?.0.is_none() {
                 return Err(Refusal::TooMany);
             }
         }
@@ -313,13 +221,23 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
     /// # Errors
     /// When the store fails, here and below.
     pub async fn delete(&self, name: &str) -> Result<bool, StoreError> {
-        self.store.delete_consumer(name).await
+        self.ground.store.delete_consumer(name).await
     }
 
     /// The specification of a consumer; `None` if there is none.
     pub async fn specification(&self, name: &str) -> Result<Option<Specification>, StoreError> {
-        let (stored, _) = self.store.consumer(name).await?;
-        stored.map(|stored| Ok(step::read(&stored)?.specification)).transpose()
+        let (stored, _) = self.ground.store.consumer(name).await?;
+        stored.map(|stored| Ok(State::read(&stored)?.specification)).transpose()
+    }
+
+    /// The status of each consumer that `is_wanted`, in the order of their names.
+    pub async fn list(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<Status>, StoreError> {
+        self.ground.list(is_wanted).await
+    }
+
+    /// The status of one consumer; `None` if there is none of this name.
+    pub async fn status(&self, name: &str) -> Result<Option<Status>, StoreError> {
+        self.ground.status(name).await
     }
 
     /// Failures of a consumer behind a seq: those of a state, or all. `None` if there is no such consumer.
@@ -330,10 +248,10 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
         after: Seq,
         limit: u32,
     ) -> Result<Option<Vec<Failure>>, StoreError> {
-        if self.store.consumer(name).await?.0.is_none() {
+        if self.ground.store.consumer(name).await?.0.is_none() {
             return Ok(None);
         }
         let which = state.map_or(Which::Behind(after), |state| Which::State(state, after));
-        self.store.failures(name, which, limit).await.map(Some)
+        self.ground.store.failures(name, which, limit).await.map(Some)
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::place::Place;
 use crate::event::{Source, Topic, TopicPattern};
 use crate::store::{Filter, Seq};
 
@@ -53,7 +54,7 @@ pub struct Given {
     sources: Option<Vec<String>>,
     /// Where a new consumer begins.
     #[serde(default)]
-    pub from: Option<super::From>,
+    pub from: Option<Place>,
     order: Option<Order>,
     workers: Option<u32>,
     lease: Option<u32>,

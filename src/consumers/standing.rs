@@ -1,9 +1,8 @@
 //! How far a consumer is, and how far behind.
 
 use super::events::Event;
+use super::ground::Ground;
 use super::state::State;
-use super::{Consumers, step};
-use crate::clock::Clock;
 use crate::event::Timestamp;
 use crate::store::consume::{ConsumeStore, Moment, Which};
 use crate::store::{Filter, Layout, Order, PageSize, ReadStore, Seq, Span, StoreError};
@@ -42,7 +41,7 @@ pub struct Status {
     pub now: Moment,
 }
 
-impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
+impl<S: ReadStore + ConsumeStore> Ground<S> {
     /// The status of each consumer that `is_wanted`, in the order of their names.
     ///
     /// # Errors
@@ -51,7 +50,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
         let (consumers, now) = self.store.consumers().await?;
         let mut listed = Vec::with_capacity(consumers.len());
         for stored in consumers {
-            let state = step::read(&stored)?;
+            let state = State::read(&stored)?;
             if is_wanted(&stored.name) {
                 listed.push(self.status_of(stored.name, state, now).await?);
             }
@@ -63,7 +62,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
     pub async fn status(&self, name: &str) -> Result<Option<Status>, StoreError> {
         let (stored, now) = self.store.consumer(name).await?;
         let Some(stored) = stored else { return Ok(None) };
-        self.status_of(stored.name.clone(), step::read(&stored)?, now).await.map(Some)
+        self.status_of(stored.name.clone(), State::read(&stored)?, now).await.map(Some)
     }
 
     async fn status_of(&self, name: String, state: State, now: Moment) -> Result<Status, StoreError> {
@@ -85,7 +84,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
     }
 
     /// Where a consumer in this state stands.
-    pub(super) async fn standing(&self, name: &str, state: &State) -> Result<Standing, StoreError> {
+    pub async fn standing(&self, name: &str, state: &State) -> Result<Standing, StoreError> {
         let position = state.position();
         let lowest = match state.held() {
             0 => None,

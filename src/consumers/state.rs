@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::specification::Specification;
-use crate::store::Seq;
-use crate::store::consume::{FailureState, Moment};
+use crate::store::consume::{FailureState, Moment, Stored};
+use crate::store::{Seq, StoreError};
 
 /// The most events of a consumer that are parked or wait.
 pub const MOST_HELD: i64 = 10_000;
@@ -94,6 +94,20 @@ impl State {
             delivered: 0,
             redelivered: 0,
         }
+    }
+
+    /// The state from what is stored.
+    ///
+    /// # Errors
+    /// When it is none, here and below: a fault of the program.
+    pub fn read(stored: &Stored) -> Result<Self, StoreError> {
+        serde_json::from_str(&stored.state)
+            .map_err(|error| StoreError::Failed(format!("consumer {}: {error}", stored.name)))
+    }
+
+    /// The state as it is stored.
+    pub fn written(&self) -> Result<String, StoreError> {
+        serde_json::to_string(self).map_err(|error| StoreError::Failed(error.to_string()))
     }
 
     /// The seq up to which no event has to be given out the first time, or again because a claim ran out.

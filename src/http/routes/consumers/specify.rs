@@ -5,7 +5,7 @@ use http::{Request, StatusCode};
 use serde::Deserialize;
 
 use super::{decoded, parse, status};
-use crate::consumers::{From, Given, Specification, Step};
+use crate::consumers::{Given, Place, Specification, Step};
 use crate::http::access::Grant;
 use crate::http::app::{App, Platform};
 use crate::http::problem::Problem;
@@ -15,7 +15,7 @@ use crate::http::reply::Reply;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seek {
-    to: From,
+    to: Place,
 }
 
 /// Makes a consumer, or changes it: 201 or 200, with its status.

@@ -1,0 +1,139 @@
+//! A draft of what is written next: what was read of a consumer, and how that changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sekali_common::log;
+
+use super::ground::Ground;
+use super::outcome::Refusal;
+use super::state::State;
+use crate::event::NewEvent;
+use crate::store::consume::{Change, ConsumeStore, Failure, Moment};
+use crate::store::{ReadStore, Seq, StoreError};
+
+/// Bytes of events that a group of steps gives out, after which it takes no more steps.
+const GROUP_BYTES: usize = 4 << 20;
+
+/// Where a consumer stands, and how that changes.
+pub struct Draft<'s, S> {
+    /// What it stands on.
+    pub(super) ground: &'s Ground<S>,
+    pub(super) name: &'s str,
+    /// By the clock of the database.
+    pub(super) now: Moment,
+    pub(super) state: State,
+    version: i64,
+    before: State,
+    pub(super) clears: bool,
+    removed: BTreeSet<Seq>,
+    kept: BTreeMap<Seq, Failure>,
+    pub(super) dead: Vec<NewEvent>,
+    /// True if nothing but claims was decided.
+    pub(super) is_claim: bool,
+    /// Bytes of the events that are given out.
+    pub(super) bytes: usize,
+}
+
+impl<'s, S: ReadStore + ConsumeStore> Draft<'s, S> {
+    /// The draft of a consumer as it stands.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`], or when the store fails.
+    pub async fn of(ground: &'s Ground<S>, name: &'s str) -> Result<Self, Refusal> {
+        let (stored, now) = ground.store.consumer(name).await?;
+        let stored = stored.ok_or(Refusal::Unknown)?;
+        let state = State::read(&stored)?;
+        Ok(Self {
+            ground,
+            name,
+            now,
+            before: state.clone(),
+            state,
+            version: stored.version,
+            clears: false,
+            removed: BTreeSet::new(),
+            kept: BTreeMap::new(),
+            dead: Vec::new(),
+            is_claim: true,
+            bytes: 0,
+        })
+    }
+
+    /// Where the consumer stands then.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// True if another step fits. What is to become of failures has to be written first: a step reads them in the store.
+    pub fn has_room(&self) -> bool {
+        !self.changes_failures() && self.bytes < GROUP_BYTES
+    }
+
+    /// Writes what was decided; false if the consumer has changed meanwhile.
+    ///
+    /// # Errors
+    /// When nothing was written, or it is not known.
+    pub async fn write(&mut self) -> Result<bool, StoreError> {
+        if self.state == self.before && !self.changes_failures() {
+            return Ok(true);
+        }
+        let change = Change {
+            version: self.version,
+            state: self.state.written()?,
+            clears: self.clears,
+            removed: std::mem::take(&mut self.removed).into_iter().collect(),
+            kept: std::mem::take(&mut self.kept).into_values().collect(),
+            dead: std::mem::take(&mut self.dead),
+            is_claim: self.is_claim,
+        };
+        let is_written = self.ground.store.change_consumer(self.name, &change).await?;
+        for event in change.dead.iter().filter(|_| is_written) {
+            log::info(
+                "dead",
+                format_args!("consumer {}: {} tells of a dead event", self.name, event.event_id),
+            );
+        }
+        Ok(is_written)
+    }
+
+    /// True if what becomes of failures was decided, which a step that reads them in the store would miss.
+    pub(super) fn changes_failures(&self) -> bool {
+        self.clears || !self.removed.is_empty() || !self.kept.is_empty() || !self.dead.is_empty()
+    }
+
+    /// Takes back what a refused step has changed, which began with this state.
+    pub(super) fn take_back(&mut self, before: State) {
+        self.state = before;
+        self.clears = false;
+        self.removed.clear();
+        self.kept.clear();
+        self.dead.clear();
+    }
+
+    /// A failure is new, or changes from what it was.
+    pub(super) fn keep(&mut self, before: Option<&Failure>, failure: Failure) {
+        self.state.count(before.map(|failure| failure.state), Some(failure.state));
+        self.kept.insert(failure.seq, failure);
+    }
+
+    /// A failure is none any more.
+    pub(super) fn remove(&mut self, failure: &Failure) {
+        self.state.count(Some(failure.state), None);
+        self.removed.insert(failure.seq);
+    }
+
+    /// The failures that this draft keeps.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Failure> {
+        self.kept.values()
+    }
+
+    /// A random number below 1.
+    pub(super) fn random(&self) -> f64 {
+        self.ground.random.borrow_mut().f64()
+    }
+
+    /// A token that no other claim has.
+    pub(super) fn token(&self) -> String {
+        format!("c_{:016x}", self.ground.random.borrow_mut().u64(..))
+    }
+}
