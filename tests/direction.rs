@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of the component and the rooms that each may use, beside itself.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     (
         "spin",
         &["http", "committer", "reader", "tail", "ingest", "store", "event", "payload", "clock", "limits"],

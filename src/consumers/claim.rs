@@ -322,7 +322,7 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         if rest.len() == found as i64 || rest.is_empty() {
             return Ok(Skipped { expired, erased: 0 }); // nothing is missing
         }
-        let erased = self.ground.store.erased(&self.state.specification.filter(), rest).await?;
+        let erased = self.ground.store.erased(&self.state.specification.patterns(), rest).await?;
         Ok(Skipped { expired, erased })
     }
 }

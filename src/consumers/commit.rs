@@ -7,9 +7,8 @@ use serde_json::json;
 
 use super::draft::Draft;
 use super::events::Event;
-use super::outcome::{Done, Outcome, Refusal};
+use super::outcome::{Done, Outcome, Refusal, Standing};
 use super::schedule;
-use super::standing::Standing;
 use super::state::{Claim, Kind, State};
 use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
 use crate::payload::Payload;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::standing::Standing;
 use super::state::Claim;
 use crate::store::consume::Moment;
 use crate::store::{Seq, StoreError};
@@ -77,4 +76,15 @@ pub struct Skipped {
     pub expired: i64,
     /// Events that were erased.
     pub erased: i64,
+}
+
+/// Where a consumer stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Up to this seq, every event was given out and is done, or has failed.
+    pub position: Seq,
+    /// Nothing at or below this seq comes again.
+    pub settled: Seq,
+    /// Events behind the position.
+    pub lag: i64,
 }

@@ -2,6 +2,7 @@
 
 use super::events::Event;
 use super::ground::Ground;
+use super::outcome::Standing;
 use super::state::State;
 use crate::event::Timestamp;
 use crate::store::consume::{ConsumeStore, Moment, Which};
@@ -15,17 +16,6 @@ const WINDOWS: usize = 64;
 
 /// No real lag has so many seqs: beyond, seqs were reserved by a failover.
 const RESERVED: Seq = 1 << 31;
-
-/// Where a consumer stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// Up to this seq, every event was given out and is done, or has failed.
-    pub position: Seq,
-    /// Nothing at or below this seq comes again.
-    pub settled: Seq,
-    /// Events behind the position.
-    pub lag: i64,
-}
 
 /// All that is told of a consumer.
 pub struct Status {

@@ -5,8 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Filter, Seq, Span, StoreError};
-use crate::event::NewEvent;
+use super::error::StoreError;
+use super::span::{Seq, Span};
+use crate::event::{NewEvent, TopicPattern};
 
 /// Milliseconds since 1970, by the clock of the database.
 pub type Moment = i64;
@@ -149,6 +150,6 @@ pub trait ConsumeStore: 'static {
     /// An event by its seq, as a JSON object; `None` if it is gone.
     async fn event_of(&self, seq: Seq) -> Result<Option<String>, StoreError>;
 
-    /// The number of events in a span that were erased, of the topics of a filter.
-    async fn erased(&self, filter: &Filter, span: Span) -> Result<i64, StoreError>;
+    /// The number of events in a span that were erased, of some topics, or of all if none is named.
+    async fn erased(&self, topics: &[TopicPattern], span: Span) -> Result<i64, StoreError>;
 }

@@ -302,8 +302,9 @@ impl<B: Backend> ConsumeStore for SqlStore<B> {
         }
     }
 
-    async fn erased(&self, filter: &Filter, span: Span) -> Result<i64, StoreError> {
-        let statement = self.0.dialect().erased(filter).with(&[span.after, span.through]);
+    async fn erased(&self, topics: &[TopicPattern], span: Span) -> Result<i64, StoreError> {
+        let filter = Filter { topics: topics.to_vec(), ..Filter::default() };
+        let statement = self.0.dialect().erased(&filter).with(&[span.after, span.through]);
         self.read(Purpose::Probe, span, statement).await?.integer(0)
     }
 }

@@ -139,7 +139,7 @@ impl ConsumeStore for Nothing {
         Ok(None)
     }
 
-    async fn erased(&self, _: &Filter, _: Span) -> Result<i64, StoreError> {
+    async fn erased(&self, _: &[TopicPattern], _: Span) -> Result<i64, StoreError> {
         Ok(0)
     }
 }

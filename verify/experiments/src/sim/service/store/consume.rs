@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use sekali::event::TopicPattern;
 use sekali::store::consume::{Change, ConsumeStore, Failure, FailureState, Moment, Stored, Which};
-use sekali::store::{Filter, Layout, Seq, Span, StoreError};
+use sekali::store::{Layout, Seq, Span, StoreError};
 
 use super::{SimStore, State};
 
@@ -110,7 +111,7 @@ impl ConsumeStore for SimStore {
         Ok((seq >= 1 && seq <= self.last_seq()).then(|| self.text(seq, Layout::Lines)))
     }
 
-    async fn erased(&self, _: &Filter, _: Span) -> Result<i64, StoreError> {
+    async fn erased(&self, _: &[TopicPattern], _: Span) -> Result<i64, StoreError> {
         Ok(0)
     }
 }
