@@ -38,10 +38,12 @@ pub fn find(path: &str) -> Option<&'static Resource> {
 static SITE: LazyLock<HashMap<Cow<'static, str>, Resource>> = LazyLock::new(|| {
     let console = include_bytes!("../site/console/index.html");
     let receivers = include_bytes!("../site/console/receivers.html");
+    let consumers = include_bytes!("../site/console/consumers.html");
     let docs = include_bytes!("../site/docs.html");
     let mut site = HashMap::from([
         ("/".into(), page(OWN_POLICY, console.as_slice())),
         ("/receivers".into(), page(OWN_POLICY, receivers.as_slice())),
+        ("/console/consumers".into(), page(OWN_POLICY, consumers.as_slice())),
         ("/docs".into(), page(DOCS_POLICY, docs.as_slice())),
         ("/docs/".into(), page(DOCS_POLICY, docs.as_slice())),
         ("/openapi.json".into(), resource(JSON, REVALIDATE, plain(include_str!("../../openapi.json")))),
@@ -86,10 +88,10 @@ macro_rules! console {
 }
 
 /// The parts of the console. They belong together, so none may be older than another.
-const CONSOLE: [(&str, &str); 22] = console! {
-    "access.js" "account.js" "address.js" "api.js" "console.css" "curl.js" "demo.js" "entry.js" "event.js" "events.js"
-    "main.js" "page.js" "providers.js" "publish.js" "receivers.js" "sample.js" "search.js" "service.js" "signing.js"
-    "state.js" "topics.js" "tree.js"
+const CONSOLE: [(&str, &str); 28] = console! {
+    "access.js" "account.js" "act.js" "address.js" "api.js" "console.css" "consumers.js" "curl.js" "demo.js"
+    "entry.js" "event.js" "events.js" "failed.js" "lag.js" "main.js" "page.js" "place.js" "providers.js" "publish.js"
+    "receivers.js" "sample.js" "search.js" "service.js" "signing.js" "spark.js" "state.js" "topics.js" "tree.js"
 };
 
 const JSON: &str = "application/json";

@@ -418,6 +418,18 @@ const scenarios = {
     await locked.click("#try [type=submit]");
     await hasText(locked, "#outcome", "Refused with 401");
     await close(locked);
+    const consumers = await open({ path: "/console/consumers", expected: /401/ });
+    await hasText(consumers, "#consumers-note", "Reading needs a token");
+    await accessible(consumers, "a missing token for consumers");
+    await consumers.click("#open-tokens");
+    await consumers.fill("#read_token", "reader");
+    await consumers.keyboard.press("Enter");
+    await hasText(consumers, "#first pre", "$READ_TOKEN");
+    await fill(consumers, { name: "c" });
+    await consumers.click("#make [type=submit]");
+    await consumers.click("#confirm [value=yes]");
+    await hasText(consumers, "#chosen-heading", "c");
+    await close(consumers);
   },
 
   /** The chart begins with the last day, which the service has kept, and not with the moment at which one looks. */
@@ -543,6 +555,170 @@ const scenarios = {
     await page.setViewportSize({ width: 360, height: 740 });
     await page.goto(`${address}/receivers`);
     await hasText(page, "#url", "/hooks/");
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it is too wide");
+    await close(page);
+  },
+
+  /** The page of consumers: none at first, then one that fails at events, which are tried again, dropped, and given again. */
+  async consumers() {
+    const page = await open({ path: "/console/consumers", expected: /409/, permissions: ["clipboard-read", "clipboard-write"] });
+    const send = async (method, path, body) => {
+      const response = await fetch(`${address}${path}`, { method, body: JSON.stringify(body) });
+      assert.ok(response.ok, `${method} ${path}: ${response.status}`);
+      return response.json();
+    };
+    const status = (name) => fetch(`${address}/consumers/${name}`).then((response) => response.json());
+    const answer = async (button, ...wanted) => {
+      for (const part of wanted) await hasText(page, "#confirm", part);
+      await page.locator("#confirm").getByRole("button", { name: button }).click();
+      await page.locator("#confirm").waitFor({ state: "hidden" });
+    };
+    const events = (topics) => topics.map((topic, n) => ({ topic, event_id: `${topic}-${n + 1}` }));
+    const row = (name) => `#consumers tr[data-name="${name}"]`;
+    const cells = (name) => page.locator(`${row(name)} td:not(.spark)`).allTextContents();
+
+    // None: a line that makes one.
+    await hasText(page, "#consumers-note", "No consumers yet");
+    assert.ok(!await page.isVisible("#failed-heading"));
+    await accessible(page, "no consumers");
+    await page.screenshot({ path: `${PICTURES}/consumers-none.png` });
+    await publish(events(["orders", "orders", "orders", "refunds", "payments.bank", "orders", "payments", "payments"]));
+    await page.click("#first >> text=Copy");
+    await hasText(page, "#first", "Copied");
+    execFileSync("bash", ["-c", (await page.evaluate(() => navigator.clipboard.readText())).replace("curl", "curl -sS --fail")]);
+    await hasText(page, "#consumers", "my-consumer");
+    assert.deepEqual((await cells("my-consumer")).filter((_, column) => column !== 2), ["0", "4", "0", "0", "0"]);
+
+    // One by the form, which says what it will be given.
+    await fill(page, { name: "billing", topics: "orders\nrefunds\npayments.*\n" });
+    await page.click("#make [type=submit]");
+    await answer("Cancel", "Make billing?", "6 events of the log");
+    assert.equal((await status("billing")).status, 404);
+    await page.click("#make [type=submit]");
+    await answer("Make it");
+    await hasText(page, "#make-outcome", "/consumers/billing/claim");
+    await hasText(page, "#chosen-heading", "billing");
+    await hasText(page, "#claims-note", "Nobody");
+    await hasText(page, "#failed-note", "None.");
+    await hasText(page, "#about-lag", "6 events behind");
+    assert.deepEqual((await status("billing")).specification.topics, ["orders", "refunds", "payments.*"]);
+    await page.click("#make [type=submit]");
+    await hasText(page, "#make-outcome", "There is a consumer billing already");
+
+    // Claims, and what failed.
+    const claim = await send("POST", "/consumers/billing/claim", { holder: "host-1", limit: 5 });
+    await hasText(page, "#claims", "host-1");
+    await hasText(page, "#claims", "1 to 5");
+    assert.equal(await page.getAttribute("#claims time", "datetime"), (await status("billing")).claims[0].expires_at);
+    const failed = [{ seq: 1, reason: "500 from <b>api</b>", retry_in: 3600 }, { seq: 2 }, { seq: 4, reason: "never", dead: true }, { seq: 5, reason: "refused", dead: true }];
+    await send("POST", "/consumers/billing/commit", { claim: claim.claim, upto: 5, failed: failed.slice(0, 2) });
+    await hasText(page, "#failed li", "orders-1");
+    await hasText(page, "#failed li", "500 from <b>api</b>");
+    await hasText(page, "#failed li", "1 attempt, failed");
+    await hasText(page, "#failed li", "Waits for an event");
+    assert.equal(await page.locator("#failed li").count(), 2);
+    await hasText(page, "#claims-note", "Nobody");
+    await page.locator("#failed li").first().getByRole("button", { name: "Retry" }).click();
+    await hasText(page, "#failed-outcome", "1 event comes again at once.");
+    await send("POST", "/consumers/billing/seek", { to: "start" });
+    const again = await send("POST", "/consumers/billing/claim", { holder: "host-1", limit: 5 });
+    await send("POST", "/consumers/billing/commit", { claim: again.claim, upto: 5, failed });
+    await hasText(page, "#states", "Parked 1Waiting 1Dead 2");
+    await accessible(page, "failed events");
+    await page.screenshot({ path: `${PICTURES}/consumers-failed.png`, fullPage: true });
+    assert.deepEqual((await cells("billing")).filter((_, column) => column !== 2), ["5", "1", "1", "1", "2"]);
+    await page.click("#states >> text=Dead");
+    await page.waitForFunction(() => document.querySelectorAll("#failed li").length === 2);
+    await hasText(page, "#failed li", "comes no more by itself");
+    assert.equal(await page.getAttribute("#states [data-state=dead]", "aria-pressed"), "true");
+    assert.equal(await page.getAttribute("#failed a", "href"), "/?open=refunds%2Frefunds-4");
+    await page.click("#failed [data-seq='4'] >> text=Retry");
+    await page.waitForFunction(() => document.querySelectorAll("#failed li").length === 1);
+    assert.equal((await status("billing")).dead, 1);
+    await page.click("#failed [data-seq='5'] >> text=Drop");
+    await answer("Cancel", "Drop payments.bank-5?", "counts as done");
+    assert.equal((await status("billing")).dead, 1);
+    await page.click("#failed [data-seq='5'] >> text=Drop");
+    await answer("Drop");
+    await hasText(page, "#failed-outcome", "1 event dropped.");
+    await hasText(page, "#failed-note", "None.");
+    assert.equal((await status("billing")).dead, 0);
+
+    // A move says what it does before it is done.
+    await page.click("#seek [type=submit]");
+    await answer("Cancel", "Move billing?", "5 events come again.", "(2 parked, 1 waiting)");
+    assert.equal((await status("billing")).position, 5);
+    await page.selectOption("#seek-to", "seq");
+    await page.fill("#seek-seq", "4");
+    await page.click("#seek [type=submit]");
+    await answer("Move it", "1 event comes again.");
+    await hasText(page, "#seek-outcome", "behind seq 4");
+    await hasText(page, "#states", "Parked 0Waiting 0Dead 0");
+    await page.fill("#seek-seq", "99");
+    await page.click("#seek [type=submit]");
+    await answer("Move it", "2 events are passed over");
+    await page.locator("#seek-outcome.bad").waitFor();
+    assert.equal((await status("billing")).position, 4);
+    await publish({ topic: "orders", event_id: "old", timestamp: "2020-01-01T00:00:00Z" });
+    await page.selectOption("#seek-to", "time");
+    await page.fill("#seek-time", "2000-01-01T00:00");
+    await page.click("#seek [type=submit]");
+    await answer("Cancel", "4 events come again.");
+    await page.selectOption("#seek-to", "now");
+    await page.click("#seek [type=submit]");
+    await answer("Move it", "3 events are passed over");
+    await hasText(page, "#about-lag", "It has been given everything. At most 6 since");
+
+    // All dead ones, and far more events than are counted.
+    await publish(events(Array.from({ length: 3000 }, (_, n) => `payments.${n % 3}`)));
+    const all = await send("POST", "/consumers/billing/claim", { holder: "host-1", limit: 1000 });
+    await send("POST", "/consumers/billing/commit", { claim: all.claim, upto: all.to, failed: [1, 2, 3].map((n) => ({ seq: all.from + n, dead: true })) });
+    await page.click("#all-failed >> text=Retry all dead");
+    await hasText(page, "#failed-outcome", "3 events come again at once.");
+    await page.click("#states >> text=All");
+    await hasText(page, "#failed", "payments.2-3");
+    const retry = await send("POST", "/consumers/billing/claim", { holder: "host-1", limit: 3 });
+    assert.equal(retry.kind, "retry");
+    await hasText(page, "#claims", "failed events");
+    await send("POST", "/consumers/billing/commit", { claim: retry.claim, upto: retry.to, failed: retry.events.map(({ seq }) => ({ seq, dead: true })) });
+    await page.click("#all-failed >> text=Drop all dead");
+    await answer("Drop", "Drop 3 events that are dead?");
+    await hasText(page, "#failed-outcome", "3 events dropped.");
+    await send("POST", "/consumers/billing/seek", { to: "now" });
+    await hasText(page, `${row("billing")} td`, "3,014"); // five events tell of dead ones
+    await page.selectOption("#seek-to", "start");
+    await page.click("#seek [type=submit]");
+    await hasText(page, "#confirm", "events come again.");
+    const about = /About ([0-9,]+) events/.exec(await text(page, "#confirm"))[1].replace(",", "");
+    assert.ok(Math.abs(about - 3007) < 150, `${about} of 3007`);
+    await page.keyboard.press("Escape");
+    await page.locator("#confirm").waitFor({ state: "hidden" });
+    assert.equal((await status("billing")).position, 3014);
+
+    // A consumer that stands still says so.
+    const blocked = async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, json: (await response.json()).map((consumer) => ({ ...consumer, blocked: consumer.name === "billing" })) });
+    };
+    await page.route(/\/consumers$/, blocked);
+    await hasText(page, row("billing"), "blocked");
+    await hasText(page, "#blocked", "nothing new is given out");
+    await accessible(page, "a blocked consumer");
+    await page.unroute(/\/consumers$/, blocked);
+    await page.locator("#blocked").waitFor({ state: "hidden" });
+
+    await page.locator("#consumers").getByRole("link", { name: "my-consumer" }).click();
+    await hasText(page, "#chosen-heading", "my-consumer");
+    assert.match(page.url(), /#\/my-consumer$/);
+    await page.click("#delete");
+    await answer("Cancel", "Delete my-consumer?", "cannot be undone");
+    assert.equal((await status("my-consumer")).name, "my-consumer");
+    await page.click("#delete");
+    await answer("Delete it");
+    await hasText(page, "#make-outcome", "my-consumer is deleted");
+    await hasText(page, "#chosen-heading", "billing");
+    assert.equal((await status("my-consumer")).status, 404);
+    await page.setViewportSize({ width: 360, height: 740 });
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it is too wide");
     await close(page);
   },

@@ -74,6 +74,7 @@ scenarios! {
     the_chart_begins_with_the_last_day: "history", Server::start();
     a_sample_of_a_provider_is_stored_its_redelivery_dropped_and_a_forged_one_refused: "receivers",
         Server::with_variables(&[("hooks", &hooks_and_another())]);
+    a_consumer_is_made_moved_and_deleted_and_what_failed_is_tried_again_or_dropped: "consumers", Server::start();
     ten_thousand_arrivals_make_no_long_task: "flood", Server::start();
 }
 

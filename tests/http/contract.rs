@@ -152,6 +152,7 @@ fn every_route_and_status_is_exercised_and_every_answer_matches_its_schema() {
             ("/docs", "/docs"),
             ("/", "/"),
             ("/receivers", "/receivers"),
+            ("/console/consumers", "/console/consumers"),
             ("/problems/{name}", "/problems/busy"),
             ("/problems/{name}", "/problems/none"),
         ] {
@@ -199,6 +200,7 @@ fn every_route_and_status_is_exercised_and_every_answer_matches_its_schema() {
         ("/docs", "/docs"),
         ("/", "/"),
         ("/receivers", "/receivers"),
+        ("/console/consumers", "/console/consumers"),
         ("/problems/{name}", "/problems/busy"),
     ] {
         contract.check("GET", route, &send(&server, "PATCH", path, &[], ""));

@@ -8,10 +8,10 @@ use sekali_common::problems::Kind;
 use sekali_harness::Server;
 use ureq::http::Response;
 
-const PAGES: [&str; 5] = ["/", "/receivers", "/docs", "/docs/", "/problems/busy"];
+const PAGES: [&str; 6] = ["/", "/receivers", "/console/consumers", "/docs", "/docs/", "/problems/busy"];
 
 /// The paths that pages refer to and the inbox answers.
-const OF_THE_INBOX: [&str; 4] = ["/metrics", "/stats", "/hooks", "/events?limit=100"];
+const OF_THE_INBOX: [&str; 5] = ["/metrics", "/stats", "/hooks", "/consumers", "/events?limit=100"];
 
 /// Sends a GET with these headers. The body of the answer is not decoded.
 fn fetch(server: &Server, path: &str, headers: &[(&str, &str)]) -> Response<Vec<u8>> {
@@ -48,6 +48,7 @@ fn modules(server: &Server, first: &str) -> BTreeSet<String> {
 fn whole_site(server: &Server) -> BTreeSet<String> {
     let mut site = modules(server, "main.js");
     site.append(&mut modules(server, "receivers.js"));
+    site.append(&mut modules(server, "consumers.js"));
     for page in PAGES {
         let html = server.get(page).text;
         let referred = references(&html).into_iter().filter(|path| !OF_THE_INBOX.contains(path));
@@ -63,6 +64,7 @@ fn every_page_and_everything_it_refers_to_exists_with_its_type_and_length() {
     for (path, content_type) in [
         ("/", "text/html; charset=utf-8"),
         ("/receivers", "text/html; charset=utf-8"),
+        ("/console/consumers", "text/html; charset=utf-8"),
         ("/docs", "text/html; charset=utf-8"),
         ("/openapi.json", "application/json"),
         ("/docs/console/main.js", "text/javascript; charset=utf-8"),

@@ -44,6 +44,9 @@ export async function ask(path, { kind = "read", headers = {}, signal, isStream 
   return response;
 }
 
+/** Sends a body of JSON, as `ask` does. */
+export const send = (method, path, body) => ask(path, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+
 /** An event from the service's text of it, which it keeps: there the payload has every digit as it was sent. */
 export const eventOf = (text) => ({ ...JSON.parse(text), text });
 

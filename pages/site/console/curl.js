@@ -12,6 +12,12 @@ export function curlToRead(event) {
   return `curl${header} ${quoted(location.origin + pathOf(event))}`;
 }
 
+/** Makes a consumer. */
+export function curlToMake(name, specification) {
+  const header = tokens.get("read") ? ' -H "authorization: Bearer $READ_TOKEN"' : "";
+  return `curl -X PUT${header} --json ${quoted(JSON.stringify(specification))} ${quoted(`${location.origin}/consumers/${name}`)}`;
+}
+
 /** Sends an event as it was sent. */
 export function curlToSend(event) {
   const { topic, event_id, timestamp, source } = event;

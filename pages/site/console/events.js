@@ -3,7 +3,7 @@
 import { eventOf, follow, Refusal, Unreachable } from "./api.js";
 import { addressOf, go, onView, view } from "./address.js";
 import { entryOf } from "./entry.js";
-import { at, number, pause, say, toLocal, toUtc } from "./page.js";
+import { at, countOf, number, pause, say, toLocal, toUtc } from "./page.js";
 import { byId, isEverything, isLive, isSame, PAGE, page, queryOf, searchOf } from "./search.js";
 
 const PAINT_MS = 250;
@@ -98,8 +98,6 @@ async function load(search, signal) {
   say(at("events-note"), events.length ? countOf(events.length) : nothing(search));
   label("History");
 }
-
-const countOf = (count) => `${number(count)} ${count === 1 ? "event" : "events"}`;
 
 function nothing(search) {
   if (search.id) return `No event has the id ${search.id}${search.topic ? ` in the topic ${search.topic}` : " in the topics that are known here"}.`;

@@ -47,6 +47,9 @@ export const clock = (seconds) => timeOnly.format(seconds * 1000);
 /** A count in the reader's locale. */
 export const number = (value) => whole.format(value);
 
+/** A count of events. */
+export const countOf = (count) => `${number(count)} ${count === 1 ? "event" : "events"}`;
+
 /** A rate a second. */
 export const rate = (value) => (value >= 10_000 ? short : value >= 10 ? whole : tenths).format(value >= 10 ? Math.round(value) : value);
 

@@ -3,6 +3,7 @@
 import { ask } from "./api.js";
 import { addressOf } from "./address.js";
 import { at, make, moment, number, say } from "./page.js";
+import { spark } from "./spark.js";
 
 const SHOWN = 100;
 const POINTS = 60;
@@ -84,25 +85,15 @@ function row(topic) {
     rows.set(topic.topic, made);
   }
   const cells = made.cells;
-  cells[1].replaceChildren(spark(histories.get(topic.topic) ?? []));
+  cells[1].replaceChildren(chart(histories.get(topic.topic) ?? []));
   FIELDS.forEach((field, index) => say(cells[index + 2], number(topic[field])));
   const last = cells[cells.length - 1];
   if (last.firstChild?.getAttribute?.("datetime") !== topic.last_received_at) last.replaceChildren(moment(topic.last_received_at));
   return made;
 }
 
-const SVG = "http://www.w3.org/2000/svg";
-
-/** A line of what was received lately. The numbers beside it say the same to those who do not see it. */
-function spark(history) {
-  const picture = document.createElementNS(SVG, "svg");
-  for (const [name, value] of Object.entries({ viewBox: `0 0 ${POINTS} 20`, width: 90, height: 20, preserveAspectRatio: "none", "aria-hidden": "true" })) picture.setAttribute(name, value);
-  const most = Math.max(1, ...history);
-  const line = document.createElementNS(SVG, "polyline");
-  line.setAttribute("points", history.map((value, index) => `${POINTS - history.length + index},${19 - (18 * value) / most}`).join(" "));
-  picture.append(line);
-  return picture;
-}
+/** A line of what was received lately. */
+const chart = (history) => spark(history.map((value, index) => [POINTS - history.length + index, value]), POINTS, 90, 20);
 
 for (const header of table.tHead.querySelectorAll("th[data-by]")) {
   header.querySelector("button").addEventListener("click", () => {
