@@ -684,6 +684,14 @@ const scenarios = {
     await page.click("#all-failed >> text=Drop all dead");
     await answer("Drop", "Drop 3 events that are dead?");
     await hasText(page, "#failed-outcome", "3 events dropped.");
+    const many = await send("POST", "/consumers/billing/claim", { holder: "host-1", limit: 150 });
+    await send("POST", "/consumers/billing/commit", { claim: many.claim, upto: many.to, failed: many.events.map(({ seq }) => ({ seq, retry_in: 3600 })) });
+    const listed = (count) => page.waitForFunction((wanted) => document.querySelectorAll("#failed li").length === wanted, count);
+    await listed(100);
+    await page.click("#failed-next");
+    await listed(50);
+    await page.click("#failed-first");
+    await listed(100);
     await send("POST", "/consumers/billing/seek", { to: "now" });
     await hasText(page, `${row("billing")} td`, "3,014"); // five events tell of dead ones
     await page.selectOption("#seek-to", "start");
@@ -715,7 +723,7 @@ const scenarios = {
     assert.equal((await status("my-consumer")).name, "my-consumer");
     await page.click("#delete");
     await answer("Delete it");
-    await hasText(page, "#make-outcome", "my-consumer is deleted");
+    await hasText(page, "#delete-outcome", "my-consumer is deleted");
     await hasText(page, "#chosen-heading", "billing");
     assert.equal((await status("my-consumer")).status, 404);
     await page.setViewportSize({ width: 360, height: 740 });

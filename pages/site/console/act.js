@@ -20,20 +20,25 @@ export function confirmed(question, consequence, button) {
 }
 
 let acted = () => {}; // called after everything that was done
+let isActing = false;
 
 /** Says whom to tell that something was done. */
 export const onAct = (callback) => { acted = callback; };
 
-/** Does something, and says what came of it: the text that it returns, or why it was refused. */
+/** Does something, one thing at a time, and says what came of it: the text that it returns, or why it was refused. */
 export async function act(outcome, action) {
+  if (isActing) return;
+  isActing = true;
   const tell = (quality, content) => {
     say(at(outcome), content);
     at(outcome).className = quality;
   };
+  tell("soft", "One moment");
   try {
-    tell("good", (await action()) ?? "");
+    tell("good", await action());
   } catch (error) {
     tell("bad", error.message);
   }
+  isActing = false;
   await acted();
 }

@@ -90,11 +90,12 @@ function showClaims(claims) {
 at("seek").prepend(...placeFields("seek", "Go on"));
 at("seek").addEventListener("submit", (submit) => {
   submit.preventDefault();
-  const [{ name, claims, ...failed }, to] = [chosen, placeIn("seek")];
+  const [consumer, to] = [chosen, placeIn("seek")];
   act("seek-outcome", async () => {
-    const lost = COUNTS.filter((count) => failed[count]).map((count) => `${number(failed[count])} ${count}`).join(", ");
+    const { name, claims } = consumer;
+    const lost = COUNTS.filter((count) => consumer[count]).map((count) => `${number(consumer[count])} ${count}`).join(", ");
     const ends = `${claims.length ? " Its claims end, and what their holders have not committed is refused." : ""}${lost ? ` The list of failed events (${lost}) is emptied.` : ""}`;
-    if (!await confirmed(`Move ${name}?`, await consequence(chosen, to) + ends, "Move it")) return "";
+    if (!await confirmed(`Move ${name}?`, await consequence(consumer, to) + ends, "Move it")) return "";
     const { position } = await (await send("POST", `/consumers/${name}/seek`, { to })).json();
     return `It goes on behind seq ${number(position)}.`;
   });
@@ -102,7 +103,7 @@ at("seek").addEventListener("submit", (submit) => {
 
 at("delete").addEventListener("click", () => {
   const { name } = chosen;
-  act("make-outcome", async () => {
+  act("delete-outcome", async () => {
     const text = "Its position and its list of failed events are forgotten, and its workers are refused. The events stay in the log. This cannot be undone.";
     if (!await confirmed(`Delete ${name}?`, text, "Delete it")) return "";
     await ask(`/consumers/${name}`, { method: "DELETE" });
