@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on has failed
 
+mod consume;
 mod dashboard;
 mod integrations;
 mod migrating;

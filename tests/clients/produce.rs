@@ -170,6 +170,15 @@ fn assert_delivers_once(command: &[&str]) {
     server.assert_books_balance();
 }
 
+/// Makes JavaScript of TypeScript, in a directory.
+pub fn compile(source: &Path, directory: &Path) {
+    // Types that are only left out: newer versions of Node.js run the file as it is.
+    let mut compiler = Command::new(installed("node_modules/.bin/tsc"));
+    compiler.args(["--strict", "--erasableSyntaxOnly", "--target", "es2022", "--module", "nodenext"]);
+    compiler.arg("--typeRoots").arg(installed("node_modules/@types")).args(["--types", "node", "--outDir"]);
+    run(compiler.arg(directory).arg(source));
+}
+
 /// A path as an argument.
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -185,11 +194,7 @@ fn the_producer_in_python_delivers_once() {
 #[ignore = "needs the clients that tests/clients/install installs"]
 fn the_producer_in_typescript_delivers_once() {
     let built = tempfile::tempdir().unwrap();
-    // Types that are only left out: newer versions of Node.js run the file as it is.
-    let mut compiler = Command::new(installed("node_modules/.bin/tsc"));
-    compiler.args(["--strict", "--erasableSyntaxOnly", "--target", "es2022", "--module", "nodenext"]);
-    compiler.arg("--typeRoots").arg(installed("node_modules/@types")).args(["--types", "node", "--outDir"]);
-    run(compiler.arg(built.path()).arg(repository("examples/produce.mts")));
+    compile(&repository("examples/produce.mts"), built.path());
     assert_delivers_once(&["node", text(&built.path().join("produce.mjs"))]);
 }
 

@@ -45,17 +45,20 @@ fn examples(text: &str) -> Vec<Example> {
     examples
 }
 
-/// A text without what differs from run to run: times, the identity of the store, and the figures of the publisher.
+/// A text without what differs from run to run: times, the identity of the store, tokens of claims, and the figures of the
+/// publisher.
 fn comparable(text: &str) -> String {
     let time = Regex::new(r#"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"#).unwrap();
     let uptime = Regex::new(r#""uptime":\d+"#).unwrap();
     let store = Regex::new(r#""store_id":"[0-9a-f]{32}""#).unwrap();
+    let claim = Regex::new(r#""c_[0-9a-f]{16}""#).unwrap();
     let figures =
         Regex::new(r"[\d,.]+ (events sent in|s,)|[\d,]+/s|: [1-9][\d,]* stored|[1-9][\d,]* duplicates")
             .unwrap();
     let text = time.replace_all(text.trim(), "TIME");
     let text = uptime.replace_all(&text, r#""uptime":0"#);
     let text = store.replace_all(&text, r#""store_id":"""#);
+    let text = claim.replace_all(&text, r#""c_""#);
     figures.replace_all(&text, "N").into_owned()
 }
 
