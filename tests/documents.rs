@@ -22,11 +22,12 @@ const ABBREVIATIONS: [(&str, &str, &str); 2] = [
 ];
 
 /// Where each script's program declares its options; the script itself may take more.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("scripts/up", "host/src/main.rs"),
     ("scripts/backup", "host/src/main.rs"),
     ("scripts/restore", "host/src/main.rs"),
     ("scripts/publisher", "clients/src/publisher/cli.rs"),
+    ("scripts/forwarder", "clients/src/forwarder/cli.rs"),
     ("scripts/stress-test", "clients/src/stress_test/cli.rs"),
     ("scripts/bench", "bench/src/main.rs"),
     ("scripts/torture", "verify/experiments/src/main.rs"),

@@ -1,5 +1,5 @@
-//! Code that Sekali's two producers share. `publisher` ships lines and events, `stress-test` proves that the service
-//! keeps its promises; both deliver at least once, to the same API.
+//! Code that the programs which speak to Sekali share. `publisher` ships lines and events, `forwarder` takes events out and
+//! delivers them, `stress-test` proves that the service keeps its promises; all of them send at least once.
 //!
 //! - [`arguments`]: values of command-line arguments
 //! - [`client`]: one request and its outcome

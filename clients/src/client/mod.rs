@@ -160,7 +160,7 @@ async fn json<T: DeserializeOwned>(response: Response) -> Result<T, Failure> {
 }
 
 /// The value of a `Retry-After` header: seconds or a date (RFC 9110, section 10.2.3).
-fn parse_retry_after(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
+pub fn parse_retry_after(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
@@ -169,7 +169,7 @@ fn parse_retry_after(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
 }
 
 /// The innermost source of an error: the layers above it say only that a request failed.
-fn cause(error: &reqwest::Error) -> String {
+pub fn cause(error: &reqwest::Error) -> String {
     let mut innermost: &dyn Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
