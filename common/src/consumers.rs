@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// What `PUT /consumers/{name}` sets. What is left out is the service's default.
-#[derive(Clone, Debug, Default, Serialize)]
+/// What `PUT /consumers/{name}` sets, and what a consumer is. What is left out stays as it is, or is the service's default.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Specification {
     /// Topics, each exact or ending in `.*`; none means all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -175,6 +176,8 @@ pub struct Committed {
 pub struct Consumer {
     /// Its name.
     pub name: String,
+    /// What it is.
+    pub specification: Specification,
     /// The seq up to which all is claimed and committed.
     pub position: u64,
     /// Nothing at or below this seq comes again.

@@ -14,6 +14,7 @@ mod migrating;
 mod produce;
 mod readme;
 mod recorded;
+mod resign;
 mod vendors;
 
 use std::fs::File;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -78,22 +79,25 @@ fn signed_by(registry: &str, deliveries: &[&Unsigned]) -> Vec<Added> {
     let directory = tempfile::tempdir_in(installed("")).unwrap();
     let jobs = directory.path().join("deliveries.json");
     serde_json::to_writer(File::create(&jobs).unwrap(), deliveries).unwrap();
-    let mut signer = match registry {
+    let mut signer = program_of(registry, "vendors", directory.path());
+    serde_json::from_str(&run(signer.stdin(File::open(jobs).unwrap()))).unwrap()
+}
+
+/// One of two programs of a name that use the packages of a registry. `directory` is below the libraries of Node.js, which
+/// looks for them from the script's directory up.
+pub fn program_of(registry: &str, name: &str, directory: &Path) -> Command {
+    let (mut command, script) = match registry {
         "pypi/" => {
-            let mut python = Command::new(installed("python/bin/python"));
-            python.arg(repository("tests/clients/vendors.py"));
-            python
+            (Command::new(installed("python/bin/python")), repository(&format!("tests/clients/{name}.py")))
         }
         _ => {
-            // Below its libraries, because Node.js looks for them from the script's directory up.
-            let script = directory.path().join("vendors.mjs");
-            std::fs::copy(repository("tests/clients/vendors.mjs"), &script).unwrap();
-            let mut node = Command::new("node");
-            node.arg(script);
-            node
+            let script = directory.join(format!("{name}.mjs"));
+            std::fs::copy(repository(&format!("tests/clients/{name}.mjs")), &script).unwrap();
+            (Command::new("node"), script)
         }
     };
-    serde_json::from_str(&run(signer.stdin(File::open(jobs).unwrap()))).unwrap()
+    command.arg(script);
+    command
 }
 
 impl Signed {
@@ -120,23 +124,23 @@ pub fn assert_outcome(answer: &Answer, stored: usize, duplicates: usize, what: &
 /// A row of vendors.json: a package, a receiver of what it signs, and a delivery.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Vendor {
-    package: String,
-    secret: String,
+pub struct Vendor {
+    pub package: String,
+    pub secret: String,
     /// The receiver's fields; without `secrets`, it has the one that signs and one that was replaced.
-    receiver: Value,
+    pub receiver: Value,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     #[serde(default)]
     id: String,
-    algorithm: Option<String>,
+    pub algorithm: Option<String>,
     /// A text, or JSON. `NOW` in it is the time in milliseconds.
-    body: Value,
+    pub body: Value,
     /// The body of a redelivery, where it differs.
     again: Option<Value>,
     /// The number of events in the body.
     #[serde(default = "one")]
-    events: usize,
+    pub events: usize,
     /// The status of an answer without a body.
     answer: Option<u16>,
 }
@@ -146,12 +150,21 @@ fn one() -> usize {
 }
 
 impl Vendor {
+    /// All rows, by names for their receivers.
+    pub fn all() -> BTreeMap<String, Self> {
+        let rows = std::fs::read_to_string(repository("tests/clients/vendors.json")).unwrap();
+        let rows: Vec<Self> = serde_json::from_str(&rows).unwrap();
+        let name =
+            |(number, row): (usize, Self)| (format!("{}-{number}", row.package.replace('/', "-")), row);
+        rows.into_iter().enumerate().map(name).collect()
+    }
+
     /// The URL of its receiver.
-    fn url(name: &str) -> String {
+    pub fn url(name: &str) -> String {
         format!("https://inbox.example/hooks/{name}")
     }
 
-    fn receiver(&self, name: &str) -> Value {
+    pub fn receiver(&self, name: &str) -> Value {
         let mut receiver = self.receiver.clone();
         if receiver["secrets"].is_null() {
             receiver["secrets"] = json!(["one that was replaced", self.secret]);
@@ -163,7 +176,7 @@ impl Vendor {
     }
 
     /// A delivery that was signed so many seconds ago.
-    fn delivery(&self, name: &str, body: &Value, age: u32) -> Unsigned {
+    pub fn delivery(&self, name: &str, body: &Value, age: u32) -> Unsigned {
         let at = UNIX_EPOCH.elapsed().unwrap() - Duration::from_secs(age.into());
         let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
         Unsigned {
@@ -192,10 +205,7 @@ impl Vendor {
 #[test]
 #[ignore = "needs the clients that tests/clients/install installs"]
 fn what_a_vendors_package_signs_is_stored_once_and_nothing_else_is() {
-    let rows = std::fs::read_to_string(repository("tests/clients/vendors.json")).unwrap();
-    let rows: Vec<Vendor> = serde_json::from_str(&rows).unwrap();
-    let name = |(number, row): (usize, Vendor)| (format!("{}-{number}", row.package.replace('/', "-")), row);
-    let vendors: BTreeMap<_, _> = rows.into_iter().enumerate().map(name).collect();
+    let vendors = Vendor::all();
     let hooks: BTreeMap<_, _> = vendors.iter().map(|(name, vendor)| (name, vendor.receiver(name))).collect();
     let first_and_again = |(name, vendor): (&String, &Vendor)| {
         let again = vendor.again.as_ref().unwrap_or(&vendor.body);

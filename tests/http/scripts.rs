@@ -46,7 +46,7 @@ fn state_dir_moves_both_stores() {
 fn every_script_says_how_it_is_used_without_doing_anything() {
     // Those that run a program of their own ask it.
     let own = ["backup", "build", "check", "cluster", "fuzz", "pictures", "release", "restore", "test", "up"];
-    let programs = ["bench", "publisher", "stress-test", "torture"];
+    let programs = ["bench", "forwarder", "publisher", "stress-test", "torture"];
     for entry in fs::read_dir(repository().join("scripts")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         if name.ends_with(".sh") || programs.contains(&name.as_str()) {

@@ -8,10 +8,9 @@ use serde::Serialize;
 use super::{Client, Failure, json, send};
 
 impl Client {
-    /// `PUT /consumers/{name}`: makes a consumer or changes it. True if it was made.
-    pub async fn put_consumer(&self, name: &str, wanted: &Specification) -> Result<bool, Failure> {
-        let response = self.tell(Method::PUT, self.consumer_url(name, None), wanted).await?;
-        Ok(response.status() == StatusCode::CREATED)
+    /// `PUT /consumers/{name}`: makes a consumer or changes it.
+    pub async fn put_consumer(&self, name: &str, wanted: &Specification) -> Result<Consumer, Failure> {
+        json(self.tell(Method::PUT, self.consumer_url(name, None), wanted).await?).await
     }
 
     /// `GET /consumers/{name}`.

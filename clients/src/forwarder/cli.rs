@@ -83,9 +83,9 @@ pub struct Consumer {
     #[arg(long, value_name = "PLACE")]
     pub from: Option<String>,
 
-    /// What waits behind an event that failed
-    #[arg(long, value_enum, default_value_t)]
-    pub order: Order,
+    /// What waits behind an event that failed [default: topic]
+    #[arg(long, value_enum)]
+    pub order: Option<Order>,
 
     /// Attempts after which an event is dead; 0 is without end [default: 12, in 75 hours]
     #[arg(long, value_name = "COUNT")]
@@ -95,9 +95,9 @@ pub struct Consumer {
     #[arg(long, conflicts_with = "name")]
     pub ephemeral: bool,
 
-    /// Seconds after which another takes over from a forwarder that is gone
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(3..=3600))]
-    pub lease: u32,
+    /// Seconds after which another takes over from a forwarder that is gone [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(3..=3600))]
+    pub lease: Option<u32>,
 }
 
 /// How events are delivered.
@@ -172,12 +172,11 @@ pub struct Service {
 }
 
 /// What waits behind an event that failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Order {
     /// Everything
     Total,
     /// Later events of its topic
-    #[default]
     Topic,
     /// Nothing
     None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sekali_clients::client::Failure;
-use sekali_common::consumers::{Claim, Commit, Committed, Order};
+use sekali_common::consumers::{Claim, Commit, Committed, Order, Specification};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -13,7 +13,10 @@ use crate::board::Board;
 use crate::circuit::{Blame, Circuit, Sent};
 use crate::ledger::{Ledger, Parcel};
 use crate::outcome::Outcome;
-use crate::pace::{Appetite, Pace};
+use crate::pace::Pace;
+
+/// The most events of a claim. The service sees to it that their bytes are not too many.
+const MOST_EVENTS: u32 = 1_000;
 
 /// Seconds that a claim waits for an event.
 const WAIT: u32 = 20;
@@ -61,6 +64,20 @@ pub struct Settings {
     pub lease: Duration,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self { order: Order::Topic, parallel: 16, batch: 1, rate: None, lease: Duration::from_secs(30) }
+    }
+}
+
+impl Settings {
+    /// These settings with what the consumer is.
+    pub fn of(self, consumer: &Specification) -> Self {
+        let lease = consumer.lease.map_or(self.lease, |seconds| Duration::from_secs(seconds.into()));
+        Self { order: consumer.order.unwrap_or(self.order), lease, ..self }
+    }
+}
+
 /// The reason for which a forwarder ends, beside a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum Stop {
@@ -82,7 +99,6 @@ pub struct Forwarder<S, T> {
     settings: Settings,
     circuit: Circuit,
     pace: Pace,
-    appetite: Appetite,
     board: Arc<Board>,
     /// Deliveries on their way.
     in_flight: JoinSet<Delivered>,
@@ -117,7 +133,6 @@ impl<S: Service, T: Target> Forwarder<S, T> {
             target: Arc::new(target),
             circuit: Circuit::new(settings.parallel),
             pace: Pace::new(settings.rate),
-            appetite: Appetite::new(),
             settings,
             board,
             in_flight: JoinSet::new(),
@@ -139,7 +154,6 @@ impl<S: Service, T: Target> Forwarder<S, T> {
                 claim = self.claim() => claim?,
             };
             let Some(claim) = claim else { continue };
-            self.appetite.learn(&claim);
             self.board.claimed(&claim);
             self.work(Ledger::new(claim, self.settings.order), asked, stop.as_mut()).await?;
             match self.end.take() {
@@ -152,7 +166,7 @@ impl<S: Service, T: Target> Forwarder<S, T> {
 
     /// Asks for a claim; as a standby, later again.
     async fn claim(&self) -> Result<Option<Claim>, Stop> {
-        match self.service.claim(self.appetite.limit(), WAIT).await {
+        match self.service.claim(MOST_EVENTS, WAIT).await {
             Err(failure) if failure.is_of("claimed") => {
                 self.board.stands_by(&failure);
                 let pause = failure.retry_after().unwrap_or(STANDBY).clamp(PROGRESS, STANDBY);
@@ -265,8 +279,7 @@ impl<S: Service, T: Target> Forwarder<S, T> {
             }
             Outcome::Away(away) => {
                 let was_open = self.circuit.is_open();
-                let has_failed_before = parcel.events.iter().all(|event| event.attempt > 1);
-                let sent = Sent { seqs: &seqs, has_failed_before };
+                let sent = Sent { seqs: &seqs, has_failed_before: parcel.has_failed_before };
                 match self.circuit.away(&away, &sent, is_probe, now) {
                     Blame::Event => self.fail(ledger, &parcel, &away.reason),
                     Blame::Endpoint => ledger.put_back(places),

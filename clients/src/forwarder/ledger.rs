@@ -3,11 +3,14 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use sekali_common::consumers::{Claim, ClaimedEvent, Commit, FailedEvent, Order};
+use sekali_common::consumers::{Claim, ClaimKind, ClaimedEvent, Commit, FailedEvent, Order};
 
 /// A claim and the states of its events. Events that keep their order are in one lane, of which one is sent at a time.
 pub struct Ledger {
     token: String,
+    kind: ClaimKind,
+    /// How often it was given out.
+    attempt: u32,
     to: u64,
     /// In the order of seq.
     entries: Vec<Entry>,
@@ -55,6 +58,8 @@ pub struct Parcel {
     pub places: Vec<usize>,
     /// The events: at least one.
     pub events: Vec<Arc<ClaimedEvent>>,
+    /// True if each of them failed before, and does not come again for another reason.
+    pub has_failed_before: bool,
 }
 
 impl Parcel {
@@ -87,6 +92,8 @@ impl Ledger {
         let ready = lanes.iter().filter_map(|lane| lane.unsent.front().copied()).collect();
         Self {
             token: claim.claim,
+            kind: claim.kind,
+            attempt: claim.attempt,
             to: claim.to,
             entries,
             lanes,
@@ -122,8 +129,10 @@ impl Ledger {
             *state = State::Sent;
             self.lanes[*lane].unsent.pop_front();
         }
-        let events = places.iter().map(|place| Arc::clone(&self.entries[*place].event)).collect();
-        Some(Parcel { places, events })
+        let events: Vec<_> = places.iter().map(|place| Arc::clone(&self.entries[*place].event)).collect();
+        let has_failed = |event: &Arc<ClaimedEvent>| event.attempt > self.attempt;
+        let has_failed_before = self.kind == ClaimKind::Retry && events.iter().all(has_failed);
+        Some(Parcel { places, events, has_failed_before })
     }
 
     /// Events were delivered.
@@ -354,6 +363,21 @@ mod tests {
             ledger.done(&[place]);
         }
         assert_eq!(take_all(&mut ledger, 3), [[4]]);
+    }
+
+    #[test]
+    fn only_a_retry_has_events_that_failed_before() {
+        // A range that ran out is given out again, which says nothing against its events.
+        let of = |kind, attempt| {
+            let mut claim = Claim { kind, attempt, ..claim("ab") };
+            claim.events[0].attempt = attempt + 1;
+            claim.events[1].attempt = attempt;
+            let mut ledger = Ledger::new(claim, Order::Topic);
+            [(); 2].map(|()| ledger.take(1, |_| true).unwrap().has_failed_before)
+        };
+        assert_eq!(of(ClaimKind::New, 1), [false, false]);
+        assert_eq!(of(ClaimKind::Retry, 1), [true, false]);
+        assert_eq!(of(ClaimKind::Retry, 3), [true, false]);
     }
 
     #[test]

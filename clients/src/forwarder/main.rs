@@ -85,16 +85,9 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
         client: Client::new(&cli.service.url, cli.service.token.as_deref(), SILENCE)?,
         name,
         holder: format!("{}-{}-{own}", host_name(), std::process::id()),
-        lease: cli.consumer.lease,
         board: Arc::clone(&board),
     };
-    let settings = Settings {
-        order: cli.consumer.order.into(),
-        parallel: cli.delivery.parallel.into(),
-        batch: cli.delivery.batch.unwrap_or(1).into(),
-        rate: cli.delivery.rate,
-        lease: Duration::from_secs(cli.consumer.lease.into()),
-    };
+    let settings = settings(&cli);
     if let Some(address) = cli.metrics {
         metrics::serve(address, place.clone()).await?;
     }
@@ -107,7 +100,8 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
         () = interrupt.requested() => return Ok(interrupt.exit_code().unwrap_or(STOPPED)),
     };
     let result = match made {
-        Ok(()) => {
+        Ok(consumer) => {
+            let settings = settings.of(&consumer);
             let mut forwarder = Forwarder::new(place.clone(), target, settings, Arc::clone(&board));
             forwarder.run(interrupt.requested()).await.map_err(|stop| stop.to_string())
         }
@@ -131,15 +125,25 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     })
 }
 
+fn settings(cli: &Cli) -> Settings {
+    Settings {
+        parallel: cli.delivery.parallel.into(),
+        batch: cli.delivery.batch.unwrap_or(1).into(),
+        rate: cli.delivery.rate,
+        ..Settings::default()
+    }
+}
+
+/// What the arguments say of the consumer. The rest stays as it is.
 fn specification(cli: &Cli) -> Specification {
     let consumer = &cli.consumer;
     Specification {
         topics: consumer.topics.clone(),
         sources: consumer.sources.clone(),
         from: consumer.from.clone().or_else(|| consumer.ephemeral.then(|| "now".into())),
-        order: Some(consumer.order.into()),
-        workers: Some(1),
-        lease: Some(consumer.lease),
+        order: consumer.order.map(Into::into),
+        workers: None,
+        lease: consumer.lease,
         attempts: consumer.attempts,
         dead: None,
     }

@@ -22,17 +22,16 @@ pub struct Place {
     pub name: String,
     /// The name of this process.
     pub holder: String,
-    /// The length of a claim, in seconds.
-    pub lease: u32,
     /// Where it is told that the service is away.
     pub board: Arc<Board>,
 }
 
 impl Place {
-    /// Makes the consumer, or changes it.
-    pub async fn put(&self, wanted: &Specification) -> Result<(), Failure> {
+    /// Makes the consumer, or changes it. Returns what it is.
+    pub async fn put(&self, wanted: &Specification) -> Result<Specification, Failure> {
         let note = |failure: &Failure| self.board.is_cut_off(failure);
-        persist(PATIENCE, note, || self.client.put_consumer(&self.name, wanted)).await.map(drop)
+        let put = persist(PATIENCE, note, || self.client.put_consumer(&self.name, wanted)).await?;
+        Ok(put.specification)
     }
 
     /// Deletes the consumer.
@@ -44,12 +43,8 @@ impl Place {
 
 impl Service for Place {
     async fn claim(&self, limit: u32, wait: u32) -> Result<Option<Claim>, Failure> {
-        let wanted = ClaimRequest {
-            holder: self.holder.clone(),
-            limit: Some(limit),
-            lease: Some(self.lease),
-            wait: Some(wait),
-        };
+        let wanted =
+            ClaimRequest { holder: self.holder.clone(), limit: Some(limit), lease: None, wait: Some(wait) };
         let note = |failure: &Failure| self.board.is_cut_off(failure);
         persist(PATIENCE, note, || self.client.claim(&self.name, &wanted)).await
     }

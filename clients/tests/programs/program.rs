@@ -28,6 +28,11 @@ pub fn publisher(directory: &Path, arguments: &[&str]) -> Command {
     command(env!("CARGO_BIN_EXE_publisher"), directory, arguments)
 }
 
+/// The forwarder.
+pub fn forwarder(arguments: &[&str]) -> Command {
+    command(env!("CARGO_BIN_EXE_forwarder"), Path::new("."), arguments)
+}
+
 /// The stress test.
 pub fn stress_test(arguments: &[&str]) -> Command {
     command(env!("CARGO_BIN_EXE_stress-test"), Path::new("."), arguments)

@@ -21,7 +21,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn settings() -> Settings {
-    Settings { order: Order::Topic, parallel: 16, batch: 1, rate: None, lease: SECOND * 30 }
+    Settings::default()
 }
 
 /// Forwards until the log is done, or for a time, and then is told to end.
