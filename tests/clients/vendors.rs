@@ -130,7 +130,7 @@ pub struct Vendor {
     /// The receiver's fields; without `secrets`, it has the one that signs and one that was replaced.
     pub receiver: Value,
     #[serde(default)]
-    headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, String>,
     #[serde(default)]
     id: String,
     pub algorithm: Option<String>,

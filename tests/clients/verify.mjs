@@ -11,9 +11,15 @@ import { Webhook as Svix } from "svix";
 
 console.debug = () => {};
 
+// These two tell by an error.
+const throwing = (Webhook) => ({ secret, body, headers }) => {
+  new Webhook(secret).verify(body, headers);
+  return true;
+};
+
 const packages = {
-  standardwebhooks: ({ secret, body, headers }) => new Standard(secret).verify(body, headers),
-  svix: ({ secret, body, headers }) => new Svix(secret).verify(body, headers),
+  standardwebhooks: throwing(Standard),
+  svix: throwing(Svix),
   github: ({ secret, body, headers }) => verify(secret, body, headers["x-hub-signature-256"]),
   hub: ({ secret, body, headers }) => verify(secret, body, headers["x-hub-signature"]),
   async shopify({ secret, body, headers }) {

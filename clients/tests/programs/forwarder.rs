@@ -228,6 +228,33 @@ fn an_ephemeral_consumer_sees_what_comes_and_is_gone_at_the_end() {
 }
 
 #[test]
+fn what_is_signed_is_taken_by_a_receiver_of_another_service() {
+    // The key pair of RFC 8032, section 7.1.
+    let private = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
+    let public = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+    let sealed = json!({
+        "kind": "standard", "secrets": [public], "algorithm": "ed25519", "key": {"encoding": "base64"},
+        "signature": {"header": "webhook-signature", "split": " ", "prefix": "v1a,", "encoding": "base64"},
+        "topic": "copy.{header:sekali-topic}",
+    });
+    let shared = json!({"kind": "standard", "secrets": [SECRET], "topic": "copy.{header:sekali-topic}"});
+    let hooks = json!({"shared": shared, "sealed": sealed}).to_string();
+    let other = Server::with_variables(&[("hooks", &hooks)]);
+    let server = Server::start();
+    publish(&server, 0..20, 2);
+    for (hook, stored) in [("shared", 20), ("sealed", 20)] {
+        let to = other.url(&format!("/hooks/{hook}"));
+        let forwarder = start(&server, &[hook, "--secret", SECRET, "--secret", private, "--to", &to]);
+        is_done(&server, hook);
+        assert_eq!(end(forwarder)["delivered"], 20);
+        assert_eq!(other.stats()["unique_processed"], stored, "the second brings what the first did");
+    }
+    assert_eq!(other.stats()["duplicate_dropped"], 20);
+    let is_first = |copy: &Value| copy["event_id"] == "evt_1" && copy["topic"] == "copy.t.0";
+    assert!(other.events().iter().any(is_first));
+}
+
+#[test]
 fn events_are_sent_in_several_forms() {
     let (server, endpoint) = (Server::start(), Endpoint::start());
     publish(&server, 0..3, 1);
