@@ -1,12 +1,13 @@
 //! Sends each event to an endpoint, a command or a file, and keeps the place: a consumer with a POST.
 //!
-//! [`forward`] is the work. It claims events of the service ([`place`]), delivers them ([`target`]), and commits what is
+//! [`forward`] is the work. It claims events of the service ([`place`]), delivers them ([`destination`]), and commits what is
 //! done. What a claim may still send and what a commit may say is in [`ledger`]; whether the endpoint is there, in
 //! [`circuit`], which learns from each [`outcome`]. What is sent is made by [`message`], [`sign`] and [`resign`].
 
 mod board;
 mod circuit;
 mod cli;
+mod destination;
 mod forward;
 mod ledger;
 mod message;
@@ -16,7 +17,6 @@ mod pace;
 mod place;
 mod resign;
 mod sign;
-mod target;
 #[cfg(test)]
 mod tests;
 
@@ -35,9 +35,9 @@ use tokio::time::timeout;
 
 use crate::board::Board;
 use crate::cli::Cli;
+use crate::destination::{Destination, Endpoint, Limits, Log, Program};
 use crate::forward::{Forwarder, Settings};
 use crate::place::Place;
-use crate::target::{Destination, Endpoint, Limits, Log, Program};
 
 /// Exit code: the endpoint or the service wants nothing of this.
 const STOPPED: u8 = 1;
@@ -93,7 +93,7 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     }
     let specification = specification(&cli);
     let is_ephemeral = cli.consumer.ephemeral;
-    let target = target(cli)?;
+    let destination = destination(cli)?;
 
     let made = tokio::select! {
         made = place.put(&specification) => made,
@@ -102,7 +102,7 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     let result = match made {
         Ok(consumer) => {
             let settings = settings.of(&consumer);
-            let mut forwarder = Forwarder::new(place.clone(), target, settings, Arc::clone(&board));
+            let mut forwarder = Forwarder::new(place.clone(), destination, settings, Arc::clone(&board));
             forwarder.run(interrupt.requested()).await.map_err(|stop| stop.to_string())
         }
         Err(failure) => Err(failure.to_string()),
@@ -149,7 +149,7 @@ fn specification(cli: &Cli) -> Specification {
     }
 }
 
-fn target(cli: Cli) -> Result<Destination> {
+fn destination(cli: Cli) -> Result<Destination> {
     let (to, delivery, signature) = (cli.to, cli.delivery, cli.signature);
     if let Some(path) = to.file {
         return Log::open(&path, delivery.send).map(Destination::Log);

@@ -53,7 +53,6 @@ async fn text(place: &Place) -> String {
     let counts = place.board.counts();
     let mut text = String::new();
     let mut add = |name: &str, kind: &str, help: &str, value: f64| {
-        let name = format!("sekali_forwarder_{name}");
         let consumer = &place.name;
         // Writing to memory cannot fail. Names of consumers have no characters that would need an escape.
         let _ = writeln!(
@@ -61,22 +60,47 @@ async fn text(place: &Place) -> String {
             "# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{{consumer=\"{consumer}\"}} {value}"
         );
     };
-    add("delivered_total", "counter", "Events that were delivered.", counts.delivered as f64);
-    add("failed_total", "counter", "Attempts that failed because of their event.", counts.failed as f64);
-    add("outages_total", "counter", "Times that the endpoint was away.", counts.outages as f64);
-    add("circuit_open", "gauge", "1 while the endpoint is away.", f64::from(u8::from(counts.is_away)));
-    add("standby", "gauge", "1 while another holds the claim.", f64::from(u8::from(counts.stands_by)));
-    add("in_flight", "gauge", "Deliveries on their way.", counts.in_flight as f64);
+    add(
+        "sekali_forwarder_delivered_total",
+        "counter",
+        "Events that were delivered.",
+        counts.delivered as f64,
+    );
+    add(
+        "sekali_forwarder_failed_total",
+        "counter",
+        "Attempts that failed because of their event.",
+        counts.failed as f64,
+    );
+    add(
+        "sekali_forwarder_outages_total",
+        "counter",
+        "Times that the endpoint was away.",
+        counts.outages as f64,
+    );
+    add(
+        "sekali_forwarder_circuit_open",
+        "gauge",
+        "1 while the endpoint is away.",
+        f64::from(u8::from(counts.is_away)),
+    );
+    add(
+        "sekali_forwarder_standby",
+        "gauge",
+        "1 while another holds the claim.",
+        f64::from(u8::from(counts.stands_by)),
+    );
+    add("sekali_forwarder_in_flight", "gauge", "Deliveries on their way.", counts.in_flight as f64);
     if let Ok(consumer) = place.client.consumer(&place.name).await {
-        add("lag", "gauge", "Events that are not claimed yet.", consumer.lag as f64);
+        add("sekali_forwarder_lag", "gauge", "Events that are not claimed yet.", consumer.lag as f64);
         add(
-            "behind_seconds",
+            "sekali_forwarder_behind_seconds",
             "gauge",
             "The age of the oldest event that is not done.",
             consumer.behind_seconds,
         );
-        add("parked", "gauge", "Events that failed and come again.", consumer.parked as f64);
-        add("dead", "gauge", "Events that do not come again.", consumer.dead as f64);
+        add("sekali_forwarder_parked", "gauge", "Events that failed and come again.", consumer.parked as f64);
+        add("sekali_forwarder_dead", "gauge", "Events that do not come again.", consumer.dead as f64);
     }
     text
 }
