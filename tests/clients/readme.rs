@@ -1,7 +1,9 @@
 //! Every command of the README, run as written, with the output that it says.
 
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use regex::Regex;
 use sekali_harness::Server;
@@ -103,7 +105,45 @@ fn every_command_of_the_readme_prints_what_it_says() {
     let hooks = Regex::new("SPIN_VARIABLE_HOOKS='(.*)' scripts/up").unwrap();
     let hooks = &hooks.captures(&readme).unwrap()[1];
     let server = Server::with_variables(&[("admin_token", "s3cret"), ("hooks", hooks)]);
-    assert_examples(&readme, 16, &server, &repository("."), &[]);
+    assert_examples(&readme, 19, &server, &repository("."), &[]);
+}
+
+/// A child that ends with its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs curl and Python"]
+fn the_four_commands_lead_from_nothing_to_ones_own_handler() {
+    let readme = std::fs::read_to_string(repository("README.md")).unwrap();
+    let section = readme.split("## Take events out").nth(1).unwrap();
+    let [up, handler, forwarder, publish] =
+        blocks(section, "sh")[0].lines().collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(up, "scripts/up");
+    let server = Server::start();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let start = |command: &str| {
+        let command = command.replace("localhost:3000", &server.address().to_string()).replace("4000", &free);
+        let child = Command::new("bash")
+            .args(["-c", &format!("exec {command}")])
+            .current_dir(repository("."))
+            .env("SEKALI_URL", server.url(""))
+            .stdout(Stdio::piped())
+            .spawn();
+        Ended(child.unwrap())
+    };
+    let mut handler = start(handler);
+    let _forwarder = start(forwarder);
+    assert!(start(publish).0.wait().unwrap().success());
+    let mut called = String::new();
+    BufReader::new(handler.0.stdout.as_mut().unwrap()).read_line(&mut called).unwrap();
+    assert_eq!(called, "evt_1 {\"n\":1}\n");
 }
 
 #[test]
