@@ -105,13 +105,25 @@ impl<S: ReadStore, C: Clock> Tail<S, C> {
         Ok(readable.through)
     }
 
-    /// Returns when events are there behind a seq, or after so long.
-    pub async fn moves_beyond(&self, seen: Seq, within: Duration) {
+    /// Returns when events of a filter are there behind a seq, or after so long. Those who wait for the same share what is
+    /// read, with followers, too.
+    pub async fn moves_beyond(&self, filter: &Filter, mut seen: Seq, within: Duration) {
         let end = self.clock.now() + within;
         while let Some(rest) = end.checked_sub(self.clock.now()).filter(|rest| !rest.is_zero()) {
             self.clock.sleep(self.until_next_tick().min(rest)).await;
-            if self.newest().await.is_ok_and(|newest| newest > seen) {
-                return;
+            let tick = self.current_tick();
+            let readable = tick.readable.get_or_init(|| self.reader.readable()).await.clone();
+            let Ok(span) = readable.map(|readable| Span { after: seen.max(readable.after), ..readable })
+            else {
+                continue;
+            };
+            if span.is_empty() {
+                continue;
+            }
+            match self.shared_page(&tick, filter, span).await {
+                Ok(Progress { events: Some(_), .. }) => return,
+                Ok(Progress { through, .. }) => seen = through,
+                Err(_) => {} // the next tick looks again
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A claim: what is given out next.
 //!
 //! First of all the holder's own live claim, then a claim that ran out, whole; then, in turns, events that failed and are
-//! due, and new ones.
+//! due, and new ones. An event whose lane has a lower one that failed is given in none of them: it waits.
 
 use std::time::Duration;
 
@@ -10,20 +10,26 @@ use super::events::Event;
 use super::outcome::{Claimed, Done, Outcome, Refusal, Skipped};
 use super::specification::Order;
 use super::state::{Claim, Kind};
-use crate::store::consume::{ConsumeStore, Failure, FailureState, Moment, Which};
+use crate::store::consume::{ConsumeStore, Failure, FailureState, Which};
 use crate::store::{Layout, PageSize, ReadStore, Seq, Span};
 
-/// Bytes of payload after which a claim takes no more events.
+/// Bytes of events after which a claim takes no more of them.
 const CLAIM_BYTES: usize = 1 << 20;
+
+/// The most events of a claim.
+pub const CLAIM_EVENTS: u32 = 1000;
 
 /// Pages that one claim looks at.
 const PAGES: usize = 64;
 
+/// Events that are looked at in one page where some may have to wait.
+const PAGE_EVENTS: u32 = 256;
+
+/// Failed events that are read by one statement.
+pub const READ_AT_ONCE: usize = 16;
+
 /// Seqs without an event of the consumer after which its place is kept, so that they are not looked at again.
 const FAR: Seq = 100_000;
-
-/// There may be something at once: the store has to know what was decided before more is read.
-const AGAIN: Outcome = Ok(Done::Nothing(Some(Duration::ZERO)));
 
 /// What a holder asks for.
 #[derive(Clone, Debug)]
@@ -48,19 +54,21 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         {
             return Ok(Done::Claimed(claimed));
         }
-        while let Some(place) = self.ran_out() {
+        while let Some(place) = self.ran_out()
+            && !self.changes_failures()
+        {
             if let Some(claimed) = self.give_again(place, wanted, true).await? {
                 return Ok(Done::Claimed(claimed));
             }
         }
-        self.refuse_beyond_workers()?;
         if self.changes_failures() {
-            return AGAIN;
+            return Ok(self.nothing(Some(Duration::ZERO))); // the store has to know before more is read
         }
-        let parked = self.parked(wanted.limit).await?;
-        let next_due = parked.iter().find(|failure| failure.due_at > now);
+        self.refuse_beyond_workers()?;
+        let heads = self.heads(wanted.limit).await?;
+        let next_due = heads.iter().find(|failure| failure.due_at > now);
         let next_due = next_due.map(|failure| Duration::from_millis((failure.due_at - now).unsigned_abs()));
-        let due: Vec<_> = parked.into_iter().filter(|failure| failure.due_at <= now).collect();
+        let due: Vec<_> = heads.into_iter().filter(|failure| failure.due_at <= now).collect();
         let retries_first = !self.state.has_retried;
         for retries in [retries_first, !retries_first] {
             let claimed = match retries {
@@ -72,10 +80,14 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
                 return Ok(Done::Claimed(claimed));
             }
             if self.changes_failures() {
-                return AGAIN;
+                return Ok(self.nothing(Some(Duration::ZERO)));
             }
         }
-        Ok(Done::Nothing(next_due))
+        Ok(self.nothing(next_due))
+    }
+
+    fn nothing(&self, until: Option<Duration>) -> Done {
+        Done::Nothing(until, self.state.specification.filter())
     }
 
     /// The claim to give out before all others: of those that ran out, the one that begins first.
@@ -95,83 +107,98 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         Err(Refusal::Claimed { holders, seconds })
     }
 
-    /// Gives out a claim again: to its holder as it is, or to another after it ran out. `None` if none of its events is
-    /// there any more; then it has ended.
+    /// Gives out a claim again: to its holder as it is, or to another after it ran out. `None` if none of its events can be
+    /// given; then it has ended.
     async fn give_again(
         &mut self,
         place: usize,
         wanted: &Wanted,
         ran_out: bool,
     ) -> Result<Option<Claimed>, Refusal> {
-        let claim = self.state.claims[place].clone();
-        let (events, skipped) = match claim.kind {
-            Kind::New => self.range(&claim).await?,
-            Kind::Retry => self.failed(&claim.seqs, claim.attempt_next(self.now)).await?,
-        };
-        if events.is_empty() {
-            self.state.end(place);
-            return Ok(None);
-        }
-        let token = if ran_out { self.token() } else { claim.token };
-        let now = self.now;
-        let count = events.len() as i64;
-        let claim = &mut self.state.claims[place];
-        claim.token = token;
-        claim.holder.clone_from(&wanted.holder);
-        claim.events = count;
+        let mut claim = self.state.claims.remove(place);
         if ran_out {
             claim.attempt += 1;
+            claim.token = self.token();
             claim.expires_at = 0;
             claim.lease = wanted.lease.unwrap_or(self.state.specification.lease);
-            self.state.redelivered += count;
         }
-        claim.extend(now);
-        let claim = claim.clone();
-        Ok(Some(self.given(claim, skipped, events)))
+        let (events, skipped) = match claim.kind {
+            Kind::New => self.range(&mut claim).await?,
+            Kind::Retry => {
+                let rows =
+                    self.ground.store.failures(self.name, Which::Of(&claim.seqs), CLAIM_EVENTS).await?;
+                let rows = self.not_behind_others(rows, &claim.seqs).await?;
+                self.failed(&rows, claim.attempt).await?
+            }
+        };
+        let (Some((_, _)), Some((last, _))) = (events.first(), events.last()) else {
+            self.state.remember(claim.token, claim.to);
+            return Ok(None);
+        };
+        if claim.kind == Kind::Retry {
+            claim.to = *last;
+            claim.seqs = events.iter().map(|(seq, _)| *seq).collect();
+        }
+        claim.holder.clone_from(&wanted.holder);
+        claim.events = events.len() as i64;
+        claim.extend(self.now);
+        if ran_out {
+            self.state.redelivered += claim.events;
+        }
+        Ok(Some(self.give(claim, skipped, events)))
     }
 
-    /// Parked events in the order in which they become due, as many as a claim takes and one that is not due yet.
-    async fn parked(&self, limit: u32) -> Result<Vec<Failure>, Refusal> {
-        if self.state.parked == 0 {
+    /// The next failed events of all lanes in the order in which they become due: as many as a claim takes, and one more.
+    async fn heads(&self, limit: u32) -> Result<Vec<Failure>, Refusal> {
+        if self.state.held == 0 {
             return Ok(Vec::new());
         }
-        let which = Which::Parked { but: &self.state.seqs_out() };
+        let which = Which::Heads { but: &self.state.seqs_out() };
         Ok(self.ground.store.failures(self.name, which, limit + 1).await?)
     }
 
-    /// A claim of events that have failed and are due, each with those that wait behind it.
+    /// A claim of events that have failed and are due, each with those of its lane that may follow it.
     async fn claim_failed(&mut self, due: &[Failure], wanted: &Wanted) -> Result<Option<Claimed>, Refusal> {
-        let limit = wanted.limit as usize;
-        let mut seqs: Vec<Seq> = due.iter().take(limit).map(|failure| failure.seq).collect();
-        if seqs.is_empty() {
+        let due = &due[..due.len().min(wanted.limit as usize)];
+        if due.is_empty() {
             return Ok(None);
         }
-        if self.state.waiting > 0 && seqs.len() < limit {
+        let mut rows = due.to_vec();
+        if self.state.specification.order != Order::None {
             let lanes: Vec<_> = due.iter().map(|failure| failure.lane.clone()).collect();
-            let most = wanted.limit - seqs.len() as u32;
-            let behind = self.ground.store.failures(self.name, Which::Waiting(&lanes), most).await?;
-            seqs.extend(behind.iter().map(|failure| failure.seq));
+            rows = self.ground.store.failures(self.name, Which::Lanes(&lanes), wanted.limit).await?;
         }
-        seqs.sort_unstable();
-        let (events, skipped) = self.failed(&seqs, 1).await?;
-        let given: Vec<Seq> = events.iter().map(|(seq, _)| *seq).collect();
-        let (Some(first), Some(last)) = (given.first(), given.last()) else { return Ok(None) };
-        let claim = self.new_claim(Kind::Retry, first - 1, *last, wanted, given.len());
-        let claim = Claim { seqs: given, ..claim };
+        rows.sort_unstable_by_key(|failure| failure.seq);
+        let mut stopped = Vec::new();
+        rows.retain(|failure| {
+            let follows = failure.due_at <= self.now && !stopped.contains(&failure.lane);
+            if !follows {
+                stopped.push(failure.lane.clone());
+            }
+            follows
+        });
+        let (events, skipped) = self.failed(&rows, 1).await?;
+        let seqs: Vec<Seq> = events.iter().map(|(seq, _)| *seq).collect();
+        let (Some(first), Some(last)) = (seqs.first(), seqs.last()) else { return Ok(None) };
+        let claim = self.new_claim(Kind::Retry, first - 1, *last, wanted, seqs.len());
+        let claim = Claim { seqs, ..claim };
         self.state.redelivered += claim.events;
         Ok(Some(self.give(claim, skipped, events)))
     }
 
     /// A claim of events that were never given out.
     async fn claim_new(&mut self, wanted: &Wanted) -> Result<Option<Claimed>, Refusal> {
-        let held = self.state.held();
-        if held > 0 && self.state.specification.order == Order::Total {
+        let has_held = self.state.held > 0;
+        if has_held && self.state.specification.order == Order::Total {
             return Ok(None);
         }
-        let Ok(limit @ 1..) = u32::try_from(self.state.room().clamp(0, i64::from(wanted.limit))) else {
+        let room = u32::try_from(self.state.room()).unwrap_or_default();
+        let limit = wanted.limit.min(room);
+        if limit == 0 {
             return Ok(None);
-        };
-        let size = PageSize { events: limit, bytes: CLAIM_BYTES as u32 };
+        }
+        let looked_at = if has_held { limit.max(PAGE_EVENTS).min(room) } else { limit };
+        let size = PageSize { events: looked_at, bytes: CLAIM_BYTES as u32 };
         let filter = self.state.specification.filter();
         let readable = self.ground.reader.readable().await?;
         let from = self.state.next;
@@ -182,22 +209,33 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
                 break;
             }
             let (page, through) = self.ground.reader.next_page(&filter, span, Layout::Lines, size).await?;
-            next = through;
-            let Some(page) = page else { continue };
-            let events = self.apart_from_waiting(Event::read_all(&page.text)?).await?;
-            if events.is_empty() {
-                // All of them wait, or tell of its own failures. What waits is written before more is looked at.
-                self.state.next = next;
-                if self.kept().next().is_some() {
+            let found = page.map(|page| Event::read_all(&page.text)).transpose()?.unwrap_or_default();
+            let found_count = found.len();
+            let (mut free, mut waiting) = self.apart_from_waiting(found).await?;
+            next = match free.get(limit as usize) {
+                Some(beyond) => beyond.seq - 1,
+                None => through,
+            };
+            let is_whole = next == through;
+            free.retain(|event| event.seq <= next);
+            waiting.retain(|event| event.seq <= next);
+            let aside: Vec<_> = waiting.iter().map(|event| event.seq).collect();
+            self.put_aside(waiting);
+            if free.is_empty() {
+                // What waits is written before more is looked at.
+                if !aside.is_empty() {
+                    self.state.next = next;
                     break;
                 }
                 continue;
             }
             self.state.next = next;
-            let skipped = self.skipped(Span { after: from, through: next }, readable, events.len()).await?;
-            let claim = self.new_claim(Kind::New, from, next, wanted, events.len());
+            let found = if is_whole { found_count } else { free.len() + aside.len() };
+            let skipped = self.skipped(Span { after: from, through: next }, readable, found).await?;
+            let claim = self.new_claim(Kind::New, from, next, wanted, free.len());
+            let claim = Claim { aside, ..claim };
             self.state.delivered += claim.events;
-            let events = events.iter().map(|event| (event.seq, attempted(&event.json, 1))).collect();
+            let events = free.iter().map(|event| (event.seq, attempted(&event.json, 1))).collect();
             return Ok(Some(self.give(claim, skipped, events)));
         }
         if next - self.state.next > FAR {
@@ -206,27 +244,50 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         Ok(None)
     }
 
-    /// Those events that need not wait. The others are put behind the failed one of their lane.
-    async fn apart_from_waiting(&mut self, mut events: Vec<Event>) -> Result<Vec<Event>, Refusal> {
-        let specification = self.state.specification.clone();
+    /// New events in two parts: those that are given out, and those that have to wait for a lower one of their lane. Those
+    /// that the consumer is not given at all are in neither.
+    async fn apart_from_waiting(&self, mut events: Vec<Event>) -> Result<(Vec<Event>, Vec<Event>), Refusal> {
+        let specification = &self.state.specification;
         events.retain(|event| !specification.leaves_out(&event.topic));
-        if self.state.held() == 0 || specification.order == Order::None {
-            return Ok(events);
+        if self.state.held == 0 || events.is_empty() || specification.order == Order::None {
+            return Ok((events, Vec::new()));
         }
         let lane = |event: &Event| specification.lane(&event.topic, event.seq);
         let mut lanes: Vec<_> = events.iter().map(lane).collect();
         lanes.sort_unstable();
         lanes.dedup();
-        let heads = Which::Heads { lanes: &lanes, but: &[] };
-        let most = 2 * lanes.len() as u32;
-        let heads = self.ground.store.failures(self.name, heads, most).await?;
-        let (waiting, free) =
-            events.into_iter().partition(|event| heads.iter().any(|head| head.lane == lane(event)));
-        for event in Vec::<Event>::into_iter(waiting) {
-            let lane = lane(&event);
-            self.keep(None, Failure::waiting(event.seq, lane, event.topic, event.event_id));
+        let lowest = self.lowest(&lanes, &[]).await?;
+        let waits = |event: &Event| lowest.iter().any(|low| low.seq < event.seq && low.lane == lane(event));
+        let (waiting, free) = events.into_iter().partition(waits);
+        Ok((free, waiting))
+    }
+
+    /// New events wait from now on.
+    fn put_aside(&mut self, waiting: Vec<Event>) {
+        for Event { seq, topic, event_id, .. } in waiting {
+            let lane = self.state.specification.lane(&topic, seq);
+            self.keep(None, Failure::untried(seq, lane, topic, event_id));
         }
-        Ok(free)
+    }
+
+    /// Failed events but for those whose lane has a lower one, apart from some.
+    async fn not_behind_others(&self, mut rows: Vec<Failure>, but: &[Seq]) -> Result<Vec<Failure>, Refusal> {
+        rows.retain(|failure| failure.state != FailureState::Dead);
+        let mut lanes: Vec<_> = rows.iter().map(|failure| failure.lane.clone()).collect();
+        lanes.sort_unstable();
+        lanes.dedup();
+        let lowest = self.lowest(&lanes, but).await?;
+        rows.retain(|row| !lowest.iter().any(|low| low.lane == row.lane && low.seq < row.seq));
+        Ok(rows)
+    }
+
+    /// The lowest held event of each of some lanes, as the store has them, but for some.
+    pub(super) async fn lowest(&self, lanes: &[String], but: &[Seq]) -> Result<Vec<Failure>, Refusal> {
+        if lanes.is_empty() || self.state.held == 0 {
+            return Ok(Vec::new());
+        }
+        let which = Which::Lowest { lanes, but };
+        Ok(self.ground.store.failures(self.name, which, lanes.len() as u32).await?)
     }
 
     fn new_claim(&self, kind: Kind, from: Seq, to: Seq, wanted: &Wanted, events: usize) -> Claim {
@@ -238,6 +299,7 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
             from,
             to,
             seqs: Vec::new(),
+            aside: Vec::new(),
             expires_at: 0,
             lease,
             attempt: 1,
@@ -249,69 +311,66 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
 
     fn give(&mut self, claim: Claim, skipped: Skipped, events: Vec<(Seq, String)>) -> Claimed {
         self.state.claims.push(claim.clone());
-        self.given(claim, skipped, events)
-    }
-
-    fn given(&mut self, claim: Claim, skipped: Skipped, events: Vec<(Seq, String)>) -> Claimed {
         let events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
         self.bytes += events.iter().map(String::len).sum::<usize>();
         Claimed { claim, skipped, events }
     }
 
-    /// The events of a claim that was given out before, but for those that wait.
-    async fn range(&self, claim: &Claim) -> Result<Contents, Refusal> {
-        let specification = &self.state.specification;
-        let (filter, readable) = (specification.filter(), self.ground.reader.readable().await?);
-        let whole = Span { after: claim.from, through: claim.to };
-        let others = match self.state.held() + self.state.dead {
-            0 => Vec::new(),
-            _ => self.ground.store.failures(self.name, Which::In(whole), u32::MAX).await?,
-        };
-        let mut rest = Span { after: claim.from.max(readable.after), ..whole };
-        let mut events = Vec::new();
-        while !rest.is_empty() {
-            let size = PageSize::LARGE;
+    /// The events of a range that was given out before, but for those that wait. Where the consumer is given more events than
+    /// it was then, the rest of the range is left for the next claim.
+    async fn range(&mut self, claim: &mut Claim) -> Result<Contents, Refusal> {
+        let (filter, readable) = (self.state.specification.filter(), self.ground.reader.readable().await?);
+        let after = claim.from.max(readable.after);
+        let (mut rest, mut events, mut bytes) = (Span { after, through: claim.to }, Vec::new(), 0);
+        while !rest.is_empty() && events.len() < CLAIM_EVENTS as usize && bytes < CLAIM_BYTES {
+            let size = PageSize { events: CLAIM_EVENTS - events.len() as u32, ..PageSize::LARGE };
             let (page, through) = self.ground.reader.next_page(&filter, rest, Layout::Lines, size).await?;
             rest.after = through;
-            events.extend(page.map(|page| Event::read_all(&page.text)).transpose()?.unwrap_or_default());
+            if let Some(page) = page {
+                bytes += page.text.len();
+                events.extend(Event::read_all(&page.text)?);
+            }
         }
-        let skipped = self.skipped(whole, readable, events.len()).await?;
-        events.retain(|event| {
-            !specification.leaves_out(&event.topic) && !others.iter().any(|other| other.seq == event.seq)
-        });
-        let attempt = claim.attempt_next(self.now);
-        Ok((events.iter().map(|event| (event.seq, attempted(&event.json, attempt))).collect(), skipped))
+        if !rest.is_empty() {
+            let mut left = Claim { from: rest.after, expires_at: 0, ..claim.clone() };
+            left.give_back();
+            self.state.claims.push(left);
+            claim.to = rest.after;
+        }
+        claim.aside.retain(|seq| *seq <= claim.to);
+        let skipped =
+            self.skipped(Span { after: claim.from, through: claim.to }, readable, events.len()).await?;
+        events.retain(|event| !claim.aside.contains(&event.seq));
+        let (free, waiting) = self.apart_from_waiting(events).await?;
+        claim.aside.extend(waiting.iter().map(|event| event.seq));
+        self.put_aside(waiting);
+        Ok((free.iter().map(|event| (event.seq, attempted(&event.json, claim.attempt))).collect(), skipped))
     }
 
-    /// The events of some seqs that have failed or wait. Those that are gone are failures no more.
-    async fn failed(&mut self, seqs: &[Seq], attempt: u32) -> Result<Contents, Refusal> {
+    /// The events of failures, as many as fit. Those that are gone are failures no more.
+    async fn failed(&mut self, rows: &[Failure], attempt: u32) -> Result<Contents, Refusal> {
         let readable = self.ground.reader.readable().await?;
-        let failures = self.ground.store.failures(self.name, Which::Of(seqs), u32::MAX).await?;
         let (mut events, mut skipped, mut bytes) = (Vec::new(), Skipped::default(), 0);
-        let (mut lanes_given, mut lanes_left) = (Vec::new(), Vec::new());
-        for failure in &failures {
+        for rows in rows.chunks(READ_AT_ONCE) {
             if bytes >= CLAIM_BYTES {
                 break;
             }
-            match self.ground.store.event_of(failure.seq).await? {
-                Some(event) => {
-                    bytes += event.len();
-                    events.push((failure.seq, attempted(&event, failure.attempts + attempt)));
-                    lanes_given.push(&failure.lane);
+            let seqs: Vec<_> = rows.iter().map(|failure| failure.seq).collect();
+            let mut found =
+                Event::read_lines(self.ground.store.events_of(&seqs).await?)?.into_iter().peekable();
+            for failure in rows {
+                if let Some(event) = found.next_if(|event| event.seq == failure.seq) {
+                    bytes += event.json.len();
+                    events.push((event.seq, attempted(&event.json, failure.attempts + attempt)));
+                    continue;
                 }
-                None => {
-                    match failure.seq <= readable.after {
-                        true => skipped.expired += 1,
-                        false => skipped.erased += 1,
-                    }
-                    self.remove(failure);
-                    lanes_left.push(failure.lane.clone());
+                match failure.seq <= readable.after {
+                    true => skipped.expired += 1,
+                    false => skipped.erased += 1,
                 }
+                self.remove(failure);
             }
         }
-        lanes_left.retain(|lane| !lanes_given.contains(&lane));
-        let all: Vec<_> = failures.iter().map(|failure| failure.seq).collect();
-        self.release_lanes(&lanes_left, &all).await?;
         Ok((events, skipped))
     }
 
@@ -327,16 +386,9 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
     }
 }
 
-impl Claim {
-    /// How often it will have been given out.
-    fn attempt_next(&self, now: Moment) -> u32 {
-        if self.is_live(now) { self.attempt } else { self.attempt + 1 }
-    }
-}
-
 impl Failure {
-    /// An event that waits for one which failed.
-    pub(super) fn waiting(seq: Seq, lane: String, topic: String, event_id: String) -> Self {
+    /// An event that waits for one which failed, and was not tried.
+    pub(super) fn untried(seq: Seq, lane: String, topic: String, event_id: String) -> Self {
         Self {
             seq,
             lane,

@@ -1,16 +1,18 @@
 //! A commit: every event of a claim up to a seq is done, but for those that have failed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
 
+use super::claim::{CLAIM_EVENTS, READ_AT_ONCE};
 use super::draft::Draft;
 use super::events::Event;
 use super::outcome::{Done, Outcome, Refusal, Standing};
 use super::schedule;
 use super::state::{Claim, Kind, State};
-use crate::event::{EventId, NewEvent, Source, Timestamp, Topic};
+use crate::event::{EventId, NewEvent, Timestamp, Topic};
 use crate::payload::Payload;
 use crate::store::consume::{ConsumeStore, Failure, FailureState, Moment, Which};
 use crate::store::{ReadStore, Seq, StoreError};
@@ -59,163 +61,138 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         let done = Ok(Done::Stands(Standing::default())); // filled in when it is written
         let lost = Refusal::ClaimLost { position: self.state.position() };
         let Some(place) = self.state.claims.iter().position(|claim| claim.token == commit.claim) else {
-            let was_same = |(token, to): &(String, Seq)| *token == commit.claim && commit.upto == Some(*to);
-            return if self.state.ended.iter().any(was_same) { done } else { Err(lost) };
+            return if self.was_told(commit) { done } else { Err(lost) };
         };
-        let claim = self.state.claims[place].clone();
+        let mut claim = self.state.claims[place].clone();
         if !claim.is_live(self.now) {
             return Err(lost);
         }
         let upto = check(commit, &claim)?;
         if upto > claim.from {
-            let failed = self.of_claim(&claim, upto, &commit.failed).await?;
-            match claim.kind {
-                Kind::New => self.fail(&failed, &commit.failed, &[]).await?,
-                Kind::Retry => self.finish(&claim, upto, failed, &commit.failed).await?,
-            }
+            let told: BTreeMap<Seq, &Failed> =
+                commit.failed.iter().map(|failed| (failed.seq, failed)).collect();
+            let failed = match claim.kind {
+                Kind::New => self.new_failures(&claim, upto, &told).await?,
+                Kind::Retry => self.old_failures(&claim, upto, &told).await?,
+            };
+            self.fail(&claim, &failed, &told).await?;
+            claim.from = upto;
+            claim.seqs.retain(|seq| *seq > upto);
+            claim.aside.retain(|seq| *seq > upto);
         }
-        let now = self.now;
-        let open = &mut self.state.claims[place];
-        open.from = open.from.max(upto);
-        if open.from == open.to {
-            self.state.end(place);
-        } else if commit.release {
-            open.holder.clear();
-            open.expires_at = 0;
-            open.attempt -= 1; // it is counted again when it is given out
+        if claim.from == claim.to {
+            self.state.claims.remove(place);
+            self.state.remember(claim.token, claim.to);
+            return done;
+        }
+        if commit.release {
+            self.state.remember(claim.token.clone(), claim.from);
+            claim.give_back();
         } else {
-            open.extend(now);
+            claim.extend(self.now);
         }
+        self.state.claims[place] = claim;
         done
     }
 
-    /// The failed events of a claim: what the store knows of each, or what is new. Those that are gone are left out.
+    /// True if a commit tells of a claim that has ended what a commit before has told.
+    fn was_told(&self, commit: &Commit) -> bool {
+        let tells = commit.upto.is_some() || commit.release;
+        let is_same = |(token, to): &(String, Seq)| {
+            *token == commit.claim && commit.upto.is_none_or(|upto| upto <= *to)
+        };
+        tells && self.state.ended.iter().any(is_same)
+    }
+
+    /// The events of a range that have failed now. Those that are gone are left out.
     ///
     /// # Errors
     /// When one is not of the claim.
-    async fn of_claim(
+    async fn new_failures(
         &self,
         claim: &Claim,
         upto: Seq,
-        failed: &[Failed],
-    ) -> Result<Vec<(Failure, bool)>, Refusal> {
-        if failed.is_empty() && claim.kind == Kind::New {
-            return Ok(Vec::new());
-        }
+        told: &BTreeMap<Seq, &Failed>,
+    ) -> Result<Vec<Tried>, Refusal> {
         let specification = &self.state.specification;
-        let seqs: Vec<_> = failed.iter().map(|failed| failed.seq).collect();
-        let not_of_claim = |seq: Seq| Refusal::Invalid(format!("failed: {seq} is no event of this claim"));
-        let outside = |seq: &&Seq| {
-            **seq <= claim.from || **seq > upto || claim.kind == Kind::Retry && !claim.seqs.contains(seq)
-        };
-        if let Some(seq) = seqs.iter().find(outside) {
+        let filter = specification.filter();
+        let seqs: Vec<_> = told.keys().copied().collect();
+        if let Some(seq) =
+            seqs.iter().find(|seq| **seq <= claim.from || **seq > upto || claim.aside.contains(seq))
+        {
             // What a commit before this one has told is not told again.
             return Err(not_of_claim(*seq));
         }
-        let store = &self.ground.store;
-        let known = match claim.kind {
-            Kind::Retry => {
-                let part: Vec<_> =
-                    claim.seqs.iter().copied().filter(|seq| *seq > claim.from && *seq <= upto).collect();
-                store.failures(self.name, Which::Of(&part), u32::MAX).await?
+        let mut failed = Vec::new();
+        for seqs in seqs.chunks(READ_AT_ONCE) {
+            for event in Event::read_lines(self.ground.store.events_of(seqs).await?)? {
+                let is_of_topics = filter.topics.is_empty()
+                    || filter.topics.iter().any(|pattern| pattern.matches(&event.topic));
+                let is_of_sources = filter.sources.is_empty()
+                    || filter.sources.iter().any(|source| Some(source.as_str()) == event.source.as_deref());
+                if !is_of_topics || !is_of_sources || specification.leaves_out(&event.topic) {
+                    return Err(not_of_claim(event.seq));
+                }
+                let lane = specification.lane(&event.topic, event.seq);
+                let failure = Failure::untried(event.seq, lane, event.topic, event.event_id);
+                failed.push(Tried { failure, is_stored: false });
             }
-            Kind::New if self.state.held() + self.state.dead > 0 => {
-                store.failures(self.name, Which::Of(&seqs), u32::MAX).await?
-            }
-            Kind::New => Vec::new(),
-        };
-        if claim.kind == Kind::Retry {
-            return Ok(known.into_iter().map(|failure| (failure, true)).collect());
         }
-        let filter = specification.filter();
-        let mut events = Vec::new();
-        for seq in seqs {
-            if known.iter().any(|failure| failure.seq == seq) {
-                return Err(not_of_claim(seq)); // it waits
-            }
-            let Some(event) = store.event_of(seq).await? else { continue };
-            let event = Event::read(&event)?;
-            let is_of_topics =
-                filter.topics.is_empty() || filter.topics.iter().any(|pattern| pattern.matches(&event.topic));
-            let is_of_sources = filter.sources.is_empty()
-                || filter
-                    .sources
-                    .iter()
-                    .any(|source| Some(Source::as_str(source)) == event.source.as_deref());
-            if !is_of_topics || !is_of_sources || specification.leaves_out(&event.topic) {
-                return Err(not_of_claim(seq));
-            }
-            let lane = specification.lane(&event.topic, seq);
-            events.push((Failure::waiting(seq, lane, event.topic, event.event_id), false));
-        }
-        events.sort_unstable_by_key(|(failure, _)| failure.seq);
-        events.dedup_by_key(|(failure, _)| failure.seq);
-        Ok(events)
+        Ok(failed)
     }
 
-    /// Some events of a claim on what failed are done; the others have failed again.
-    async fn finish(
+    /// The events of a claim on what failed that have failed again. The others up to that seq are done.
+    ///
+    /// # Errors
+    /// When one is not of the claim.
+    async fn old_failures(
         &mut self,
         claim: &Claim,
         upto: Seq,
-        known: Vec<(Failure, bool)>,
-        told: &[Failed],
-    ) -> Result<(), Refusal> {
-        let (again, done): (Vec<_>, Vec<_>) =
-            known.into_iter().partition(|(failure, _)| told.iter().any(|failed| failed.seq == failure.seq));
-        for (failure, _) in &done {
+        told: &BTreeMap<Seq, &Failed>,
+    ) -> Result<Vec<Tried>, Refusal> {
+        let part: Vec<_> = claim.seqs.iter().copied().filter(|seq| *seq <= upto).collect();
+        if let Some(seq) = told.keys().find(|seq| !part.contains(seq)) {
+            return Err(not_of_claim(*seq));
+        }
+        let stored = self.ground.store.failures(self.name, Which::Of(&part), CLAIM_EVENTS).await?;
+        let (failed, done): (Vec<_>, Vec<_>) =
+            stored.into_iter().partition(|failure| told.contains_key(&failure.seq));
+        for failure in &done {
             self.remove(failure);
         }
-        self.fail(&again, told, &claim.seqs).await?;
-        // What is left of a lane in this claim is still being done.
-        let left: Vec<_> = claim.seqs.iter().copied().filter(|seq| *seq > upto).collect();
-        let left = match left.as_slice() {
-            [] => Vec::new(),
-            left => self.ground.store.failures(self.name, Which::Of(left), u32::MAX).await?,
-        };
-        let lanes: Vec<_> = done
-            .into_iter()
-            .map(|(failure, _)| failure.lane)
-            .filter(|lane| !left.iter().any(|failure| failure.lane == *lane))
-            .collect();
-        self.release_lanes(&lanes, &claim.seqs).await
+        Ok(failed.into_iter().map(|failure| Tried { failure, is_stored: true }).collect())
     }
 
-    /// Parks events that have failed. In each lane the first has; the others wait behind it, and were not tried.
-    /// `in_claim` are those whose state the store knows as it was before.
+    /// Events of a claim have failed. In each lane the lowest has; the others wait behind it, and were not tried.
     async fn fail(
         &mut self,
-        failed: &[(Failure, bool)],
-        told: &[Failed],
-        in_claim: &[Seq],
+        claim: &Claim,
+        failed: &[Tried],
+        told: &BTreeMap<Seq, &Failed>,
     ) -> Result<(), Refusal> {
-        let mut lanes: Vec<_> = failed.iter().map(|(failure, _)| failure.lane.clone()).collect();
-        lanes.sort_unstable();
-        lanes.dedup();
-        let heads = self.heads(&lanes, in_claim).await?;
-        let mut died = Vec::new();
-        for (failure, is_known) in failed {
-            let before = is_known.then_some(failure);
-            let is_parked = |other: &Failure| {
-                other.lane == failure.lane && other.state == FailureState::Parked && other.seq < failure.seq
-            };
-            if heads.iter().any(is_parked) || self.kept().any(is_parked) {
-                let waiting = Failure { state: FailureState::Waiting, due_at: 0, ..failure.clone() };
-                self.keep(before, waiting);
-            } else if died.contains(&failure.lane) {
-                let next = Failure { state: FailureState::Parked, due_at: self.now, ..failure.clone() };
-                self.keep(before, next);
-            } else if let Some(told) = told.iter().find(|told| told.seq == failure.seq) {
-                let after = self.failed_once_more(failure, told);
-                if after.state == FailureState::Dead {
-                    died.push(after.lane.clone());
-                    let event = dead_event(self.name, &self.state, &after)?;
-                    self.dead.push(event);
+        let lanes: BTreeSet<_> = failed.iter().map(|tried| tried.failure.lane.clone()).collect();
+        let lanes: Vec<_> = lanes.into_iter().collect();
+        let lowest = self.lowest(&lanes, &claim.seqs).await?;
+        let mut has_failed = BTreeSet::new();
+        for Tried { failure, is_stored } in failed {
+            let is_behind = has_failed.contains(&failure.lane)
+                || lowest.iter().any(|low| low.lane == failure.lane && low.seq < failure.seq);
+            has_failed.insert(failure.lane.clone());
+            match told.get(&failure.seq) {
+                Some(told) if !is_behind => {
+                    let after = self.failed_once_more(failure, told);
+                    if after.state == FailureState::Dead {
+                        let event = dead_event(self.name, &self.state, &after)?;
+                        self.dead.push(event);
+                    }
+                    self.keep(is_stored.then_some(failure), after);
                 }
-                self.keep(before, after);
+                _ if !is_stored => self.keep(None, failure.clone()),
+                _ => {} // it waits already
             }
         }
-        self.release_lanes(&died, in_claim).await
+        Ok(())
     }
 
     /// A failure after one more attempt.
@@ -241,6 +218,17 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
     }
 }
 
+/// An event of a claim that has failed, or that was not tried because a lower one of its lane has.
+struct Tried {
+    failure: Failure,
+    /// True if the store knows it as a failure.
+    is_stored: bool,
+}
+
+fn not_of_claim(seq: Seq) -> Refusal {
+    Refusal::Invalid(format!("failed: {seq} is no event of this claim"))
+}
+
 /// The seq up to which a commit tells, which is that of the claim if it tells nothing.
 ///
 /// # Errors
@@ -255,6 +243,9 @@ fn check(commit: &Commit, claim: &Claim) -> Result<Seq, Refusal> {
     };
     if upto > claim.to || upto < 0 {
         return invalid(format!("upto: must be up to {}, the end of the claim", claim.to));
+    }
+    if commit.failed.len() > CLAIM_EVENTS as usize {
+        return invalid(format!("failed: has up to {CLAIM_EVENTS} events, as a claim has"));
     }
     for failed in &commit.failed {
         if failed.retry_in.is_some_and(|seconds| seconds > LONGEST_PAUSE) {

@@ -122,11 +122,6 @@ impl<'s, S: ReadStore + ConsumeStore> Draft<'s, S> {
         self.removed.insert(failure.seq);
     }
 
-    /// The failures that this draft keeps.
-    pub(super) fn kept(&self) -> impl Iterator<Item = &Failure> {
-        self.kept.values()
-    }
-
     /// A random number below 1.
     pub(super) fn random(&self) -> f64 {
         self.ground.random.borrow_mut().f64()

@@ -53,6 +53,14 @@ impl Event {
         })
     }
 
+    /// The events of some texts.
+    ///
+    /// # Errors
+    /// When one is none, here and below.
+    pub fn read_lines(lines: Vec<String>) -> Result<Vec<Self>, StoreError> {
+        lines.iter().map(|json| Self::read(json)).collect()
+    }
+
     /// The events of a page, which has one a line.
     ///
     /// # Errors

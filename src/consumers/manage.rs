@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::draft::Draft;
 use super::outcome::Refusal;
-use super::specification::Given;
-use super::state::MOST_HELD;
+use super::specification::Specification;
+use super::state::{Claim, Kind, MOST_HELD};
 use crate::store::consume::{ConsumeStore, Failure, FailureState, Which};
 use crate::store::{ReadStore, Seq};
 
@@ -23,34 +23,26 @@ pub struct Selected {
 
 impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
     /// Changes the specification. Claims of other events, or in another order, end: what they have not done comes again.
-    pub(super) async fn specify(&mut self, given: &Given) -> Result<usize, Refusal> {
-        let before = self.state.specification.clone();
-        let after = before.with(given).map_err(Refusal::Invalid)?;
-        if after == before {
-            return Ok(0);
+    pub(super) async fn specify(&mut self, after: &Specification) -> Result<usize, Refusal> {
+        let before = std::mem::replace(&mut self.state.specification, after.clone());
+        let of_claims = |spec: &Specification| (spec.topics.clone(), spec.sources.clone(), spec.order);
+        if of_claims(after) != of_claims(&before) {
+            // What failed comes again by itself.
+            self.state.claims.retain(|claim| claim.kind == Kind::New);
+            self.state.claims.iter_mut().for_each(Claim::give_back);
         }
-        let is_other =
-            (&after.topics, &after.sources, after.order) != (&before.topics, &before.sources, before.order);
-        if is_other {
-            self.state.next = self.state.position();
-            self.state.claims.clear();
-        }
-        let has_other_lanes = after.order != before.order;
-        self.state.specification = after;
-        if has_other_lanes {
+        if after.order != before.order {
             self.move_to_other_lanes().await?;
         }
         Ok(1)
     }
 
-    /// In another order, other events wait for each other: all that failed or waited comes again by itself.
+    /// In another order, other events wait for each other.
     async fn move_to_other_lanes(&mut self) -> Result<(), Refusal> {
         let held = self.ground.store.failures(self.name, Which::Held(0), u32::MAX).await?;
         for failure in held {
             let lane = self.state.specification.lane(&failure.topic, failure.seq);
-            let due_at = if failure.state == FailureState::Waiting { self.now } else { failure.due_at };
-            let after = Failure { lane, state: FailureState::Parked, due_at, ..failure.clone() };
-            self.keep(Some(&failure), after);
+            self.keep(Some(&failure), Failure { lane, ..failure.clone() });
         }
         Ok(())
     }
@@ -58,7 +50,7 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
     /// Dead and parked events come again at once. The attempts of a dead one begin anew.
     pub(super) async fn retry(&mut self, selected: &Selected) -> Result<usize, Refusal> {
         let mut changed = 0;
-        let mut room = MOST_HELD - self.state.held();
+        let mut room = MOST_HELD - self.state.held;
         for failure in self.selected(selected).await? {
             let attempts = match failure.state {
                 FailureState::Waiting => continue,
@@ -83,11 +75,6 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         for failure in &dropped {
             self.remove(failure);
         }
-        let lanes: Vec<_> = dropped.iter().map(|failure| failure.lane.clone()).collect();
-        let mut seqs: Vec<_> = dropped.iter().map(|failure| failure.seq).collect();
-        // What is in a claim comes next by itself.
-        seqs.extend(self.state.seqs_out());
-        self.release_lanes(&lanes, &seqs).await?;
         Ok(dropped.len())
     }
 

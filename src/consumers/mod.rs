@@ -6,15 +6,13 @@
 //!
 //! - `specification` is what a consumer is, `state` where it stands, and `standing` how far behind that is
 //! - `step` lists the steps; `claim`, `commit` and `manage` decide them in a `draft`, and `outcome` is what comes of them
-//! - `heads` says which failed event others wait for, `schedule` when it comes again
-//! - `events` has the events of a claim, `place` where a consumer begins, `ground` the store below
+//! - `schedule` says when what failed comes again, `events` has the events of a claim, `place` where a consumer begins, `ground` the store below
 
 mod claim;
 mod commit;
 mod draft;
 mod events;
 mod ground;
-mod heads;
 mod manage;
 mod outcome;
 mod place;
@@ -195,16 +193,15 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
         }
     }
 
-    /// Makes a consumer, or changes the fields of its specification that are given; true if it was made.
+    /// Makes a consumer that begins at a place, or makes one that is there what the specification says; true if it was made.
     ///
     /// # Errors
-    /// When a field breaks a rule, or the store fails.
-    pub async fn put(&self, name: &str, given: Given) -> Result<bool, Refusal> {
+    /// When there are too many, or the store fails.
+    pub async fn put(&self, name: &str, specification: Specification, from: &Place) -> Result<bool, Refusal> {
         let (stored, now) = self.ground.store.consumer(name).await?;
         if stored.is_none() {
-            let specification = Specification::of(name).with(&given).map_err(Refusal::Invalid)?;
-            let next = self.ground.place(given.from.as_ref().unwrap_or(&Place::Start)).await?;
-            let state = State::new(specification, now, next);
+            let next = self.ground.place(from).await?;
+            let state = State::new(specification.clone(), now, next);
             if self.ground.store.create_consumer(name, &state.written()?, MOST_CONSUMERS).await? {
                 return Ok(true);
             }
@@ -212,7 +209,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
                 return Err(Refusal::TooMany);
             }
         }
-        self.step(name, Step::Specify(given)).await?;
+        self.step(name, Step::Specify(specification)).await?;
         Ok(false)
     }
 

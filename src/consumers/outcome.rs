@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use super::state::Claim;
 use crate::store::consume::Moment;
-use crate::store::{Seq, StoreError};
+use crate::store::{Filter, Seq, StoreError};
 
 /// What a step did.
 #[derive(Debug)]
 pub enum Done {
     /// Events were given out.
     Claimed(Claimed),
-    /// There are none; the next failed one comes again after so long, if there is one.
-    Nothing(Option<Duration>),
+    /// There are none of this filter; the next failed one comes again after so long, if there is one.
+    Nothing(Option<Duration>, Filter),
     /// The consumer stands here.
     Stands(Standing),
     /// So many failures were changed.

@@ -14,6 +14,8 @@ pub const LEASES: std::ops::RangeInclusive<u32> = 1..=3600;
 pub const MOST_ATTEMPTS: u32 = 1000;
 /// The most topics, and sources.
 const MOST_NAMES: usize = 100;
+/// Bytes of all names together: all consumers are listed in one answer.
+const MOST_BYTES: usize = 4096;
 
 /// Which events have to wait for one that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +119,13 @@ impl Specification {
             return Err(format!("attempts must be up to {MOST_ATTEMPTS}, or 0 for no end"));
         }
         Topic::parse(self.dead.as_str()).map_err(|rule| format!("dead {rule}"))?;
+        if !self.dead.starts_with("dead.") {
+            return Err("dead must begin with dead., so that readers write to no other topic".into());
+        }
+        let names = self.topics.iter().chain(&self.sources).chain([&self.dead]);
+        if names.map(String::len).sum::<usize>() > MOST_BYTES {
+            return Err(format!("topics and sources have up to {MOST_BYTES} bytes together"));
+        }
         Ok(())
     }
 
@@ -142,10 +151,10 @@ impl Specification {
         Filter { topics: self.patterns(), sources, ..Filter::default() }
     }
 
-    /// True for the topic of its own dead events, unless it names that: it would be given what tells of its failures, and
+    /// True for the topic of its own dead events, unless it names exactly that: it would be given what tells of its failures, and
     /// what tells of failures of those.
     pub fn leaves_out(&self, topic: &str) -> bool {
-        self.topics.is_empty() && topic == self.dead
+        topic == self.dead && !self.topics.iter().any(|named| *named == self.dead)
     }
 
     /// The events that wait for each other, by the name of their lane.

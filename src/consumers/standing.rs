@@ -23,6 +23,8 @@ pub struct Status {
     pub name: String,
     /// What it is, and what it has out.
     pub state: State,
+    /// Failed events that come again; the others that are held wait for them.
+    pub parked: i64,
     /// Where it stands.
     pub standing: Standing,
     /// Seconds since the oldest event was received that is not done.
@@ -59,8 +61,8 @@ impl<S: ReadStore + ConsumeStore> Ground<S> {
         let readable = self.reader.readable().await?;
         let standing = self.standing(&name, &state).await?;
         let mut oldest = None;
-        if state.held() > 0 && standing.settled < standing.position {
-            oldest = self.store.event_of(standing.settled + 1).await?;
+        if state.held > 0 && standing.settled < standing.position {
+            oldest = self.store.events_of(&[standing.settled + 1]).await?.pop();
         }
         if oldest.is_none() && standing.lag > 0 {
             let rest = Span { after: standing.position.max(readable.after), ..readable };
@@ -70,13 +72,14 @@ impl<S: ReadStore + ConsumeStore> Ground<S> {
             Some(event) => seconds_since(&Event::read(&event)?.received_at, now),
             None => 0,
         };
-        Ok(Status { name, state, standing, behind_seconds, now })
+        let parked = if state.held == 0 { 0 } else { self.store.lanes(&name).await? };
+        Ok(Status { name, parked, state, standing, behind_seconds, now })
     }
 
     /// Where a consumer in this state stands.
     pub async fn standing(&self, name: &str, state: &State) -> Result<Standing, StoreError> {
         let position = state.position();
-        let lowest = match state.held() {
+        let lowest = match state.held {
             0 => None,
             _ => self.store.failures(name, Which::Held(0), 1).await?.first().map(|failure| failure.seq),
         };

@@ -30,10 +30,8 @@ pub struct State {
     pub ended: VecDeque<(String, Seq)>,
     /// True if the last claim had events that failed: they take turns with new ones.
     pub has_retried: bool,
-    /// Failed events that come again.
-    pub parked: i64,
-    /// Events that wait for one which failed.
-    pub waiting: i64,
+    /// Events that failed and come again, and those that wait for one which did.
+    pub held: i64,
     /// Events that come no more by themselves.
     pub dead: i64,
     /// Events that were given out, each counted once.
@@ -68,6 +66,9 @@ pub struct Claim {
     /// The events of a retry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seqs: Vec<Seq>,
+    /// The events of a range that are not given out: they wait, as failures do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aside: Vec<Seq>,
     /// When it runs out.
     pub expires_at: Moment,
     /// Seconds by which a commit extends it.
@@ -88,8 +89,7 @@ impl State {
             claims: Vec::new(),
             ended: VecDeque::new(),
             has_retried: false,
-            parked: 0,
-            waiting: 0,
+            held: 0,
             dead: 0,
             delivered: 0,
             redelivered: 0,
@@ -116,20 +116,15 @@ impl State {
         open.unwrap_or(self.next)
     }
 
-    /// Events that are parked or wait.
-    pub fn held(&self) -> i64 {
-        self.parked + self.waiting
-    }
-
     /// True if nothing new is given out, because too many events are parked or wait.
     pub fn is_blocked(&self) -> bool {
-        self.held() >= MOST_HELD
+        self.held >= MOST_HELD
     }
 
     /// Events that may still be claimed, if all that are out should fail.
     pub fn room(&self) -> i64 {
         let out = self.claims.iter().filter(|claim| claim.kind == Kind::New).map(|claim| claim.events);
-        MOST_HELD - self.held() - out.sum::<i64>()
+        MOST_HELD - self.held - out.sum::<i64>()
     }
 
     /// The events of claims on what failed.
@@ -142,10 +137,9 @@ impl State {
         self.claims.iter().filter(move |claim| claim.is_live(now))
     }
 
-    /// Takes a claim off the list, whose every event is done or has failed.
-    pub fn end(&mut self, place: usize) {
-        let claim = self.claims.remove(place);
-        self.ended.push_back((claim.token, claim.to));
+    /// Remembers a claim that has ended, up to a seq.
+    pub fn remember(&mut self, token: String, upto: Seq) {
+        self.ended.push_back((token, upto));
         if self.ended.len() > REMEMBERED {
             self.ended.pop_front();
         }
@@ -158,13 +152,12 @@ impl State {
         *self = Self { delivered, redelivered, ..Self::new(specification, generation, next) };
     }
 
-    /// Counts a failure that goes from one state to another; `None` is no failure at all.
+    /// Counts a failure that was dead or not, or is so now; `None` is no failure at all.
     pub fn count(&mut self, before: Option<FailureState>, after: Option<FailureState>) {
         for (state, change) in [(before, -1), (after, 1)] {
             match state {
-                Some(FailureState::Parked) => self.parked += change,
-                Some(FailureState::Waiting) => self.waiting += change,
                 Some(FailureState::Dead) => self.dead += change,
+                Some(_) => self.held += change,
                 None => {}
             }
         }
@@ -180,5 +173,13 @@ impl Claim {
     /// Its lease begins now.
     pub fn extend(&mut self, now: Moment) {
         self.expires_at = self.expires_at.max(now + i64::from(self.lease) * 1000);
+    }
+
+    /// It is given out again, first of all, and its holder has it no more. No attempt is counted.
+    pub fn give_back(&mut self) {
+        self.token.clear();
+        self.holder.clear();
+        self.expires_at = 0;
+        self.attempt = self.attempt.saturating_sub(1); // it is counted again when it is given out
     }
 }

@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::manage::Selected;
 use super::outcome::{Done, Outcome};
 use super::place::Place;
-use super::specification::Given;
+use super::specification::Specification;
 use crate::store::ReadStore;
 use crate::store::consume::ConsumeStore;
 
@@ -17,8 +17,8 @@ pub enum Step {
     Claim(Wanted),
     /// Events were done, or have failed.
     Commit(Commit),
-    /// Fields of the specification change.
-    Specify(Given),
+    /// It is what this says from now on.
+    Specify(Specification),
     /// It goes on elsewhere.
     Seek(Place),
     /// Failed events come again at once.
@@ -43,7 +43,7 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         match step {
             Step::Claim(wanted) => self.claim(wanted).await,
             Step::Commit(commit) => self.commit(commit).await,
-            Step::Specify(given) => self.specify(given).await.map(Done::Changed),
+            Step::Specify(after) => self.specify(after).await.map(Done::Changed),
             Step::Seek(to) => {
                 let next = self.ground.place(to).await?;
                 self.clears = true;

@@ -17,19 +17,20 @@ pub type Moment = i64;
 pub struct Stored {
     /// Its name.
     pub name: String,
-    /// Grows with each change.
+    /// Another one after each change, and never one of before.
     pub version: i64,
     /// Its state.
     pub state: String,
 }
 
-/// What has become of an event that failed, or that waits for one which did.
+/// What has become of an event that failed, or that waits for one which did. Those that come again are *held*; of each lane,
+/// the lowest is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FailureState {
-    /// It comes again when it is due.
+    /// It is the next of its lane, and comes again when it is due.
     Parked,
-    /// It comes again behind the parked event of its lane.
+    /// It comes again behind a lower one of its lane.
     Waiting,
     /// It does not come again by itself.
     Dead,
@@ -57,11 +58,11 @@ pub struct Failure {
     pub topic: String,
     /// Its id.
     pub event_id: String,
-    /// What has become of it.
+    /// What has become of it. What is written says whether it is dead; the rest follows from the others of its lane.
     pub state: FailureState,
     /// How often it has failed.
     pub attempts: u32,
-    /// The moment from which it comes again; 0 unless it is parked.
+    /// The moment from which it comes again; 0 if it was not tried, or is dead.
     pub due_at: Moment,
     /// Why it failed the last time; empty if it has not.
     pub reason: String,
@@ -74,15 +75,15 @@ pub struct Failure {
 /// Failures of a consumer that are asked for.
 #[derive(Clone, Copy, Debug)]
 pub enum Which<'a> {
-    /// The parked ones but for some, in the order in which they become due.
-    Parked {
+    /// The next ones of all lanes but for some, in the order in which they become due.
+    Heads {
         /// Those that are not asked for.
         but: &'a [Seq],
     },
-    /// Those that wait in some lanes, in the order of seq.
-    Waiting(&'a [String]),
-    /// The first parked and the first waiting one of each of some lanes.
-    Heads {
+    /// The held ones of some lanes, in the order of seq.
+    Lanes(&'a [String]),
+    /// The lowest held one of each of some lanes.
+    Lowest {
         /// The lanes.
         lanes: &'a [String],
         /// Those that are not looked at.
@@ -90,12 +91,10 @@ pub enum Which<'a> {
     },
     /// Those of some seqs.
     Of(&'a [Seq]),
-    /// Those in a span.
-    In(Span),
-    /// The parked and the waiting ones behind a seq.
-    Held(Seq),
     /// All of them behind a seq.
     Behind(Seq),
+    /// The held ones behind a seq.
+    Held(Seq),
     /// Those of a state behind a seq.
     State(FailureState, Seq),
 }
@@ -147,8 +146,11 @@ pub trait ConsumeStore: 'static {
     /// Failures of a consumer, so many at most.
     async fn failures(&self, name: &str, which: Which<'_>, most: u32) -> Result<Vec<Failure>, StoreError>;
 
-    /// An event by its seq, as a JSON object; `None` if it is gone.
-    async fn event_of(&self, seq: Seq) -> Result<Option<String>, StoreError>;
+    /// The number of lanes of a consumer that have held failures.
+    async fn lanes(&self, name: &str) -> Result<i64, StoreError>;
+
+    /// Those events of some seqs that can be read, in the order of seq, each as a JSON object.
+    async fn events_of(&self, seqs: &[Seq]) -> Result<Vec<String>, StoreError>;
 
     /// The number of events in a span that were erased, of some topics, or of all if none is named.
     async fn erased(&self, topics: &[TopicPattern], span: Span) -> Result<i64, StoreError>;

@@ -51,6 +51,8 @@ pub struct Dialect {
     pub page: fn(&Filter, Index, Order, Layout) -> Statement,
     /// One event: 1 is its seq.
     pub event: fn() -> String,
+    /// Events as a JSON array: 1 are their seqs.
+    pub events: fn() -> String,
     /// Rows that a short step of retention goes through: about two milliseconds of a writer's time.
     pub rows_of_step: u32,
     /// The others, as they are.
@@ -93,6 +95,8 @@ pub struct Texts {
     pub create_consumer: &'static str,
     /// The consumer 1 and its failures are gone.
     pub delete_consumer: &'static str,
+    /// The number of lanes of the consumer 1 that have held failures.
+    pub lanes: &'static str,
     /// Failures of the consumer 1, 2 at most, of the condition in the place `/* which */`: a JSON array.
     pub failures: &'static str,
 }
@@ -102,7 +106,7 @@ macro_rules! texts {
     () => {
         texts!(
             ledger is_recorded record history find_topics erase identity claim release risks answer forget forget_answers
-            consumers consumer create_consumer delete_consumer failures
+            consumers consumer create_consumer delete_consumer lanes failures
         )
     };
     ($($name:ident)*) => {

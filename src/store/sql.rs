@@ -180,8 +180,14 @@ impl<B: Backend> ReadStore for SqlStore<B> {
         let known = self.0.query(Query::new(Purpose::Answer, dialect.texts.identity, &identity)).await?;
         let Some(known) = known.first() else { return Ok(None) };
         let Ok(seq) = known.integer(0) else { return Ok(Some(Found::Gone)) };
-        // It may be gone since then.
-        Ok(Some(self.event_of(seq).await?.map_or(Found::Gone, Found::Event)))
+        // By its seq alone, so that of many partitions one is looked at.
+        let (text, parameters) = ((dialect.event)(), [seq.into()]);
+        let query = Query { through: seq, ..Query::new(Purpose::Answer, &text, &parameters) };
+        let event = self.0.query(query).await?;
+        match event.into_iter().next().map(|mut row| row.0.swap_remove(0)) {
+            Some(Value::Text(event)) => Ok(Some(Found::Event(event))),
+            _ => Ok(Some(Found::Gone)), // since then
+        }
     }
 
     async fn ledger(&self, topics: &[TopicPattern]) -> Result<Ledger, StoreError> {
@@ -291,15 +297,17 @@ impl<B: Backend> ConsumeStore for SqlStore<B> {
         first(self.0.current(&text, &parameters).await?)?.json(0)
     }
 
-    async fn event_of(&self, seq: Seq) -> Result<Option<String>, StoreError> {
-        // By its seq alone, so that of many partitions one is looked at.
-        let (text, parameters) = ((self.0.dialect().event)(), [seq.into()]);
-        let query = Query { through: seq, ..Query::new(Purpose::Answer, &text, &parameters) };
-        let event = self.0.query(query).await?;
-        match event.into_iter().next().map(|mut row| row.0.swap_remove(0)) {
-            Some(Value::Text(event)) => Ok(Some(event)),
-            _ => Ok(None),
-        }
+    async fn lanes(&self, name: &str) -> Result<i64, StoreError> {
+        first(self.0.current(self.0.dialect().texts.lanes, &[name.into()]).await?)?.integer(0)
+    }
+
+    async fn events_of(&self, seqs: &[Seq]) -> Result<Vec<String>, StoreError> {
+        let Some(through) = seqs.iter().copied().max() else { return Ok(vec![]) };
+        let dialect = self.0.dialect();
+        let (text, parameters) = ((dialect.events)(), [(dialect.seqs)(seqs)]);
+        let query = Query { through, ..Query::new(Purpose::Answer, &text, &parameters) };
+        let row = first(self.0.query(query).await?)?;
+        Ok(row.text(0).map(|lines| lines.lines().map(str::to_owned).collect()).unwrap_or_default())
     }
 
     async fn erased(&self, topics: &[TopicPattern], span: Span) -> Result<i64, StoreError> {

@@ -6,9 +6,9 @@
 //!
 //! A statement that reads a span returns the newest seq of its snapshot in its last column.
 
-use super::consume::Which;
+use super::consume::{FailureState, Which};
 use super::dialect::{Dialect, Parameters, Statement};
-use super::{Filter, Index, Order, Seq, Span};
+use super::{Filter, Index, Order, Seq};
 
 /// A filter as conditions. Each begins with `and`.
 pub struct Conditions {
@@ -124,29 +124,29 @@ impl Dialect {
     pub fn failures(&self, which: Which<'_>) -> Statement {
         let mut parameters = self.parameters(3);
         let of = &mut parameters;
+        let lowest =
+            |of_lanes: &str| self.text(include_str!("sql/lowest.sql")).replace("/* of lanes */", of_lanes);
         let condition = match which {
-            Which::Parked { but } => {
-                format!("state = 'parked' and not {} order by due_at, seq", self.is_of_seqs(but, of))
+            Which::Heads { but } => {
+                let but = self.is_of_seqs(but, of);
+                format!("seq in ({}) and not {but} order by due_at, seq", lowest(""))
+            }
+            Which::Lanes(lanes) => format!("dead = 0 and {} order by seq", self.is_of_lanes(lanes, of)),
+            Which::Lowest { lanes, but } => {
+                let of_lanes =
+                    format!(" and {} and not {}", self.is_of_lanes(lanes, of), self.is_of_seqs(but, of));
+                format!("seq in ({}) order by seq", lowest(&of_lanes))
             }
             Which::Of(seqs) => format!("{} order by seq", self.is_of_seqs(seqs, of)),
-            Which::In(Span { after, through }) => {
-                let [after, through] = [after, through].map(|seq| of.add(seq.into()));
-                format!("seq > {after} and seq <= {through} order by seq")
-            }
-            Which::Held(after) => {
-                format!("state <> 'dead' and seq > {} order by seq", of.add(after.into()))
-            }
-            Which::State(state, after) => {
-                format!("state = '{}' and seq > {} order by seq", state.as_str(), of.add(after.into()))
-            }
             Which::Behind(after) => format!("seq > {} order by seq", of.add(after.into())),
-            Which::Waiting(lanes) => {
-                format!("state = 'waiting' and {} order by seq", self.is_of_lanes(lanes, of))
-            }
-            Which::Heads { lanes, but } => {
-                let others = self.text(include_str!("sql/heads.sql"));
-                let others = others.replace("/* of lanes */", &self.is_of_lanes(lanes, of));
-                format!("({}) order by seq", others.replace("/* of seqs */", &self.is_of_seqs(but, of)))
+            Which::Held(after) => format!("dead = 0 and seq > {} order by seq", of.add(after.into())),
+            Which::State(state, after) => {
+                let is_of_state = match state {
+                    FailureState::Parked => format!("seq in ({})", lowest("")),
+                    FailureState::Waiting => format!("dead = 0 and seq not in ({})", lowest("")),
+                    FailureState::Dead => "dead = 1".to_owned(),
+                };
+                format!("{is_of_state} and seq > {} order by seq", of.add(after.into()))
             }
         };
         let text = self.texts.failures.replace("/* which */", &format!(" and {condition}"));

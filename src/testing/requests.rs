@@ -135,8 +135,12 @@ impl ConsumeStore for Nothing {
         Ok(vec![])
     }
 
-    async fn event_of(&self, _: Seq) -> Result<Option<String>, StoreError> {
-        Ok(None)
+    async fn lanes(&self, _: &str) -> Result<i64, StoreError> {
+        Ok(0)
+    }
+
+    async fn events_of(&self, _: &[Seq]) -> Result<Vec<String>, StoreError> {
+        Ok(vec![])
     }
 
     async fn erased(&self, _: &[TopicPattern], _: Span) -> Result<i64, StoreError> {

@@ -135,9 +135,9 @@ fn render_consumers(consumers: &[Status]) -> String {
         ("sekali_consumer_behind_seconds", "Age of the oldest event that is not done.", "gauge", |of| {
             of.behind_seconds
         }),
-        ("sekali_consumer_parked_events", "Failed events that come again.", "gauge", |of| of.state.parked),
+        ("sekali_consumer_parked_events", "Failed events that come again.", "gauge", |of| of.parked),
         ("sekali_consumer_waiting_events", "Events that wait for one which failed.", "gauge", |of| {
-            of.state.waiting
+            of.state.held - of.parked
         }),
         ("sekali_consumer_dead_events", "Events that come no more by themselves.", "gauge", |of| {
             of.state.dead

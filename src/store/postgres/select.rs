@@ -39,6 +39,7 @@ pub const POSTGRES: Dialect = Dialect {
     longest_window: 8 << 20,
     page,
     event,
+    events: || include_str!("sql/events.sql").replace("/* event */", include_str!("sql/event.sql")),
     rows_of_step: 2048,
     texts: texts!(),
 };

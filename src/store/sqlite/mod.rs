@@ -127,7 +127,10 @@ impl<D: Database, C: Clock> Backend for SqliteBackend<D, C> {
     }
 
     async fn current(&self, text: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError> {
-        self.pool.query(Query::new(Purpose::Probe, text, parameters)).await
+        match self.pool.is_remote() {
+            true => self.write(text, parameters).await,
+            false => self.pool.query(Query::new(Purpose::Probe, text, parameters)).await,
+        }
     }
 
     async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError> {

@@ -116,20 +116,17 @@ create table failures (
     lane text not null,               -- events that wait for each other: those of a topic, all of them, or one alone
     topic text not null,
     event_id text not null,
-    state text not null,              -- 'parked', 'waiting' or 'dead'
+    dead integer not null,            -- 1 if it comes no more by itself; of the others of a lane, the lowest is next
     attempts integer not null,
-    due_at integer not null,          -- milliseconds since 1970, as the others; 0 unless it is parked
+    due_at integer not null,          -- milliseconds since 1970, as the others; 0 if it was not tried, or is dead
     reason text not null,
     first_failed_at integer not null, -- 0 if it has only waited
     last_failed_at integer not null,
     primary key (consumer, seq)
 ) without rowid;
 
--- Those that come again, in the order in which they become due.
-create index failures_by_due on failures (consumer, due_at, seq) where state = 'parked';
-
--- The first ones of a lane.
-create index failures_by_lane on failures (consumer, lane, state, seq);
+-- The next one of each lane.
+create index failures_by_lane on failures (consumer, lane, seq) where dead = 0;
 
 -- A claim tells how many events of its range were erased.
 create index events_erased on events (seq) where gone = 'erased';

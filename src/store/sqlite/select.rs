@@ -29,6 +29,7 @@ pub const SQLITE: Dialect = Dialect {
     longest_window: i64::MAX,
     page,
     event,
+    events: || include_str!("sql/events.sql").replace("/* event */", include_str!("sql/event.sql")),
     rows_of_step: 256,
     texts: texts!(),
 };

@@ -42,7 +42,7 @@ create table failures (
     lane text not null,
     topic text not null,
     event_id text not null,
-    state text not null,
+    dead integer not null,
     attempts integer not null,
     due_at integer not null,
     reason text not null,
@@ -51,9 +51,7 @@ create table failures (
     primary key (consumer, seq)
 ) without rowid;
 
-create index failures_by_due on failures (consumer, due_at, seq) where state = 'parked';
-
-create index failures_by_lane on failures (consumer, lane, state, seq);
+create index failures_by_lane on failures (consumer, lane, seq) where dead = 0;
 
 create index events_erased on events (seq) where gone = 'erased';
 

@@ -21,7 +21,10 @@ const MOST_EVENTS: u32 = 1000;
 const HOLDER_BYTES: usize = 128;
 
 /// The longest time between two looks at a consumer: another host may have changed it.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The longest time for which events are looked for that need not wait.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
 /// The fields of a body.
 #[derive(Deserialize)]
@@ -57,25 +60,27 @@ struct Missing {
 /// When a field is invalid, there is no such consumer, others have all claims, or the store fails.
 pub async fn claim<P: Platform>(app: &App<P>, name: &str, body: Body) -> Result<Reply, Problem> {
     let (wanted, wait) = wanted(body)?;
-    let until = app.clock.now() + wait;
+    let began = app.clock.now();
+    let until = began + wait;
     let _waits = match wait {
         Duration::ZERO => None,
         _ => Some(app.followers.try_acquire().map_err(|_| Problem::Overloaded("followers"))?),
     };
     loop {
         let seen = app.tail.newest().await?;
-        let next = match app.consumers.step(name, Step::Claim(wanted.clone())).await? {
+        let (next, filter) = match app.consumers.step(name, Step::Claim(wanted.clone())).await? {
             Done::Claimed(claimed) => return answer(&claimed),
-            Done::Nothing(next) => next.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN),
-            _ => LOOK_AGAIN,
+            Done::Nothing(next, filter) => (next.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN), filter),
+            _ => return Err(Problem::Internal("a claim has no events".into())),
         };
-        if next.is_zero() {
+        // Many events may have to wait, of which a look sees some.
+        if next.is_zero() && app.clock.now() < until.max(began + LONGEST_LOOK) {
             continue;
         }
         let Some(rest) = until.checked_sub(app.clock.now()).filter(|rest| !rest.is_zero()) else {
             return Ok(Reply::empty(StatusCode::NO_CONTENT));
         };
-        app.tail.moves_beyond(seen, next.min(rest)).await;
+        app.tail.moves_beyond(&filter, seen, next.min(rest)).await;
     }
 }
 

@@ -40,7 +40,7 @@ where
     let present = app.consumers.specification(name).await?.unwrap_or_else(|| Specification::of(name));
     let specification = present.with(&given).map_err(Problem::InvalidField)?;
     grant.check_consumed(&specification.patterns())?;
-    let is_new = app.consumers.put(name, given).await?;
+    let is_new = app.consumers.put(name, specification, given.from.as_ref().unwrap_or(&Place::Start)).await?;
     let reply = status::told(app, name).await?;
     Ok(Reply { status: if is_new { StatusCode::CREATED } else { StatusCode::OK }, ..reply })
 }

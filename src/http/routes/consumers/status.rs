@@ -80,7 +80,7 @@ pub async fn told<P: Platform>(app: &App<P>, name: &str) -> Result<Reply, Proble
 impl Status {
     /// What is told of a consumer.
     pub fn of(status: consumers::Status) -> Self {
-        let consumers::Status { name, state, standing, behind_seconds, now } = status;
+        let consumers::Status { name, parked, state, standing, behind_seconds, now } = status;
         let blocked = state.is_blocked();
         let live = state.live(now).map(|claim| Claim {
             holder: claim.holder.clone(),
@@ -99,8 +99,8 @@ impl Status {
             settled: standing.settled,
             lag: standing.lag,
             behind_seconds,
-            parked: state.parked,
-            waiting: state.waiting,
+            parked,
+            waiting: state.held - parked,
             dead: state.dead,
             delivered: state.delivered,
             redelivered: state.redelivered,

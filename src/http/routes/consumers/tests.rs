@@ -64,7 +64,7 @@ impl Consumer {
 
     /// All failures become due.
     fn make_due(&self) {
-        self.0.database().execute("update failures set due_at = 1 where state = 'parked'", []).unwrap();
+        self.0.database().execute("update failures set due_at = min(due_at, 1)", []).unwrap();
     }
 
     /// All claims run out.
@@ -288,7 +288,7 @@ async fn what_is_gone_is_told() {
     let answer = consumer.post("claim", json!({"holder": "worker"})).await.json();
     assert_eq!((&answer["skipped"]["erased"], &answer["events"][0]["seq"]), (&json!(1), &json!(3)));
     let status = consumer.status().await;
-    assert_eq!((&status["parked"], &status["waiting"]), (&json!(0), &json!(2)));
+    assert_eq!((&status["parked"], &status["waiting"]), (&json!(1), &json!(1)));
     consumer.commit(answer["claim"].as_str().unwrap(), 4, json!([])).await;
     assert_eq!(consumer.status().await["settled"], 4);
 }
@@ -319,7 +319,9 @@ async fn bad_input_is_refused_and_changes_nothing() {
         (json!({"workers": 17, "order": "none"}), "workers"),
         (json!({"lease": 0}), "lease"),
         (json!({"attempts": 1001}), "attempts"),
-        (json!({"dead": "x.*"}), "dead"),
+        (json!({"dead": "dead.*"}), "dead"),
+        (json!({"dead": "stripe.paid"}), "dead"),
+        (json!({"sources": vec!["x".repeat(255); 17]}), "bytes"),
         (json!({"order": "random"}), "random"),
         (json!({"topic": "a"}), "topic"),
         (json!({"from": "yesterday"}), "must be start"),
@@ -413,4 +415,117 @@ async fn a_named_token_uses_its_consumers() {
     }
     let listed = service.send("GET", "/consumers", &[("authorization", "Bearer t")], "").await.json();
     assert_eq!(listed[0]["name"], "shop.till");
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_claim_waits_for_what_failed_in_it() {
+    let later = |seq: i64| json!([{"seq": seq, "retry_in": 3600}]);
+    for (order, failed) in [("topic", "parked"), ("total", "parked")] {
+        let consumer = Consumer::over("aaaa", json!({"order": order})).await;
+        let (_, token) = consumer.claim(9).await;
+        consumer.commit(&token, 2, later(2)).await;
+        assert_eq!(consumer.claim(9).await.0, [0; 0], "{order}: 3 and 4 wait, whoever asks");
+        consumer.run_out();
+        assert_eq!(consumer.claim(9).await.0, [0; 0], "{order}");
+        let expected = [json!([2, failed, 1]), json!([3, "waiting", 0]), json!([4, "waiting", 0])];
+        assert_eq!(consumer.failed().await, expected, "{order}");
+
+        consumer.make_due();
+        let (seqs, token) = consumer.claim(9).await;
+        assert_eq!(seqs, [2, 3, 4]);
+        consumer.commit(&token, 2, later(2)).await;
+        assert_eq!(consumer.claim(9).await.0, [0; 0], "{order}: of a claim on what failed, too");
+        consumer.make_due();
+        let (seqs, token) = consumer.claim(9).await;
+        assert_eq!(seqs, [2, 3, 4]);
+        consumer.commit(&token, 2, json!([dead(2)])).await;
+        publish(&consumer.0, "a").await;
+        let (rest, token) = consumer.claim(9).await;
+        assert_eq!(rest, [3, 4], "{order}: a death lets the next ones pass, in their claim");
+        consumer.commit(&token, 4, json!([{"seq": 3, "retry_in": 3600}, {"seq": 4}])).await;
+        assert_eq!(consumer.done(9).await, [0; 0], "{order}: 5 is not before 3");
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_people_do_meanwhile_breaks_the_order_or_skips() {
+    let consumer = Consumer::over("aaaa", json!({"attempts": 0})).await;
+    let (_, token) = consumer.claim(3).await;
+    consumer.commit(&token, 3, json!([{"seq": 1, "retry_in": 0}, {"seq": 2}, {"seq": 3}])).await;
+    let (seqs, token) = consumer.claim(2).await;
+    assert_eq!(seqs, [1, 2]);
+    assert_eq!(consumer.post("drop", json!({"seqs": [1]})).await.json(), json!({"changed": 1}));
+    consumer.commit(&token, 2, json!([{"seq": 2, "retry_in": 3600}])).await;
+    assert_eq!(consumer.done(9).await, [0; 0], "3 and 4 wait for 2");
+    consumer.make_due();
+    let (seqs, token) = consumer.claim(9).await;
+    assert_eq!(seqs, [2, 3, 4]);
+    let changed = send(&consumer.0, "PUT", "/consumers/c", &json!({"topics": ["a", "b"]})).await;
+    assert_eq!(changed.status, 200);
+    consumer.post("commit", json!({"claim": token, "upto": 4})).await.problem(409, "claim-lost");
+    publish(&consumer.0, "ab").await;
+    assert_eq!(consumer.done(9).await, [6]);
+    assert_eq!(consumer.done(9).await, [2, 3, 4, 5], "what failed is still there, in its order");
+
+    let (_, token) = consumer.claim(9).await;
+    assert_eq!(token, "");
+    publish(&consumer.0, "aaa").await;
+    let (_, token) = consumer.claim(1).await;
+    consumer.commit(&token, 7, json!([{"seq": 7, "retry_in": 3600}])).await;
+    assert_eq!(consumer.done(9).await, [0; 0]);
+    assert_eq!(consumer.post("drop", json!({"seqs": [8]})).await.json(), json!({"changed": 1}));
+    consumer.make_due();
+    assert_eq!(consumer.done(9).await, [7, 9], "what was dropped does not come again");
+}
+
+#[tokio::test]
+async fn a_dead_event_that_is_tried_again_frees_none_behind_another() {
+    let consumer = Consumer::over("aaa", json!({})).await;
+    let (_, token) = consumer.claim(9).await;
+    consumer.commit(&token, 3, json!([dead(1), {"seq": 2}, {"seq": 3}])).await;
+    let (seqs, token) = consumer.claim(9).await;
+    assert_eq!(seqs, [2, 3]);
+    consumer.commit(&token, 3, json!([{"seq": 2, "retry_in": 3600}, {"seq": 3}])).await;
+    assert_eq!(consumer.post("retry", json!({"seqs": [1]})).await.json(), json!({"changed": 1}));
+    assert_eq!(consumer.done(9).await, [1]);
+    assert_eq!(consumer.done(9).await, [0; 0], "3 waits for 2");
+}
+
+#[tokio::test]
+async fn another_specification_lets_nothing_that_was_committed_come_again() {
+    let consumer = Consumer::over("aaaaaa", json!({"order": "none", "workers": 2})).await;
+    let claim = async |holder: &str| {
+        let answer = consumer.post("claim", json!({"holder": holder, "limit": 3})).await;
+        (seqs(&answer), answer.json()["claim"].as_str().unwrap().to_owned())
+    };
+    let (first, _) = claim("one").await;
+    let (second, token) = claim("two").await;
+    assert_eq!((first, second), (vec![1, 2, 3], vec![4, 5, 6]));
+    consumer.commit(&token, 6, json!([{"seq": 4, "retry_in": 3600}, dead(5)])).await;
+    let changed = send(&consumer.0, "PUT", "/consumers/c", &json!({"order": "total", "workers": 1})).await;
+    assert_eq!(changed.json()["position"], 0);
+    assert_eq!(consumer.done(9).await, [1, 2, 3]);
+    assert_eq!(consumer.failed().await, [json!([4, "parked", 1]), json!([5, "dead", 1])]);
+    consumer.make_due();
+    assert_eq!(consumer.done(9).await, [4]);
+    assert_eq!(consumer.done(9).await, [0; 0], "what tells of 5 is not given to it, and all else was done");
+}
+
+#[tokio::test]
+async fn every_commit_may_be_repeated() {
+    let consumer = Consumer::over("aaaa", json!({})).await;
+    let (_, token) = consumer.claim(4).await;
+    let commit = async |body: Value| consumer.post("commit", body).await.status;
+    let progress = json!({"claim": token, "upto": 2, "failed": [{"seq": 1, "retry_in": 3600}]});
+    let release = json!({"claim": token, "upto": 3, "release": true, "failed": [{"seq": 3}]});
+    for body in [&progress, &progress, &release, &release, &progress] {
+        assert_eq!(commit(body.clone()).await, 200, "{body}");
+    }
+    assert_eq!(commit(json!({"claim": token})).await, 409, "it has ended");
+    assert_eq!(commit(json!({"claim": token, "upto": 4})).await, 409);
+    assert_eq!(
+        consumer.failed().await,
+        [json!([1, "parked", 1]), json!([3, "waiting", 0])],
+        "each was counted once"
+    );
 }

@@ -109,20 +109,17 @@ create table sekali.failures (
     lane text collate "C" not null,  -- events that wait for each other: those of a topic, all of them, or one alone
     topic text collate "C" not null,
     event_id text collate "C" not null,
-    state text not null,             -- 'parked', 'waiting' or 'dead'
+    dead bigint not null,            -- 1 if it comes no more by itself; of the others of a lane, the lowest is next
     attempts bigint not null,
-    due_at bigint not null,          -- milliseconds since 1970, as the others; 0 unless it is parked
+    due_at bigint not null,          -- milliseconds since 1970, as the others; 0 if it was not tried, or is dead
     reason text not null,
     first_failed_at bigint not null, -- 0 if it has only waited
     last_failed_at bigint not null,
     primary key (consumer, seq)
 );
 
--- Those that come again, in the order in which they become due.
-create index failures_by_due on sekali.failures (consumer, due_at, seq) where state = 'parked';
-
--- The first ones of a lane.
-create index failures_by_lane on sekali.failures (consumer, lane, state, seq);
+-- The next one of each lane.
+create index failures_by_lane on sekali.failures (consumer, lane, seq) where dead = 0;
 
 -- One row: the state of retention, and what would take long to count.
 create table sekali.upkeep (

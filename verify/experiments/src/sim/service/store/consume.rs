@@ -1,6 +1,6 @@
 //! The places of consumers in the store. Its clock is that of the simulation, so that days pass in a moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sekali::event::TopicPattern;
 use sekali::store::consume::{Change, ConsumeStore, Failure, FailureState, Moment, Stored, Which};
@@ -79,36 +79,49 @@ impl ConsumeStore for SimStore {
         let places = self.places.borrow();
         let Some(place) = places.get(name) else { return Ok(vec![]) };
         let is_held = |failure: &Failure| failure.state != FailureState::Dead;
-        let is_head = |failure: &Failure, but: &[Seq]| {
-            let is_before = |other: &Failure| {
-                (&other.lane, other.state) == (&failure.lane, failure.state)
-                    && other.seq < failure.seq
-                    && !but.contains(&other.seq)
+        let lowest = |lane: &str, but: &[Seq]| {
+            let of_lane = place.failures.values().filter(|other| is_held(other) && other.lane == lane);
+            of_lane.map(|other| other.seq).find(|seq| !but.contains(seq))
+        };
+        let told = |failure: &Failure| {
+            let state = match failure.state {
+                FailureState::Dead => FailureState::Dead,
+                _ if lowest(&failure.lane, &[]) == Some(failure.seq) => FailureState::Parked,
+                _ => FailureState::Waiting,
             };
-            is_held(failure) && !but.contains(&failure.seq) && !place.failures.values().any(is_before)
+            Failure { state, ..failure.clone() }
         };
         let is_wanted = |failure: &Failure| match which {
-            Which::Parked { but } => failure.state == FailureState::Parked && !but.contains(&failure.seq),
-            Which::Waiting(lanes) => failure.state == FailureState::Waiting && lanes.contains(&failure.lane),
-            Which::Heads { lanes, but } => lanes.contains(&failure.lane) && is_head(failure, but),
+            Which::Heads { but } => failure.state == FailureState::Parked && !but.contains(&failure.seq),
+            Which::Lanes(lanes) => is_held(failure) && lanes.contains(&failure.lane),
+            Which::Lowest { lanes, but } => {
+                lanes.contains(&failure.lane) && lowest(&failure.lane, but) == Some(failure.seq)
+            }
             Which::Of(seqs) => seqs.contains(&failure.seq),
-            Which::In(span) => failure.seq > span.after && failure.seq <= span.through,
             Which::Held(after) => is_held(failure) && failure.seq > after,
             Which::Behind(after) => failure.seq > after,
             Which::State(state, after) => failure.state == state && failure.seq > after,
         };
-        let mut found: Vec<_> =
-            place.failures.values().filter(|failure| is_wanted(failure)).cloned().collect();
-        if matches!(which, Which::Parked { .. }) {
+        let mut found: Vec<_> = place.failures.values().map(told).filter(is_wanted).collect();
+        if matches!(which, Which::Heads { .. }) {
             found.sort_by_key(|failure| (failure.due_at, failure.seq));
         }
         found.truncate(most as usize);
         Ok(found)
     }
 
-    async fn event_of(&self, seq: Seq) -> Result<Option<String>, StoreError> {
+    async fn lanes(&self, name: &str) -> Result<i64, StoreError> {
         self.hesitate().await?;
-        Ok((seq >= 1 && seq <= self.last_seq()).then(|| self.text(seq, Layout::Lines)))
+        let places = self.places.borrow();
+        let held = places.get(name).into_iter().flat_map(|place| place.failures.values());
+        let lanes = held.filter(|failure| failure.state != FailureState::Dead).map(|failure| &failure.lane);
+        Ok(lanes.collect::<BTreeSet<_>>().len() as i64)
+    }
+
+    async fn events_of(&self, seqs: &[Seq]) -> Result<Vec<String>, StoreError> {
+        self.hesitate().await?;
+        let known: BTreeSet<_> = seqs.iter().filter(|seq| **seq >= 1 && **seq <= self.last_seq()).collect();
+        Ok(known.into_iter().map(|seq| self.text(*seq, Layout::Lines)).collect())
     }
 
     async fn erased(&self, _: &[TopicPattern], _: Span) -> Result<i64, StoreError> {

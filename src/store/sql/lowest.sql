@@ -1,0 +1,1 @@
+select min(seq) from {schema}failures where consumer = ?1 and dead = 0/* of lanes */ group by lane
