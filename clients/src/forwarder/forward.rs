@@ -1,13 +1,14 @@
 //! The work: claims, deliveries and commits. What they mean is in [`ledger`](crate::ledger) and
 //! [`circuit`](crate::circuit); here is when each of them happens.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sekali_clients::client::Failure;
 use sekali_common::consumers::{Claim, Commit, Committed, Order, Specification};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::board::Board;
 use crate::circuit::{Blame, Circuit, Sent};
@@ -140,22 +141,24 @@ impl<S: Service, T: Target> Forwarder<S, T> {
         }
     }
 
-    /// Forwards until `stop` is done, and then finishes what is on its way.
+    /// Forwards until `stop` returns, and then finishes what is on its way.
     ///
     /// # Errors
     /// What only a person can mend.
-    pub async fn run(&mut self, stop: impl Future<Output = ()>) -> Result<(), Stop> {
-        let mut stop = std::pin::pin!(stop);
+    pub async fn run(&mut self, stop: &impl AsyncFn()) -> Result<(), Stop> {
         loop {
             let asked = Instant::now();
             let claim = tokio::select! {
                 biased;
-                () = &mut stop => return self.give_back().await,
+                () = stop() => {
+                    self.give_back().await;
+                    return Ok(());
+                }
                 claim = self.claim() => claim?,
             };
             let Some(claim) = claim else { continue };
             self.board.claimed(&claim);
-            self.work(Ledger::new(claim, self.settings.order), asked, stop.as_mut()).await?;
+            self.work(Ledger::new(claim, self.settings.order), asked, stop).await?;
             match self.end.take() {
                 None => {}
                 Some(End::Signal) => return Ok(()),
@@ -178,24 +181,18 @@ impl<S: Service, T: Target> Forwarder<S, T> {
     }
 
     /// Gives back what a claim may have brought whose answer was not awaited.
-    async fn give_back(&mut self) -> Result<(), Stop> {
+    async fn give_back(&self) {
         let giving_back = async {
             if let Ok(Some(claim)) = self.service.claim(1, 0).await {
                 let commit = Commit { claim: claim.claim, release: true, ..Commit::default() };
                 let _ = self.service.commit(commit).await; // it runs out otherwise
             }
         };
-        let _ = timeout_at(Instant::now() + GRACE, giving_back).await;
-        Ok(())
+        let _ = timeout(GRACE, giving_back).await;
     }
 
     /// Works through a claim that was asked for at a time.
-    async fn work(
-        &mut self,
-        mut ledger: Ledger,
-        asked: Instant,
-        mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<(), Stop> {
+    async fn work(&mut self, mut ledger: Ledger, asked: Instant, stop: &impl AsyncFn()) -> Result<(), Stop> {
         let lease = self.settings.lease;
         let mut live_until = asked + lease;
         let mut told_at = asked;
@@ -206,9 +203,8 @@ impl<S: Service, T: Target> Forwarder<S, T> {
                 self.send(&mut ledger, now);
             }
             self.board.shows(ledger.open(), self.in_flight.len());
-            let is_idle = self.in_flight.is_empty();
-            if saying.is_none() && is_idle && (ledger.is_over() || self.end.is_some()) {
-                return self.finish(ledger).await;
+            if self.in_flight.is_empty() && (ledger.is_over() || self.end.is_some()) {
+                return self.finish(ledger, saying, stop).await;
             }
             let pause = if ledger.has_news() { PROGRESS.min(lease / 3) } else { lease / 3 };
             let tell_at = told_at + pause;
@@ -220,7 +216,7 @@ impl<S: Service, T: Target> Forwarder<S, T> {
             let mut wake = if saying.is_none() { tell_at } else { now + lease };
             wake = sending.map_or(wake, |at| wake.min(at));
             tokio::select! {
-                () = &mut stop, if self.end.is_none() => self.end = Some(End::Signal),
+                () = stop(), if self.end.is_none() => self.end = Some(End::Signal),
                 Some(delivered) = self.in_flight.join_next() => match delivered {
                     Ok(delivered) => self.take(&mut ledger, delivered),
                     Err(panic) => std::panic::resume_unwind(panic.into_panic()),
@@ -320,23 +316,41 @@ impl<S: Service, T: Target> Forwarder<S, T> {
         Saying { task, cut, at }
     }
 
-    /// Says the last of a claim, and gives back what is left of it.
-    async fn finish(&mut self, ledger: Ledger) -> Result<(), Stop> {
+    /// Says the last of a claim, after what is being said, and gives back what is left of it. A forwarder that ends does not
+    /// wait for a service that is away: what it could not say comes again when the claim runs out.
+    async fn finish(
+        &mut self,
+        mut ledger: Ledger,
+        mut saying: Option<Saying>,
+        stop: &impl AsyncFn(),
+    ) -> Result<(), Stop> {
         self.circuit.forget();
-        self.target.sync().await.map_err(Stop::NotSynced)?;
-        let (mut commit, _) = ledger.commit();
-        commit.release = !ledger.is_over();
-        let telling = self.service.commit(commit);
-        let told = match self.end {
-            None => telling.await,
-            Some(_) => match timeout_at(Instant::now() + GRACE, telling).await {
-                Ok(told) => told,
-                Err(_) => return Ok(()), // it comes again when the claim runs out
-            },
+        let (service, target) = (Arc::clone(&self.service), Arc::clone(&self.target));
+        let mut telling = pin!(async {
+            if let Some(told) = told(&mut saying).await {
+                told?;
+                ledger.committed(saying.map_or(0, |said| said.cut));
+            }
+            target.sync().await.map_err(Stop::NotSynced)?;
+            let (mut commit, _) = ledger.commit();
+            commit.release = !ledger.is_over();
+            service.commit(commit).await.map_err(Stop::Refused)
+        });
+        let is_ending = self.end.is_some();
+        let told = tokio::select! {
+            told = &mut telling => told,
+            () = stop(), if !is_ending => {
+                self.end = Some(End::Signal);
+                match timeout(GRACE, telling).await {
+                    Ok(told) => told,
+                    Err(_) => return Ok(()),
+                }
+            }
+            () = sleep(GRACE), if is_ending => return Ok(()),
         };
         match told {
             Ok(committed) => self.board.committed(&committed),
-            Err(failure) => self.lose(Stop::Refused(failure)).await?,
+            Err(stop) => self.lose(stop).await?,
         }
         Ok(())
     }

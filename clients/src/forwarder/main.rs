@@ -103,7 +103,7 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
         Ok(consumer) => {
             let settings = settings.of(&consumer);
             let mut forwarder = Forwarder::new(place.clone(), destination, settings, Arc::clone(&board));
-            forwarder.run(interrupt.requested()).await.map_err(|stop| stop.to_string())
+            forwarder.run(&async || interrupt.requested().await).await.map_err(|stop| stop.to_string())
         }
         Err(failure) => Err(failure.to_string()),
     };

@@ -254,6 +254,182 @@ fn what_is_signed_is_taken_by_a_receiver_of_another_service() {
     assert!(other.events().iter().any(is_first));
 }
 
+/// Kinds of receivers, each with a secret, a payload, and the id that the provider has in it or in a header.
+fn signed_kinds() -> Vec<(&'static str, &'static str, Value, &'static str)> {
+    vec![
+        ("standard", SECRET, json!({"type": "made"}), "msg_1"),
+        ("svix", SECRET, json!({"type": "made"}), "msg_1"),
+        ("stripe", "whsec_test", json!({"id": "evt_1", "type": "made", "created": 1_764_417_600}), "evt_1"),
+        ("github", "s3cret", json!({"ref": "refs/heads/main"}), "72d3162e"),
+        ("gitlab", "s3cret", json!({"object_kind": "made"}), "key-1"),
+        ("shopify", "hush", json!({"total_price": "398.00"}), "8a95126f"),
+        ("slack", "s3cret", json!({"event_id": "Ev1", "event": {"type": "made"}}), "Ev1"),
+        ("linear", "s3cret", json!({"type": "made", "action": "update", "webhookTimestamp": 1}), "234d1a4e"),
+        ("paddle", "s3cret", json!({"event_id": "evt_1", "event_type": "made"}), "evt_1"),
+        ("square", "s3cret", json!({"event_id": "ac3a", "type": "made"}), "ac3a"),
+        (
+            "hubspot",
+            "s3cret",
+            json!({"eventId": 1, "subscriptionId": 2, "occurredAt": 1_764_417_600_000_u64}),
+            "1-2-1764417600000",
+        ),
+        ("jira", "s3cret", json!({"webhookEvent": "made"}), "5dd1f3a2"),
+        ("bitbucket", "s3cret", json!({"push": {}}), "b2f93568"),
+        (
+            "meta",
+            "s3cret",
+            json!({"id": "1", "changes": [{"field": "messages", "value": {"messages": [{"id": "wamid.H"}]}}]}),
+            "wamid.H",
+        ),
+        (
+            "zoom",
+            "s3cret",
+            json!({"event": "made", "event_ts": 17, "payload": {"object": {"uuid": "u"}}}),
+            "made:17:u",
+        ),
+        (
+            "docusign",
+            "s3cret",
+            json!({"event": "made", "generatedDateTime": "2026", "data": {"envelopeId": "e"}}),
+            "made:e:2026",
+        ),
+        (
+            "mailgun",
+            "s3cret",
+            json!({"signature": {"timestamp": "1", "token": "t", "signature": "x"}, "event-data": {"id": "m1", "event": "made"}}),
+            "m1",
+        ),
+        ("intercom", "s3cret", json!({"id": "notif_1", "topic": "made"}), "notif_1"),
+        (
+            "twilio",
+            "12345",
+            json!({"MessageSid": "SM1", "Body": "a&b ü", "SmsStatus": "received"}),
+            "SM1received",
+        ),
+        ("token", "s3cret", json!({"id": "1", "type": "made"}), "1"),
+        ("basic", "user:s3cret", json!({"id": "1", "type": "made"}), "1"),
+    ]
+}
+
+#[test]
+fn what_is_signed_again_is_taken_by_a_receiver_of_its_kind() {
+    let receiver = |(kind, secret, ..): &(&'static str, &str, Value, &str)| {
+        let mut receiver =
+            json!({"kind": kind, "secrets": ["another", secret], "public_url": "https://inbox.example/hook"});
+        if *kind == "meta" {
+            receiver["verify_token"] = "v".into();
+        }
+        if receiver["kind"] == "standard" || receiver["kind"] == "svix" {
+            receiver["secrets"] = json!([secret]);
+        }
+        ((*kind).to_owned(), receiver)
+    };
+    let hooks: serde_json::Map<_, _> = signed_kinds().iter().map(receiver).collect();
+    let other = Server::with_variables(&[("hooks", &Value::from(hooks).to_string())]);
+    let server = Server::start();
+    for (kind, secret, payload, id) in signed_kinds() {
+        let topic = format!("{kind}.made");
+        let event = json!({"topic": topic, "event_id": id, "payload": payload});
+        assert_eq!(server.publish(&event).status, 200);
+        let (to, resign) = (other.url(&format!("/hooks/{kind}")), format!("{kind}={secret}"));
+        let forwarder = start(
+            &server,
+            &[
+                kind,
+                "--topic",
+                &topic,
+                "--resign",
+                &resign,
+                "--signed-url",
+                "https://inbox.example/hook",
+                "--to",
+                &to,
+            ],
+        );
+        is_done(&server, kind);
+        let report = end(forwarder);
+        assert_eq!(report["delivered"], 1, "{kind}: {report}");
+        let stored = other.get(&format!("/events?topic={kind}&topic={kind}.*")).json();
+        assert_eq!(
+            (stored.as_array().unwrap().len(), &stored[0]["event_id"]),
+            (1, &id.into()),
+            "{kind}: {stored}"
+        );
+    }
+}
+
+#[test]
+fn a_cloudevent_comes_out_as_it_went_in() {
+    let (server, other) = (Server::start(), Server::start());
+    let send = |media_type: &str, id: &str, body: &[u8]| {
+        let headers = [
+            ("content-type", media_type),
+            ("ce-specversion", "1.0"),
+            ("ce-type", "t.made"),
+            ("ce-source", "/a#b"),
+            ("ce-id", id),
+            ("ce-time", "2026-11-21T01:00:00Z"),
+            ("ce-subject", "caf%C3%A9 1"),
+            ("ce-tries", "3"),
+        ];
+        assert_eq!(server.send("POST", "/publish", &headers, body).status, 200);
+    };
+    send("application/json", "1", br#"{"n": 1.50}"#);
+    send("text/plain", "2", "plain é".as_bytes());
+    send("application/octet-stream", "3", b"\x00\xff");
+    let to = other.url("/publish");
+    let forwarder = start(&server, &["copy", "--send", "cloudevent", "--to", &to]);
+    is_done(&server, "copy");
+    assert_eq!(end(forwarder)["delivered"], 3);
+    let plain = |server: &Server| -> Vec<Value> {
+        let fields = ["topic", "event_id", "timestamp", "source", "payload", "attributes"];
+        let event = |event: &Value| fields.iter().map(|field| event[field].clone()).collect::<Value>();
+        let mut events: Vec<_> = server.events().iter().map(event).collect();
+        events.sort_by_key(|event| event[1].to_string());
+        events
+    };
+    assert_eq!(plain(&server), plain(&other));
+}
+
+/// Everything is killed now and then, and started again. What the endpoint took, joined by seq, is all there was.
+#[test]
+fn three_that_are_killed_at_random_lose_nothing_and_keep_the_order() {
+    let (mut server, mut endpoint) = (Server::start(), Endpoint::start());
+    let to = endpoint.url();
+    let arguments = ["shop", "--lease", "3", "--to", &to];
+    let mut forwarder = start(&server, &arguments);
+    for round in 0..12 {
+        publish(&server, round * 200..(round + 1) * 200, 5);
+        std::thread::sleep(Duration::from_millis(fastrand::u64(100..900)));
+        match round % 3 {
+            0 => {
+                endpoint.kill();
+                std::thread::sleep(Duration::from_millis(fastrand::u64(0..500)));
+                endpoint.serve();
+            }
+            1 => {
+                signal(&forwarder, "KILL");
+                wait(std::mem::replace(&mut forwarder, start(&server, &arguments)));
+            }
+            _ => server.crash_and_restart(),
+        }
+    }
+    is_done(&server, "shop");
+    end(forwarder);
+    let deliveries = endpoint.taken();
+    assert_in_order(&deliveries);
+    let mut bodies = HashMap::new();
+    for delivery in &deliveries {
+        let body = bodies.entry(delivery.seq()).or_insert_with(|| delivery.body.clone());
+        assert_eq!(*body, delivery.body);
+    }
+    let stored: Vec<_> = server.events().iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(stored.len(), 2_400);
+    assert!(stored.iter().all(|seq| bodies.contains_key(seq)));
+    let consumer = consumer(&server, "shop");
+    assert_eq!((&consumer["parked"], &consumer["dead"]), (&0.into(), &0.into()), "{consumer}");
+}
+
 #[test]
 fn events_are_sent_in_several_forms() {
     let (server, endpoint) = (Server::start(), Endpoint::start());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use sekali_common::consumers::Order;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use self::endpoint::Endpoint;
@@ -33,13 +33,14 @@ async fn forward(
 ) -> (Result<(), Stop>, Counts) {
     let board = Arc::new(Board::new("test", ProgressBar::hidden(), false));
     let mut forwarder = Forwarder::new(log.holder("one"), endpoint.clone(), settings, Arc::clone(&board));
-    let (stop, stopped) = oneshot::channel();
-    let work = tokio::spawn(async move { forwarder.run(async { _ = stopped.await }).await });
+    let (stop, stopped) = watch::channel(false);
+    let stopped = async move || _ = stopped.clone().wait_for(|is_stopped| *is_stopped).await;
+    let work = tokio::spawn(async move { forwarder.run(&stopped).await });
     let end = Instant::now() + most;
     while !log.is_done() && Instant::now() < end && !work.is_finished() {
         sleep((most / 10_000).max(SECOND / 10)).await;
     }
-    let _ = stop.send(());
+    let _ = stop.send(true);
     (work.await.unwrap(), board.counts())
 }
 
@@ -174,6 +175,20 @@ async fn nothing_is_sent_by_a_claim_that_may_have_run_out() {
     let during = |at: &Instant| (cut_off + SECOND * 31..cut_off + HOUR).contains(at);
     assert_eq!(endpoint.delivered().iter().filter(|(_, at)| during(at)).count(), 0);
     endpoint.assert_all(3_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forwarder_that_is_told_to_end_does_not_wait_for_a_service_that_is_away() {
+    for away_after in [0, 1] {
+        // At the end of a claim, and in the middle of one.
+        let log = Log::new(if away_after == 0 { 16 } else { 10_000 }, 16);
+        let endpoint = Endpoint::new(|_, _| Outcome::Delivered);
+        let began = Instant::now();
+        let from = began + if away_after == 0 { SECOND / 100 } else { SECOND };
+        log.is_away(from, from + HOUR);
+        forward(&log, &endpoint, settings(), SECOND * 5).await.0.unwrap();
+        assert!(began.elapsed() < SECOND * 17, "{:?}", began.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]
