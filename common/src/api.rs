@@ -164,8 +164,6 @@ pub struct StoredEvent<'a> {
 pub struct Problem {
     /// `/problems/<name>` when the service itself answered.
     pub r#type: String,
-    /// The kind of error.
-    pub title: String,
     /// The description of this occurrence.
     pub detail: String,
     /// The first hundred errors in the events of a request.

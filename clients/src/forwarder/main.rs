@@ -16,6 +16,7 @@ mod outcome;
 mod pace;
 mod place;
 mod resign;
+mod settings;
 mod sign;
 #[cfg(test)]
 mod tests;
@@ -36,8 +37,9 @@ use tokio::time::timeout;
 use crate::board::Board;
 use crate::cli::Cli;
 use crate::destination::{Destination, Endpoint, Limits, Log, Program};
-use crate::forward::{Forwarder, Settings};
+use crate::forward::Forwarder;
 use crate::place::Place;
+use crate::settings::Settings;
 
 /// Exit code: the endpoint or the service wants nothing of this.
 const STOPPED: u8 = 1;

@@ -14,8 +14,9 @@ use tokio::time::{Instant, sleep};
 use self::endpoint::Endpoint;
 use self::service::Log;
 use crate::board::{Board, Counts};
-use crate::forward::{Forwarder, Settings, Stop};
+use crate::forward::{Forwarder, Stop};
 use crate::outcome::{Away, Outcome};
+use crate::settings::Settings;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,29 +1,26 @@
 //! Signs as a provider would, for handlers that verify with its library: the receiver's row of the table of kinds, run
 //! backwards. The time is now, as libraries refuse old signatures.
 
+mod row;
+mod text;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use reqwest::header::CONTENT_TYPE;
-use ring::hmac;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use sekali_common::consumers::ClaimedEvent;
 use sekali_common::webhooks::KINDS;
-use sekali_common::webhooks::pointer::{Pointer, scalar};
+use sekali_common::webhooks::pointer::scalar;
 use sekali_common::webhooks::template::{Template, Use, Value, Values};
-use serde::Deserialize;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use self::row::{Key, Row};
+use self::text::{form, hex, replace, sorted_fields};
 use crate::message::{Message, attributes};
-use crate::sign::private_key;
 
 /// Headers that belong to a connection or to a body, and not to an event.
 const NOT_KEPT: [&str; 8] = [
@@ -50,68 +47,6 @@ pub struct Resign {
     parts: Vec<(Part, Template)>,
     /// The URL that the provider signs, where it is not the address of the endpoint.
     pub url: Option<String>,
-}
-
-/// The fields of a kind that say how it signs, and where it has the parts of an event.
-#[derive(Clone, Deserialize)]
-struct Row {
-    signature: Option<Signature>,
-    #[serde(default = "body")]
-    signed: String,
-    #[serde(default = "hmac_sha256")]
-    algorithm: String,
-    #[serde(default)]
-    key: KeyForm,
-    signed_at: Option<SignedAt>,
-    each: Option<String>,
-    event_id: Option<String>,
-    r#type: Option<String>,
-    timestamp: Option<String>,
-    source: Option<String>,
-}
-
-fn body() -> String {
-    "{body}".into()
-}
-
-fn hmac_sha256() -> String {
-    "hmac-sha256".into()
-}
-
-#[derive(Clone, Deserialize)]
-struct Signature {
-    header: Option<String>,
-    json: Option<String>,
-    #[serde(default)]
-    split: String,
-    field: Option<String>,
-    #[serde(default)]
-    prefix: String,
-    encoding: Option<String>,
-}
-
-#[derive(Clone, Default, Deserialize)]
-struct KeyForm {
-    encoding: Option<String>,
-    #[serde(default)]
-    strip: String,
-}
-
-#[derive(Clone, Deserialize)]
-struct SignedAt {
-    header: Option<String>,
-    json: Option<String>,
-    field: Option<String>,
-    unit: Option<String>,
-}
-
-#[derive(Clone)]
-enum Key {
-    Hmac(hmac::Key),
-    Ed25519(Arc<Ed25519KeyPair>),
-    EcdsaP256(Arc<EcdsaKeyPair>),
-    Plain(Vec<u8>),
-    Twilio(hmac::Key),
 }
 
 #[derive(Clone, Copy)]
@@ -255,71 +190,6 @@ impl Resign {
     }
 }
 
-impl Row {
-    fn key(&self, secret: &str) -> Result<Key, String> {
-        let stripped = secret.strip_prefix(&self.key.strip).unwrap_or(secret);
-        let bytes = match self.key.encoding.as_deref() {
-            Some("hex") => unhex(stripped),
-            Some("base64" | "spki") => BASE64_STANDARD.decode(stripped).ok(),
-            _ => Some(stripped.as_bytes().to_vec()),
-        };
-        let bytes = bytes.filter(|bytes| !bytes.is_empty()).ok_or("the secret is not in its encoding")?;
-        let hmac = |algorithm| hmac::Key::new(algorithm, &bytes);
-        Ok(match self.algorithm.as_str() {
-            "hmac-sha1" => Key::Hmac(hmac(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY)),
-            "hmac-sha512" => Key::Hmac(hmac(hmac::HMAC_SHA512)),
-            "twilio" => Key::Twilio(hmac(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY)),
-            "plain" => Key::Plain(bytes),
-            "ed25519" => {
-                let pair = private_key(&bytes);
-                Key::Ed25519(
-                    pair.ok_or("the secret is the private key: 32 bytes of Ed25519, in hexadecimal")?,
-                )
-            }
-            "ecdsa-p256" => {
-                let pair =
-                    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &bytes, &SystemRandom::new());
-                Key::EcdsaP256(
-                    pair.map_err(|_| "the secret is the private key: P-256 in PKCS#8, in base64")?.into(),
-                )
-            }
-            _ => Key::Hmac(hmac(hmac::HMAC_SHA256)),
-        })
-    }
-
-    fn encode(&self, made: &[u8]) -> String {
-        let encoding = self.signature.as_ref().and_then(|signature| signature.encoding.as_deref());
-        match (encoding, self.algorithm.as_str()) {
-            (Some("base64"), _) => BASE64_STANDARD.encode(made),
-            (None, "plain") => String::from_utf8_lossy(made).into_owned(),
-            _ => hex(made),
-        }
-    }
-}
-
-impl SignedAt {
-    fn text(&self, now: Duration) -> String {
-        match self.unit.as_deref() {
-            Some("ms") => now.as_millis().to_string(),
-            _ => now.as_secs().to_string(),
-        }
-    }
-}
-
-impl Key {
-    fn sign(&self, text: &[u8]) -> Result<Vec<u8>, String> {
-        Ok(match self {
-            Self::Hmac(key) | Self::Twilio(key) => hmac::sign(key, text).as_ref().to_vec(),
-            Self::Ed25519(pair) => pair.sign(text).as_ref().to_vec(),
-            Self::EcdsaP256(pair) => {
-                let made = pair.sign(&SystemRandom::new(), text);
-                made.map_err(|_| "no random numbers to sign with".to_owned())?.as_ref().to_vec()
-            }
-            Self::Plain(secret) => secret.clone(),
-        })
-    }
-}
-
 /// A request that is signed, as templates see it.
 struct Request<'r> {
     message: &'r Message,
@@ -344,55 +214,4 @@ impl Values for Request<'_> {
             Value::Field(_) | Value::Hook | Value::Type => return None,
         })
     }
-}
-
-/// Replaces a scalar in a JSON text, and leaves all else as it is. A string stays one.
-fn replace(body: &mut Vec<u8>, place: &str, text: &str) -> Result<(), String> {
-    let lacks = || format!("its payload lacks {place}, where the provider signs");
-    let pointer = Pointer::parse(place)?;
-    let document: &RawValue = serde_json::from_slice(body).map_err(|_| lacks())?;
-    let found = pointer.find(document).ok_or_else(lacks)?.get();
-    let start = found.as_ptr().addr() - body.as_ptr().addr();
-    let text = match found.starts_with('"') {
-        true => Json::from(text).to_string(),
-        false => text.to_owned(),
-    };
-    let range = start..start + found.len();
-    body.splice(range, text.into_bytes());
-    Ok(())
-}
-
-/// The fields of a JSON object as a form; `None` for other JSON.
-fn form(body: &[u8]) -> Option<Vec<u8>> {
-    let fields: serde_json::Map<String, Json> = serde_json::from_slice(body).ok()?;
-    let mut form = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in &fields {
-        match value {
-            Json::String(text) => _ = form.append_pair(name, text),
-            Json::Array(texts) => {
-                for text in texts {
-                    form.append_pair(name, text.as_str()?);
-                }
-            }
-            _ => return None,
-        }
-    }
-    Some(form.finish().into_bytes())
-}
-
-/// The fields of a form as Twilio signs them.
-fn sorted_fields(form: &[u8]) -> String {
-    let mut fields: Vec<_> = form_urlencoded::parse(form).collect();
-    fields.sort_unstable();
-    fields.dedup();
-    fields.iter().map(|(name, value)| format!("{name}{value}")).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }

@@ -1,123 +1,20 @@
-//! The work: claims, deliveries and commits. What they mean is in [`ledger`](crate::ledger) and
-//! [`circuit`](crate::circuit); here is when each of them happens.
+//! The work within one claim.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sekali_clients::client::Failure;
-use sekali_common::consumers::{Claim, Commit, Committed, Order, Specification};
+use sekali_common::consumers::Committed;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::board::Board;
-use crate::circuit::{Blame, Circuit, Sent};
+use super::{Delivered, End, Forwarder, GRACE, Service, Stop, Target};
+use crate::circuit::{Blame, Sent};
 use crate::ledger::{Ledger, Parcel};
 use crate::outcome::Outcome;
-use crate::pace::Pace;
-
-/// The most events of a claim. The service sees to it that their bytes are not too many.
-const MOST_EVENTS: u32 = 1_000;
-
-/// Seconds that a claim waits for an event.
-const WAIT: u32 = 20;
 
 /// The pause between commits of what is done, so that a crash repeats little.
 const PROGRESS: Duration = Duration::from_secs(1);
-
-/// The longest pause before a standby asks again.
-const STANDBY: Duration = Duration::from_secs(5);
-
-/// The time to tell the service what was done, after the last delivery of a program that ends.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// The service, as this consumer sees it. Its methods persist through what is transient.
-pub trait Service: Send + Sync + 'static {
-    /// Claims up to `limit` events, and waits for the first for so many seconds.
-    fn claim(&self, limit: u32, wait: u32) -> impl Future<Output = Result<Option<Claim>, Failure>> + Send;
-    /// Says how far a claim is.
-    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Committed, Failure>> + Send;
-}
-
-/// Where events go.
-pub trait Target: Send + Sync + 'static {
-    /// Delivers events, in one attempt.
-    fn deliver(&self, parcel: &Parcel) -> impl Future<Output = Outcome> + Send;
-    /// Makes sure that what was delivered stays, before it is committed.
-    ///
-    /// # Errors
-    /// A sentence, where nobody can tell what stays.
-    fn sync(&self) -> impl Future<Output = Result<(), String>> + Send;
-}
-
-/// The settings of a forwarder.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What waits behind an event that failed.
-    pub order: Order,
-    /// The most deliveries at a time.
-    pub parallel: usize,
-    /// The most events of a delivery.
-    pub batch: usize,
-    /// The most events a second.
-    pub rate: Option<f64>,
-    /// How long a claim lasts.
-    pub lease: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { order: Order::Topic, parallel: 16, batch: 1, rate: None, lease: Duration::from_secs(30) }
-    }
-}
-
-impl Settings {
-    /// These settings with what the consumer is.
-    pub fn of(self, consumer: &Specification) -> Self {
-        let lease = consumer.lease.map_or(self.lease, |seconds| Duration::from_secs(seconds.into()));
-        Self { order: consumer.order.unwrap_or(self.order), lease, ..self }
-    }
-}
-
-/// The reason for which a forwarder ends, beside a signal.
-#[derive(Debug, thiserror::Error)]
-pub enum Stop {
-    /// The endpoint wants nothing of this sort.
-    #[error("{0}")]
-    Misaddressed(String),
-    /// What was delivered may not stay.
-    #[error("{0}")]
-    NotSynced(String),
-    /// The service refuses the consumer.
-    #[error("{0}")]
-    Refused(Failure),
-}
-
-/// A forwarder at work.
-pub struct Forwarder<S, T> {
-    service: Arc<S>,
-    target: Arc<T>,
-    settings: Settings,
-    circuit: Circuit,
-    pace: Pace,
-    board: Arc<Board>,
-    /// Deliveries on their way.
-    in_flight: JoinSet<Delivered>,
-    end: Option<End>,
-}
-
-/// A delivery that came back.
-struct Delivered {
-    parcel: Parcel,
-    outcome: Outcome,
-    is_probe: bool,
-}
-
-/// Why nothing more is sent.
-enum End {
-    Signal,
-    Misaddressed(String),
-}
 
 /// A commit on its way, and how far it goes.
 struct Saying {
@@ -127,72 +24,13 @@ struct Saying {
 }
 
 impl<S: Service, T: Target> Forwarder<S, T> {
-    /// A forwarder that has not begun.
-    pub fn new(service: S, target: T, settings: Settings, board: Arc<Board>) -> Self {
-        Self {
-            service: Arc::new(service),
-            target: Arc::new(target),
-            circuit: Circuit::new(settings.parallel),
-            pace: Pace::new(settings.rate),
-            settings,
-            board,
-            in_flight: JoinSet::new(),
-            end: None,
-        }
-    }
-
-    /// Forwards until `stop` returns, and then finishes what is on its way.
-    ///
-    /// # Errors
-    /// What only a person can mend.
-    pub async fn run(&mut self, stop: &impl AsyncFn()) -> Result<(), Stop> {
-        loop {
-            let asked = Instant::now();
-            let claim = tokio::select! {
-                biased;
-                () = stop() => {
-                    self.give_back().await;
-                    return Ok(());
-                }
-                claim = self.claim() => claim?,
-            };
-            let Some(claim) = claim else { continue };
-            self.board.claimed(&claim);
-            self.work(Ledger::new(claim, self.settings.order), asked, stop).await?;
-            match self.end.take() {
-                None => {}
-                Some(End::Signal) => return Ok(()),
-                Some(End::Misaddressed(reason)) => return Err(Stop::Misaddressed(reason)),
-            }
-        }
-    }
-
-    /// Asks for a claim; as a standby, later again.
-    async fn claim(&self) -> Result<Option<Claim>, Stop> {
-        match self.service.claim(MOST_EVENTS, WAIT).await {
-            Err(failure) if failure.is_of("claimed") => {
-                self.board.stands_by(&failure);
-                let pause = failure.retry_after().unwrap_or(STANDBY).clamp(PROGRESS, STANDBY);
-                sleep_until(Instant::now() + pause).await;
-                Ok(None)
-            }
-            claim => claim.map_err(Stop::Refused),
-        }
-    }
-
-    /// Gives back what a claim may have brought whose answer was not awaited.
-    async fn give_back(&self) {
-        let giving_back = async {
-            if let Ok(Some(claim)) = self.service.claim(1, 0).await {
-                let commit = Commit { claim: claim.claim, release: true, ..Commit::default() };
-                let _ = self.service.commit(commit).await; // it runs out otherwise
-            }
-        };
-        let _ = timeout(GRACE, giving_back).await;
-    }
-
     /// Works through a claim that was asked for at a time.
-    async fn work(&mut self, mut ledger: Ledger, asked: Instant, stop: &impl AsyncFn()) -> Result<(), Stop> {
+    pub(super) async fn work(
+        &mut self,
+        mut ledger: Ledger,
+        asked: Instant,
+        stop: &impl AsyncFn(),
+    ) -> Result<(), Stop> {
         let lease = self.settings.lease;
         let mut live_until = asked + lease;
         let mut told_at = asked;
