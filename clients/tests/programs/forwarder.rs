@@ -1,16 +1,18 @@
 //! The forwarder delivers each event, and keeps its place, whatever happens meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Child;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::Response;
 use sekali_harness::Server;
+use sekali_harness::webhooks::{PROVIDERS, hooks, now};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -61,7 +63,7 @@ fn is_done(server: &Server, name: &str) {
 #[track_caller]
 fn assert_in_order(deliveries: &[Delivery]) {
     let mut last = HashMap::new();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     for delivery in deliveries.iter().filter(|delivery| seen.insert(delivery.seq())) {
         let before = last.insert(delivery.header("sekali-topic"), delivery.seq()).unwrap_or_default();
         assert!(before < delivery.seq(), "{} behind {before}", delivery.seq());
@@ -135,7 +137,7 @@ fn a_service_that_crashes_is_waited_for() {
     is_done(&server, "shop");
     let deliveries = endpoint.taken();
     assert_in_order(&deliveries);
-    let seqs: std::collections::HashSet<_> = deliveries.iter().map(Delivery::seq).collect();
+    let seqs: HashSet<_> = deliveries.iter().map(Delivery::seq).collect();
     assert_eq!(seqs.len(), 2_000);
     end(forwarder);
 }
@@ -391,20 +393,51 @@ fn a_cloudevent_comes_out_as_it_went_in() {
     assert_eq!(plain(&server), plain(&other));
 }
 
-/// Everything is killed now and then, and started again. What the endpoint took, joined by seq, is all there was.
+/// Delivers web hooks of some providers, as their providers do: again, until they are acknowledged. Ends when `go_on` is
+/// false, and returns how many were.
+fn deliver_hooks(base: &str, go_on: &AtomicBool) -> u64 {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(10)))
+        .build()
+        .into();
+    let mut acknowledged = 0;
+    while go_on.load(Ordering::Relaxed) {
+        let provider = &PROVIDERS[acknowledged as usize % 3];
+        let id = format!("id-{acknowledged}");
+        let body = json!({"id": id, "type": "made", "n": acknowledged}).to_string();
+        let is_taken = || {
+            let request = agent.post(format!("{base}{}", provider.path));
+            let headers = provider.headers(&id, now(), body.as_bytes()).into_iter();
+            let request = headers.fold(request, |request, (name, value)| request.header(name, value));
+            request.send(body.as_str()).is_ok_and(|answer| answer.status() == 200)
+        };
+        eventually("a hook is acknowledged", is_taken);
+        acknowledged += 1;
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    acknowledged
+}
+
+/// The service, the forwarder and the endpoint are killed at random, for ten seconds, or for as many as the variable
+/// `SEKALI_SECONDS` says.
 #[test]
-fn three_that_are_killed_at_random_lose_nothing_and_keep_the_order() {
-    let (mut server, mut endpoint) = (Server::start(), Endpoint::start());
+fn what_a_hook_acknowledged_is_at_the_endpoint_whatever_is_killed() {
+    let seconds = std::env::var("SEKALI_SECONDS").map_or(10, |seconds| seconds.parse().unwrap());
+    let (mut server, mut endpoint) = (Server::with_variables(&[("hooks", &hooks())]), Endpoint::start());
     let to = endpoint.url();
     let arguments = ["shop", "--lease", "3", "--to", &to];
     let mut forwarder = start(&server, &arguments);
-    for round in 0..12 {
-        publish(&server, round * 200..(round + 1) * 200, 5);
-        std::thread::sleep(Duration::from_millis(fastrand::u64(100..900)));
-        match round % 3 {
+    let go_on = Arc::new(AtomicBool::new(true));
+    let (base, going_on) = (server.url(""), Arc::clone(&go_on));
+    let hooks = std::thread::spawn(move || deliver_hooks(&base, &going_on));
+    let end_at = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < end_at {
+        std::thread::sleep(Duration::from_millis(fastrand::u64(50..1_500)));
+        match fastrand::u8(0..3) {
             0 => {
                 endpoint.kill();
-                std::thread::sleep(Duration::from_millis(fastrand::u64(0..500)));
+                std::thread::sleep(Duration::from_millis(fastrand::u64(0..2_000)));
                 endpoint.serve();
             }
             1 => {
@@ -414,20 +447,29 @@ fn three_that_are_killed_at_random_lose_nothing_and_keep_the_order() {
             _ => server.crash_and_restart(),
         }
     }
+    go_on.store(false, Ordering::Relaxed);
+    let acknowledged = hooks.join().unwrap();
     is_done(&server, "shop");
     end(forwarder);
+
     let deliveries = endpoint.taken();
     assert_in_order(&deliveries);
     let mut bodies = HashMap::new();
     for delivery in &deliveries {
         let body = bodies.entry(delivery.seq()).or_insert_with(|| delivery.body.clone());
-        assert_eq!(*body, delivery.body);
+        assert_eq!(*body, delivery.body, "a copy has the same id and the same body");
     }
-    let stored: Vec<_> = server.events().iter().map(|event| event["seq"].as_u64().unwrap()).collect();
-    assert_eq!(stored.len(), 2_400);
-    assert!(stored.iter().all(|seq| bodies.contains_key(seq)));
+    let stored: HashSet<_> = server.events().iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(stored.len() as u64, acknowledged);
+    assert_eq!(stored, bodies.keys().copied().collect());
+    let numbers: HashSet<_> = bodies
+        .values()
+        .map(|body| serde_json::from_slice::<Value>(body).unwrap()["n"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, (0..acknowledged).collect());
     let consumer = consumer(&server, "shop");
     assert_eq!((&consumer["parked"], &consumer["dead"]), (&0.into(), &0.into()), "{consumer}");
+    println!("{acknowledged} acknowledged, {} deliveries", deliveries.len());
 }
 
 #[test]
