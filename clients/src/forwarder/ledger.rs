@@ -19,6 +19,8 @@ pub struct Ledger {
     ready: BTreeSet<usize>,
     /// Everything before this is settled.
     settled: usize,
+    /// The events that are neither delivered nor failed, nor wait behind one that is.
+    open: usize,
     /// Everything before this is committed.
     committed: usize,
     /// The events that failed and are not committed.
@@ -95,6 +97,7 @@ impl Ledger {
             kind: claim.kind,
             attempt: claim.attempt,
             to: claim.to,
+            open: entries.len(),
             entries,
             lanes,
             ready,
@@ -140,6 +143,7 @@ impl Ledger {
         for place in places {
             self.entries[*place].state = State::Done;
         }
+        self.open -= places.len();
         self.go_on(places);
     }
 
@@ -155,8 +159,10 @@ impl Ledger {
         self.entries[*place].state = State::Failed(reason.to_owned());
         self.failed.insert(*place);
         let lane = self.entries[*place].lane;
-        for behind in std::mem::take(&mut self.lanes[lane].unsent) {
-            self.entries[behind].state = State::Behind;
+        let behind = std::mem::take(&mut self.lanes[lane].unsent);
+        self.open -= 1 + behind.len();
+        for place in behind {
+            self.entries[place].state = State::Behind;
         }
         self.go_on(places);
     }
@@ -184,13 +190,12 @@ impl Ledger {
 
     /// True if nothing is left to be sent.
     pub fn is_over(&self) -> bool {
-        self.settled == self.entries.len()
+        self.open == 0
     }
 
-    /// The number of events that are neither delivered nor failed.
+    /// The number of events that are to be delivered.
     pub fn open(&self) -> usize {
-        let is_open = |entry: &&Entry| matches!(entry.state, State::Unsent | State::Sent);
-        self.entries[self.settled..].iter().filter(is_open).count()
+        self.open
     }
 
     /// What can be said of the claim that was not said before, and the place up to which it is. Without news it extends

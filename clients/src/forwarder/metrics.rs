@@ -17,6 +17,9 @@ const REQUEST_BYTES: usize = 8 << 10;
 /// The time that a request may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// The time that the service has for its part of an answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Answers every request at this address, until the program ends.
 pub async fn serve(address: SocketAddr, place: Place) -> Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("--metrics: {address}"))?;
@@ -91,7 +94,7 @@ async fn text(place: &Place) -> String {
         f64::from(u8::from(counts.stands_by)),
     );
     add("sekali_forwarder_in_flight", "gauge", "Deliveries on their way.", counts.in_flight as f64);
-    if let Ok(consumer) = place.client.consumer(&place.name).await {
+    if let Ok(Ok(consumer)) = timeout(PATIENCE, place.client.consumer(&place.name)).await {
         add("sekali_forwarder_lag", "gauge", "Events that are not claimed yet.", consumer.lag as f64);
         add(
             "sekali_forwarder_behind_seconds",

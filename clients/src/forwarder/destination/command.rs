@@ -16,6 +16,9 @@ use crate::outcome::{Away, Outcome, REASON_BYTES, reason};
 /// The exit status of a command that cannot do its work now (`EX_TEMPFAIL` of sysexits.h).
 const TRY_LATER: i32 = 75;
 
+/// The time in which a command that was killed is gone.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// The command.
 pub struct Program {
     /// The text that a shell runs.
@@ -45,7 +48,7 @@ impl Program {
                 if let Some(group) = group {
                     let _ = kill_process_group(group, Signal::KILL); // it may have ended just now
                 }
-                let _ = waiting.await;
+                let _ = timeout(LAST_WORDS, waiting).await; // another session may hold its standard error
                 Outcome::Away(Away::lost("the command did not end in time"))
             }
         }
