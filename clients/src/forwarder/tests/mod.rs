@@ -167,29 +167,39 @@ async fn a_signal_lets_what_is_on_its_way_finish_and_gives_back_the_rest() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_by_a_claim_that_may_have_run_out() {
-    let log = Log::new(3_000, 1);
+    let log = Log::new(800, 1);
     let endpoint = Endpoint::new(|_, _| Outcome::Delivered);
     let cut_off = Instant::now() + SECOND * 4;
     log.is_away(cut_off, cut_off + HOUR);
-    forward(&log, &endpoint, settings(), HOUR * 2).await.0.unwrap();
+    // The claim is all there is, and takes longer than its lease.
+    let slow = Settings { rate: Some(10.0), ..settings() };
+    forward(&log, &endpoint, slow, HOUR * 2).await.0.unwrap();
     assert!(log.is_done());
     let during = |at: &Instant| (cut_off + SECOND * 31..cut_off + HOUR).contains(at);
     assert_eq!(endpoint.delivered().iter().filter(|(_, at)| during(at)).count(), 0);
-    endpoint.assert_all(3_000);
+    endpoint.assert_all(800);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_forwarder_that_is_told_to_end_does_not_wait_for_a_service_that_is_away() {
-    for away_after in [0, 1] {
-        // At the end of a claim, and in the middle of one.
-        let log = Log::new(if away_after == 0 { 16 } else { 10_000 }, 16);
+    // In the middle of a claim, and when all of it is delivered.
+    for rate in [Some(10.0), None] {
+        let log = Log::new(1_000, 16);
         let endpoint = Endpoint::new(|_, _| Outcome::Delivered);
         let began = Instant::now();
-        let from = began + if away_after == 0 { SECOND / 100 } else { SECOND };
-        log.is_away(from, from + HOUR);
-        forward(&log, &endpoint, settings(), SECOND * 5).await.0.unwrap();
+        log.is_away(began + SECOND / 2, began + HOUR);
+        forward(&log, &endpoint, Settings { rate, ..settings() }, SECOND * 5).await.0.unwrap();
         assert!(began.elapsed() < SECOND * 17, "{:?}", began.elapsed());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_breaks_its_handler_is_told_from_an_outage_by_another() {
+    let log = Log::new(2, 2);
+    let endpoint = Endpoint::new(|seq, _| if seq == 1 { answers(500) } else { Outcome::Delivered });
+    let one = Settings { parallel: 1, ..settings() };
+    forward(&log, &endpoint, one, SECOND * 4).await.0.unwrap();
+    assert_eq!((endpoint.delivered().len(), log.attempts(), log.position()), (1, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]
