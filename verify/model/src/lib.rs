@@ -6,11 +6,14 @@
 //! answered in a [`Ledger`]. Events that are read back are recognised by a [`Catalogue`], gathered in a [`ReadBack`], and
 //! compared with their registers ([`Comparison`]). Registers add up to the counts of `/stats` ([`Growth`]).
 //!
+//! What the clients of a [`consumer`] asked for and were told is held against what was promised to them.
+//!
 //! Where the order of all steps is known, an [`Inbox`] says exactly what each answer and the store have to be.
 
 mod answer;
 mod bounds;
 mod compare;
+pub mod consumer;
 mod growth;
 mod inbox;
 mod ledger;

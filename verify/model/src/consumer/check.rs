@@ -1,0 +1,232 @@
+//! The rules, and the replay of calls by which they are held against a consumer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::call::{Ask, Call, Given};
+use super::claims::Known;
+use super::replay::{Began, Replay};
+use crate::Wrong;
+
+/// An event that tells of a dead one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Dead {
+    /// The life of the consumer in which it died.
+    pub generation: u64,
+    /// The dead event.
+    pub seq: u64,
+}
+
+/// What was broken of each promise.
+#[derive(Debug, Default)]
+pub struct Rules {
+    pub(super) skipped: Wrong,
+    pub(super) repeated: Wrong,
+    pub(super) shared: Wrong,
+    pub(super) passed: Wrong,
+    pub(super) left: Wrong,
+    pub(super) lost: Wrong,
+    pub(super) misplaced: Wrong,
+    pub(super) foreign: Wrong,
+    pub(super) dead: Wrong,
+}
+
+impl Rules {
+    /// All rules, by name, and the errors against each.
+    pub fn rules(&self) -> [(&'static str, &Wrong); 9] {
+        [
+            ("each event is done in the end", &self.skipped),
+            ("what was done does not come again", &self.repeated),
+            ("no event is given to two at once, and no more claims than there are workers", &self.shared),
+            ("no event passes one that it has to wait for", &self.passed),
+            ("a claim that ran out comes again, whole and first", &self.left),
+            ("a claim that was lost is not committed", &self.lost),
+            ("the place goes forward, and passes over nothing", &self.misplaced),
+            ("a claim has the events of its range and topics", &self.foreign),
+            ("each event that dies is stored as dead once", &self.dead),
+        ]
+    }
+}
+
+/// Holds the calls of all clients of a consumer against the events, by seq and topic, and the events that tell of dead
+/// ones. The first call makes it. In the end its clients have claimed and committed until nothing was left.
+pub fn check(calls: &[Call], events: &BTreeMap<u64, String>, dead: &[Dead]) -> Rules {
+    let mut replay = Replay::of(calls, events);
+    for seq in replay.events.open(u64::MAX) {
+        replay.rules.skipped.add(|| format!("{seq} was not"));
+    }
+    replay.check_dead(dead);
+    replay.rules
+}
+
+impl Replay<'_> {
+    /// A claim was given out.
+    pub(super) fn given(&mut self, call: &Call, began: &Began, given: &Given, (holder, lease): (&str, u32)) {
+        let Given { token, seqs, .. } = given;
+        let is_certain = began.turn == self.turn && self.doubts.is_empty();
+        let of_before = self.claims.0.get(token).cloned();
+        let known = self.claims.0.entry(token.clone()).or_insert_with(|| Known::new(given, holder, lease));
+        known.give_again(given);
+        (known.turn, known.life, known.is_certain) = (self.turn, self.life, is_certain);
+        self.check_contents(given, is_certain);
+        if !is_certain {
+            return;
+        }
+        for &seq in seqs {
+            let done = self.events.fate(seq).done;
+            if done.is_some_and(|place| place < call.began.place) {
+                self.rules.repeated.add(|| format!("{seq} was done, and is given out again as {token}"));
+            } else if seq <= began.settled && !self.has_people {
+                self.rules
+                    .repeated
+                    .add(|| format!("{seq} is given out behind {}, which was settled", began.settled));
+            }
+        }
+        if let Some((first, later)) = self.events.passed(seqs, self.order()) {
+            self.rules.passed.add(|| format!("{later} is given out as {token}, and {first} is open"));
+        }
+        self.check_alone(call, given, holder);
+        if let Some(known) = &of_before {
+            self.check_whole(known, given);
+        } else {
+            self.check_first(call, given);
+        }
+    }
+
+    fn check_contents(&mut self, given: &Given, is_certain: bool) {
+        let Given { token, from, to, seqs, .. } = given;
+        let is_in_order = seqs.is_sorted_by(|one, other| one < other);
+        if seqs.is_empty() || !is_in_order || seqs.iter().any(|seq| seq <= from || seq > to) {
+            self.rules.foreign.add(|| format!("{token} is from {from} to {to} and has {seqs:?}"));
+        }
+        let Some(specification) = self.specification.as_ref().filter(|_| is_certain) else { return };
+        let is_foreign = |seq: &&u64| self.events.topic(**seq).is_some_and(|topic| !specification.has(topic));
+        if let Some(seq) = seqs.iter().find(is_foreign) {
+            self.rules
+                .foreign
+                .add(|| format!("{token} has {seq}, which is not of {:?}", specification.topics));
+        }
+    }
+
+    /// A claim that is given out again has all that is left of it.
+    fn check_whole(&mut self, known: &Known, given: &Given) {
+        let is_missing = |seq: &u64| {
+            let fate = self.events.fate(*seq);
+            self.events.is_open(*seq)
+                && !fate.is_loose
+                && !self.events.may_wait(*seq, self.order())
+                && !given.seqs.contains(seq)
+        };
+        if let Some(seq) = known.rest().find(is_missing) {
+            self.rules
+                .left
+                .add(|| format!("{} is given out again as {} without {seq}", known.given.token, given.token));
+        }
+    }
+
+    /// A new token is that of a claim that ran out, if there is any.
+    fn check_first(&mut self, call: &Call, given: &Given) {
+        let turn = self.turn;
+        let of_before: Vec<_> = self
+            .claims
+            .0
+            .values()
+            .filter(|known| {
+                known.is_certain
+                    && known.turn == turn
+                    && known.lost_at.is_none()
+                    && known.given.token != given.token
+            })
+            .cloned()
+            .collect();
+        let succeeded = of_before.iter().find(|known| known.rest().any(|seq| given.seqs.contains(&seq)));
+        if let Some(known) = succeeded {
+            self.claims.change(&known.given.token, |known| known.lost_at = Some(call.ended.place));
+            return self.check_whole(known, given);
+        }
+        let waits = |known: &&Known| {
+            let ran_out_at =
+                known.run_out_at().filter(|at| *at > self.unknown_until && *at <= call.began.clock);
+            let has_open = known.rest().any(|seq| {
+                self.events.is_open(seq)
+                    && !self.events.fate(seq).is_loose
+                    && !self.events.may_wait(seq, self.order())
+            });
+            known.ending == 0 && ran_out_at.is_some() && self.claiming == 0 && has_open
+        };
+        if let Some(known) = of_before.iter().find(waits) {
+            self.rules
+                .left
+                .add(|| format!("{} ran out, and {} is given out before it", known.given.token, given.token));
+        }
+    }
+
+    /// While a claim is live, nobody else has its events, and all workers have no more claims than they may.
+    fn check_alone(&mut self, call: &Call, given: &Given, holder: &str) {
+        let clock = call.ended.clock;
+        let is_live = |known: &&Known| {
+            known.turn == self.turn
+                && known.is_live(clock)
+                && known.rest().any(|seq| self.events.is_open(seq))
+        };
+        let live: Vec<_> = self.claims.0.values().filter(is_live).collect();
+        if !live.iter().any(|known| known.given.token == given.token) {
+            return;
+        }
+        for other in live.iter().filter(|known| known.given.token != given.token) {
+            let shared = other.rest().find(|seq| given.seqs.contains(seq));
+            if shared.is_some() || other.holder == holder {
+                self.rules.shared.add(|| {
+                    let (one, holder) = (&other.given.token, &other.holder);
+                    format!("{one} of {holder} is live, and {} is given out, with {shared:?}", given.token)
+                });
+            }
+        }
+        let workers = self.specification.as_ref().map_or(usize::MAX, |known| known.workers as usize);
+        if live.len() > workers {
+            self.rules.shared.add(|| format!("{} claims are live, and {workers} may be", live.len()));
+        }
+    }
+
+    /// A call was told where the consumer stands.
+    pub(super) fn stands(&mut self, call: &Call, began: &Began, position: u64, settled: u64) {
+        let is_moving = |number: &usize| !matches!(self.calls[*number].ask, Ask::Change(_));
+        if began.life != self.life || self.doubts.iter().any(is_moving) {
+            return;
+        }
+        let mut wrong = |text: String| self.rules.misplaced.add(|| format!("{:?}: {text}", call.ask));
+        if position < began.position {
+            wrong(format!("the position is {position}, and was {}", began.position));
+        }
+        if settled > position {
+            wrong(format!("{settled} is settled, and the position is {position}"));
+        }
+        if let Some(seq) = self.events.open(settled).next() {
+            wrong(format!("all up to {settled} is settled, and {seq} is open"));
+        }
+        let order = self.specification.as_ref().filter(|_| self.doubts.is_empty()).map(|known| known.order);
+        if let Some(seq) = order.and_then(|order| self.events.overlooked(position, order)) {
+            wrong(format!("the position is {position}, and {seq} is open and has not failed"));
+        }
+        self.position = self.position.max(position);
+        self.settled = self.settled.max(settled);
+    }
+
+    fn check_dead(&mut self, dead: &[Dead]) {
+        let mut lives: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for Dead { generation, seq } in dead {
+            lives.entry(*seq).or_default().push(*generation);
+        }
+        for (seq, generations) in &lives {
+            let kills = self.kills.get(seq).copied().unwrap_or_default();
+            let different: BTreeSet<_> = generations.iter().collect();
+            if different.len() < generations.len() || generations.len() as u64 > kills {
+                self.rules
+                    .dead
+                    .add(|| format!("{seq} is stored of {generations:?}, and may have died {kills} times"));
+            }
+        }
+        for seq in self.died.iter().filter(|seq| !lives.contains_key(seq)) {
+            self.rules.dead.add(|| format!("{seq} died, and is not stored"));
+        }
+    }
+}
