@@ -12,6 +12,9 @@ def before_call(context, case, **kwargs):
     for name in list(headers):
         if name.lower().startswith("ce-") or name.lower() == "content-encoding":
             del headers[name]
+    # A claim that waits for events, of which there are none, is answered the same, later.
+    if isinstance(case.body, dict) and case.body.get("wait") in range(1, 21):
+        case.body["wait"] = 0
 
 
 @schemathesis.hook

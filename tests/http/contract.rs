@@ -363,7 +363,7 @@ fn consumers(contract: &mut Contract) {
             // The document lists this status under each method of a path.
             contract.check(method, route, &send(&server, "PATCH", &path, &[], ""));
         }
-        if body != "" {
+        if !body.is_empty() {
             contract.check(method, route, &send(&server, method, &path, &[], &" ".repeat(1001)));
             contract.check(method, route, &send(&server, method, &path, &[("content-encoding", "br")], body));
         }
