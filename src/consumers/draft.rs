@@ -69,13 +69,14 @@ impl<'s, S: ReadStore + ConsumeStore> Draft<'s, S> {
         !self.changes_failures() && self.bytes < GROUP_BYTES
     }
 
-    /// Writes what was decided; false if the consumer has changed meanwhile.
+    /// Writes what was decided; false if the consumer has changed meanwhile. Where a step is refused for what was read
+    /// (`refuses`), that has to be of one state, too.
     ///
     /// # Errors
     /// When nothing was written, or it is not known.
-    pub async fn write(&mut self) -> Result<bool, StoreError> {
+    pub async fn write(&mut self, refuses: bool) -> Result<bool, StoreError> {
         if self.state == self.before && !self.changes_failures() {
-            return Ok(true);
+            return Ok(!refuses || self.is_present().await?);
         }
         let change = Change {
             version: self.version,
@@ -94,6 +95,11 @@ impl<'s, S: ReadStore + ConsumeStore> Draft<'s, S> {
             );
         }
         Ok(is_written)
+    }
+
+    async fn is_present(&self) -> Result<bool, StoreError> {
+        let (stored, _) = self.ground.store.consumer(self.name).await?;
+        Ok(stored.is_some_and(|stored| stored.version == self.version))
     }
 
     /// True if what becomes of failures was decided, which a step that reads them in the store would miss.

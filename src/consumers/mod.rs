@@ -140,7 +140,8 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
                     group.push((step, sender, outcome));
                 }
             }
-            match draft.write().await {
+            let refuses = group.iter().any(|(_, _, outcome)| matches!(outcome, Err(Refusal::Invalid(_))));
+            match draft.write(refuses).await {
                 Ok(true) => {
                     busy_since = None;
                     self.answer(name, &draft, group).await;
