@@ -7,12 +7,14 @@
 //! - [`followers`] are live streams at a steady rate;
 //! - [`stores`] measures what is hard for a store, on both;
 //! - [`consumers`] measures claims and commits beside `/publish` and `/events`;
+//! - [`forwarder`] measures deliveries to an endpoint;
 //! - [`receivers`] measures webhooks beside `/publish`;
 //! - [`peers`] are others that store events once;
 //! - [`report`] prints and writes the results; [`system`] asks Linux.
 
 mod consumers;
 mod followers;
+mod forwarder;
 mod http;
 mod large;
 mod load;
@@ -85,7 +87,7 @@ struct Options {
     #[arg(long)]
     receivers: bool,
 
-    /// Measures claims and commits beside /publish and /events
+    /// Measures claims and commits beside /publish and /events, and the forwarder
     #[arg(long)]
     consumers: bool,
 
@@ -150,6 +152,7 @@ fn measure_service(options: &Options) -> Result<()> {
         scaling::run(seconds, &mut report)?;
     } else if options.consumers {
         consumers::run(&setup, seconds, options.rounds, &mut report)?;
+        forwarder::run(&setup, &mut report)?;
     } else if options.receivers {
         receivers::run(&setup, options.rounds, &mut report)?;
     } else if let Some(rows) = options.rows {
