@@ -6,6 +6,7 @@
 
 mod attacks;
 mod cluster;
+mod consumers;
 mod crash;
 mod faults;
 mod history;

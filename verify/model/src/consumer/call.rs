@@ -153,6 +153,8 @@ pub enum Told {
 pub struct Given {
     /// Its token.
     pub token: String,
+    /// True if its events have failed before, or waited for one that did.
+    pub is_retry: bool,
     /// The seq before its first.
     pub from: u64,
     /// Its last seq.
@@ -276,6 +278,7 @@ impl Given {
     fn read(json: &Value, clock: impl Fn(&str) -> Option<i64>) -> Option<Self> {
         Some(Self {
             token: json["claim"].as_str()?.to_owned(),
+            is_retry: json["kind"] == "retry",
             from: json["from"].as_u64()?,
             to: json["to"].as_u64()?,
             expires_at: clock(json["expires_at"].as_str()?)?,

@@ -98,7 +98,10 @@ impl Replay<'_> {
         if seqs.is_empty() || !is_in_order || seqs.iter().any(|seq| seq <= from || seq > to) {
             self.rules.foreign.add(|| format!("{token} is from {from} to {to} and has {seqs:?}"));
         }
-        let Some(specification) = self.specification.as_ref().filter(|_| is_certain) else { return };
+        let Some(specification) = self.specification.as_ref().filter(|_| is_certain && !given.is_retry)
+        else {
+            return;
+        };
         let is_foreign = |seq: &&u64| self.events.topic(**seq).is_some_and(|topic| !specification.has(topic));
         if let Some(seq) = seqs.iter().find(is_foreign) {
             self.rules
@@ -109,13 +112,7 @@ impl Replay<'_> {
 
     /// A claim that is given out again has all that is left of it.
     fn check_whole(&mut self, known: &Known, given: &Given) {
-        let is_missing = |seq: &u64| {
-            let fate = self.events.fate(*seq);
-            self.events.is_open(*seq)
-                && !fate.is_loose
-                && !self.events.may_wait(*seq, self.order())
-                && !given.seqs.contains(seq)
-        };
+        let is_missing = |seq: &u64| self.events.is_free(*seq, self.order()) && !given.seqs.contains(seq);
         if let Some(seq) = known.rest().find(is_missing) {
             self.rules
                 .left
@@ -125,35 +122,27 @@ impl Replay<'_> {
 
     /// A new token is that of a claim that ran out, if there is any.
     fn check_first(&mut self, call: &Call, given: &Given) {
-        let turn = self.turn;
-        let of_before: Vec<_> = self
-            .claims
-            .0
-            .values()
-            .filter(|known| {
-                known.is_certain
-                    && known.turn == turn
-                    && known.lost_at.is_none()
-                    && known.given.token != given.token
-            })
-            .cloned()
-            .collect();
-        let succeeded = of_before.iter().find(|known| known.rest().any(|seq| given.seqs.contains(&seq)));
+        let others = self.claims.0.values().filter(|known| known.given.token != given.token);
+        let others: Vec<_> = others.filter(|known| known.lost_at.is_none()).cloned().collect();
+        let succeeded = others.iter().find(|known| known.untold().any(|seq| given.seqs.contains(&seq)));
         if let Some(known) = succeeded {
             self.claims.change(&known.given.token, |known| known.lost_at = Some(call.ended.place));
-            return self.check_whole(known, given);
+            if known.is_certain && known.turn == self.turn {
+                self.check_whole(known, given);
+            }
+            return;
         }
         let waits = |known: &&Known| {
             let ran_out_at =
                 known.run_out_at().filter(|at| *at > self.unknown_until && *at <= call.began.clock);
-            let has_open = known.rest().any(|seq| {
-                self.events.is_open(seq)
-                    && !self.events.fate(seq).is_loose
-                    && !self.events.may_wait(seq, self.order())
-            });
-            known.ending == 0 && ran_out_at.is_some() && self.claiming == 0 && has_open
+            let has_open = known.rest().any(|seq| self.events.is_free(seq, self.order()));
+            known.turn == self.turn
+                && known.ending == 0
+                && ran_out_at.is_some()
+                && self.claiming == 0
+                && has_open
         };
-        if let Some(known) = of_before.iter().find(waits) {
+        if let Some(known) = others.iter().find(waits) {
             self.rules
                 .left
                 .add(|| format!("{} ran out, and {} is given out before it", known.given.token, given.token));
@@ -166,14 +155,15 @@ impl Replay<'_> {
         let is_live = |known: &&Known| {
             known.turn == self.turn
                 && known.is_live(clock)
-                && known.rest().any(|seq| self.events.is_open(seq))
+                && known.rest().any(|seq| self.events.is_free(seq, self.order()))
         };
         let live: Vec<_> = self.claims.0.values().filter(is_live).collect();
         if !live.iter().any(|known| known.given.token == given.token) {
             return;
         }
         for other in live.iter().filter(|known| known.given.token != given.token) {
-            let shared = other.rest().find(|seq| given.seqs.contains(seq));
+            let is_shared = |seq: &u64| given.seqs.contains(seq) && self.events.is_free(*seq, self.order());
+            let shared = other.rest().find(is_shared);
             if shared.is_some() || other.holder == holder {
                 self.rules.shared.add(|| {
                     let (one, holder) = (&other.given.token, &other.holder);

@@ -1,6 +1,6 @@
 //! What is certain of each claim.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{Given, Moment};
 
@@ -38,8 +38,12 @@ pub struct Known {
     pub life: u64,
     /// True if nothing at that time could make it a claim of before.
     pub is_certain: bool,
-    /// The last event that a commit was sent for.
+    /// The last event of which a commit told that was answered.
+    pub from: u64,
+    /// The last event of which a commit told.
     pub upto: u64,
+    /// The events that commits named as failed.
+    pub named: BTreeSet<u64>,
     /// It is live until then, if nothing ends it.
     live_until: i64,
     /// It has run out then, if nothing else extends it.
@@ -61,7 +65,9 @@ impl Known {
             turn: 0,
             life: 0,
             is_certain: false,
+            from: given.from,
             upto: given.from,
+            named: BTreeSet::new(),
             live_until: given.expires_at,
             run_out_at: given.expires_at,
             extending: 0,
@@ -78,8 +84,9 @@ impl Known {
         self.run_out_at = self.run_out_at.max(ended.clock + lease);
     }
 
-    /// Takes note of its end as it was told.
+    /// Takes note of its end and its events as they were told.
     pub fn give_again(&mut self, given: &Given) {
+        self.given.seqs.clone_from(&given.seqs);
         self.live_until = self.live_until.max(given.expires_at);
         self.run_out_at = self.run_out_at.max(given.expires_at);
     }
@@ -97,5 +104,10 @@ impl Known {
     /// Its events that no commit was sent for.
     pub fn rest(&self) -> impl Iterator<Item = u64> {
         self.given.seqs.iter().copied().filter(|seq| *seq > self.upto)
+    }
+
+    /// Its events that no answered commit told of.
+    pub fn untold(&self) -> impl Iterator<Item = u64> {
+        self.given.seqs.iter().copied().filter(|seq| *seq > self.from)
     }
 }

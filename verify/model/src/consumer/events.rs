@@ -98,7 +98,7 @@ impl<'e> Events<'e> {
     pub fn passed(&self, seqs: &[u64], order: Order) -> Option<(u64, u64)> {
         let given: BTreeSet<_> = seqs.iter().copied().collect();
         let mut last_of = BTreeMap::new();
-        for &seq in seqs {
+        for &seq in seqs.iter().filter(|seq| !self.fate(**seq).is_loose) {
             let Some(topic) = self.topic(seq) else { continue };
             match order {
                 Order::None => {}
@@ -128,11 +128,23 @@ impl<'e> Events<'e> {
         }
     }
 
-    /// An open event up to a seq that has not failed, and does not wait.
+    /// An open event up to a seq that never failed, and never had to wait.
     pub fn overlooked(&self, through: u64, order: Order) -> Option<u64> {
+        let named = self.fates.iter().filter(|(_, fate)| fate.named > 0);
+        let topics: BTreeSet<_> = named.filter_map(|(seq, _)| self.topic(*seq)).collect();
         self.open(through).find(|seq| {
             let fate = self.fate(*seq);
-            fate.named == 0 && !fate.is_loose && !self.may_wait(*seq, order)
+            let has_waited = match order {
+                Order::None => false,
+                Order::Topic => self.topic(*seq).is_some_and(|topic| topics.contains(topic)),
+                Order::Total => !topics.is_empty(),
+            };
+            fate.named == 0 && !fate.is_loose && !has_waited
         })
+    }
+
+    /// True if it has to be given out at once: it is open, and has not to wait.
+    pub fn is_free(&self, seq: u64, order: Order) -> bool {
+        self.is_open(seq) && !self.fate(seq).is_loose && !self.may_wait(seq, order)
     }
 }

@@ -129,14 +129,15 @@ impl Replay<'_> {
         for token in &began.extends {
             self.claims.change(token, |known| known.extending += 1);
         }
-        if let Ask::Commit { token, upto, release, .. } = &call.ask {
+        self.began[number] = began;
+        self.apply(&call.ask);
+        if let Ask::Commit { token, upto, release, failed } = &call.ask {
             self.claims.change(token, |known| {
                 known.ending += u32::from(*release || *upto == Some(known.given.to));
                 known.upto = known.upto.max(upto.unwrap_or_default());
+                known.named.extend(failed.iter().map(|failed| failed.seq));
             });
         }
-        self.began[number] = began;
-        self.apply(&call.ask);
     }
 
     /// Takes note of what a call may do to events, now that it has begun.
@@ -168,11 +169,11 @@ impl Replay<'_> {
         }
     }
 
-    /// The events of a claim that a commit tells of, each with its failure.
+    /// The events of a claim that a commit tells of, each with its failure. What was told before is not told again.
     fn told_of(&self, token: &str, upto: Option<u64>, failed: &[Failed]) -> Vec<(u64, Option<Failed>)> {
         let (Some(known), Some(upto)) = (self.claims.0.get(token), upto) else { return Vec::new() };
         let failure = |seq: u64| failed.iter().find(|failed| failed.seq == seq).copied();
-        known.given.seqs.iter().filter(|seq| **seq <= upto).map(|seq| (*seq, failure(*seq))).collect()
+        known.untold().filter(|seq| *seq <= upto).map(|seq| (seq, failure(seq))).collect()
     }
 
     /// True if an event may be dead after one more failure.
@@ -260,8 +261,12 @@ impl Replay<'_> {
         if began.life != self.life || known.life != self.life {
             return;
         }
-        for (seq, failure) in self.told_of(token, upto, failed) {
+        let told = self.told_of(token, upto, failed);
+        self.claims.change(token, |known| known.from = known.from.max(upto.unwrap_or_default()));
+        for (seq, failure) in told {
             match failure {
+                // A commit whose answer was lost may have told that it failed, or it may have been taken from the claim to wait.
+                None if known.named.contains(&seq) || self.events.may_wait(seq, self.order()) => {}
                 None => self.events.change(seq, |fate| {
                     fate.maybe = fate.maybe.saturating_sub(1);
                     fate.done.get_or_insert(call.ended.place);

@@ -47,7 +47,14 @@ impl Script {
         let ask = Ask::Claim { holder: holder.into(), limit: 10, lease: 30, wait: 0 };
         let (first, last) = (seqs[0], seqs[seqs.len() - 1]);
         let expires_at = (self.place as i64 + 1) * 500 + 30_000;
-        let given = Given { token: token.into(), from: first - 1, to: last, expires_at, seqs: seqs.to_vec() };
+        let given = Given {
+            token: token.into(),
+            is_retry: false,
+            from: first - 1,
+            to: last,
+            expires_at,
+            seqs: seqs.to_vec(),
+        };
         self.call(ask, Told::Given(given))
     }
 

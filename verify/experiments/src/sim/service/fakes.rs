@@ -27,6 +27,9 @@ const UNSYNCED: &str = "pragma synchronous = off";
 /// Whoever has the lock is another task of this thread: to wait for it by the clock of the machine is in vain.
 const UNWAITING: &str = "pragma busy_timeout = 0";
 
+/// The milliseconds by SQLite's clock, in whose place that of the simulation stands.
+const MILLIS: &str = "unixepoch('subsec') * 1000";
+
 /// The pace and the troubles of all calls.
 #[derive(Clone)]
 pub struct Calls {
@@ -99,7 +102,8 @@ impl Connection for SimConnection {
         self.calls.pause().await;
         self.calls.fail(StoreError::Busy)?;
         self.calls.fail(StoreError::Failed("the connection broke before the statement".into()))?;
-        let rows = self.native.execute(statement, parameters).await?;
+        let statement = statement.replace(MILLIS, &self.calls.sim.now().as_millis().to_string());
+        let rows = self.native.execute(&statement, parameters).await?;
         self.calls.pause().await;
         self.calls.fail(StoreError::Failed("the connection broke after the statement".into()))?;
         Ok(rows)

@@ -1,14 +1,15 @@
 //! The whole service: concurrent requests and live streams, of which some are dropped midway.
 //!
-//! There are four kinds of scenarios. `keys` runs on SQLite, whose statements fail before or after they took effect, with
+//! There are six kinds of scenarios. `keys` runs on SQLite, whose statements fail before or after they took effect, with
 //! requests of all formats that share idempotency keys, on one or two instances; so does `deliveries`, with what providers
 //! and others send to receivers. `groups` and `followers` run on a store
 //! in memory that has what SQLite has not at will: it is slow, busy or full, it fails, and its calls never return. It knows
 //! the moment of each commit, and counts the reads. `groups` is about the requests of a group commit, `followers` about
-//! many live streams of one instance.
+//! many live streams of one instance. `consumers` are on both stores, for seconds or for days.
 
 mod attempts;
 mod clients;
+mod consumers;
 mod deliveries;
 mod fakes;
 mod follower;
@@ -53,6 +54,8 @@ const LONG: Duration = Duration::from_secs(3600);
 pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
     let mut tally = scenarios("keys", seed, effort.pick(80, 1500), keys::scenario)?;
     tally.add(scenarios("deliveries", seed, effort.pick(80, 1500), deliveries::scenario)?);
+    tally.add(scenarios("consumers in memory", seed, effort.pick(150, 3000), consumers::in_memory)?);
+    tally.add(scenarios("consumers on sqlite", seed, effort.pick(60, 1000), consumers::on_sqlite)?);
     tally.add(scenarios("groups", seed, effort.pick(400, 6000), groups::scenario)?);
     tally.add(scenarios("followers", seed, effort.pick(60, 800), followers::scenario)?);
     Ok(tally)
@@ -92,14 +95,14 @@ impl Stage {
         Ok(self.clients(instances, Some(writes)))
     }
 
-    /// The clients of so many instances on one file of SQLite.
-    fn clients_on_sqlite(
+    /// So many instances on one file of SQLite.
+    fn instances_on_sqlite(
         &self,
         directory: &Path,
         calls: &Calls,
         count: u64,
         variables: &[(&str, &str)],
-    ) -> Result<Rc<Clients<Sqlite>>> {
+    ) -> Result<Vec<App<SimPlatform<Sqlite>>>> {
         let values = Rc::<RefCell<BTreeMap<String, Vec<u8>>>>::default();
         let instance = |number| {
             let database = SimDatabase::new(directory.join("events.db"), calls.clone());
@@ -107,7 +110,18 @@ impl Stage {
             let key_value = SimKeyValue::new(calls.clone(), Rc::clone(&values));
             self.instance(number, SqlStore::on(backend), key_value, variables)
         };
-        Ok(self.clients((0..count).map(instance).collect::<Result<_>>()?, None))
+        (0..count).map(instance).collect()
+    }
+
+    /// The clients of such instances.
+    fn clients_on_sqlite(
+        &self,
+        directory: &Path,
+        calls: &Calls,
+        count: u64,
+        variables: &[(&str, &str)],
+    ) -> Result<Rc<Clients<Sqlite>>> {
+        Ok(self.clients(self.instances_on_sqlite(directory, calls, count, variables)?, None))
     }
 
     fn clients<S: Store>(

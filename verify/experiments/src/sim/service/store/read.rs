@@ -14,6 +14,9 @@ use super::{SimStore, State, Stored};
 use crate::requests::identities::TOPICS;
 use crate::sim::service::trouble::{Manner, SLOW};
 
+/// The time at which events are received, as far as readers see it.
+const RECEIVED_AT: &str = "1970-01-01T00:00:00Z";
+
 impl State {
     fn manner_now(&self) -> Manner {
         if self.sim.now() < self.manner_ends { self.manner } else { Manner::Fast }
@@ -65,9 +68,9 @@ impl State {
         let Stored { event, deliveries, conflicts, .. } = &self.events.borrow()[seq as usize - 1];
         let names = json!({
             "seq": seq, "topic": event.topic.as_str(), "event_id": event.event_id.as_str(),
-            "timestamp": event.timestamp.as_ref().map(ToString::to_string),
+            "timestamp": event.timestamp.as_ref().map_or(RECEIVED_AT.to_owned(), ToString::to_string),
             "source": event.source.as_ref().map(|source| source.as_str()),
-            "deliveries": deliveries, "conflicts": conflicts, "received_at": "1970-01-01T00:00:00Z",
+            "deliveries": deliveries, "conflicts": conflicts, "received_at": RECEIVED_AT,
         });
         // As it came, and not as a value of ours.
         format!("{},\"payload\":{}}}", names.to_string().trim_end_matches('}'), event.payload.as_json())
@@ -97,8 +100,19 @@ impl ReadStore for SimStore {
         Ok(Window { span: Span { after, through }, index })
     }
 
-    async fn matches(&self, _: &Filter, _: Window, _: Order, _: u32) -> Result<Matches, StoreError> {
-        Err(StoreError::Failed("nobody reads up to a limit".into()))
+    async fn matches(
+        &self,
+        filter: &Filter,
+        Window { span, .. }: Window,
+        _order: Order,
+        limit: u32,
+    ) -> Result<Matches, StoreError> {
+        self.pause_read(false).await;
+        self.fail()?;
+        let mut seqs = self.matching(filter, span);
+        let has_more = seqs.len() > limit as usize;
+        seqs.truncate(limit as usize);
+        Ok(Matches { count: seqs.len() as u32, last: seqs.last().copied(), has_more })
     }
 
     async fn page(
