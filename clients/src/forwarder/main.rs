@@ -180,6 +180,6 @@ fn destination(cli: Cli) -> Result<Destination> {
 
 /// The name of this machine.
 fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
     name.chars().take(64).collect()
 }
