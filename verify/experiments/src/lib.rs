@@ -11,6 +11,7 @@ mod crash;
 mod faults;
 mod history;
 mod hostile;
+mod relay;
 mod requests;
 mod sim;
 
@@ -31,7 +32,7 @@ pub struct Experiment {
 pub enum Effort {
     /// A few seconds: part of `scripts/test`.
     Short,
-    /// About a minute: one of many rounds of `scripts/torture`.
+    /// About a minute, or ten of `relay`: one of many rounds of `scripts/torture`.
     Long,
 }
 
@@ -77,6 +78,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
     Experiment { name: "io-faults", trials: "failed calls", run: crash::io_faults::run },
     Experiment { name: "history", trials: "requests", run: history::restarts::run },
     Experiment { name: "cluster", trials: "requests", run: cluster::run },
+    Experiment { name: "relay", trials: "deliveries to the endpoint", run: relay::run },
     Experiment { name: "outside-faults", trials: "faults", run: faults::run },
     Experiment { name: "hostile-clients", trials: "abuses", run: hostile::run },
     Experiment { name: "overload", trials: "requests", run: history::overload::run },

@@ -63,6 +63,11 @@ fn under_overload_answers_stay_correct_and_it_recovers() {
 }
 
 #[test]
+fn what_a_receiver_acknowledged_is_at_the_endpoint_whatever_is_killed() {
+    keeps_its_promises("relay");
+}
+
+#[test]
 fn a_fault_from_outside_loses_nothing_in_silence() {
     if is_skipped_on_spin("the log and the instances of a host are its own") {
         return;

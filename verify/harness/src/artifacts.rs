@@ -52,6 +52,17 @@ fn dependencies(text: &str) -> Vec<PathBuf> {
     names.map(PathBuf::from).collect()
 }
 
+/// A program of this repository that was built beside this one.
+///
+/// # Errors
+/// When it is not built.
+pub fn program(name: &str) -> Result<PathBuf> {
+    // Programs are in target/release, tests in target/release/deps.
+    let this = std::env::current_exe()?;
+    let mut places = this.ancestors().skip(1).take(2).map(|directory| directory.join(name));
+    places.find(|program| program.exists()).with_context(|| format!("{name} is not built: run scripts/build"))
+}
+
 /// The directory of this repository.
 pub fn repository() -> &'static Path {
     let harness = Path::new(env!("CARGO_MANIFEST_DIR"));

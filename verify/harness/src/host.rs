@@ -4,9 +4,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
-use crate::artifacts::repository;
+use crate::artifacts::{self, repository};
 
 /// A host of components.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +36,7 @@ impl Host {
     /// # Errors
     /// When it is not built.
     pub fn own() -> Result<Self> {
-        // Programs are in target/release, tests in target/release/deps.
-        let program = std::env::current_exe()?;
-        let host = program.ancestors().skip(1).take(2).map(|directory| directory.join("sekali-host"));
-        let host = host.into_iter().find(|host| host.exists());
-        Ok(Self::Sekali(host.context("sekali-host is not built: run scripts/build")?))
+        artifacts::program("sekali-host").map(Self::Sekali)
     }
 
     /// The sekali-host that makes faults on request, as `scripts/build` leaves it.
