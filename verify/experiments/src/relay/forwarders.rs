@@ -18,7 +18,7 @@ use super::{LOOK, NAME, provider};
 pub const ATTEMPTS: u64 = 2;
 
 /// The average time between two torments.
-const LIFE: Duration = Duration::from_millis(1_500);
+const LIFE: Duration = Duration::from_secs(1);
 
 /// The longest time for which one is stopped, which is longer than its lease.
 const STOP: Duration = Duration::from_secs(5);
@@ -82,9 +82,9 @@ impl Forwarders {
             let victim = rng.usize(..self.running.len());
             self.has_to_run(victim);
             match rng.u8(..8) {
-                0..=3 => self.kill(victim),
-                4 => self.ask_to_end(victim),
-                5 => self.stop_for(victim, STOP.mul_f64(rng.f64())),
+                0..=4 => self.kill(victim),
+                5 => self.ask_to_end(victim),
+                6 => self.stop_for(victim, STOP.mul_f64(rng.f64())),
                 _ if self.running.len() == 1 => self.one_more()?,
                 _ => self.kill(victim),
             }

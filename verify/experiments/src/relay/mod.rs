@@ -53,8 +53,7 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
     let (service, endpoint) = (Service::at(deployment.address()), Endpoint::start()?);
     let mut forwarders = Forwarders::start(service.address(), endpoint.address())?;
 
-    let round = Instant::now() + Duration::from_secs(effort.pick(12, 600));
-    let mut played = play(&mut rng, round, &mut deployment, &endpoint, &mut forwarders)?;
+    let mut played = play(&mut rng, effort, &mut deployment, &endpoint, &mut forwarders)?;
     let mut tally = Tally::default();
     let consumer = settle(&mut rng, &service, &mut played.sent)?;
     forwarders.end();
@@ -98,21 +97,24 @@ struct Played {
     broken: Vec<String>,
 }
 
-/// Delivers and kills until a time. Then all of them are there.
+/// Delivers and kills for a while. Then all of them are there.
 fn play(
     rng: &mut Rng,
-    until: Instant,
+    effort: Effort,
     deployment: &mut Deployment,
     endpoint: &Endpoint,
     forwarders: &mut Forwarders,
 ) -> Result<Played> {
     let address: SocketAddr = deployment.address();
+    let until = Instant::now() + Duration::from_secs(effort.pick(12, 600));
+    // In a short form more comes than can be forwarded meanwhile; for long, that would never end.
+    let rest = Duration::from_millis(effort.pick(60, 200));
     let (mut played, is_over) = (Played::default(), &AtomicBool::new(false));
     let mut fork = || rng.fork();
     thread::scope(|scope| -> Result<()> {
         let providers: Vec<_> = (0..provider::COUNT)
             .map(|number| (number, fork()))
-            .map(|(number, rng)| scope.spawn(move || provider::deliver(address, number, rng, until)))
+            .map(|(number, rng)| scope.spawn(move || provider::deliver(address, number, rng, until, rest)))
             .collect();
         let watcher = scope.spawn(move || Service::at(address).watch(is_over));
         let [mut of_endpoint, mut of_forwarders, mut of_service] = [fork(), fork(), fork()];

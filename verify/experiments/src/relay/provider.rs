@@ -15,12 +15,9 @@ use crate::attacks::raw_client::{RawAnswer, RawClient};
 /// Those that deliver at the same time.
 pub const COUNT: usize = 6;
 
-/// The longest rest of each between two deliveries.
-const REST: Duration = Duration::from_millis(60);
-
 /// One in so many events is refused by the endpoint at each attempt. The first provider has one soon.
-const POISONED: u32 = 400;
-const SOON: usize = 20;
+const POISONED: u32 = 300;
+const SOON: usize = 10;
 
 const KINDS: [&str; 4] = ["made", "paid", "sent", "void"];
 
@@ -57,12 +54,14 @@ pub fn is_poisoned(id: &str) -> bool {
     id.ends_with("-poisoned")
 }
 
-/// Delivers new events, and some old ones again, until a time. Returns what was delivered, by id, and what must not be.
+/// Delivers new events, and some old ones again, until a time, with a rest between two of up to `rest`. Returns what was
+/// delivered, by id, and what must not be.
 pub fn deliver(
     address: SocketAddr,
     number: usize,
     mut rng: Rng,
     until: Instant,
+    rest: Duration,
 ) -> (BTreeMap<String, Sent>, Vec<String>) {
     let (mut client, mut sent, mut broken) = (None, BTreeMap::new(), Vec::new());
     let mut ids = Vec::new();
@@ -83,7 +82,7 @@ pub fn deliver(
         {
             broken.extend(old.send(address, &mut client));
         }
-        thread::sleep(REST.mul_f64(rng.f64()));
+        thread::sleep(rest.mul_f64(rng.f64()));
     }
     (sent.into_iter().map(|(id, delivery)| (id, delivery.sent)).collect(), broken)
 }

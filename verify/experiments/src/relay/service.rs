@@ -65,7 +65,7 @@ pub struct Stored {
 /// What was seen of the consumer while everything was killed.
 #[derive(Default)]
 pub struct Seen {
-    /// Why events wait for another attempt, by their seqs.
+    /// Why events that failed wait for another attempt, by their seqs.
     pub parked: BTreeMap<u64, String>,
     /// What must not be, and was.
     pub broken: Vec<String>,
@@ -168,7 +168,9 @@ impl Service {
     pub fn watch(self, is_over: &AtomicBool) -> Seen {
         let (mut seen, mut position) = (Seen::default(), 0);
         while !is_over.load(Ordering::SeqCst) {
-            for failure in self.failed("state=parked").into_iter().flatten() {
+            // One that waited behind a dead event is parked, too, until it is given out, and has not failed.
+            let parked = self.failed("state=parked").unwrap_or_default();
+            for failure in parked.into_iter().filter(|failure| failure.attempts > 0) {
                 let Failure { seq, event_id, reason, .. } = failure;
                 seen.parked.insert(seq, format!("{event_id}: {}", reason.unwrap_or_default()));
             }

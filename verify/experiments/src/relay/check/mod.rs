@@ -32,8 +32,13 @@ pub struct Evidence {
 
 /// The promises that are broken.
 pub fn check(evidence: &Evidence) -> Vec<String> {
-    let rules = [stored, arrived, copies, order, failures, dead, standing];
-    rules.iter().flat_map(|rule| rule(evidence)).collect()
+    let at_any_time = [stored, copies, order, attempts, standing];
+    let broken: Vec<_> = at_any_time.iter().flat_map(|rule| rule(evidence)).collect();
+    if !standing(evidence).is_empty() {
+        return broken; // the rest would be all that was not delivered yet
+    }
+    let in_the_end = [arrived, failures, dead].iter().flat_map(|rule| rule(evidence));
+    broken.into_iter().chain(in_the_end).collect()
 }
 
 impl Evidence {
@@ -126,7 +131,15 @@ fn order(evidence: &Evidence) -> Vec<String> {
     broken
 }
 
-/// The poisoned events have failed, each at its attempts, and no attempt of another was burned.
+/// No attempt of an event was burned that is not poisoned.
+fn attempts(evidence: &Evidence) -> Vec<String> {
+    let parked = evidence.parked.iter();
+    let burned =
+        parked.filter(|(seq, _)| !evidence.stored.get(seq).is_some_and(|event| is_poisoned(&event.id)));
+    burned.map(|(seq, why)| format!("seq {seq} waited for another attempt: {why}")).collect()
+}
+
+/// The poisoned events have failed, each at all of its attempts, and no other has.
 fn failures(evidence: &Evidence) -> Vec<String> {
     let poisoned = evidence.poisoned();
     let mut broken = Vec::new();
@@ -135,9 +148,6 @@ fn failures(evidence: &Evidence) -> Vec<String> {
         if !is_right || !poisoned.contains(&failure.seq) {
             broken.push(format!("seq {} has failed: {failure:?}", failure.seq));
         }
-    }
-    for (seq, why) in evidence.parked.iter().filter(|(seq, _)| !poisoned.contains(seq)) {
-        broken.push(format!("seq {seq} waited for another attempt: {why}"));
     }
     let failed: BTreeSet<_> = evidence.failed.iter().map(|failure| failure.seq).collect();
     for seq in poisoned {

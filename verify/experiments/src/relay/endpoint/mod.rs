@@ -21,11 +21,11 @@ use super::{LOOK, provider};
 
 /// The longest time between an illness and the next, and that of an illness.
 const WELL: Duration = Duration::from_secs(2);
-const ILL: Duration = Duration::from_secs(3);
+const ILL: Duration = Duration::from_secs(2);
 
-/// Answers after which nothing is left that was on its way when an illness began, and was not seen: more than the forwarder
-/// sends at a time.
-const ANSWERS: usize = 50;
+/// Answers after which nothing is left that was on its way when an illness began, and was not seen: more than there are
+/// topics, of each of which the forwarder sends one at a time.
+const ANSWERS: usize = 20;
 
 /// What arrived.
 #[derive(Clone, Debug)]
@@ -107,7 +107,7 @@ struct State {
     health: Health,
     is_over: bool,
     arrivals: Vec<Arrival>,
-    /// What is not answered yet, or not as it will be, by `webhook-id`.
+    /// What suffered from an illness and is to be taken yet, by `webhook-id`. What is poisoned may be dead before it is answered.
     unwell: BTreeSet<String>,
     /// Answers since it was last ill.
     answers: usize,
@@ -213,7 +213,7 @@ impl State {
         if matches!(fate, Fate::Taken | Fate::Refused(400)) {
             self.unwell.remove(&id);
             self.answers += 1;
-        } else {
+        } else if !is_poisoned {
             self.unwell.insert(id.clone());
         }
         self.arrivals.push(Arrival { id, topic, body, is_signed, at, fate });
@@ -262,7 +262,7 @@ impl Shared {
             let effort = request.body.len() as u32 % 4;
             match self.lock().health {
                 Health::Slow => sleep(LOOK * effort * 2),
-                _ => sleep(LOOK / 8 * effort),
+                _ => sleep(LOOK / 20 * effort),
             }
             let fate = self.lock().note(request, self.began.elapsed());
             let status = match fate {
