@@ -18,8 +18,8 @@ use super::{LOOK, NAME, provider};
 /// Attempts after which an event is dead. The second shows that what waits behind it waits.
 pub const ATTEMPTS: u64 = 2;
 
-/// The average time between two torments.
-const LIFE: Duration = Duration::from_secs(1);
+/// The longest pause between the end of the last forwarder and the next.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest time for which one is stopped, which is longer than its lease.
 const STOP: Duration = Duration::from_secs(5);
@@ -69,13 +69,13 @@ impl Forwarders {
         Ok(())
     }
 
-    /// Torments them until a time. Then one runs, at least.
+    /// Torments them until a time, with an average of `life` between two torments. Then one runs, at least.
     ///
     /// # Errors
     /// When one cannot be started.
-    pub fn torment(&mut self, rng: &mut Rng, until: Instant) -> Result<()> {
+    pub fn torment(&mut self, rng: &mut Rng, until: Instant, life: Duration) -> Result<()> {
         loop {
-            let life = LIFE.mul_f64(rng.f64() * 2.0);
+            let life = life.mul_f64(rng.f64() * 2.0);
             if Instant::now() + life > until {
                 return Ok(());
             }
@@ -90,7 +90,7 @@ impl Forwarders {
                 _ => self.kill(victim),
             }
             if self.running.is_empty() {
-                sleep(LIFE.mul_f64(rng.f64() / 2.0));
+                sleep(PAUSE.mul_f64(rng.f64()));
                 self.one_more()?;
             }
         }

@@ -107,8 +107,10 @@ fn play(
 ) -> Result<Played> {
     let address: SocketAddr = deployment.address();
     let until = Instant::now() + Duration::from_secs(effort.pick(12, 600));
-    // In a short form more comes than can be forwarded meanwhile; for long, that would never end.
+    // In a short form more comes than can be forwarded meanwhile; for long, that would never end. Whoever is killed is
+    // missed for a lease, so in a long one a life is longer than that.
     let rest = Duration::from_millis(effort.pick(60, 200));
+    let life = Duration::from_secs(effort.pick(1, 4));
     let (mut played, is_over) = (Played::default(), &AtomicBool::new(false));
     let mut fork = || rng.fork();
     thread::scope(|scope| -> Result<()> {
@@ -119,7 +121,7 @@ fn play(
         let watcher = scope.spawn(move || Service::at(address).watch(is_over));
         let [mut of_endpoint, mut of_forwarders, mut of_service] = [fork(), fork(), fork()];
         scope.spawn(move || endpoint.torment(&mut of_endpoint, until));
-        let torment = scope.spawn(move || forwarders.torment(&mut of_forwarders, until));
+        let torment = scope.spawn(move || forwarders.torment(&mut of_forwarders, until, life));
         let restarted = service::torment(deployment, &mut of_service, until);
         let delivered: Result<Vec<_>> = providers.into_iter().map(joined).collect();
         is_over.store(true, Ordering::SeqCst);
