@@ -80,7 +80,7 @@ pub enum Which<'a> {
         /// Those that are not asked for.
         but: &'a [Seq],
     },
-    /// The held ones of some lanes, in the order of seq.
+    /// The held ones of some lanes: the lowest of each, the next of each, and so on.
     Lanes(&'a [String]),
     /// The lowest held one of each of some lanes.
     Lowest {

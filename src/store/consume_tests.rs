@@ -92,13 +92,14 @@ pub async fn failures_are_found(store: &impl Store) {
     let version = store.consumer("c").await.unwrap().0.unwrap().version;
     let change = Change { version, kept, state: "{}".into(), ..Change::default() };
     assert!(store.change_consumer("c", &change).await.unwrap());
-    let lanes = ["a".to_owned(), "c".to_owned()];
+    let lanes = ["a".to_owned(), "b".to_owned()];
     for (which, expected) in [
         (Which::Heads { but: &[] }, &[2, 7, 1][..]),
         (Which::Heads { but: &[7] }, &[2, 1]),
-        (Which::Lanes(&lanes), &[1, 3, 5]),
-        (Which::Lowest { lanes: &lanes, but: &[] }, &[1]),
-        (Which::Lowest { lanes: &lanes, but: &[1, 3] }, &[5]),
+        (Which::Lanes(&lanes), &[1, 2, 3, 4, 5]),
+        (Which::Lanes(&lanes[..1]), &[1, 3, 5]),
+        (Which::Lowest { lanes: &lanes, but: &[] }, &[1, 2]),
+        (Which::Lowest { lanes: &lanes, but: &[1, 3] }, &[2, 5]),
         (Which::Of(&[5, 9, 2]), &[2, 5]),
         (Which::Of(&[]), &[]),
         (Which::Held(5), &[7]),

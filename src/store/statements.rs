@@ -131,7 +131,11 @@ impl Dialect {
                 let but = self.is_of_seqs(but, of);
                 format!("seq in ({}) and not {but} order by due_at, seq", lowest(""))
             }
-            Which::Lanes(lanes) => format!("dead = 0 and {} order by seq", self.is_of_lanes(lanes, of)),
+            Which::Lanes(lanes) => {
+                let lanes = self.is_of_lanes(lanes, of);
+                let in_turns = "row_number() over (partition by lane order by seq), seq";
+                format!("dead = 0 and {lanes} order by {in_turns}")
+            }
             Which::Lowest { lanes, but } => {
                 let of_lanes =
                     format!(" and {} and not {}", self.is_of_lanes(lanes, of), self.is_of_seqs(but, of));

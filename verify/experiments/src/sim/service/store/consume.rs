@@ -106,6 +106,14 @@ impl ConsumeStore for SimStore {
         if matches!(which, Which::Heads { .. }) {
             found.sort_by_key(|failure| (failure.due_at, failure.seq));
         }
+        if matches!(which, Which::Lanes(_)) {
+            let rank = |one: &Failure| {
+                found.iter().filter(|other| other.lane == one.lane && other.seq < one.seq).count()
+            };
+            let mut ranked: Vec<_> = found.iter().map(|one| (rank(one), one.clone())).collect();
+            ranked.sort_by_key(|(rank, one)| (*rank, one.seq));
+            found = ranked.into_iter().map(|(_, one)| one).collect();
+        }
         found.truncate(most as usize);
         Ok(found)
     }
