@@ -64,7 +64,11 @@ impl Replay<'_> {
         let Given { token, seqs, .. } = given;
         let is_certain = began.turn == self.turn && self.doubts.is_empty();
         let of_before = self.claims.0.get(token).cloned();
-        let known = self.claims.0.entry(token.clone()).or_insert_with(|| Known::new(given, holder, lease));
+        let known = self
+            .claims
+            .0
+            .entry(token.clone())
+            .or_insert_with(|| Known::new(given, call.ended.place, holder, lease));
         known.give_again(given);
         (known.turn, known.life, known.is_certain) = (self.turn, self.life, is_certain);
         self.check_contents(given, is_certain);
@@ -86,6 +90,10 @@ impl Replay<'_> {
         }
         self.check_alone(call, given, holder);
         if let Some(known) = &of_before {
+            if known.holder != holder {
+                let (token, other) = (&given.token, &known.holder);
+                self.rules.shared.add(|| format!("{token} of {other} is given to {holder}"));
+            }
             self.check_whole(known, given);
         } else {
             self.check_first(call, given);
@@ -126,6 +134,12 @@ impl Replay<'_> {
         let others: Vec<_> = others.filter(|known| known.lost_at.is_none()).cloned().collect();
         let succeeded = others.iter().find(|known| known.untold().any(|seq| given.seqs.contains(&seq)));
         if let Some(known) = succeeded {
+            if known.given_at > call.began.place {
+                // Both were asked for at the same time, and nobody knows which of them took the place of the other.
+                self.claims.change(&known.given.token, |known| known.is_certain = false);
+                self.claims.change(&given.token, |known| known.is_certain = false);
+                return;
+            }
             self.claims.change(&known.given.token, |known| known.lost_at = Some(call.ended.place));
             if known.is_certain && known.turn == self.turn {
                 self.check_whole(known, given);

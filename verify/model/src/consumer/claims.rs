@@ -28,6 +28,8 @@ impl Claims {
 pub struct Known {
     /// As it was given out first.
     pub given: Given,
+    /// The place of the answer by which it was known.
+    pub given_at: u64,
     /// Its holder.
     pub holder: String,
     /// Seconds by which a commit extends it.
@@ -58,8 +60,9 @@ pub struct Known {
 
 impl Known {
     /// A claim, given to a holder.
-    pub fn new(given: &Given, holder: &str, lease: u32) -> Self {
+    pub fn new(given: &Given, given_at: u64, holder: &str, lease: u32) -> Self {
         Self {
+            given_at,
             holder: holder.to_owned(),
             lease,
             turn: 0,

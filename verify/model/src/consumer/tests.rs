@@ -129,6 +129,7 @@ fn each_broken_promise_is_found() {
         .claim("w", "1", &[1, 2])
         .claim("v", "2", &[1, 2])
         .breaks("aa", "no event is given to two at once");
+    script().claim("w", "1", &[1]).claim("v", "1", &[1]).breaks("a", "no event is given to two at once");
     Script::of(Order::None, 1)
         .claim("w", "1", &[1])
         .claim("v", "2", &[2])

@@ -54,8 +54,8 @@ const LONG: Duration = Duration::from_secs(3600);
 pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
     let mut tally = scenarios("keys", seed, effort.pick(80, 1500), keys::scenario)?;
     tally.add(scenarios("deliveries", seed, effort.pick(80, 1500), deliveries::scenario)?);
-    tally.add(scenarios("consumers in memory", seed, effort.pick(150, 3000), consumers::in_memory)?);
-    tally.add(scenarios("consumers on sqlite", seed, effort.pick(60, 1000), consumers::on_sqlite)?);
+    tally.add(scenarios("consumers in memory", seed, effort.pick(40, 600), consumers::in_memory)?);
+    tally.add(scenarios("consumers on sqlite", seed, effort.pick(20, 200), consumers::on_sqlite)?);
     tally.add(scenarios("groups", seed, effort.pick(400, 6000), groups::scenario)?);
     tally.add(scenarios("followers", seed, effort.pick(60, 800), followers::scenario)?);
     Ok(tally)
