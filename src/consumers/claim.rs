@@ -131,9 +131,8 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
                 self.failed(&rows, claim.attempt).await?
             }
         };
-        let (Some((_, _)), Some((last, _))) = (events.first(), events.last()) else {
-            self.state.remember(claim.token, claim.to);
-            return Ok(None);
+        let Some((last, _)) = events.last() else {
+            return Ok(None); // no commit has ended it, so none of it is taken any more
         };
         if claim.kind == Kind::Retry {
             claim.to = *last;

@@ -529,3 +529,13 @@ async fn every_commit_may_be_repeated() {
         "each was counted once"
     );
 }
+
+#[tokio::test]
+async fn a_claim_of_which_nothing_is_left_to_give_out_again_is_lost() {
+    let consumer = Consumer::over("aa", json!({})).await;
+    let (_, first) = consumer.claim(9).await;
+    consumer.commit(&first, 1, json!([{"seq": 1, "retry_in": 3600}])).await;
+    consumer.run_out();
+    assert_eq!(consumer.done(9).await, [0; 0], "the second waits for the first");
+    consumer.post("commit", json!({"claim": first, "upto": 2})).await.problem(409, "claim-lost");
+}

@@ -225,7 +225,7 @@ impl Ask {
                 ("claim", json!({"holder": holder, "limit": limit, "lease": lease, "wait": wait}))
             }
             Self::Commit { token, upto, failed, release } => {
-                let failed = failed.iter().map(Failed::to_json).collect::<Vec<_>>();
+                let failed = failed.iter().copied().map(Failed::to_json).collect::<Vec<_>>();
                 let mut body = json!({"claim": token, "failed": failed, "release": release});
                 if let Some(upto) = upto {
                     body["upto"] = json!(upto);
@@ -268,7 +268,7 @@ fn standing(json: &Value) -> Option<Told> {
 }
 
 impl Failed {
-    fn to_json(&self) -> Value {
+    fn to_json(self) -> Value {
         let Self { seq, retry_in, dead } = self;
         json!({"seq": seq, "retry_in": retry_in, "dead": dead, "reason": "it was to fail"})
     }
