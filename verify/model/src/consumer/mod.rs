@@ -11,8 +11,10 @@ mod check;
 mod claims;
 mod events;
 mod replay;
+mod rules;
 #[cfg(test)]
 mod tests;
 
 pub use call::{Ask, Call, Failed, Given, Moment, Order, Place, Selected, Specification, Told};
-pub use check::{Dead, Rules, check};
+pub use check::{Dead, check};
+pub use rules::Rules;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{Ask, Call, Failed, Order, Place, Selected, Specification, Told};
-use super::check::Rules;
 use super::claims::Claims;
 use super::events::Events;
+use super::rules::Rules;
 
 /// Milliseconds after the end of a claim without an answer in which it may still be carried out.
 const LATE: i64 = 120_000;
