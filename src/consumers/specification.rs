@@ -154,7 +154,7 @@ impl Specification {
     /// True for the topic of its own dead events, unless it names exactly that: it would be given what tells of its failures, and
     /// what tells of failures of those.
     pub fn leaves_out(&self, topic: &str) -> bool {
-        topic == self.dead && !self.topics.iter().any(|named| *named == self.dead)
+        topic == self.dead && !self.topics.contains(&self.dead)
     }
 
     /// The events that wait for each other, by the name of their lane.
