@@ -6,7 +6,6 @@ use super::call::{Ask, Call, Given};
 use super::claims::Known;
 use super::replay::{Began, Replay};
 use super::rules::Rules;
-use crate::Wrong;
 
 /// An event that tells of a dead one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
