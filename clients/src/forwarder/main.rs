@@ -1,6 +1,6 @@
 //! Sends each event to an endpoint, a command or a file, and keeps the place: a consumer with a POST.
 //!
-//! [`forward`] is the work. It claims events of the service ([`place`]), delivers them ([`destination`]), and commits what is
+//! [`forward`] is the work. It claims events of the service ([`place`]), delivers them ([`mod@destination`]), and commits what is
 //! done. What a claim may still send and what a commit may say is in [`ledger`]; whether the endpoint is there, in
 //! [`circuit`], which learns from each [`outcome`]. What is sent is made by [`message`], [`sign`] and [`resign`].
 
