@@ -1,7 +1,9 @@
 //! Whole requests into the router, made of any bytes, over a store that stores nothing: every parser of bodies, headers,
 //! paths and queries is behind it. scripts/fuzz makes the bytes, and so does a test below.
 
+use std::cell::Cell;
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures::{FutureExt, Stream, stream};
@@ -9,6 +11,7 @@ use http::Request;
 
 use super::NativePlatform;
 use crate::clock::Clock;
+use crate::consumers::{Claim, Kind, Specification, State};
 use crate::event::{EventId, NewEvent, Timestamp, Topic, TopicPattern};
 use crate::http::app::App;
 use crate::http::reply::Reply;
@@ -115,8 +118,24 @@ impl ConsumeStore for Nothing {
         Ok((vec![], 0))
     }
 
-    async fn consumer(&self, _: &str) -> Result<(Option<Stored>, Moment), StoreError> {
-        Ok((None, 0))
+    /// One that has nine events out, by a claim that does not run out.
+    async fn consumer(&self, name: &str) -> Result<(Option<Stored>, Moment), StoreError> {
+        let mut state = State::new(Specification::of(name), 1, 9);
+        state.claims.push(Claim {
+            token: "c".into(),
+            holder: "h".into(),
+            kind: Kind::New,
+            from: 0,
+            to: 9,
+            seqs: vec![],
+            aside: vec![2],
+            expires_at: Moment::MAX,
+            lease: 30,
+            attempt: 1,
+            events: 8,
+        });
+        let stored = Stored { name: name.to_owned(), version: 1, state: state.written()? };
+        Ok((Some(stored), 0))
     }
 
     async fn create_consumer(&self, _: &str, _: &str, _: u32) -> Result<bool, StoreError> {
@@ -124,7 +143,7 @@ impl ConsumeStore for Nothing {
     }
 
     async fn change_consumer(&self, _: &str, _: &Change) -> Result<bool, StoreError> {
-        Ok(false)
+        Ok(true)
     }
 
     async fn delete_consumer(&self, _: &str) -> Result<bool, StoreError> {
@@ -158,16 +177,18 @@ impl KeyValue for Nothing {
     }
 }
 
-/// A clock that stands still.
-#[derive(Clone)]
-pub(super) struct Still;
+/// A clock that moves while somebody sleeps, which takes no time.
+#[derive(Clone, Default)]
+pub(super) struct Dreaming(Rc<Cell<Duration>>);
 
-impl Clock for Still {
+impl Clock for Dreaming {
     fn now(&self) -> Duration {
-        Duration::ZERO
+        self.0.get()
     }
 
-    async fn sleep(&self, _: Duration) {}
+    async fn sleep(&self, duration: Duration) {
+        self.0.set(self.0.get() + duration);
+    }
 
     async fn yield_now(&self) {}
 }
@@ -209,7 +230,8 @@ pub fn answer(data: &[u8]) {
         2 => (read_or_erase, format!("/events?{text}")),
         3 => (read_or_erase, format!("/events/{text}")),
         4 => ("OPTIONS", format!("/publish?{text}")),
-        5 => ("PATCH", format!("/{text}")),
+        5 if *kind < 128 => ("PATCH", format!("/{text}")),
+        5 => (if *kind < 192 { "POST" } else { "PUT" }, format!("/consumers/{text}")),
         6 => ("POST", format!("http://{text}/publish")),
         _ => (read_or_erase, format!("http://{text}/events/t/1")),
     };
@@ -232,7 +254,7 @@ pub fn answer(data: &[u8]) {
 }
 
 /// A platform that stores nothing.
-pub(super) type Nowhere = NativePlatform<Nothing, Nothing, Still>;
+pub(super) type Nowhere = NativePlatform<Nothing, Nothing, Dreaming>;
 
 /// The service with low limits, some settings and some receivers.
 pub(super) fn app(variables: &str, hooks: &str) -> App<Nowhere> {
@@ -240,7 +262,7 @@ pub(super) fn app(variables: &str, hooks: &str) -> App<Nowhere> {
     let settings = Settings::read(&format!("{LIMITS}\n{variables}"), hooks, "");
     let started_at = Timestamp::parse("2026-11-21T01:00:00Z");
     let (Ok(settings), Ok(started_at)) = (settings, started_at) else { panic!("the settings are good") };
-    App::new(settings, started_at, Nothing, Nothing, Still, 1)
+    App::new(settings, started_at, Nothing, Nothing, Dreaming::default(), 1)
 }
 
 /// The reply to a request, which comes at once.
