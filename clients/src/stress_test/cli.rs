@@ -86,6 +86,11 @@ pub struct Cli {
     #[arg(long, help_heading = "Load")]
     pub seed: Option<u64>,
 
+    /// Consumers beside the clients, each with a place of its own; they are killed, too
+    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100),
+        help_heading = "Load")]
+    pub consumers: u32,
+
     /// Start the server, kill it with SIGKILL at random moments under load, and start it again
     #[arg(long, requires = "server", help_heading = "Chaos")]
     pub chaos: bool,
@@ -138,6 +143,7 @@ Examples:
   stress-test --events 100000 --batch 100 --clients 16 --ids ordered
   stress-test --rate 500 --url https://inbox.example.org
   stress-test --chaos --server scripts/up --for 10m
+  stress-test --consumers 4 --chaos --server scripts/up --for 1m
 
 Checks:
 The answers name each event as stored by exactly one delivery. /stats grew by exactly the deliveries, in total and by \
@@ -146,7 +152,7 @@ of its answers, and with its own counts of deliveries and conflicts; the counts 
 events. The seq of each event is higher than those that were acknowledged before it was sent. If two payloads have the \
 same id, the first to arrive is stored, so it may be either; the other one is a conflict. If the answer to a request \
 was lost, it is unknown whether the request counted: then counts of duplicates have bounds instead of one value, and \
-the report says so.
+the report says so. Each of --consumers gets each event, in the order of seq, and nothing again that it has committed.
 
 Exit codes:
   0    all checks passed

@@ -1,9 +1,10 @@
 //! Proves that Sekali stores each event once: publishes events and duplicates under load ([`load`]), records all
 //! deliveries and their answers ([`record`]), and compares them with the counts and events of the service ([`verify`]).
-//! With `--chaos` it kills the server meanwhile ([`chaos`]).
+//! With `--chaos` it kills the server meanwhile ([`chaos`]), and with `--consumers` events are taken out ([`consume`]).
 
 mod chaos;
 mod cli;
+mod consume;
 mod load;
 mod read_back;
 mod record;
@@ -11,21 +12,24 @@ mod report;
 mod verify;
 mod workload;
 
+use std::cell::Cell;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use indicatif::{HumanCount, MultiProgress, ProgressBar};
 use sekali_clients::client::{Client, Failure};
 use sekali_clients::interrupt::Interrupt;
 use sekali_clients::retry::Patience;
 use sekali_clients::terminal::{self, View, complain, count};
-use sekali_common::api::Stats;
-use tokio::task::LocalSet;
+use sekali_common::api::{Stats, TopicAccount};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use crate::chaos::{Kills, Server};
 use crate::cli::{Cli, Size};
+use crate::consume::{Consumed, Consumers};
 use crate::load::Load;
 use crate::record::Record;
 use crate::report::Report;
@@ -36,6 +40,9 @@ use crate::workload::Workload;
 const FAILED: u8 = 1;
 /// Exit code: the test could not be carried out.
 const IMPOSSIBLE: u8 = 3;
+
+/// Topics that `/stats` lists.
+const LISTED_TOPICS: u32 = 1000;
 
 /// The longest pause between retries. It is short, so that a restarted server is under load again at once.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
@@ -75,7 +82,9 @@ async fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8> {
     let before = test.reader.stats().await.map_err(unreadable)?;
     test.announce(&workload);
 
+    let consumers = test.consumers(&workload).await?;
     let (workload, record, kills) = test.load(workload, server.as_mut()).await?;
+    let consumed = consumers.finish().await?;
     if let Some(code) = interrupt.exit_code().filter(|_| record.requests.answered == 0) {
         return Ok(code);
     }
@@ -86,6 +95,12 @@ async fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8> {
         server.stop().await?;
     }
     add_balance_check(&mut verdict, kills.as_ref());
+    if !consumed.is_empty() {
+        let of_run = |account: &&TopicAccount| workload.number_of(&account.topic).is_some();
+        let accounts = verdict.after.by_topic.iter().filter(of_run);
+        let stored = accounts.map(|topic| topic.account.unique_processed).sum();
+        verdict.checks.extend(consume::checks(&consumed, stored));
+    }
 
     let report = Report {
         cli,
@@ -99,6 +114,24 @@ async fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8> {
     };
     test.print(&report);
     Ok(exit_code(&report, interrupt))
+}
+
+/// Consumers at work.
+struct Running {
+    tasks: Vec<JoinHandle<Result<Consumed>>>,
+    is_over: Rc<Cell<bool>>,
+}
+
+impl Running {
+    /// What they were given, when nothing is left.
+    async fn finish(self) -> Result<Vec<Consumed>> {
+        self.is_over.set(true);
+        let mut consumed = Vec::new();
+        for task in self.tasks {
+            consumed.push(task.await??);
+        }
+        Ok(consumed)
+    }
 }
 
 /// The parts that all steps of the test use.
@@ -148,6 +181,25 @@ impl<'a> Test<'a> {
             server = Server::start(command, &self.reader) => server.map(Some),
             () = self.interrupt.requested() => Ok(None),
         }
+    }
+
+    /// Starts the consumers, whose places are made before they are needed.
+    async fn consumers(&self, workload: &Workload) -> Result<Running> {
+        let is_counted = self.cli.consumers == 0 || self.cli.topics <= LISTED_TOPICS;
+        ensure!(is_counted, "--consumers needs --topics up to {LISTED_TOPICS}: the service lists no more");
+        let consumers = Consumers {
+            run: workload.run.clone(),
+            topics: Rc::new(workload.topics().collect()),
+            client: self.reader.clone(),
+            patience: self.patience,
+            is_over: Rc::default(),
+        };
+        for number in 0..self.cli.consumers {
+            consumers.make(number).await.context("a consumer cannot be made")?;
+        }
+        let tasks =
+            (0..self.cli.consumers).map(|number| spawn_local(consumers.clone().run(number))).collect();
+        Ok(Running { tasks, is_over: consumers.is_over })
     }
 
     fn announce(&self, workload: &Workload) {

@@ -175,8 +175,20 @@ fn command_line(address: SocketAddr, state: &Path) -> String {
 fn a_server_that_is_killed_loses_nothing() {
     let (state, address) = (tempfile::tempdir().unwrap(), free_port().unwrap());
     let (url, command) = (format!("http://{address}"), command_line(address, state.path()));
-    let chaos =
-        ["--chaos", "--for", "12s", "--kill-every", "2s", "--json", "--url", &url, "--server", &command];
+    let chaos = [
+        "--chaos",
+        "--consumers",
+        "3",
+        "--for",
+        "12s",
+        "--kill-every",
+        "2s",
+        "--json",
+        "--url",
+        &url,
+        "--server",
+        &command,
+    ];
     let ended = run(&mut stress_test(&chaos));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let report = ended.json();
