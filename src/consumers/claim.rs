@@ -220,15 +220,15 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
             waiting.retain(|event| event.seq <= next);
             let aside: Vec<_> = waiting.iter().map(|event| event.seq).collect();
             self.put_aside(waiting);
+            if found_count > 0 {
+                self.state.next = next; // also where all of them tell of its own failures: it is behind no more
+            }
+            if !aside.is_empty() && free.is_empty() {
+                break; // what waits is written before more is looked at
+            }
             if free.is_empty() {
-                // What waits is written before more is looked at.
-                if !aside.is_empty() {
-                    self.state.next = next;
-                    break;
-                }
                 continue;
             }
-            self.state.next = next;
             let found = if is_whole { found_count } else { free.len() + aside.len() };
             let skipped = self.skipped(Span { after: from, through: next }, readable, found).await?;
             let claim = self.new_claim(Kind::New, from, next, wanted, free.len());

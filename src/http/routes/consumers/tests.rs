@@ -228,6 +228,8 @@ async fn a_dead_event_is_stored_once_and_lets_the_others_pass() {
     assert!(payload["first_failed_at"].as_str().unwrap().ends_with('Z'));
     assert_eq!(consumer.done(9).await, [2]);
     assert_eq!(consumer.done(9).await, [0; 0], "what tells of its own failures is not given to it");
+    let status = consumer.status().await;
+    assert_eq!((&status["lag"], &status["behind_seconds"]), (&json!(0), &json!(0)), "and is no lag");
 
     assert_eq!(consumer.post("retry", json!({"seqs": [1, 99]})).await.json(), json!({"changed": 1}));
     let (seqs, token) = consumer.claim(9).await;
