@@ -251,7 +251,8 @@ impl Replay<'_> {
         let Some(known) = self.claims.0.get(token).filter(|known| known.is_certain).cloned() else { return };
         let was_lost = known.lost_at.is_some_and(|place| place < call.began.place)
             || began.run_out_at.is_some_and(|run_out_at| run_out_at <= call.began.clock);
-        let is_repeated = began.has_ended && upto == Some(known.given.to);
+        // A commit before it may have ended the claim, or given it back, and have told as much.
+        let is_repeated = began.has_ended && upto.is_none_or(|upto| upto <= known.given.to);
         if was_lost && !is_repeated {
             self.rules
                 .lost
