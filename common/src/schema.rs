@@ -5,7 +5,7 @@
 pub const SQLITE: Schema = Schema { version: 41, of_0_2: 31 };
 
 /// The schema of a store on PostgreSQL.
-pub const POSTGRES: Schema = Schema { version: 28, of_0_2: 25 };
+pub const POSTGRES: Schema = Schema { version: 29, of_0_2: 25 };
 
 /// A schema, by its versions. They only grow, and those between the two were of no release.
 pub struct Schema {

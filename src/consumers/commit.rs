@@ -9,7 +9,7 @@ use serde_json::json;
 use super::claim::{CLAIM_EVENTS, READ_AT_ONCE};
 use super::draft::Draft;
 use super::events::Event;
-use super::outcome::{Done, Outcome, Refusal, Standing};
+use super::outcome::{Done, Outcome, Refusal, Skipped, Standing};
 use super::schedule;
 use super::state::{Claim, Kind, State};
 use crate::event::{EventId, NewEvent, Timestamp, Topic};
@@ -77,6 +77,7 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
             };
             self.fail(&claim, &failed, &told).await?;
             claim.from = upto;
+            claim.missing = Skipped::default(); // it was told
             claim.seqs.retain(|seq| *seq > upto);
             claim.aside.retain(|seq| *seq > upto);
         }

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sekali_common::log;
+use tokio::sync::OnceCell;
 
+use super::claim::Ahead;
 use super::ground::Ground;
-use super::outcome::Refusal;
+use super::memory::Remembered;
 use super::state::State;
 use crate::event::NewEvent;
 use crate::store::consume::{Change, ConsumeStore, Failure, Moment};
-use crate::store::{ReadStore, Seq, StoreError};
+use crate::store::{ReadStore, Seq, Span, StoreError};
 
 /// Bytes of events that a group of steps gives out, after which it takes no more steps.
 const GROUP_BYTES: usize = 4 << 20;
@@ -22,46 +24,64 @@ pub struct Draft<'s, S> {
     /// By the clock of the database.
     pub(super) now: Moment,
     pub(super) state: State,
-    version: i64,
-    before: State,
+    /// What it begins with.
+    stood: Remembered,
+    was_read: bool,
+    readable: OnceCell<Span>,
     pub(super) clears: bool,
     removed: BTreeSet<Seq>,
     kept: BTreeMap<Seq, Failure>,
     pub(super) dead: Vec<NewEvent>,
     /// True if nothing but claims was decided.
     pub(super) is_claim: bool,
+    /// Events that its claims ask for, as far as it is known.
+    pub(super) expected: u32,
+    /// New events that were read for the next of them.
+    pub(super) ahead: Option<Ahead>,
     /// Bytes of the events that are given out.
     pub(super) bytes: usize,
 }
 
 impl<'s, S: ReadStore + ConsumeStore> Draft<'s, S> {
-    /// The draft of a consumer as it stands.
-    ///
-    /// # Errors
-    /// [`Refusal::Unknown`], or when the store fails.
-    pub async fn of(ground: &'s Ground<S>, name: &'s str) -> Result<Self, Refusal> {
-        let (stored, now) = ground.store.consumer(name).await?;
-        let stored = stored.ok_or(Refusal::Unknown)?;
-        let state = State::read(&stored)?;
-        Ok(Self {
+    /// The draft of a consumer as it stood when it was remembered, or `was_read` just now.
+    pub fn of(ground: &'s Ground<S>, name: &'s str, stood: Remembered, now: Moment, was_read: bool) -> Self {
+        Self {
             ground,
             name,
             now,
-            before: state.clone(),
-            state,
-            version: stored.version,
+            state: stood.state.clone(),
+            stood,
+            was_read,
+            readable: OnceCell::new(),
             clears: false,
             removed: BTreeSet::new(),
             kept: BTreeMap::new(),
             dead: Vec::new(),
             is_claim: true,
+            expected: 0,
+            ahead: None,
             bytes: 0,
-        })
+        }
+    }
+
+    /// The seqs that can be read, which are the same for all steps of a draft.
+    pub(super) async fn readable(&self) -> Result<Span, StoreError> {
+        self.readable.get_or_try_init(|| self.ground.reader.readable()).await.copied()
     }
 
     /// Where the consumer stands then.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Its claims ask for so many events together.
+    pub fn expect(&mut self, events: u32) {
+        self.expected = events;
+    }
+
+    /// What is to be remembered once it is written.
+    pub fn remembered(&self) -> Remembered {
+        Remembered { state: self.state.clone(), ..self.stood.clone() }
     }
 
     /// True if another step fits. What is to become of failures has to be written first: a step reads them in the store.
@@ -75,11 +95,12 @@ impl<'s, S: ReadStore + ConsumeStore> Draft<'s, S> {
     /// # Errors
     /// When nothing was written, or it is not known.
     pub async fn write(&mut self, refuses: bool) -> Result<bool, StoreError> {
-        if self.state == self.before && !self.changes_failures() {
-            return Ok(!refuses || self.is_present().await?);
+        if self.state == self.stood.state && !self.changes_failures() {
+            return Ok(self.was_read && !refuses || self.is_present().await?);
         }
         let change = Change {
-            version: self.version,
+            version: self.stood.version,
+            new_version: self.ground.random.borrow_mut().i64(..),
             state: self.state.written()?,
             clears: self.clears,
             removed: std::mem::take(&mut self.removed).into_iter().collect(),
@@ -88,6 +109,9 @@ impl<'s, S: ReadStore + ConsumeStore> Draft<'s, S> {
             is_claim: self.is_claim,
         };
         let is_written = self.ground.store.change_consumer(self.name, &change).await?;
+        if is_written {
+            self.stood.version = change.new_version;
+        }
         for event in change.dead.iter().filter(|_| is_written) {
             log::info(
                 "dead",
@@ -99,7 +123,7 @@ impl<'s, S: ReadStore + ConsumeStore> Draft<'s, S> {
 
     async fn is_present(&self) -> Result<bool, StoreError> {
         let (stored, _) = self.ground.store.consumer(self.name).await?;
-        Ok(stored.is_some_and(|stored| stored.version == self.version))
+        Ok(stored.is_some_and(|stored| stored.version == self.stood.version))
     }
 
     /// True if what becomes of failures was decided, which a step that reads them in the store would miss.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::draft::Draft;
 use super::outcome::Refusal;
-use super::specification::Specification;
+use super::specification::{Given, Specification};
 use super::state::{Claim, Kind, MOST_HELD};
 use crate::store::consume::{ConsumeStore, Failure, FailureState, Which};
 use crate::store::{ReadStore, Seq};
@@ -23,10 +23,11 @@ pub struct Selected {
 
 impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
     /// Changes the specification. Claims of other events, or in another order, end: what they have not done comes again.
-    pub(super) async fn specify(&mut self, after: &Specification) -> Result<usize, Refusal> {
+    pub(super) async fn specify(&mut self, given: &Given) -> Result<usize, Refusal> {
+        let after = self.state.specification.with(given).map_err(Refusal::Invalid)?;
         let before = std::mem::replace(&mut self.state.specification, after.clone());
         let of_claims = |spec: &Specification| (spec.topics.clone(), spec.sources.clone(), spec.order);
-        if of_claims(after) != of_claims(&before) {
+        if of_claims(&after) != of_claims(&before) {
             // What failed comes again by itself.
             self.state.claims.retain(|claim| claim.kind == Kind::New);
             self.state.claims.iter_mut().for_each(Claim::give_back);

@@ -6,6 +6,7 @@
 //!
 //! - `specification` is what a consumer is, `state` where it stands, and `standing` how far behind that is
 //! - `step` lists the steps; `claim`, `commit` and `manage` decide them in a `draft`, and `outcome` is what comes of them
+//! - `memory` spares an instance the reading of what it has written itself
 //! - `schedule` says when what failed comes again, `events` has the events of a claim, `place` where a consumer begins, `ground` the store below
 
 mod claim;
@@ -14,6 +15,7 @@ mod draft;
 mod events;
 mod ground;
 mod manage;
+mod memory;
 mod outcome;
 mod place;
 mod schedule;
@@ -36,6 +38,7 @@ pub use self::commit::{Commit, Failed, moment};
 use self::draft::Draft;
 use self::ground::Ground;
 pub use self::manage::Selected;
+use self::memory::{Memory, Remembered};
 pub use self::outcome::{Claimed, Done, Outcome, Refusal, Skipped, Standing};
 pub use self::place::Place;
 pub use self::specification::{Given, LEASES, Order, Specification};
@@ -62,6 +65,7 @@ const SHARE_OF_DOUBT: f64 = 0.2;
 /// The consumers of a store, as an instance sees them.
 pub struct Consumers<S, C> {
     ground: Ground<S>,
+    memory: Memory,
     clock: C,
     is_crowded: Cell<bool>,
     queues: RefCell<HashMap<String, Rc<Queue>>>,
@@ -83,7 +87,13 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
     pub fn new(store: Rc<S>, reader: Reader<S>, clock: C, seed: u64) -> Self {
         let random = RefCell::new(fastrand::Rng::with_seed(seed));
         let ground = Ground { store, reader, random };
-        Self { ground, clock, is_crowded: Cell::new(false), queues: RefCell::default() }
+        Self {
+            ground,
+            memory: Memory::default(),
+            clock,
+            is_crowded: Cell::new(false),
+            queues: RefCell::default(),
+        }
     }
 
     /// True once other instances were faster so often that they would take the few steps of this one as well.
@@ -122,7 +132,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
         let mut waiting = std::mem::take(&mut *queue.steps.borrow_mut());
         let mut busy_since = None;
         while !waiting.is_empty() {
-            let mut draft = match Draft::of(&self.ground, name).await {
+            let mut draft = match self.draft(name).await {
                 Ok(draft) => draft,
                 Err(refusal) => {
                     for Waiting(_, sender) in waiting {
@@ -131,6 +141,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
                     return;
                 }
             };
+            draft.expect(waiting.iter().map(|Waiting(step, _)| step.limit()).sum());
             let mut group = Vec::new();
             while draft.has_room()
                 && let Some(Waiting(step, sender)) = waiting.pop_front()
@@ -144,10 +155,12 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
             match draft.write(refuses).await {
                 Ok(true) => {
                     busy_since = None;
+                    self.memory.remember(name, draft.remembered());
                     self.answer(name, &draft, group).await;
                 }
                 // Another instance was faster. All of it is decided again.
                 Ok(false) if !self.is_over(&mut busy_since) => {
+                    self.memory.forget(name);
                     for (step, sender, _) in group.into_iter().rev() {
                         waiting.push_front(Waiting(step, sender));
                     }
@@ -156,6 +169,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
                     self.clock.sleep(Duration::from_millis(1).mul_f64(LONGEST_PAUSE * pause)).await;
                 }
                 failed => {
+                    self.memory.forget(name);
                     let error = failed.err().unwrap_or(StoreError::Busy);
                     for (_, sender, _) in group {
                         let _ = sender.send(Err(Refusal::Store(error.clone())));
@@ -163,6 +177,21 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
                 }
             }
         }
+    }
+
+    /// The draft of a consumer: on what this instance remembers of it, or on what the store has.
+    async fn draft<'s>(&'s self, name: &'s str) -> Result<Draft<'s, S>, Refusal> {
+        let now = self.clock.now();
+        if let Some(remembered) = self.memory.recall(name, now) {
+            let moment = remembered.moment_at(now);
+            return Ok(Draft::of(&self.ground, name, remembered, moment, false));
+        }
+        let (stored, moment) = self.ground.store.consumer(name).await?;
+        let stored = stored.ok_or(Refusal::Unknown)?;
+        let (version, state) = (stored.version, State::read(&stored)?);
+        let is_own = self.memory.knows(name, version);
+        let read = Remembered { version, state, moment, read_at: self.clock.now(), is_own };
+        Ok(Draft::of(&self.ground, name, read, moment, true))
     }
 
     /// True when a group has been busy for too long, which begins with the first look.
@@ -194,15 +223,16 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
         }
     }
 
-    /// Makes a consumer that begins at a place, or makes one that is there what the specification says; true if it was made.
+    /// Makes a consumer, or changes one that is there; true if it was made.
     ///
     /// # Errors
-    /// When there are too many, or the store fails.
-    pub async fn put(&self, name: &str, specification: Specification, from: &Place) -> Result<bool, Refusal> {
+    /// When a field breaks a rule, there are too many, or the store fails.
+    pub async fn put(&self, name: &str, given: Given) -> Result<bool, Refusal> {
         let (stored, now) = self.ground.store.consumer(name).await?;
         if stored.is_none() {
-            let next = self.ground.place(from).await?;
-            let state = State::new(specification.clone(), now, next);
+            let specification = Specification::of(name).with(&given).map_err(Refusal::Invalid)?;
+            let next = self.ground.place(given.from.as_ref().unwrap_or(&Place::Start)).await?;
+            let state = State::new(specification, now, next);
             if self.ground.store.create_consumer(name, &state.written()?, MOST_CONSUMERS).await? {
                 return Ok(true);
             }
@@ -210,7 +240,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
                 return Err(Refusal::TooMany);
             }
         }
-        self.step(name, Step::Specify(specification)).await?;
+        self.step(name, Step::Specify(given)).await?;
         Ok(false)
     }
 

@@ -12,6 +12,8 @@ pub const MOST_WORKERS: u32 = 16;
 pub const LEASES: std::ops::RangeInclusive<u32> = 1..=3600;
 /// The most attempts, beyond which there is only 0 for no end.
 pub const MOST_ATTEMPTS: u32 = 1000;
+/// What the topics of dead events begin with.
+const DEAD_TOPICS: &str = "dead.";
 /// The most topics, and sources.
 const MOST_NAMES: usize = 100;
 /// Bytes of all names together: all consumers are listed in one answer.
@@ -119,7 +121,7 @@ impl Specification {
             return Err(format!("attempts must be up to {MOST_ATTEMPTS}, or 0 for no end"));
         }
         Topic::parse(self.dead.as_str()).map_err(|rule| format!("dead {rule}"))?;
-        if !self.dead.starts_with("dead.") {
+        if !self.dead.starts_with(DEAD_TOPICS) {
             return Err("dead must begin with dead., so that readers write to no other topic".into());
         }
         let names = self.topics.iter().chain(&self.sources).chain([&self.dead]);
@@ -151,10 +153,13 @@ impl Specification {
         Filter { topics: self.patterns(), sources, ..Filter::default() }
     }
 
-    /// True for the topic of its own dead events, unless it names exactly that: it would be given what tells of its failures, and
-    /// what tells of failures of those.
+    /// True for the topics of dead events, unless it names them, and its own exactly: a consumer of everything would be
+    /// given what tells of its failures, and two of them what tells of each other's, without an end.
     pub fn leaves_out(&self, topic: &str) -> bool {
-        topic == self.dead && !self.topics.contains(&self.dead)
+        match topic == self.dead {
+            true => !self.topics.contains(&self.dead),
+            false => self.topics.is_empty() && topic.starts_with(DEAD_TOPICS),
+        }
     }
 
     /// The events that wait for each other, by the name of their lane.

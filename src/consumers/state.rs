@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::outcome::Skipped;
 use super::specification::Specification;
 use crate::store::consume::{FailureState, Moment, Stored};
 use crate::store::{Seq, StoreError};
@@ -38,6 +39,9 @@ pub struct State {
     pub delivered: i64,
     /// Events that were given out again.
     pub redelivered: i64,
+    /// What is missing behind the last claims, and was told by none.
+    #[serde(default, skip_serializing_if = "Skipped::is_none")]
+    pub missing: Skipped,
 }
 
 /// The kind of a claim.
@@ -77,6 +81,9 @@ pub struct Claim {
     pub attempt: u32,
     /// The number of its events.
     pub events: i64,
+    /// What it tells to be missing, beside what is missing in its range.
+    #[serde(default, skip_serializing_if = "Skipped::is_none")]
+    pub missing: Skipped,
 }
 
 impl State {
@@ -93,6 +100,7 @@ impl State {
             dead: 0,
             delivered: 0,
             redelivered: 0,
+            missing: Skipped::default(),
         }
     }
 

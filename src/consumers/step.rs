@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::manage::Selected;
 use super::outcome::{Done, Outcome};
 use super::place::Place;
-use super::specification::Specification;
+use super::specification::Given;
 use crate::store::ReadStore;
 use crate::store::consume::ConsumeStore;
 
@@ -17,14 +17,24 @@ pub enum Step {
     Claim(Wanted),
     /// Events were done, or have failed.
     Commit(Commit),
-    /// It is what this says from now on.
-    Specify(Specification),
+    /// It is changed where this says so.
+    Specify(Given),
     /// It goes on elsewhere.
     Seek(Place),
     /// Failed events come again at once.
     Retry(Selected),
     /// Failed events are done.
     Drop(Selected),
+}
+
+impl Step {
+    /// The events that it asks for.
+    pub fn limit(&self) -> u32 {
+        match self {
+            Self::Claim(wanted) => wanted.limit,
+            _ => 0,
+        }
+    }
 }
 
 impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
@@ -43,7 +53,7 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         match step {
             Step::Claim(wanted) => self.claim(wanted).await,
             Step::Commit(commit) => self.commit(commit).await,
-            Step::Specify(after) => self.specify(after).await.map(Done::Changed),
+            Step::Specify(given) => self.specify(given).await.map(Done::Changed),
             Step::Seek(to) => {
                 let next = self.ground.place(to).await?;
                 self.clears = true;

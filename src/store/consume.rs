@@ -104,6 +104,9 @@ pub enum Which<'a> {
 pub struct Change {
     /// The version that it was made for.
     pub version: i64,
+    /// The version that comes of it: a random one, so that after a crash, or after the consumer was deleted, none of before
+    /// looks like it.
+    pub new_version: i64,
     /// The new state.
     pub state: String,
     /// True if all failures of before are taken away.

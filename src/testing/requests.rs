@@ -11,7 +11,7 @@ use http::Request;
 
 use super::NativePlatform;
 use crate::clock::Clock;
-use crate::consumers::{Claim, Kind, Specification, State};
+use crate::consumers::{Claim, Kind, Skipped, Specification, State};
 use crate::event::{EventId, NewEvent, Timestamp, Topic, TopicPattern};
 use crate::http::app::App;
 use crate::http::reply::Reply;
@@ -133,6 +133,7 @@ impl ConsumeStore for Nothing {
             lease: 30,
             attempt: 1,
             events: 8,
+            missing: Skipped::default(),
         });
         let stored = Stored { name: name.to_owned(), version: 1, state: state.written()? };
         Ok((Some(stored), 0))

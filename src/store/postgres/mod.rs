@@ -65,6 +65,7 @@ impl<D: Database, C: Clock> Backend for PostgresBackend<D, C> {
         let parameters = [
             name.into(),
             change.version.into(),
+            change.new_version.into(),
             change.state.as_str().into(),
             i64::from(change.is_claim).into(),
             i64::from(change.clears).into(),

@@ -8,24 +8,6 @@ use crate::store::StoreError;
 use crate::store::consume::Change;
 use crate::store::database::Connection;
 
-/// Changes a consumer without a sync of the disk. A power cut may undo it, together with all that came after it: what was
-/// claimed is given out again, as if the claim had run out.
-///
-/// # Errors
-/// As [`change`]; also when the connection is left without syncs, and must not be used any more.
-pub async fn change_unsynced(
-    connection: &impl Connection,
-    name: &str,
-    wanted: &Change,
-    appender: &Appender,
-) -> Result<bool, StoreError> {
-    connection.execute("pragma synchronous = normal", vec![]).await?;
-    let changed = change(connection, name, wanted, appender).await;
-    let restored = connection.execute("pragma synchronous = full", vec![]).await;
-    restored.map_err(|error| StoreError::Failed(format!("without syncs: {error}")))?;
-    changed
-}
-
 /// Changes a consumer; false if it is not there any more in the version that the change was made for.
 ///
 /// # Errors
@@ -74,7 +56,8 @@ async fn change_inside(
 
 async fn change_state(connection: &impl Connection, name: &str, change: &Change) -> Result<bool, StoreError> {
     let text = include_str!("sql/change_consumer.sql");
-    let parameters = vec![name.into(), change.version.into(), change.state.as_str().into()];
+    let parameters =
+        vec![name.into(), change.version.into(), change.state.as_str().into(), change.new_version.into()];
     Ok(!connection.execute(text, parameters).await?.is_empty())
 }
 

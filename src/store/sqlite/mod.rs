@@ -15,7 +15,7 @@ pub use self::schema::SCHEMA;
 
 use self::append::{Appender, MAX_ROWS};
 use self::log::checkpoint;
-use self::pool::Pool;
+use self::pool::{Durability, Pool};
 use self::select::SQLITE;
 use super::consume::Change;
 use super::database::{Connection, Database, Row, Value, first};
@@ -135,11 +135,11 @@ impl<D: Database, C: Clock> Backend for SqliteBackend<D, C> {
 
     async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError> {
         let pages = 1 + change.kept.len() + change.removed.len();
-        let change = async |connection: &D::Connection| match change.is_claim && !self.pool.is_remote() {
-            true => consume::change_unsynced(connection, name, change, &self.appender).await,
-            false => consume::change(connection, name, change, &self.appender).await,
+        let durability = if change.is_claim { Durability::Unsynced } else { Durability::Synced };
+        let write = async |connection: &D::Connection| {
+            consume::change(connection, name, change, &self.appender).await
         };
-        self.pool.retry_while_busy(async || self.pool.write(pages, change).await).await
+        self.pool.retry_while_busy(async || self.pool.write_as(durability, pages, write).await).await
     }
 
     async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError> {

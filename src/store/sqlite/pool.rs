@@ -1,4 +1,4 @@
-//! The connections of an instance: one writes, and the others read.
+//! The connections of an instance: one writes, another writes what may be lost with the power, and the others read.
 
 use std::cell::{Cell, RefCell};
 
@@ -24,12 +24,27 @@ const OF_CONNECTION: [&str; 3] =
 /// The settings of a database, which most connections find as they should be.
 const OF_DATABASE: [&str; 2] = ["pragma journal_mode = wal", "pragma synchronous = full"];
 
+/// Whether a write survives a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It does, once it has returned.
+    Synced,
+    /// It may be undone, together with all that came after it. A server across a network knows no such writes.
+    Unsynced,
+}
+
+/// The writing connections, of which one is used at a time. Each is opened by its first write and by the one after a
+/// failure.
+struct Writers<C> {
+    synced: Option<C>,
+    unsynced: Option<C>,
+}
+
 /// Connections to one database, opened when they are needed.
 pub struct Pool<D: Database, C> {
     database: D,
     clock: C,
-    /// The writing connection, which is opened by the first write and by the one after a failure.
-    writer: Mutex<Option<D::Connection>>,
+    writers: Mutex<Writers<D::Connection>>,
     log: Log,
     /// True once a connection has shown that a server across a network executes the statements.
     is_remote: Cell<bool>,
@@ -44,7 +59,7 @@ impl<D: Database, C: Clock> Pool<D, C> {
         Self {
             database,
             clock,
-            writer: Mutex::default(),
+            writers: Mutex::new(Writers { synced: None, unsynced: None }),
             log: Log::default(),
             is_remote: Cell::new(false),
             read_permits: ReadPermits::default(),
@@ -60,9 +75,22 @@ impl<D: Database, C: Clock> Pool<D, C> {
         pages: usize,
         work: impl AsyncFnOnce(&D::Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut writer = self.writer.lock().await;
+        self.write_as(Durability::Synced, pages, work).await
+    }
+
+    /// Lends `work` a writing connection whose commits are of this durability.
+    pub async fn write_as<T>(
+        &self,
+        durability: Durability,
+        pages: usize,
+        work: impl AsyncFnOnce(&D::Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut writers = self.writers.lock().await;
+        let is_unsynced = durability == Durability::Unsynced && !self.is_remote.get();
+        let writer = if is_unsynced { &mut writers.unsynced } else { &mut writers.synced };
         let connection = match writer.take() {
             Some(connection) => connection,
+            None if is_unsynced => self.open_unsynced().await?,
             None => self.open().await?,
         };
         let result = match self.log.make_room(&connection).await {
@@ -110,6 +138,12 @@ impl<D: Database, C: Clock> Pool<D, C> {
     async fn open(&self) -> Result<D::Connection, StoreError> {
         let (connection, is_remote) = open(&self.database).await?;
         self.is_remote.set(is_remote);
+        Ok(connection)
+    }
+
+    async fn open_unsynced(&self) -> Result<D::Connection, StoreError> {
+        let connection = self.open().await?;
+        apply(&connection, ["pragma synchronous = normal"]).await?;
         Ok(connection)
     }
 

@@ -38,9 +38,8 @@ where
     let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
     let given: Given = parse(&decoded(body, &head.headers, &head.uri, app.limits.max_body_bytes)?)?;
     let present = app.consumers.specification(name).await?.unwrap_or_else(|| Specification::of(name));
-    let specification = present.with(&given).map_err(Problem::InvalidField)?;
-    grant.check_consumed(&specification.patterns())?;
-    let is_new = app.consumers.put(name, specification, given.from.as_ref().unwrap_or(&Place::Start)).await?;
+    grant.check_consumed(&present.with(&given).map_err(Problem::InvalidField)?.patterns())?;
+    let is_new = app.consumers.put(name, given).await?;
     let reply = status::told(app, name).await?;
     Ok(Reply { status: if is_new { StatusCode::CREATED } else { StatusCode::OK }, ..reply })
 }

@@ -541,3 +541,98 @@ async fn a_claim_of_which_nothing_is_left_to_give_out_again_is_lost() {
     assert_eq!(consumer.done(9).await, [0; 0], "the second waits for the first");
     consumer.post("commit", json!({"claim": first, "upto": 2})).await.problem(409, "claim-lost");
 }
+
+#[tokio::test]
+async fn what_is_gone_is_told_also_where_nothing_is_left_to_give() {
+    let consumer = Consumer::over("aaaaa", json!({})).await;
+    let skipped = async |consumer: &Consumer| {
+        let answer = consumer.post("claim", json!({"holder": "worker", "limit": 2})).await;
+        (answer.json()["skipped"].clone(), seqs(&answer))
+    };
+    let expire = |service: &Service, through: i64| {
+        let database = service.database();
+        database.execute("update events set gone = 'expired' where seq <= ?1", [through]).unwrap();
+        database.execute("update upkeep set expired_through = ?1", [through]).unwrap();
+    };
+    assert_eq!(consumer.claim(2).await.0, [1, 2]);
+    consumer.run_out();
+    expire(&consumer.0, 2);
+    for _ in 0..2 {
+        assert_eq!(skipped(&consumer).await, (json!({"expired": 2, "erased": 0}), vec![3, 4]), "again, too");
+    }
+    let (_, token) = consumer.claim(2).await;
+    consumer.commit(&token, 4, json!([{"seq": 3, "retry_in": 0}])).await;
+    consumer.0.database().execute("update events set gone = 'erased' where seq = 3", []).unwrap();
+    assert_eq!(skipped(&consumer).await, (json!({"expired": 0, "erased": 1}), vec![5]));
+}
+
+#[tokio::test]
+async fn no_more_claims_are_live_than_there_are_workers_after_a_change() {
+    let consumer = Consumer::over("aaaa", json!({"order": "none", "workers": 2})).await;
+    for holder in ["one", "two"] {
+        assert_eq!(consumer.post("claim", json!({"holder": holder, "limit": 2})).await.status, 200);
+    }
+    let one = json!({"order": "topic", "workers": 1});
+    assert_eq!(send(&consumer.0, "PUT", "/consumers/c", &one).await.status, 200);
+    assert_eq!(seqs(&consumer.post("claim", json!({"holder": "one"})).await), [1, 2]);
+    let other = consumer.post("claim", json!({"holder": "two"})).await;
+    assert_eq!(other.status, 409, "{}", other.text);
+}
+
+#[tokio::test]
+async fn two_who_change_different_fields_at_once_both_do() {
+    let consumer = Consumer::over("a", json!({})).await;
+    let (lease, attempts) = (json!({"lease": 7}), json!({"attempts": 3}));
+    let put = |body| send(&consumer.0, "PUT", "/consumers/c", body);
+    let (one, other) = join!(put(&lease), put(&attempts));
+    assert_eq!((one.status, other.status), (200, 200));
+    let specification = consumer.status().await["specification"].clone();
+    assert_eq!((&specification["lease"], &specification["attempts"]), (&json!(7), &json!(3)));
+}
+
+#[tokio::test]
+async fn consumers_of_everything_are_not_given_each_others_dead_events() {
+    let consumer = Consumer::over("a", json!({"attempts": 1})).await;
+    for (name, topics) in [("d", json!([])), ("e", json!(["dead.*"]))] {
+        let body = json!({"topics": topics, "attempts": 1});
+        assert_eq!(send(&consumer.0, "PUT", &format!("/consumers/{name}"), &body).await.status, 201);
+    }
+    let claim = async |name: &str| {
+        let path = format!("/consumers/{name}/claim");
+        let answer = send(&consumer.0, "POST", &path, &json!({"holder": "h"})).await;
+        if answer.status == 204 { None } else { Some(answer.json()) }
+    };
+    let fail = async |name: &str, claim: &Value| {
+        let seq = claim["events"][0]["seq"].clone();
+        let body = json!({"claim": claim["claim"], "upto": seq, "failed": [{"seq": seq}]});
+        assert_eq!(send(&consumer.0, "POST", &format!("/consumers/{name}/commit"), &body).await.status, 200);
+    };
+    fail("c", &claim("c").await.unwrap()).await;
+    fail("d", &claim("d").await.unwrap()).await;
+    for name in ["c", "d"] {
+        assert_eq!(claim(name).await, None, "{name}");
+    }
+    let topics = claim("e").await.unwrap();
+    let topics: Vec<_> = topics["events"].as_array().unwrap().iter().map(|event| &event["topic"]).collect();
+    assert_eq!(topics, ["dead.c", "dead.d"]);
+}
+
+#[tokio::test]
+async fn an_instance_remembers_what_it_alone_has_changed() {
+    let consumer = Consumer::over("aaaaaa", json!({})).await;
+    assert_eq!(consumer.done(1).await, [1]);
+    assert_eq!(consumer.done(1).await, [2]);
+    // Another host: everything is read anew, also what is refused and what is nothing.
+    let change = |sql: &str| consumer.0.database().execute(sql, []).unwrap();
+    change("update consumers set version = version + 1, state = json_set(state, '$.next', 4)");
+    assert_eq!(consumer.done(1).await, [5]);
+    let (seqs, token) = consumer.claim(1).await;
+    assert_eq!(seqs, [6]);
+    change("update consumers set version = version + 1, state = json_set(state, '$.claims', json_array())");
+    let lost = consumer.post("commit", json!({"claim": token, "upto": 6})).await;
+    assert_eq!(lost.status, 409, "{}", lost.text);
+    change("update consumers set version = version + 1, state = json_set(state, '$.next', 5)");
+    assert_eq!(consumer.done(1).await, [6], "nothing was there before");
+    change("delete from consumers");
+    assert_eq!(consumer.post("claim", json!({"holder": "worker"})).await.status, 404);
+}

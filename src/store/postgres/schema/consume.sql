@@ -12,6 +12,7 @@ $$;
 create function sekali.change_consumer(
     name_given text,
     version_given bigint,
+    new_version bigint,
     state_given text,
     is_claim bigint,        -- 1 if the server may lose it when it loses power: what was claimed is given out again then
     clears bigint,          -- 1 if all failures of before go
@@ -31,8 +32,7 @@ begin
     if is_claim = 1 then
         perform set_config('synchronous_commit', 'off', true);
     end if;
-    -- After a crash, or after it was deleted, no version of before comes again.
-    update sekali.consumers set version = floor(random() * 1e18)::bigint, state = state_given
+    update sekali.consumers set version = new_version, state = state_given
     where name = name_given and version = version_given;
     if not found then
         return 0;

@@ -1,3 +1,2 @@
--- The consumer ?1 has the state ?3, if it is of the version ?2. After a power cut, or after it was deleted, no version of
--- before comes again.
-update consumers set version = random(), state = ?3 where name = ?1 and version = ?2 returning version
+-- The consumer ?1 has the version ?4 and the state ?3, if it is of the version ?2.
+update consumers set version = ?4, state = ?3 where name = ?1 and version = ?2 returning version

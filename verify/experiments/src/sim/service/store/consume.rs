@@ -27,7 +27,7 @@ impl State {
         let Some(place) = places.get_mut(name).filter(|place| place.version == change.version) else {
             return false;
         };
-        place.version += 1;
+        place.version = change.new_version;
         place.state.clone_from(&change.state);
         place.failures.retain(|seq, _| !change.clears && !change.removed.contains(seq));
         place.failures.extend(change.kept.iter().map(|failure| (failure.seq, failure.clone())));
