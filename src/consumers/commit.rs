@@ -127,11 +127,8 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         let mut failed = Vec::new();
         for seqs in seqs.chunks(READ_AT_ONCE) {
             for event in Event::read_lines(self.ground.store.events_of(seqs).await?)? {
-                let is_of_topics = filter.topics.is_empty()
-                    || filter.topics.iter().any(|pattern| pattern.matches(&event.topic));
-                let is_of_sources = filter.sources.is_empty()
-                    || filter.sources.iter().any(|source| Some(source.as_str()) == event.source.as_deref());
-                if !is_of_topics || !is_of_sources || specification.leaves_out(&event.topic) {
+                let is_given = filter.matches(&event.topic, event.source.as_deref());
+                if !is_given || specification.leaves_out(&event.topic) {
                     return Err(not_of_claim(event.seq));
                 }
                 let lane = specification.lane(&event.topic, event.seq);
@@ -172,9 +169,8 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         failed: &[Tried],
         told: &BTreeMap<Seq, &Failed>,
     ) -> Result<(), Refusal> {
-        let lanes: BTreeSet<_> = failed.iter().map(|tried| tried.failure.lane.clone()).collect();
-        let lanes: Vec<_> = lanes.into_iter().collect();
-        let lowest = self.lowest(&lanes, &claim.seqs).await?;
+        let lanes = failed.iter().map(|tried| tried.failure.lane.clone());
+        let lowest = self.lowest(lanes, &claim.seqs).await?;
         let mut has_failed = BTreeSet::new();
         for Tried { failure, is_stored } in failed {
             let is_behind = has_failed.contains(&failure.lane)

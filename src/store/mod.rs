@@ -55,6 +55,14 @@ impl Filter {
     pub fn has_prefixes(&self) -> bool {
         self.topics.iter().any(|topic| topic.prefix().is_some())
     }
+
+    /// True if it matches events of a topic and a source, apart from their time and their conflicts.
+    pub fn matches(&self, topic: &str, source: Option<&str>) -> bool {
+        let is_of_topics = self.topics.is_empty() || self.topics.iter().any(|pattern| pattern.matches(topic));
+        let is_of_sources =
+            self.sources.is_empty() || self.sources.iter().any(|known| Some(known.as_str()) == source);
+        is_of_topics && is_of_sources
+    }
 }
 
 /// The text form of a page.

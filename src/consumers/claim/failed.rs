@@ -1,5 +1,7 @@
 //! Events that have failed, and those that wait behind them.
 
+use std::collections::BTreeSet;
+
 use super::super::draft::Draft;
 use super::super::events::Event;
 use super::super::outcome::{Claimed, Refusal, Skipped};
@@ -60,10 +62,7 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         but: &[Seq],
     ) -> Result<Vec<Failure>, Refusal> {
         rows.retain(|failure| failure.state != FailureState::Dead);
-        let mut lanes: Vec<_> = rows.iter().map(|failure| failure.lane.clone()).collect();
-        lanes.sort_unstable();
-        lanes.dedup();
-        let lowest = self.lowest(&lanes, but).await?;
+        let lowest = self.lowest(rows.iter().map(|failure| failure.lane.clone()), but).await?;
         rows.retain(|row| !lowest.iter().any(|low| low.lane == row.lane && low.seq < row.seq));
         Ok(rows)
     }
@@ -71,13 +70,14 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
     /// The lowest held event of each of some lanes, as the store has them, but for some.
     pub(in super::super) async fn lowest(
         &self,
-        lanes: &[String],
+        lanes: impl Iterator<Item = String>,
         but: &[Seq],
     ) -> Result<Vec<Failure>, Refusal> {
+        let lanes: Vec<_> = lanes.collect::<BTreeSet<_>>().into_iter().collect();
         if lanes.is_empty() || self.state.held == 0 {
             return Ok(Vec::new());
         }
-        let which = Which::Lowest { lanes, but };
+        let which = Which::Lowest { lanes: &lanes, but };
         Ok(self.ground.store.failures(self.name, which, lanes.len() as u32).await?)
     }
 

@@ -124,10 +124,7 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
             return Ok((events, Vec::new()));
         }
         let lane = |event: &Event| specification.lane(&event.topic, event.seq);
-        let mut lanes: Vec<_> = events.iter().map(lane).collect();
-        lanes.sort_unstable();
-        lanes.dedup();
-        let lowest = self.lowest(&lanes, &[]).await?;
+        let lowest = self.lowest(events.iter().map(lane), &[]).await?;
         let waits = |event: &Event| lowest.iter().any(|low| low.seq < event.seq && low.lane == lane(event));
         let (waiting, free) = events.into_iter().partition(waits);
         Ok((free, waiting))

@@ -44,8 +44,8 @@ pub async fn get<P: Platform>(app: &App<P>, grant: Grant<'_>) -> Result<Reply, P
     let ledger = app.reader.ledger(&[]).await?;
     let mut accounts: Vec<Account<'_>> =
         serde_json::from_str(&ledger.by_topic).map_err(|error| Problem::Internal(error.to_string()))?;
-    // Without them, the counters still have an answer.
-    let consumers = render_consumers(&app.consumers.list(|_| true).await.unwrap_or_default());
+    // Alerts on them would be quiet without them, and a scrape that fails is not.
+    let consumers = render_consumers(&app.consumers.list(|_| true).await?);
     let mut room = MAX_BYTES.saturating_sub(consumers.len());
     accounts.retain(|account| {
         room = room.saturating_sub(COUNTERS * (label(&account.topic).len() + LINE_BYTES));
