@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 use super::claim::Ahead;
 use super::ground::Ground;
 use super::memory::Remembered;
+use super::outcome::Standing;
 use super::state::State;
 use crate::event::NewEvent;
 use crate::store::consume::{Change, ConsumeStore, Failure, Moment};
@@ -27,6 +28,7 @@ pub struct Draft<'s, S> {
     /// What it begins with.
     stood: Remembered,
     was_read: bool,
+    is_written: bool,
     readable: OnceCell<Span>,
     pub(super) clears: bool,
     removed: BTreeSet<Seq>,
@@ -52,6 +54,7 @@ impl<'s, S: ReadStore + ConsumeStore> Draft<'s, S> {
             state: stood.state.clone(),
             stood,
             was_read,
+            is_written: false,
             readable: OnceCell::new(),
             clears: false,
             removed: BTreeSet::new(),
@@ -69,9 +72,23 @@ impl<'s, S: ReadStore + ConsumeStore> Draft<'s, S> {
         self.readable.get_or_try_init(|| self.ground.reader.readable()).await.copied()
     }
 
-    /// Where the consumer stands then.
-    pub fn state(&self) -> &State {
-        &self.state
+    /// The seqs that can be read, or those that could be when this instance wrote last, if they are enough for so many
+    /// events.
+    pub(super) async fn readable_for(&self, events: u32) -> Result<Span, StoreError> {
+        let is_enough = |readable: &Span| readable.through - self.state.next >= events.into();
+        match self.stood.readable.filter(is_enough) {
+            Some(readable) if self.readable.get().is_none() => Ok(readable),
+            _ => self.readable().await,
+        }
+    }
+
+    /// Where the consumer stands once it is written.
+    pub async fn standing(&self) -> Result<Standing, StoreError> {
+        let readable = match self.stood.readable {
+            Some(readable) if self.is_written => readable,
+            _ => self.ground.reader.readable().await?,
+        };
+        self.ground.standing(self.name, &self.state, readable).await
     }
 
     /// Its claims ask for so many events together.
@@ -108,17 +125,18 @@ impl<'s, S: ReadStore + ConsumeStore> Draft<'s, S> {
             dead: std::mem::take(&mut self.dead),
             is_claim: self.is_claim,
         };
-        let is_written = self.ground.store.change_consumer(self.name, &change).await?;
-        if is_written {
-            self.stood.version = change.new_version;
+        let readable = self.ground.store.change_consumer(self.name, &change).await?;
+        if readable.is_none() {
+            return Ok(false);
         }
-        for event in change.dead.iter().filter(|_| is_written) {
+        (self.stood.version, self.stood.readable, self.is_written) = (change.new_version, readable, true);
+        for event in &change.dead {
             log::info(
                 "dead",
                 format_args!("consumer {}: {} tells of a dead event", self.name, event.event_id),
             );
         }
-        Ok(is_written)
+        Ok(true)
     }
 
     async fn is_present(&self) -> Result<bool, StoreError> {

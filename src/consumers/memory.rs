@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::state::State;
+use crate::store::Span;
 use crate::store::consume::Moment;
 
 /// The longest time since the database was asked for the present moment.
@@ -26,6 +27,8 @@ pub struct Remembered {
     pub moment: Moment,
     /// The same by the clock of the instance, or a little later.
     pub read_at: Duration,
+    /// The seqs that could be read when it was written last, if it was.
+    pub readable: Option<Span>,
     /// True if nobody else has changed it since this instance came to it the last time.
     pub is_own: bool,
 }

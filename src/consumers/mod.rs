@@ -156,7 +156,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
                 Ok(true) => {
                     busy_since = None;
                     self.memory.remember(name, draft.remembered());
-                    self.answer(name, &draft, group).await;
+                    self.answer(&draft, group).await;
                 }
                 // Another instance was faster. All of it is decided again.
                 Ok(false) if !self.is_over(&mut busy_since) => {
@@ -190,7 +190,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
         let stored = stored.ok_or(Refusal::Unknown)?;
         let (version, state) = (stored.version, State::read(&stored)?);
         let is_own = self.memory.knows(name, version);
-        let read = Remembered { version, state, moment, read_at: self.clock.now(), is_own };
+        let read = Remembered { version, state, moment, read_at: self.clock.now(), readable: None, is_own };
         Ok(Draft::of(&self.ground, name, read, moment, true))
     }
 
@@ -201,15 +201,10 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
     }
 
     /// Answers the steps of a group that was written.
-    async fn answer(
-        &self,
-        name: &str,
-        draft: &Draft<'_, S>,
-        group: Vec<(Rc<Step>, oneshot::Sender<Outcome>, Outcome)>,
-    ) {
+    async fn answer(&self, draft: &Draft<'_, S>, group: Vec<(Rc<Step>, oneshot::Sender<Outcome>, Outcome)>) {
         let stands = |outcome: &Outcome| matches!(outcome, Ok(Done::Stands(_)));
         let standing = match group.iter().any(|(_, _, outcome)| stands(outcome)) {
-            true => Some(self.ground.standing(name, draft.state()).await),
+            true => Some(draft.standing().await),
             false => None,
         };
         for (_, sender, outcome) in group {

@@ -59,7 +59,7 @@ impl<S: ReadStore + ConsumeStore> Ground<S> {
 
     async fn status_of(&self, name: String, state: State, now: Moment) -> Result<Status, StoreError> {
         let readable = self.reader.readable().await?;
-        let standing = self.standing(&name, &state).await?;
+        let standing = self.standing(&name, &state, readable).await?;
         let mut oldest = None;
         if state.held > 0 && standing.settled < standing.position {
             oldest = self.store.events_of(&[standing.settled + 1]).await?.pop();
@@ -76,22 +76,21 @@ impl<S: ReadStore + ConsumeStore> Ground<S> {
         Ok(Status { name, parked, state, standing, behind_seconds, now })
     }
 
-    /// Where a consumer in this state stands.
-    pub async fn standing(&self, name: &str, state: &State) -> Result<Standing, StoreError> {
+    /// Where a consumer in this state stands, among the seqs that can be read.
+    pub async fn standing(&self, name: &str, state: &State, readable: Span) -> Result<Standing, StoreError> {
         let position = state.position();
         let lowest = match state.held {
             0 => None,
             _ => self.store.failures(name, Which::Held(0), 1).await?.first().map(|failure| failure.seq),
         };
         let settled = lowest.map_or(position, |lowest| position.min(lowest - 1));
-        let lag = self.lag(&state.specification.filter(), position).await?;
+        let rest = Span { after: position.max(readable.after), ..readable };
+        let lag = self.lag(&state.specification.filter(), rest).await?;
         Ok(Standing { position, settled, lag })
     }
 
-    /// The events of a filter behind a seq.
-    async fn lag(&self, filter: &Filter, position: Seq) -> Result<i64, StoreError> {
-        let readable = self.reader.readable().await?;
-        let all = Span { after: position.max(readable.after), ..readable };
+    /// The events of a filter in a span.
+    async fn lag(&self, filter: &Filter, all: Span) -> Result<i64, StoreError> {
         if all.is_empty() {
             return Ok(0);
         }

@@ -7,7 +7,7 @@ use super::postgres::PostgresBackend;
 use super::query::Query;
 use super::sql::{Backend, SqlStore};
 use super::sqlite::SqliteBackend;
-use super::{Kept, Keyed, LogState, Outcome, Seq, Step, StoreError};
+use super::{Kept, Keyed, LogState, Outcome, Seq, Span, Step, StoreError};
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Topic};
 
@@ -53,7 +53,7 @@ impl<S: Database, P: Database, C: Clock> Backend for ChosenBackend<S, P, C> {
         of!(self, backend => backend.current(text, parameters).await)
     }
 
-    async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError> {
+    async fn change_consumer(&self, name: &str, change: &Change) -> Result<Option<Span>, StoreError> {
         of!(self, backend => backend.change_consumer(name, change).await)
     }
 

@@ -140,8 +140,9 @@ pub trait ConsumeStore: 'static {
     /// Makes a consumer, unless there is one of this name, or are so many already; false if it was not made.
     async fn create_consumer(&self, name: &str, state: &str, most: u32) -> Result<bool, StoreError>;
 
-    /// Changes a consumer; false if it is not there any more in the version that the change was made for.
-    async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError>;
+    /// Changes a consumer, and returns the seqs that can be read then; `None` if it is not there any more in the version
+    /// that the change was made for.
+    async fn change_consumer(&self, name: &str, change: &Change) -> Result<Option<Span>, StoreError>;
 
     /// Takes a consumer away, with its failures; false if there is none.
     async fn delete_consumer(&self, name: &str) -> Result<bool, StoreError>;

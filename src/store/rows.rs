@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::database::{Row, Value};
-use super::{Answered, Ledger, Matches, Outcome, Page, PageSize, Seq, Status, StoreError};
+use super::{Answered, Ledger, Matches, Outcome, Page, PageSize, Seq, Span, Status, StoreError};
 use crate::event::Topic;
 
 impl Matches {
@@ -15,6 +15,11 @@ impl Matches {
         let counted = u32::try_from(row.integer(1)?).unwrap_or(u32::MAX);
         Ok(Self { count: counted.min(limit), last: row.integer(0).ok(), has_more: counted > limit })
     }
+}
+
+/// A span from a row of the seq before it and its last.
+pub(super) fn span(row: &Row) -> Result<Span, StoreError> {
+    Ok(Span { after: row.integer(0)?, through: row.integer(1)? })
 }
 
 impl Page {

@@ -33,7 +33,7 @@ pub trait Backend: 'static {
     async fn current(&self, text: &str, parameters: &[Value]) -> Result<Vec<Row>, StoreError>;
 
     /// See [`ConsumeStore::change_consumer`].
-    async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError>;
+    async fn change_consumer(&self, name: &str, change: &Change) -> Result<Option<Span>, StoreError>;
 
     /// See [`WriteStore::append`].
     async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError>;
@@ -124,8 +124,7 @@ impl<B: Backend> WriteStore for SqlStore<B> {
 
 impl<B: Backend> ReadStore for SqlStore<B> {
     async fn readable(&self) -> Result<Span, StoreError> {
-        let row = self.row(Purpose::Probe, &self.0.dialect().readable(), &[]).await?;
-        Ok(Span { after: row.integer(0)?, through: row.integer(1)? })
+        rows::span(&self.row(Purpose::Probe, &self.0.dialect().readable(), &[]).await?)
     }
 
     async fn newest(&self) -> Result<Seq, StoreError> {
@@ -282,7 +281,7 @@ impl<B: Backend> ConsumeStore for SqlStore<B> {
         Ok(!created.is_empty())
     }
 
-    async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError> {
+    async fn change_consumer(&self, name: &str, change: &Change) -> Result<Option<Span>, StoreError> {
         self.0.change_consumer(name, change).await
     }
 

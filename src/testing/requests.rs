@@ -143,8 +143,8 @@ impl ConsumeStore for Nothing {
         Ok(false)
     }
 
-    async fn change_consumer(&self, _: &str, _: &Change) -> Result<bool, StoreError> {
-        Ok(true)
+    async fn change_consumer(&self, _: &str, _: &Change) -> Result<Option<Span>, StoreError> {
+        self.readable().await.map(Some)
     }
 
     async fn delete_consumer(&self, _: &str) -> Result<bool, StoreError> {

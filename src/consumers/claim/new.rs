@@ -44,7 +44,7 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         if limit == 0 || self.state.held > 0 && self.state.specification.order == Order::Total {
             return Ok(None);
         }
-        let readable = self.readable().await?;
+        let readable = self.readable_for(limit.max(self.expected)).await?;
         let mut through = self.state.next.max(readable.after);
         for _ in 0..PARTS {
             let rest = Span { after: through, ..readable };
@@ -57,7 +57,7 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
                 continue;
             }
             let from = std::mem::replace(&mut self.state.next, through);
-            let skipped = self.skipped(Span { after: from, through }, readable, part.found).await?;
+            let skipped = self.skipped(Span { after: from, through }, part.found).await?;
             if !part.free.is_empty() {
                 return Ok(Some(self.give_new(from, part, skipped, wanted)));
             }
@@ -69,7 +69,7 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         }
         if through - self.state.next > FAR {
             let from = std::mem::replace(&mut self.state.next, through);
-            self.state.missing += self.skipped(Span { after: from, through }, readable, 0).await?;
+            self.state.missing += self.skipped(Span { after: from, through }, 0).await?;
         }
         Ok(None)
     }
@@ -160,8 +160,7 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
             claim.to = rest.after;
         }
         claim.aside.retain(|seq| *seq <= claim.to);
-        let skipped =
-            self.skipped(Span { after: claim.from, through: claim.to }, readable, events.len()).await?;
+        let skipped = self.skipped(Span { after: claim.from, through: claim.to }, events.len()).await?;
         events.retain(|event| !claim.aside.contains(&event.seq));
         let (free, waiting) = self.apart_from_waiting(events).await?;
         claim.aside.extend(waiting.iter().map(|event| event.seq));
@@ -170,11 +169,15 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
     }
 
     /// What is missing in a range of which so many events were found.
-    async fn skipped(&self, span: Span, readable: Span, found: usize) -> Result<Skipped, Refusal> {
+    async fn skipped(&self, span: Span, found: usize) -> Result<Skipped, Refusal> {
+        if span.len() == found as i64 {
+            return Ok(Skipped::default());
+        }
+        let readable = self.readable().await?;
         let expired = (readable.after.min(span.through) - span.after).max(0);
         let rest = Span { after: span.after.max(readable.after), ..span };
-        if rest.len() == found as i64 || rest.is_empty() {
-            return Ok(Skipped { expired, erased: 0 }); // nothing is missing
+        if rest.is_empty() || rest.len() == found as i64 {
+            return Ok(Skipped { expired, erased: 0 });
         }
         let erased = self.ground.store.erased(&self.state.specification.patterns(), rest).await?;
         Ok(Skipped { expired, erased })

@@ -16,7 +16,7 @@ use super::database::{Database, Row, Value, first};
 use super::dialect::Dialect;
 use super::query::{Purpose, Query};
 use super::sql::Backend;
-use super::{Kept, Keyed, Outcome, Seq, Step, StoreError};
+use super::{Kept, Keyed, Outcome, Seq, Span, Step, StoreError, rows};
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Topic};
 
@@ -58,7 +58,7 @@ impl<D: Database, C: Clock> Backend for PostgresBackend<D, C> {
         self.write(text, parameters).await
     }
 
-    async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError> {
+    async fn change_consumer(&self, name: &str, change: &Change) -> Result<Option<Span>, StoreError> {
         let kept =
             serde_json::to_string(&change.kept).map_err(|error| StoreError::Failed(error.to_string()))?;
         let dead = &change.dead;
@@ -77,7 +77,7 @@ impl<D: Database, C: Clock> Backend for PostgresBackend<D, C> {
             dead.iter().map(|event| event.payload.digest()).collect(),
         ];
         let changed = self.write_row(include_str!("sql/change_consumer.sql"), &parameters).await?;
-        Ok(changed.integer(0)? == 1)
+        if changed.integer(2)? == 1 { rows::span(&changed).map(Some) } else { Ok(None) }
     }
 
     async fn append(&self, events: &[&NewEvent], keys: &[Keyed<'_>]) -> Result<Vec<Outcome>, StoreError> {

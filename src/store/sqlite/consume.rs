@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::append::{Appender, MAX_ROWS};
 use crate::event::NewEvent;
-use crate::store::StoreError;
 use crate::store::consume::Change;
 use crate::store::database::Connection;
+use crate::store::{Span, StoreError, rows};
 
-/// Changes a consumer; false if it is not there any more in the version that the change was made for.
+/// See [`ConsumeStore::change_consumer`](crate::store::consume::ConsumeStore::change_consumer).
 ///
 /// # Errors
 /// When nothing was changed, or it is not known.
@@ -17,13 +17,13 @@ pub async fn change(
     name: &str,
     change: &Change,
     appender: &Appender,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Span>, StoreError> {
     if change.is_of_state_alone() {
         return change_state(connection, name, change).await;
     }
     connection.execute("begin immediate", vec![]).await?;
     let changed = change_inside(connection, name, change, appender).await;
-    if !matches!(changed, Ok(true)) {
+    if !matches!(changed, Ok(Some(_))) {
         let _ = connection.execute("rollback", vec![]).await;
     }
     changed.map_err(StoreError::before_commit)
@@ -34,10 +34,8 @@ async fn change_inside(
     name: &str,
     change: &Change,
     appender: &Appender,
-) -> Result<bool, StoreError> {
-    if !change_state(connection, name, change).await? {
-        return Ok(false);
-    }
+) -> Result<Option<Span>, StoreError> {
+    let Some(readable) = change_state(connection, name, change).await? else { return Ok(None) };
     if change.clears || !change.removed.is_empty() {
         let removed = (!change.clears).then(|| json(&change.removed)).transpose()?;
         let statement = include_str!("sql/remove_failures.sql");
@@ -51,14 +49,18 @@ async fn change_inside(
         appender.write(connection, &events.iter().collect::<Vec<&NewEvent>>(), false).await?;
     }
     connection.execute("commit", vec![]).await?;
-    Ok(true)
+    Ok(Some(readable))
 }
 
-async fn change_state(connection: &impl Connection, name: &str, change: &Change) -> Result<bool, StoreError> {
+async fn change_state(
+    connection: &impl Connection,
+    name: &str,
+    change: &Change,
+) -> Result<Option<Span>, StoreError> {
     let text = include_str!("sql/change_consumer.sql");
     let parameters =
         vec![name.into(), change.version.into(), change.state.as_str().into(), change.new_version.into()];
-    Ok(!connection.execute(text, parameters).await?.is_empty())
+    connection.execute(text, parameters).await?.first().map(rows::span).transpose()
 }
 
 fn json(list: &impl Serialize) -> Result<String, StoreError> {

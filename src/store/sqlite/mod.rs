@@ -22,7 +22,7 @@ use super::database::{Connection, Database, Row, Value, first};
 use super::dialect::Dialect;
 use super::query::{Purpose, Query};
 use super::sql::{Backend, SqlStore};
-use super::{Kept, Keyed, LogState, Outcome, Seq, Step, StoreError};
+use super::{Kept, Keyed, LogState, Outcome, Seq, Span, Step, StoreError};
 use crate::clock::Clock;
 use crate::event::{EventId, NewEvent, Topic};
 
@@ -133,7 +133,7 @@ impl<D: Database, C: Clock> Backend for SqliteBackend<D, C> {
         }
     }
 
-    async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError> {
+    async fn change_consumer(&self, name: &str, change: &Change) -> Result<Option<Span>, StoreError> {
         let pages = 1 + change.kept.len() + change.removed.len();
         let durability = if change.is_claim { Durability::Unsynced } else { Durability::Synced };
         let write = async |connection: &D::Connection| {

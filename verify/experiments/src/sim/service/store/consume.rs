@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sekali::event::TopicPattern;
 use sekali::store::consume::{Change, ConsumeStore, Failure, FailureState, Moment, Stored, Which};
-use sekali::store::{Layout, Seq, Span, StoreError};
+use sekali::store::{Layout, ReadStore, Seq, Span, StoreError};
 
 use super::{SimStore, State};
 
@@ -61,12 +61,12 @@ impl ConsumeStore for SimStore {
         Ok(is_new)
     }
 
-    async fn change_consumer(&self, name: &str, change: &Change) -> Result<bool, StoreError> {
+    async fn change_consumer(&self, name: &str, change: &Change) -> Result<Option<Span>, StoreError> {
         self.hesitate().await?;
         let is_changed = self.change(name, change);
         // Done, and nobody knows.
         self.hesitate().await?;
-        Ok(is_changed)
+        if is_changed { self.readable().await.map(Some) } else { Ok(None) }
     }
 
     async fn delete_consumer(&self, name: &str) -> Result<bool, StoreError> {
