@@ -16,7 +16,7 @@ use crate::sign::Secret;
 /// Sends each event to an endpoint, a command or a file, and keeps the place.
 ///
 /// It is a consumer of the service with a POST: the service keeps what is delivered, what failed and what is next. While
-/// the endpoint is away nothing is lost and no attempt is counted: the log is the queue.
+/// the endpoint is away nothing is lost: the log is the queue.
 #[derive(Debug, Parser)]
 #[command(name = "forwarder", version, after_long_help = include_str!("after_help.txt").trim_end(), arg_required_else_help = true)]
 pub struct Cli {

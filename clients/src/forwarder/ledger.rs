@@ -25,8 +25,7 @@ pub struct Ledger {
     committed: usize,
     /// The events that failed and are not committed.
     failed: BTreeSet<usize>,
-    /// True if lanes are longer than one event.
-    is_ordered: bool,
+    order: Order,
 }
 
 struct Entry {
@@ -104,7 +103,7 @@ impl Ledger {
             settled: 0,
             committed: 0,
             failed: BTreeSet::new(),
-            is_ordered: order != Order::None,
+            order,
         }
     }
 
@@ -118,9 +117,9 @@ impl Ledger {
         if !self.entries[first].is_alone {
             let may_join = |place: &&usize| !self.entries[**place].is_alone;
             let lane = self.lanes[self.entries[first].lane].unsent.iter().skip(1);
-            match self.is_ordered {
-                true => places.extend(lane.take(most - 1).take_while(may_join)),
-                false => {
+            match self.order {
+                Order::Total | Order::Topic => places.extend(lane.take(most - 1).take_while(may_join)),
+                Order::None => {
                     let others = self.ready.iter().filter(|place| **place != first);
                     places.extend(others.filter(may_join).take(most - 1));
                 }
@@ -228,6 +227,16 @@ impl Ledger {
     pub fn committed(&mut self, cut: usize) {
         self.committed = cut;
         self.failed = self.failed.split_off(&cut);
+    }
+
+    /// True if newer events wait until this claim is over, by the `lag` of the latest commit, which counts those of a new
+    /// claim that are not committed. Where nothing passes an event that failed, they would wait without the claim, too.
+    pub fn holds_up_others(&self, lag: u64) -> bool {
+        let own = match self.kind {
+            ClaimKind::New => self.entries.len() - self.committed,
+            ClaimKind::Retry => 0,
+        };
+        self.order != Order::Total && lag > own as u64
     }
 
     /// The place up to which everything may be committed. An event that failed and those that wait behind it are in one
@@ -383,6 +392,19 @@ mod tests {
         assert_eq!(of(ClaimKind::New, 1), [false, false]);
         assert_eq!(of(ClaimKind::Retry, 1), [true, false]);
         assert_eq!(of(ClaimKind::Retry, 3), [true, false]);
+    }
+
+    #[test]
+    fn a_claim_holds_up_others_if_more_events_wait_than_its_own() {
+        let mut new = ledger("ab", Order::Topic);
+        assert_eq!([2, 3].map(|lag| new.holds_up_others(lag)), [false, true]);
+        take_all(&mut new, 1);
+        new.done(&[0]);
+        new.committed(1);
+        assert_eq!([1, 2].map(|lag| new.holds_up_others(lag)), [false, true]);
+        let retry = Ledger::new(Claim { kind: ClaimKind::Retry, ..claim("ab") }, Order::Topic);
+        assert_eq!([0, 1].map(|lag| retry.holds_up_others(lag)), [false, true]);
+        assert!(!ledger("ab", Order::Total).holds_up_others(3));
     }
 
     #[test]

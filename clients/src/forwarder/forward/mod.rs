@@ -76,6 +76,8 @@ pub struct Forwarder<S, T> {
     board: Arc<Board>,
     /// Deliveries on their way.
     in_flight: JoinSet<Delivered>,
+    /// True if newer events wait until the claim is over, as far as the last commit said.
+    holds_up_others: bool,
     end: Option<End>,
 }
 
@@ -103,6 +105,7 @@ impl<S: Service, T: Target> Forwarder<S, T> {
             settings,
             board,
             in_flight: JoinSet::new(),
+            holds_up_others: false,
             end: None,
         }
     }

@@ -35,6 +35,7 @@ impl<S: Service, T: Target> Forwarder<S, T> {
         let mut live_until = asked + lease;
         let mut told_at = asked;
         let mut saying: Option<Saying> = None;
+        self.holds_up_others = false;
         loop {
             let now = Instant::now();
             if self.end.is_none() && now < live_until {
@@ -64,6 +65,7 @@ impl<S: Service, T: Target> Forwarder<S, T> {
                     match told {
                         Ok(committed) => {
                             ledger.committed(said.cut);
+                            self.holds_up_others = ledger.holds_up_others(committed.lag);
                             (told_at, live_until) = (said.at, said.at + lease);
                             self.board.committed(&committed);
                         }
@@ -105,15 +107,21 @@ impl<S: Service, T: Target> Forwarder<S, T> {
             Outcome::Delivered => {
                 ledger.done(places);
                 self.board.delivered(places.len());
-                self.answered(seqs, now);
+                let outage = self.circuit.took(&seqs, now);
+                self.is_back(outage);
             }
             Outcome::Failed(reason) => {
                 self.fail(ledger, &parcel, &reason);
-                self.answered(seqs, now);
+                let outage = self.circuit.refused(&seqs, now);
+                self.is_back(outage);
             }
             Outcome::Away(away) => {
                 let was_open = self.circuit.is_open();
-                let sent = Sent { seqs: &seqs, has_failed_before: parcel.has_failed_before };
+                let sent = Sent {
+                    seqs: &seqs,
+                    has_failed_before: parcel.has_failed_before,
+                    holds_up_others: self.holds_up_others,
+                };
                 match self.circuit.away(&away, &sent, is_probe, now) {
                     Blame::Event => self.fail(ledger, &parcel, &away.reason),
                     Blame::Endpoint => ledger.put_back(places),
@@ -136,8 +144,8 @@ impl<S: Service, T: Target> Forwarder<S, T> {
         }
     }
 
-    fn answered(&mut self, seqs: Vec<u64>, now: Instant) {
-        if let Some(outage) = self.circuit.answered(seqs, now) {
+    fn is_back(&self, outage: Option<Duration>) {
+        if let Some(outage) = outage {
             self.board.is_back(outage);
         }
     }

@@ -98,6 +98,11 @@ impl Log {
             && state.waiting.is_empty()
     }
 
+    /// So many events more.
+    pub fn grow(&self, events: u64) {
+        self.lock().count += events;
+    }
+
     pub fn position(&self) -> u64 {
         self.lock().position
     }
@@ -167,7 +172,7 @@ impl Service for Holder {
                 return Ok(claim);
             }
             let due = self.log.lock().parked.values().map(|parked| parked.due).min();
-            sleep_until(due.unwrap_or(end).clamp(now + LATENCY, end)).await;
+            sleep_until(due.unwrap_or(end).clamp(now + LATENCY, end.max(now + LATENCY))).await;
         }
     }
 
