@@ -15,6 +15,8 @@ pub enum Outcome {
     Delivered,
     /// The event failed, for this reason. The endpoint is there.
     Failed(String),
+    /// The event cannot be sent, for this reason. Nothing is known of the endpoint.
+    Unsendable(String),
     /// The endpoint is away, or seems to be.
     Away(Away),
     /// The endpoint wants nothing of this sort: the reason, and the remedy.

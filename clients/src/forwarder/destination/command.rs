@@ -32,7 +32,9 @@ pub struct Program {
 impl Program {
     /// Runs the command for an event.
     pub async fn run(&self, parcel: &Parcel) -> Outcome {
-        let [event] = parcel.events.as_slice() else { return Outcome::Failed("one event at a time".into()) };
+        let [event] = parcel.events.as_slice() else {
+            return Outcome::Unsendable("one event at a time".into());
+        };
         let child = match self.start(event) {
             Ok(child) => child,
             Err(error) => return Outcome::Away(Away::unreached(format!("no shell can be started: {error}"))),

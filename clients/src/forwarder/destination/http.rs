@@ -80,7 +80,7 @@ impl Endpoint {
     pub async fn deliver(&self, parcel: &Parcel) -> Outcome {
         let Message { headers, body, .. } = match self.message(parcel) {
             Ok(message) => message,
-            Err(reason) => return Outcome::Failed(reason),
+            Err(reason) => return Outcome::Unsendable(reason),
         };
         let request = self.http.post(self.url.clone()).headers(headers).body(body).send();
         match request.await {

@@ -115,6 +115,7 @@ impl<S: Service, T: Target> Forwarder<S, T> {
                 let outage = self.circuit.refused(&seqs, now);
                 self.is_back(outage);
             }
+            Outcome::Unsendable(reason) => self.fail(ledger, &parcel, &reason),
             Outcome::Away(away) => {
                 let was_open = self.circuit.is_open();
                 let sent = Sent {

@@ -138,6 +138,20 @@ async fn an_outage_of_days_costs_an_event_that_failed_before_one_attempt_and_not
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_cannot_be_sent_is_no_sign_that_the_endpoint_is_back() {
+    let log = Log::new(30, 30);
+    let back = Instant::now() + HOUR;
+    let endpoint = Endpoint::new(move |seq, now| match seq {
+        26.. => Outcome::Unsendable("no field to sign".into()),
+        _ if now < back => answers(503),
+        _ => Outcome::Delivered,
+    });
+    let (_, counts) = forward(&log, &endpoint, settings(), HOUR * 100).await;
+    assert_eq!((counts.delivered, counts.outages), (25, 1));
+    assert_eq!((log.attempts(), log.dead().len()), (12 * 5, 5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_breaks_its_handler_stops_no_other_topic_and_is_dead_once() {
     for poison in [answers(500), answers(400), Outcome::Away(Away::lost("the handler crashed"))] {
         let log = Log::new(60, 3);
