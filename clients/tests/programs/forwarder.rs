@@ -167,6 +167,39 @@ fn an_event_that_is_refused_is_dead_once_and_stops_no_other() {
 }
 
 #[test]
+fn no_secret_of_an_address_is_told() {
+    let (server, endpoint) = (Server::start(), Endpoint::start());
+    publish(&server, 0..1, 1);
+    let (url, port) = (server.url(""), endpoint.url().rsplit_once(':').unwrap().1.to_owned());
+    let secret = format!("user:hunter2@127.0.0.1:{port}?token=hunter2");
+    let refused = run(&mut forwarder(&[
+        "shop",
+        "--url",
+        &url,
+        "--public-only",
+        "--to",
+        &format!("http://{}", secret.replace("127.0.0.1", "localhost")),
+    ]));
+    let local =
+        run(&mut forwarder(&["shop", "--url", &url, "--public-only", "--to", &format!("http://{secret}")]));
+    for ended in [refused, local] {
+        assert!(ended.stderr.contains("no public address") && !ended.stderr.contains("hunter2"), "{ended:?}");
+    }
+    // One that cannot be reached: it says so on standard error, and ends by a signal.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut child =
+        forwarder(&["shop", "--url", &url, "--to", &format!("http://user:hunter2@{nobody}/?token=hunter2")])
+            .spawn()
+            .unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    signal(&child, "INT");
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    child.wait().unwrap();
+    assert!(said.contains(&nobody.to_string()) && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
 fn an_endpoint_that_wants_nothing_ends_the_forwarder_with_a_remedy() {
     for (code, remedy) in [(401, "--secret"), (404, "--to"), (410, "no more events"), (302, "redirects")] {
         let server = Server::start();

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use reqwest::header::{HeaderMap, RETRY_AFTER, USER_AGENT};
 use reqwest::redirect::Policy;
 use reqwest::{Response, Url};
-use sekali_clients::client::{cause, parse_retry_after};
+use sekali_clients::client::{address, cause, parse_retry_after};
 
 use super::public::{NotPublic, PublicOnly, is_public};
 use crate::ledger::Parcel;
@@ -62,7 +62,7 @@ impl Endpoint {
             // Resolved once for each connection, and connected to what was checked. A proxy would resolve it again.
             client = client.dns_resolver(Arc::new(PublicOnly)).no_proxy();
             let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-            ensure!(host.parse().map_or(true, is_public), "--public-only: {url} is no public address");
+            ensure!(host.parse().map_or(true, is_public), "--public-only: {host} is no public address");
         }
         let http = client.build().context("no HTTP client can be made")?;
         Ok(Self {
@@ -106,11 +106,11 @@ impl Endpoint {
     }
 
     fn judge_error(&self, error: &reqwest::Error) -> Outcome {
+        // It may be stored as the reason of a failure, where readers of its topic see it.
+        let address = address(&self.url);
         if is_not_public(error) {
-            let url = &self.url;
-            return Outcome::Misaddressed(format!("--public-only: {url} leads to no public address"));
+            return Outcome::Misaddressed(format!("--public-only: {address} leads to no public address"));
         }
-        let address = self.url.authority();
         if error.is_connect() {
             return Outcome::Away(Away::unreached(format!("{address} cannot be reached: {}", cause(error))));
         }
