@@ -628,6 +628,35 @@ fn a_command_that_cannot_be_run_ends_the_forwarder_and_one_that_hangs_is_ended()
 }
 
 #[test]
+fn what_a_command_leaves_running_keeps_neither_its_event_nor_the_forwarder() {
+    let server = Server::start();
+    publish(&server, 0..1, 1);
+    let began = Instant::now();
+    let forwarder = start(&server, &["mail", "--command", "sleep 20 &"]);
+    is_done(&server, "mail");
+    let report = end(forwarder);
+    assert_eq!((&report["delivered"], &report["outages"]), (&1.into(), &0.into()), "{report}");
+
+    // What is in a session of its own outlives the time of the command, and has its standard error.
+    let here = tempdir().unwrap();
+    let ran = here.path().join("ran");
+    let command = format!("[ -e {0} ] || {{ touch {0}; setsid sleep 20; }}", ran.display());
+    let forwarder = start(&server, &["slow", "--timeout", "1s", "--command", &command]);
+    is_done(&server, "slow");
+    let report = end(forwarder);
+    assert_eq!((&report["delivered"], &report["outages"]), (&1.into(), &1.into()), "{report}");
+
+    // It is at fault, and what it left running says no more.
+    let forwarder =
+        start(&server, &["bad", "--attempts", "1", "--command", "echo no such thing >&2; sleep 20 & exit 3"]);
+    is_done(&server, "bad");
+    end(forwarder);
+    let dead = server.get("/events?topic=dead.bad").json();
+    assert_eq!(dead[0]["payload"]["reason"], "exit status: 3: no such thing");
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[test]
 fn only_public_addresses_are_reached_if_that_is_asked_for() {
     let (server, endpoint) = (Server::start(), Endpoint::start());
     publish(&server, 0..1, 1);
