@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sekali_clients::client::Failure;
-use sekali_common::consumers::{Claim, Commit, Committed};
+use sekali_common::consumers::{Claim, Commit, Committed, Specification};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -35,8 +35,15 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// The service, as this consumer sees it. Its methods persist through what is transient.
 pub trait Service: Send + Sync + 'static {
-    /// Claims up to `limit` events, and waits for the first for so many seconds.
-    fn claim(&self, limit: u32, wait: u32) -> impl Future<Output = Result<Option<Claim>, Failure>> + Send;
+    /// Claims up to `limit` events for a lease, and waits for the first for so many seconds.
+    fn claim(
+        &self,
+        limit: u32,
+        lease: Duration,
+        wait: u32,
+    ) -> impl Future<Output = Result<Option<Claim>, Failure>> + Send;
+    /// What the consumer is at present.
+    fn consumer(&self) -> impl Future<Output = Result<Specification, Failure>> + Send;
     /// Says how far a claim is.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<Committed, Failure>> + Send;
 }
@@ -79,6 +86,15 @@ pub struct Forwarder<S, T> {
     /// True if newer events wait until the claim is over, as far as the last commit said.
     holds_up_others: bool,
     end: Option<End>,
+}
+
+/// The time of a claim.
+#[derive(Clone, Copy)]
+struct Lease {
+    /// The moment at which it was asked for.
+    asked: Instant,
+    /// How long it lasts from then on, and from each commit.
+    lease: Duration,
 }
 
 /// A delivery that came back.
@@ -125,9 +141,12 @@ impl<S: Service, T: Target> Forwarder<S, T> {
                 }
                 claim = self.claim() => claim?,
             };
-            let Some(claim) = claim else { continue };
+            let Some((claim, consumer)) = claim else { continue };
             self.board.claimed(&claim);
-            self.work(Ledger::new(claim, self.settings.order), asked, stop).await?;
+            // A claim has the lease that it was asked for with, and the order of the consumer as it is now.
+            let lease = self.settings.lease;
+            self.settings = self.settings.clone().of(&consumer);
+            self.work(Ledger::new(claim, self.settings.order), Lease { asked, lease }, stop).await?;
             match self.end.take() {
                 None => {}
                 Some(End::Signal) => return Ok(()),
@@ -136,23 +155,29 @@ impl<S: Service, T: Target> Forwarder<S, T> {
         }
     }
 
-    /// Asks for a claim; as a standby, later again.
-    async fn claim(&self) -> Result<Option<Claim>, Stop> {
-        match self.service.claim(MOST_EVENTS, WAIT).await {
+    /// Asks for a claim, and what the consumer is; as a standby, later again. Another program may have changed the consumer
+    /// before the claim was given. If it does afterwards, the claim is lost.
+    async fn claim(&self) -> Result<Option<(Claim, Specification)>, Stop> {
+        match self.service.claim(MOST_EVENTS, self.settings.lease, WAIT).await {
+            Ok(Some(claim)) => {
+                let consumer = self.service.consumer().await.map_err(Stop::Refused)?;
+                Ok(Some((claim, consumer)))
+            }
+            Ok(None) => Ok(None),
             Err(failure) if failure.is_of("claimed") => {
                 self.board.stands_by(&failure);
                 let pause = failure.retry_after().unwrap_or(STANDBY).clamp(SHORTEST, STANDBY);
                 sleep(pause).await;
                 Ok(None)
             }
-            claim => claim.map_err(Stop::Refused),
+            Err(failure) => Err(Stop::Refused(failure)),
         }
     }
 
     /// Gives back what a claim may have brought whose answer was not awaited.
     async fn give_back(&self) {
         let giving_back = async {
-            if let Ok(Some(claim)) = self.service.claim(1, 0).await {
+            if let Ok(Some(claim)) = self.service.claim(1, self.settings.lease, 0).await {
                 let commit = Commit { claim: claim.claim, release: true, ..Commit::default() };
                 let _ = self.service.commit(commit).await; // it runs out otherwise
             }

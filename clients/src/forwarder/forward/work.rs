@@ -8,7 +8,7 @@ use sekali_common::consumers::Committed;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{Delivered, End, Forwarder, GRACE, Service, Stop, Target};
+use super::{Delivered, End, Forwarder, GRACE, Lease, Service, Stop, Target};
 use crate::circuit::{Blame, Sent};
 use crate::ledger::{Ledger, Parcel};
 use crate::outcome::Outcome;
@@ -24,14 +24,13 @@ struct Saying {
 }
 
 impl<S: Service, T: Target> Forwarder<S, T> {
-    /// Works through a claim that was asked for at a time.
+    /// Works through a claim.
     pub(super) async fn work(
         &mut self,
         mut ledger: Ledger,
-        asked: Instant,
+        Lease { asked, lease }: Lease,
         stop: &impl AsyncFn(),
     ) -> Result<(), Stop> {
-        let lease = self.settings.lease;
         let mut live_until = asked + lease;
         let mut told_at = asked;
         let mut saying: Option<Saying> = None;

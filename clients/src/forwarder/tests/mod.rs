@@ -267,6 +267,26 @@ async fn a_lost_claim_is_taken_up_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_of_the_consumer_by_another_is_followed() {
+    let log = Log::new(3_000, 16);
+    let changed = Instant::now() + SECOND;
+    let outage = changed + SECOND * 5..changed + SECOND * 65;
+    let endpoint = Endpoint::new(move |_, now| match outage.contains(&now) {
+        true => answers(503),
+        false => Outcome::Delivered,
+    });
+    log.becomes(changed, Order::Total, 3);
+    let (ended, counts) = forward(&log, &endpoint, settings(), HOUR).await;
+    assert!(ended.is_ok() && log.is_done());
+    // By the change, and not for a lease that is shorter than its heartbeats.
+    assert_eq!(counts.claims_lost, 1);
+    endpoint.assert_all(3_000);
+    let after = |at: &Instant| (changed + SECOND..changed + SECOND * 3).contains(at);
+    let delivered = endpoint.delivered().iter().filter(|(_, at)| after(at)).count();
+    assert!((1..=200).contains(&delivered), "{delivered} in two seconds, each of 10 ms");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_standby_takes_over_within_the_lease() {
     let log = Log::new(1_000, 1);
     let endpoint = Endpoint::new(|_, _| Outcome::Delivered);
