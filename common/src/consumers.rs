@@ -7,12 +7,12 @@ use serde_json::value::RawValue;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Specification {
-    /// Topics, each exact or ending in `.*`; none means all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub topics: Vec<String>,
-    /// Sources; none means all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub sources: Vec<String>,
+    /// Topics, each exact or ending in `.*`; an empty list means all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topics: Option<Vec<String>>,
+    /// Sources; an empty list means all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Vec<String>>,
     /// `start`, `now`, a seq or a time; it counts when the consumer is made, and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,

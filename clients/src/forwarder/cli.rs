@@ -68,26 +68,27 @@ pub struct To {
 
 /// What is taken out, and how.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Events")]
+#[command(next_help_heading = "Events (a consumer that is there keeps what is left out)")]
 pub struct Consumer {
-    /// Topic, or topics as in 'stripe.*'; may be repeated [default: all]
+    /// Topic, or topics as in 'stripe.*'; may be repeated; '' is all again [of a new consumer: all]
     #[arg(short, long = "topic", value_name = "TOPIC")]
     pub topics: Vec<String>,
 
-    /// Source; may be repeated [default: all]
+    /// Source; may be repeated; '' is all again [of a new consumer: all]
     #[arg(long = "source", value_name = "SOURCE")]
     pub sources: Vec<String>,
 
-    /// First event of a new consumer: start, now, behind a seq, or at a time in RFC 3339 [default: start; now with
-    /// --ephemeral]
+    /// First event of a new consumer: start, now, behind a seq, or at a time in RFC 3339 [of a new consumer: start;
+    /// now with --ephemeral]
     #[arg(long, value_name = "PLACE")]
     pub from: Option<String>,
 
-    /// What waits behind an event that failed [default: topic]
+    /// What waits behind an event that failed [of a new consumer: topic]
     #[arg(long, value_enum)]
     pub order: Option<Order>,
 
-    /// Attempts after which an event is dead; 0 is without end [default: 12, in 75 hours]
+    /// Attempts after which an event is dead; 0 is without end [of a new consumer: 12, in 75
+    /// hours]
     #[arg(long, value_name = "COUNT")]
     pub attempts: Option<u32>,
 
@@ -95,7 +96,7 @@ pub struct Consumer {
     #[arg(long, conflicts_with = "name")]
     pub ephemeral: bool,
 
-    /// Seconds after which another takes over from a forwarder that is gone [default: 30]
+    /// Seconds after which another takes over from a forwarder that is gone [of a new consumer: 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(3..=3600))]
     pub lease: Option<u32>,
 }
@@ -197,6 +198,11 @@ impl Cli {
     pub fn contradiction(&self) -> Option<&'static str> {
         if self.signature.resign.is_some() && self.delivery.send != Form::Payload {
             return Some("--resign sends what the provider sent: leave out --send");
+        }
+        for names in [&self.consumer.topics, &self.consumer.sources] {
+            if names.len() > 1 && names.iter().any(String::is_empty) {
+                return Some("'' is all of them: name no other beside it");
+            }
         }
         if self.to.command.is_some() && self.delivery.batch.is_some() {
             return Some("--command gets one event at a time: leave out --batch");

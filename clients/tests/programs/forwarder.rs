@@ -167,6 +167,26 @@ fn an_event_that_is_refused_is_dead_once_and_stops_no_other() {
 }
 
 #[test]
+fn a_consumer_keeps_what_is_left_out_and_can_have_all_topics_again() {
+    let (server, endpoint) = (Server::start(), Endpoint::start());
+    let to = endpoint.url();
+    for (arguments, topics, attempts) in [
+        (&["--topic", "t.0", "--attempts", "3"][..], json!(["t.0"]), 3),
+        (&[][..], json!(["t.0"]), 3),
+        (&["--topic", "", "--attempts", "0"][..], json!([]), 0),
+        (&[][..], json!([]), 0),
+    ] {
+        let forwarder = start(&server, &[&["shop", "--to", &to], arguments].concat());
+        let expected = json!([topics, attempts]);
+        eventually(&format!("{arguments:?} makes it {expected}"), || {
+            let specification = &consumer(&server, "shop")["specification"];
+            json!([specification["topics"], specification["attempts"]]) == expected
+        });
+        end(forwarder);
+    }
+}
+
+#[test]
 fn no_secret_of_an_address_is_told() {
     let (server, endpoint) = (Server::start(), Endpoint::start());
     publish(&server, 0..1, 1);
@@ -726,6 +746,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
         (&["shop", "--to", "http://localhost:1", "--resign", "open=x"][..], "none of"),
         (&["shop", "--to", "http://localhost:1", "--resign", "stripe=x", "--send", "event"][..], "--send"),
         (&["shop", "--command", "true", "--batch", "2"][..], "--batch"),
+        (&["shop", "--command", "true", "--topic", "", "--topic", "a"][..], "name no other"),
     ] {
         let ended = run(&mut forwarder(arguments));
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
