@@ -43,7 +43,7 @@ pub struct Counts {
     pub in_flight: usize,
     /// Events of the claim that are to be delivered.
     pub open: usize,
-    /// Events that are not claimed yet.
+    /// Events that are not committed, by the latest commit.
     pub lag: u64,
     /// True while the endpoint is away.
     pub is_away: bool,
