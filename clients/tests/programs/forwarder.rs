@@ -414,6 +414,31 @@ fn what_is_signed_again_is_taken_by_a_receiver_of_its_kind() {
 }
 
 #[test]
+fn a_form_is_signed_again_as_a_form_and_a_type_is_found_behind_a_name_with_dots() {
+    let hooks = json!({"shop.eu": {"kind": "token", "secrets": ["s3cret"]}}).to_string();
+    let (server, endpoint) = (Server::with_variables(&[("hooks", &hooks)]), Endpoint::start());
+    let form = "application/x-www-form-urlencoded";
+    let headers = [
+        ("authorization", "Bearer s3cret"),
+        ("content-type", "application/x-www-form-urlencoded; charset=utf-8"),
+    ];
+    let body = b"command=%2Fweather&id=1&text=a%26b";
+    assert_eq!(server.send("POST", "/hooks/shop.eu", &headers, body).status, 200);
+    let event = json!({"topic": "shop.eu.push", "event_id": "2", "payload": {"ref": "refs/heads/main"}});
+    assert_eq!(server.publish(&event).status, 200);
+
+    let to = endpoint.url();
+    let forwarder = start(&server, &["forms", "--topic", "shop.eu", "--resign", "token=s3cret", "--to", &to]);
+    let delivery = endpoint.takes(1).remove(0);
+    assert_eq!((delivery.header("content-type"), delivery.body.as_slice()), (form, &body[..]));
+    end(forwarder);
+    let forwarder =
+        start(&server, &["pushes", "--topic", "shop.eu.push", "--resign", "github=s3cret", "--to", &to]);
+    assert_eq!(endpoint.takes(2)[1].header("x-github-event"), "push");
+    end(forwarder);
+}
+
+#[test]
 fn a_cloudevent_comes_out_as_it_went_in() {
     let (server, other) = (Server::start(), Server::start());
     let send = |media_type: &str, id: &str, body: &[u8]| {

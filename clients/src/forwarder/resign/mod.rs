@@ -144,8 +144,9 @@ impl Resign {
 
     /// The headers that the receiver kept, and those in which the provider has parts of an event.
     fn set_headers(&self, message: &mut Message, event: &ClaimedEvent) {
-        // A topic is the name of the receiver and the type, unless the receiver says otherwise.
-        let r#type = event.topic.split_once('.').map(|(_, r#type)| r#type);
+        // A topic is the name of the receiver and the type, unless the receiver says otherwise. The name may have dots; the
+        // types that providers have in a header have none.
+        let r#type = event.topic.rsplit_once('.').map(|(_, r#type)| r#type);
         for (part, template) in &self.parts {
             let value = match part {
                 Part::EventId => Some(event.event_id.as_str()),
