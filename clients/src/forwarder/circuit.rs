@@ -56,7 +56,7 @@ enum State {
     Open { since: Instant, pause: Duration, probe_at: Instant },
 }
 
-/// What was sent together.
+/// Events that were sent together.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent<'s> {
     /// The seqs of the events.
@@ -67,7 +67,7 @@ pub struct Sent<'s> {
     pub holds_up_others: bool,
 }
 
-/// Who failed.
+/// The side that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// The endpoint: the event is sent again.

@@ -48,7 +48,7 @@ pub struct Cli {
     pub metrics: Option<SocketAddr>,
 }
 
-/// Where events go.
+/// The destination of events.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 #[command(next_help_heading = "Where to")]
@@ -66,7 +66,7 @@ pub struct To {
     pub file: Option<PathBuf>,
 }
 
-/// What is taken out, and how.
+/// The consumer and its events.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Events (a consumer that is there keeps what is left out)")]
 pub struct Consumer {
@@ -83,7 +83,7 @@ pub struct Consumer {
     #[arg(long, value_name = "PLACE")]
     pub from: Option<String>,
 
-    /// What waits behind an event that failed [of a new consumer: topic]
+    /// Events that wait behind one that failed [of a new consumer: topic]
     #[arg(long, value_enum)]
     pub order: Option<Order>,
 
@@ -101,11 +101,11 @@ pub struct Consumer {
     pub lease: Option<u32>,
 }
 
-/// How events are delivered.
+/// Deliveries.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Delivery")]
 pub struct Delivery {
-    /// What of an event is sent
+    /// Form in which an event is sent
     #[arg(long, value_enum, default_value_t)]
     pub send: Form,
 
@@ -139,7 +139,7 @@ pub struct Delivery {
     pub public_only: bool,
 }
 
-/// Who signs.
+/// The signature of a request.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Signature")]
 pub struct Signature {
@@ -172,7 +172,7 @@ pub struct Service {
     pub token: Option<String>,
 }
 
-/// What waits behind an event that failed.
+/// The events that wait behind one that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Order {
     /// Everything

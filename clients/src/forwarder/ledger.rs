@@ -9,7 +9,7 @@ use sekali_common::consumers::{Claim, ClaimKind, ClaimedEvent, Commit, FailedEve
 pub struct Ledger {
     token: String,
     kind: ClaimKind,
-    /// How often it was given out.
+    /// The number of times that it was given out.
     attempt: u32,
     to: u64,
     /// In the order of seq.
@@ -107,7 +107,7 @@ impl Ledger {
         }
     }
 
-    /// Takes what is to be sent next: up to `most` events of one lane or, without order, of any; the earliest that
+    /// Takes the next parcel: up to `most` events of one lane or, without order, of any; the earliest that
     /// `is_wanted`, or the earliest of all.
     pub fn take(&mut self, most: usize, is_wanted: impl Fn(u64) -> bool) -> Option<Parcel> {
         let mut ready = self.ready.iter().copied();
@@ -197,8 +197,7 @@ impl Ledger {
         self.open
     }
 
-    /// What can be said of the claim that was not said before, and the place up to which it is. Without news it extends
-    /// the lease.
+    /// The next commit of the claim, and the place up to which it goes. Without news it extends the lease.
     pub fn commit(&self) -> (Commit, usize) {
         let mut commit = Commit { claim: self.token.clone(), ..Commit::default() };
         let cut = self.cut();
@@ -218,7 +217,7 @@ impl Ledger {
         (commit, cut)
     }
 
-    /// True if a commit has more to say than that the claim is alive.
+    /// True if the next commit does more than to extend the lease.
     pub fn has_news(&self) -> bool {
         self.cut() > self.committed
     }
@@ -282,7 +281,7 @@ mod tests {
     }
 
     /// The next commit: the end, the seqs that failed, and those that wait.
-    fn said(ledger: &mut Ledger) -> (Option<u64>, Vec<u64>, Vec<u64>) {
+    fn commit(ledger: &mut Ledger) -> (Option<u64>, Vec<u64>, Vec<u64>) {
         let (commit, cut) = ledger.commit();
         ledger.committed(cut);
         let (failed, behind): (Vec<_>, Vec<_>) =
@@ -315,43 +314,43 @@ mod tests {
         take_all(&mut ledger, 1);
         ledger.done(&[1]);
         assert!(!ledger.has_news());
-        assert_eq!(said(&mut ledger), (None, vec![], vec![]));
+        assert_eq!(commit(&mut ledger), (None, vec![], vec![]));
         ledger.done(&[0]);
         assert!(ledger.has_news() && !ledger.is_over());
-        assert_eq!(said(&mut ledger), (Some(2), vec![], vec![]));
+        assert_eq!(commit(&mut ledger), (Some(2), vec![], vec![]));
         ledger.done(&[2]);
         // The end of the claim, which has no event.
-        assert_eq!(said(&mut ledger), (Some(100), vec![], vec![]));
+        assert_eq!(commit(&mut ledger), (Some(100), vec![], vec![]));
         assert!(ledger.is_over());
     }
 
     #[test]
-    fn what_is_behind_a_failed_event_is_told_with_it() {
+    fn what_is_behind_a_failed_event_is_committed_with_it() {
         let mut ledger = ledger("abcacb", Order::Topic);
         take_all(&mut ledger, 1);
         ledger.done(&[1]);
         ledger.fail(&[0], "400");
         assert_eq!(take_all(&mut ledger, 1), [[6]]);
         // 1 and 2 are settled, but 4 waits behind 1, and 3 before it is open.
-        assert_eq!(said(&mut ledger), (None, vec![], vec![]));
+        assert_eq!(commit(&mut ledger), (None, vec![], vec![]));
         ledger.done(&[2]);
-        assert_eq!(said(&mut ledger), (Some(4), vec![1], vec![4]));
+        assert_eq!(commit(&mut ledger), (Some(4), vec![1], vec![4]));
         assert_eq!(take_all(&mut ledger, 1), [[5]]);
         ledger.fail(&[5], "500");
         ledger.done(&[4]);
-        assert_eq!(said(&mut ledger), (Some(100), vec![6], vec![]));
+        assert_eq!(commit(&mut ledger), (Some(100), vec![6], vec![]));
     }
 
     #[test]
-    fn failures_that_overlap_are_told_together() {
-        // 3 waits behind 1, 4 behind 2, and 5 is open: nothing can be told before 1.
+    fn failures_that_overlap_are_committed_together() {
+        // 3 waits behind 1, 4 behind 2, and 5 is open: nothing can be committed before 1.
         let mut ledger = ledger("ababa", Order::Topic);
         take_all(&mut ledger, 1);
         ledger.fail(&[1], "400");
         ledger.done(&[0]);
         take_all(&mut ledger, 1);
         ledger.fail(&[2], "400");
-        assert_eq!(said(&mut ledger), (Some(100), vec![2, 3], vec![4, 5]));
+        assert_eq!(commit(&mut ledger), (Some(100), vec![2, 3], vec![4, 5]));
     }
 
     #[test]
@@ -411,6 +410,6 @@ mod tests {
     fn a_claim_without_events_is_over_at_once() {
         let mut ledger = ledger("", Order::Topic);
         assert!(ledger.is_over() && ledger.take(1, |_| true).is_none());
-        assert_eq!(said(&mut ledger), (Some(100), vec![], vec![]));
+        assert_eq!(commit(&mut ledger), (Some(100), vec![], vec![]));
     }
 }

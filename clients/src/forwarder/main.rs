@@ -136,7 +136,7 @@ fn settings(cli: &Cli) -> Settings {
     }
 }
 
-/// What the arguments say of the consumer. The rest stays as it is.
+/// The fields of the consumer that the arguments set. The others stay as they are.
 fn specification(cli: &Cli) -> Specification {
     let consumer = &cli.consumer;
     Specification {

@@ -51,7 +51,7 @@ async fn answer(mut stream: TcpStream, place: &Place) -> std::io::Result<()> {
     stream.shutdown().await
 }
 
-/// What there is to tell. What the service alone knows is left out while it does not answer.
+/// The metrics. Those that the service alone knows are left out while it does not answer.
 async fn text(place: &Place) -> String {
     let counts = place.board.counts();
     let mut text = String::new();

@@ -22,7 +22,7 @@ pub struct Place {
     pub name: String,
     /// The name of this process.
     pub holder: String,
-    /// Where it is told that the service is away.
+    /// The board that shows when the service is away.
     pub board: Arc<Board>,
 }
 

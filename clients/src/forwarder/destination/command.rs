@@ -29,7 +29,7 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 pub struct Program {
     /// The text that a shell runs.
     pub command: String,
-    /// What of an event is its input.
+    /// The form of its input.
     pub form: Form,
     /// The time that it may take.
     pub limit: Duration,
@@ -106,7 +106,7 @@ fn attend(
     Ok((ended, Said { text, closed }))
 }
 
-/// What a command says on standard error.
+/// The standard error of a command.
 struct Said {
     /// The end of it, so far.
     text: Arc<Mutex<Vec<u8>>>,

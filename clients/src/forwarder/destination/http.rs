@@ -23,13 +23,13 @@ const ANSWER_BYTES: usize = 64 << 10;
 pub struct Endpoint {
     /// Its address.
     pub url: Url,
-    /// What of an event is sent.
+    /// The form of an event in a request.
     pub form: Form,
     /// True if events are sent as arrays.
     pub is_batch: bool,
     /// Headers of each request.
     pub headers: HeaderMap,
-    /// What signs.
+    /// The secrets that sign.
     pub secrets: Vec<Secret>,
     /// The provider that signs, too.
     pub resign: Option<Resign>,
@@ -89,7 +89,7 @@ impl Endpoint {
         }
     }
 
-    /// What is sent, signed at this moment.
+    /// The request for a parcel, signed at this moment.
     fn message(&self, parcel: &Parcel) -> Result<Message, String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut message = match parcel.events.as_slice() {

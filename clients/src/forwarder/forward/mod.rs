@@ -42,13 +42,13 @@ pub trait Service: Send + Sync + 'static {
         lease: Duration,
         wait: u32,
     ) -> impl Future<Output = Result<Option<Claim>, Failure>> + Send;
-    /// What the consumer is at present.
+    /// The consumer as it is at present.
     fn consumer(&self) -> impl Future<Output = Result<Specification, Failure>> + Send;
-    /// Says how far a claim is.
+    /// Commits a part of a claim.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<Committed, Failure>> + Send;
 }
 
-/// Where events go.
+/// The destination of events.
 pub trait Target: Send + Sync + 'static {
     /// Delivers events, in one attempt.
     fn deliver(&self, parcel: &Parcel) -> impl Future<Output = Outcome> + Send;
@@ -65,7 +65,7 @@ pub enum Stop {
     /// The endpoint wants nothing of this sort.
     #[error("{0}")]
     Misaddressed(String),
-    /// What was delivered may not stay.
+    /// Nobody can tell whether the deliveries stay.
     #[error("{0}")]
     NotSynced(String),
     /// The service refuses the consumer.
@@ -93,7 +93,7 @@ pub struct Forwarder<S, T> {
 struct Lease {
     /// The moment at which it was asked for.
     asked: Instant,
-    /// How long it lasts from then on, and from each commit.
+    /// The time that it lasts from then on, and from each commit.
     lease: Duration,
 }
 
@@ -104,7 +104,7 @@ struct Delivered {
     is_probe: bool,
 }
 
-/// Why nothing more is sent.
+/// The reason for which nothing more is sent.
 enum End {
     Signal,
     Misaddressed(String),
@@ -129,7 +129,7 @@ impl<S: Service, T: Target> Forwarder<S, T> {
     /// Forwards until `stop` returns, and then finishes what is on its way.
     ///
     /// # Errors
-    /// What only a person can mend.
+    /// A reason that only a person can remove.
     pub async fn run(&mut self, stop: &impl AsyncFn()) -> Result<(), Stop> {
         loop {
             let asked = Instant::now();

@@ -43,7 +43,7 @@ pub struct Resign {
     row: Row,
     key: Key,
     signed: Template,
-    /// What headers say of an event, and the templates that find it there.
+    /// The parts of an event that headers have, and the templates that find them there.
     parts: Vec<(Part, Template)>,
     /// The URL that the provider signs, where it is not the address of the endpoint.
     pub url: Option<String>,
