@@ -8,7 +8,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import postgres from "postgres";
 
 type Event = { seq: number; topic: string; event_id: string; payload: { customer: string; cents: number } };
-type Claim = { claim: string; to: number; events: Event[] };
+type Claim = { claim: string; from: number; to: number; events: Event[] };
+type Made = { specification: { lease: number } };
+type Failed = { seq: number; reason?: string };
 
 const [url, database] = process.argv.slice(2);
 const consumer = `${url}/consumers/ledger`;
@@ -53,19 +55,45 @@ const charge = ({ seq, payload: { customer, cents } }: Event) =>
     if (charged.count === 0) throw new Error(`there is no account of ${customer}`);
   });
 
+/** True if the database is not there, or cannot now. That is no failure of an event: all of them would fail. */
+const isAway = (error: unknown) => /^(08|53|57P|CONNECT|E[A-Z_]+$)/.test((error as { code?: string }).code ?? "");
+
 await sql`create table if not exists accounts (customer text primary key, owed bigint not null default 0)`;
 await sql`create table if not exists inbox_position (consumer text primary key, seq bigint not null)`;
 await sql`insert into inbox_position values ('ledger', 0) on conflict do nothing`;
 // A position needs that no event passes another one, and that none is given up: it would lie behind the position.
-await call("PUT", consumer, { topics: ["orders.*"], order: "total", attempts: 0 });
+const made = (await call("PUT", consumer, { topics: ["orders.*"], order: "total", attempts: 0 })) as Made;
+const { lease } = made.specification;
 for (;;) {
   const claim = (await call("POST", `${consumer}/claim`, { holder, limit: 10, wait: 20 })) as Claim | undefined;
   if (!claim) continue; // nothing came for 20 seconds
-  const failed: { seq: number; reason?: string }[] = [];
+  const failed: Failed[] = [];
+  let upto = claim.from;
+  let away: unknown;
+  let extended = Date.now();
   for (const event of claim.events) {
+    // An event may take two thirds of a lease, and a claim as long as it likes.
+    if (Date.now() - extended > (lease * 1000) / 3) {
+      extended = Date.now();
+      if (!(await call("POST", `${consumer}/commit`, { claim: claim.claim }))) break; // it is another's
+    }
     // Behind one that failed, no other is tried: all of them wait for it.
     if (failed.length > 0) failed.push({ seq: event.seq });
-    else await charge(event).catch((error) => failed.push({ seq: event.seq, reason: String(error) }));
+    else
+      try {
+        await charge(event);
+      } catch (error) {
+        if (isAway(error)) {
+          away = error;
+          break;
+        }
+        failed.push({ seq: event.seq, reason: String(error) });
+      }
+    upto = event === claim.events.at(-1) ? claim.to : event.seq;
   }
-  await call("POST", `${consumer}/commit`, { claim: claim.claim, upto: claim.to, failed });
+  await call("POST", `${consumer}/commit`, { claim: claim.claim, upto, failed, release: Boolean(away) });
+  if (away) {
+    console.error(`again in 5 s: ${away}`);
+    await sleep(5000);
+  }
 }

@@ -41,35 +41,68 @@ def call(method, url, body):
         time.sleep(wait)
 
 
+class Away(Exception):
+    """What the effect needs is not there. That is no failure of an event: all of them would fail, and use up their attempts."""
+
+
 def consume(url, name, fields, handle, settle=lambda seq: None):
     """Calls handle with each event of a consumer, for ever. One for which it raises comes again later, at longer and longer
-    intervals. settle is told the seq up to which nothing comes again by itself."""
+    intervals; where it raises Away, all of them wait. settle is told the seq up to which nothing comes again by itself."""
     consumer = f"{url}/consumers/{name}"
-    call("PUT", consumer, fields)
+    _, made = call("PUT", consumer, fields)
+    lease = made["specification"]["lease"]
     while True:
         status, claim = call("POST", f"{consumer}/claim", {"holder": HOLDER, "limit": 10, "wait": 20})
         if status == 204:  # nothing came for 20 seconds
             continue
-        failed, stopped = [], set()
-        for event in claim["events"]:
-            if event["topic"] in stopped:
-                # It was not tried: it waits for the event of its topic that failed, and no attempt is counted.
-                failed.append({"seq": event["seq"]})
-                continue
-            try:
-                handle(event)
-            except Exception as error:
-                stopped.add(event["topic"])
-                failed.append({"seq": event["seq"], "reason": repr(error)})
-        done = {"claim": claim["claim"], "upto": claim["to"], "failed": failed}
+        done, away = work(f"{consumer}/commit", claim, lease, handle)
         status, standing = call("POST", f"{consumer}/commit", done)
         # 409: the claim has run out, and its events are given to others, which will find done what is done.
         if status == 200:
             settle(standing["settled"])
+        if away:
+            print(f"again in 5 s: {away!r}", file=sys.stderr, flush=True)
+            time.sleep(5)
+
+
+def work(commit, claim, lease, handle):
+    """Returns the commit that tells what became of a claim, and the reason if it was left in the middle."""
+    done = {"claim": claim["claim"], "upto": claim["from"], "failed": []}
+    failed, stopped = done["failed"], set()
+    extended = time.monotonic()
+    for event in claim["events"]:
+        # An event may take two thirds of a lease, and a claim as long as it likes.
+        if time.monotonic() - extended > lease / 3:
+            extended = time.monotonic()
+            status, _ = call("POST", commit, {"claim": claim["claim"]})
+            if status == 409:
+                break  # it is another's: so will the last commit say
+        if event["topic"] in stopped:
+            # It was not tried: it waits for the event of its topic that failed, and no attempt is counted.
+            failed.append({"seq": event["seq"]})
+        else:
+            try:
+                handle(event)
+            except Away as error:
+                return {**done, "release": True}, error
+            except Exception as error:
+                stopped.add(event["topic"])
+                failed.append({"seq": event["seq"], "reason": repr(error)})
+        done["upto"] = event["seq"]
+    else:
+        done["upto"] = claim["to"]
+    return done, None
 
 
 def charge(database, event):
     """The seq is kept in the transaction of the effect, so an event that comes again is known."""
+    try:
+        charge_once(database, event)
+    except sqlite3.OperationalError as error:  # locked, or the disk is full
+        raise Away(str(error)) from error
+
+
+def charge_once(database, event):
     with database:
         seen = "insert into inbox_seen (seq, seen_at) values (?, ?) on conflict do nothing"
         if database.execute(seen, [event["seq"], int(time.time())]).rowcount == 0:

@@ -7,12 +7,12 @@ use serde_json::value::RawValue;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Specification {
-    /// Topics, each exact or ending in `.*`; none means all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub topics: Vec<String>,
-    /// Sources; none means all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub sources: Vec<String>,
+    /// Topics, each exact or ending in `.*`; an empty list means all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topics: Option<Vec<String>>,
+    /// Sources; an empty list means all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Vec<String>>,
     /// `start`, `now`, a seq or a time; it counts when the consumer is made, and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -167,7 +167,7 @@ pub struct Committed {
     pub position: u64,
     /// Nothing at or below this seq comes again.
     pub settled: u64,
-    /// Events that are not claimed yet.
+    /// Events behind the position: those of live claims and those that are not claimed yet.
     pub lag: u64,
 }
 
@@ -182,7 +182,7 @@ pub struct Consumer {
     pub position: u64,
     /// Nothing at or below this seq comes again.
     pub settled: u64,
-    /// Events that are not claimed yet.
+    /// Events behind the position: those of live claims and those that are not claimed yet.
     pub lag: u64,
     /// The age of the oldest event that is not done.
     pub behind_seconds: f64,
@@ -192,7 +192,7 @@ pub struct Consumer {
     pub waiting: u64,
     /// Events that do not come again.
     pub dead: u64,
-    /// Events that were committed.
+    /// Events that were given out for the first time.
     pub delivered: u64,
     /// Events that were given out again.
     pub redelivered: u64,

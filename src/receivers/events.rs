@@ -49,7 +49,7 @@ pub fn events(
     let mut collector = Collector::new(context);
     let mut take = |value, is_part| {
         let item = Item { delivery, document: Document::new(value), is_part, r#type: None };
-        collector.take(|_| Ok(item.into_event(layout, content.media_type.as_deref())))
+        collector.take(|_| Ok(item.into_event(layout, &content)))
     };
     match &layout.each {
         Some(Each::Line) => {
@@ -76,6 +76,8 @@ struct Content<'b> {
     json: Cow<'b, RawValue>,
     /// The media type of what is no JSON: it tells text from bytes.
     media_type: Option<String>,
+    /// True if the JSON was made of a form, which its media type alone can tell.
+    is_form: bool,
 }
 
 impl<'b> Content<'b> {
@@ -86,12 +88,12 @@ impl<'b> Content<'b> {
             headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let text = std::str::from_utf8(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
-        let of = |json| Self { json, media_type: None };
+        let of = |json| Self { json, media_type: None, is_form: false };
         let other =
-            |text: &str| Self { json: value_of(quoted(text)), media_type: Some(media_type.to_owned()) };
+            |text: &str| Self { media_type: Some(media_type.to_owned()), ..of(value_of(quoted(text))) };
         match text {
             Ok(_) if essence == "application/x-www-form-urlencoded" && body.len() / 3 <= max_event_bytes => {
-                of(value_of(form(body)))
+                Self { is_form: true, ..of(value_of(form(body))) }
             }
             Ok(text) if text.trim().is_empty() => of(value_of("{}".into())),
             Ok(text) => as_json(text, &essence).map_or_else(|| other(text), |json| of(Cow::Borrowed(json))),
@@ -100,7 +102,7 @@ impl<'b> Content<'b> {
                     !essence.is_empty() && !essence.starts_with("text/") && essence != "application/json";
                 let media_type = if is_binary { media_type } else { "application/octet-stream" };
                 let json = value_of(quoted(&BASE64_STANDARD.encode(body)));
-                Self { json, media_type: Some(media_type.to_owned()) }
+                Self { media_type: Some(media_type.to_owned()), ..of(json) }
             }
         }
     }
@@ -160,7 +162,7 @@ impl Values for Item<'_, '_> {
 }
 
 impl Item<'_, '_> {
-    fn into_event(mut self, layout: &Layout, media_type: Option<&str>) -> Result<NewEvent, FieldErrors> {
+    fn into_event(mut self, layout: &Layout, content: &Content<'_>) -> Result<NewEvent, FieldErrors> {
         let receiver = self.delivery.receiver;
         let mapping = &receiver.mapping;
         self.r#type =
@@ -179,7 +181,7 @@ impl Item<'_, '_> {
             timestamp,
             source: source.and_then(|text| Source::parse(text).ok()),
             payload: self.payload(layout, receiver),
-            attributes: receiver.attributes(self.delivery.headers, media_type),
+            attributes: receiver.attributes(self.delivery.headers, content),
         })
     }
 
@@ -250,11 +252,12 @@ fn moment(text: &str) -> Option<Timestamp> {
 }
 
 impl Receiver {
-    /// The headers that are kept, and the media type of what is no JSON, as an object of attributes. A header that is a
-    /// secret is none: whoever may read events could deliver with it.
-    fn attributes(&self, headers: &HeaderMap, media_type: Option<&str>) -> Option<String> {
+    /// The headers that are kept, and the media type of what is no JSON, as an object of attributes. That of a form is kept
+    /// as a header: the payload is JSON, and whoever sends it on has to know what it was. A header that is a secret is none:
+    /// whoever may read events could deliver with it.
+    fn attributes(&self, headers: &HeaderMap, content: &Content<'_>) -> Option<String> {
         let mut members = Vec::new();
-        if let Some(media_type) = media_type.filter(|media_type| !media_type.is_empty()) {
+        if let Some(media_type) = content.media_type.as_ref().filter(|media_type| !media_type.is_empty()) {
             members.push(format!("\"datacontenttype\":{}", quoted(media_type)));
         }
         let is_secret = |name: &str| {
@@ -262,11 +265,12 @@ impl Receiver {
             name == "authorization" || verification.is_some_and(|verification| verification.is_secret(name))
         };
         let is_kept = |name: &str| {
-            !is_secret(name)
-                && self.mapping.headers.iter().any(|kept| match kept.strip_suffix('*') {
-                    Some(start) => name.starts_with(start),
-                    None => name == kept,
-                })
+            let is_named = |kept: &String| match kept.strip_suffix('*') {
+                Some(start) => name.starts_with(start),
+                None => name == kept,
+            };
+            let is_of_form = content.is_form && name == header::CONTENT_TYPE;
+            !is_secret(name) && (is_of_form || self.mapping.headers.iter().any(is_named))
         };
         let kept = headers.keys().filter(|name| is_kept(name.as_str()));
         let kept = kept.map(|name| {

@@ -652,6 +652,20 @@ fn a_form_of_very_many_fields_is_not_taken_apart() {
 }
 
 #[test]
+fn a_form_is_known_by_its_media_type_though_its_payload_is_json() {
+    let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8"), ("x-b", "2")];
+    let kept = |headers: Json| {
+        let open = json!({"kind": "open", "headers": headers});
+        sent(open, &form, b"a=1").event().attributes.unwrap()
+    };
+    let media_type = r#""content-type":"application/x-www-form-urlencoded; charset=utf-8""#;
+    assert_eq!(kept(json!([])), format!(r#"{{"headers":{{{media_type}}}}}"#));
+    assert_eq!(kept(json!(["x-b"])), format!(r#"{{"headers":{{{media_type},"x-b":"2"}}}}"#));
+    let json = sent(json!({"kind": "open"}), &[("content-type", "application/json")], b"{}");
+    assert_eq!(json.event().attributes, None);
+}
+
+#[test]
 fn bytes_are_told_from_text_and_values_of_one_header_are_a_list() {
     let open = json!({"kind": "open", "headers": ["x-*"]});
     for (given, expected) in [

@@ -8,8 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use sekali_harness::postgres::Postgres;
+use sekali_harness::process::Signal;
 use sekali_harness::{Answer, Server, eventually};
 use serde_json::{Value, json};
 
@@ -347,6 +349,93 @@ fn effects_in_postgresql_are_there_once_and_in_order() {
     });
 }
 
+/// An example at work, until the test ends.
+struct Running(Child);
+
+impl Running {
+    fn start(server: &Server, program: Vec<String>, rest: Vec<String>) -> Self {
+        let sums = |_: &Server| Sums::new();
+        Self(start(&Example { name: "", program, rest, sums: &sums, mend: None }, &server.url(""), "one"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Waits until a consumer has done everything. Nothing failed, and nothing was taken from it but what it gave back.
+#[track_caller]
+fn all_is_done(server: &Server, name: &str, redelivered: bool) {
+    let status = eventually("everything is done", || {
+        let status = server.get(&format!("/consumers/{name}")).json();
+        let failed = ["parked", "waiting", "dead"].map(|name| status[name].as_i64().unwrap_or_default());
+        assert_eq!(failed, [0; 3], "{status}");
+        (status["lag"] == 0 && status["claims"] == json!([])).then_some(status)
+    });
+    assert_eq!(status["redelivered"] != 0, redelivered, "{status}");
+}
+
+#[test]
+#[ignore = "needs Python"]
+fn effects_that_take_longer_than_the_lease_are_done_all_the_same() {
+    let server = Server::start();
+    server.publish(&json!(orders(0..10)));
+    let specification = br#"{"topics":["orders.*"],"lease":2}"#;
+    assert_eq!(server.send("PUT", "/consumers/mails", &[], specification).status, 201);
+    let endpoint = Endpoint::start(Duration::from_millis(500));
+    let url = format!("http://{}/send", endpoint.address);
+    let _example = Running::start(&server, python("examples/notify.py"), vec![url]);
+    all_is_done(&server, "mails", false);
+    assert_eq!(endpoint.calls.lock().unwrap().len(), 10);
+}
+
+#[test]
+#[ignore = "needs Python"]
+fn an_endpoint_that_is_away_is_waited_for() {
+    let server = Server::start();
+    server.publish(&json!(orders(0..10)));
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{address}/send");
+    let _example = Running::start(&server, python("examples/notify.py"), vec![url]);
+    // It has tried more than once.
+    eventually("it gave its claim back", || {
+        (server.get("/consumers/mails").json()["redelivered"].as_i64() > Some(0)).then_some(())
+    });
+    let endpoint = Endpoint::at(TcpListener::bind(address).unwrap(), Duration::ZERO);
+    all_is_done(&server, "mails", true);
+    assert_eq!(sums_of(&endpoint.done()), sums_of(&orders(0..10)));
+}
+
+#[test]
+#[ignore = "needs the clients that tests/clients/install installs"]
+fn a_database_that_is_away_is_waited_for() {
+    let built = tempfile::tempdir_in(installed("node_modules").parent().unwrap()).unwrap();
+    let source = built.path().join("consume.mts");
+    std::fs::copy(repository("examples/consume.mts"), &source).unwrap();
+    compile(&source, built.path());
+    let mut postgres = Postgres::start().unwrap();
+    let database = postgres.create_database().unwrap();
+    let query = |postgres: &Postgres, text: &str| postgres.query(&database, text).unwrap();
+    query(&postgres, "create table accounts (customer text primary key, owed bigint not null default 0)");
+    query(&postgres, "insert into accounts (customer) values ('ann'), ('bob'), ('cem'), ('dee')");
+    let server = Server::start();
+    let program = vec!["node".into(), built.path().join("consume.mjs").display().to_string()];
+    let _example = Running::start(&server, program, vec![postgres.url(&database)]);
+    eventually("it has begun", || (server.get("/consumers/ledger").status == 200).then_some(()));
+    postgres.stop(Signal::QUIT);
+    server.publish(&json!(orders(0..10)));
+    eventually("it gave its claim back", || {
+        (server.get("/consumers/ledger").json()["redelivered"].as_i64() > Some(0)).then_some(())
+    });
+    postgres.run().unwrap();
+    all_is_done(&server, "ledger", true);
+    let sum: i64 = query(&postgres, "select sum(owed) from accounts").trim().parse().unwrap();
+    assert_eq!(sum, sums_of(&orders(0..10)).values().sum::<i64>());
+}
+
 /// A service that does what it is asked once for each key.
 struct Endpoint {
     address: SocketAddr,
@@ -355,15 +444,19 @@ struct Endpoint {
 }
 
 impl Endpoint {
-    /// One that refuses what is for nobody, at first.
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// One that refuses what is for nobody, at first, and takes so long for each request.
+    fn start(pause: Duration) -> Self {
+        Self::at(TcpListener::bind("127.0.0.1:0").unwrap(), pause)
+    }
+
+    fn at(listener: TcpListener, pause: Duration) -> Self {
         let address = listener.local_addr().unwrap();
         let (calls, refuses) = (Arc::<Mutex<Vec<_>>>::default(), Arc::new(AtomicBool::new(true)));
         let endpoint = Self { address, calls: calls.clone(), refuses: refuses.clone() };
         thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
                 let Some((Request(_, _, body), lines)) = Request::read(&stream) else { continue };
+                thread::sleep(pause);
                 let key = lines.iter().find_map(|line| {
                     let (name, value) = line.split_once(": ")?;
                     name.eq_ignore_ascii_case("idempotency-key").then(|| value.to_owned())
@@ -393,7 +486,7 @@ impl Endpoint {
 #[test]
 #[ignore = "needs Python"]
 fn effects_by_http_have_the_same_key_whenever_they_come_again() {
-    let endpoint = Endpoint::start();
+    let endpoint = Endpoint::start(Duration::ZERO);
     assert_each_once(&Example {
         name: "mails",
         program: python("examples/notify.py"),

@@ -137,7 +137,7 @@ impl Client {
 async fn send(request: RequestBuilder) -> Result<Response, Failure> {
     let response = request.send().await.map_err(|error| {
         if error.is_connect() {
-            let address = error.url().map(|url| url.authority().to_owned()).unwrap_or_default();
+            let address = error.url().map(address).unwrap_or_default();
             Failure::Unreachable { address, cause: cause(&error) }
         } else {
             Failure::AnswerLost(cause(&error))
@@ -168,6 +168,12 @@ pub fn parse_retry_after(value: &HeaderValue, now: SystemTime) -> Option<Duratio
     Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default())
 }
 
+/// Host and port of a URL, as they may be shown: all else in it may be a secret.
+pub fn address(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
 /// The innermost source of an error: the layers above it say only that a request failed.
 pub fn cause(error: &reqwest::Error) -> String {
     let mut innermost: &dyn Error = error;
@@ -192,6 +198,17 @@ mod tests {
         assert_eq!(retry_after("Sat, 21 Nov 2026 01:00:30 GMT"), Some(Duration::from_secs(30)));
         assert_eq!(retry_after("Sat, 21 Nov 2026 00:00:00 GMT"), Some(Duration::ZERO));
         assert_eq!(retry_after("soon"), None);
+    }
+
+    #[test]
+    fn an_address_has_no_secret_of_its_url() {
+        for (url, expected) in [
+            ("http://user:hunter2@127.0.0.1:3000/a?token=hunter2", "127.0.0.1:3000"),
+            ("https://user@example.org/hunter2", "example.org"),
+            ("http://[::1]:80/", "[::1]"),
+        ] {
+            assert_eq!(address(&url.parse().unwrap()), expected);
+        }
     }
 
     #[test]

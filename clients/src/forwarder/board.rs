@@ -1,4 +1,4 @@
-//! What a run counts and tells: progress, sentences about what happens, and the report at its end.
+//! The counts of a run, its progress and messages on the terminal, and the report at its end.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,11 +14,11 @@ use tokio::time::Instant;
 /// Failed events that are told one by one; later ones are only counted.
 const FAILURES_TOLD: u64 = 10;
 
-/// What a run counts, and the place where it tells.
+/// The counts of a run, and its terminal.
 pub struct Board {
     /// The name of the consumer.
     consumer: String,
-    /// Where progress is shown.
+    /// The progress bar.
     bar: ProgressBar,
     /// False if nothing but the report is printed.
     tells: bool,
@@ -43,7 +43,7 @@ pub struct Counts {
     pub in_flight: usize,
     /// Events of the claim that are to be delivered.
     pub open: usize,
-    /// Events that are not claimed yet.
+    /// Events that are not committed, by the latest commit.
     pub lag: u64,
     /// True while the endpoint is away.
     pub is_away: bool,
@@ -100,7 +100,7 @@ impl Board {
         self.tell(format_args!("{} is held by {holder}: standing by", self.consumer));
     }
 
-    /// What is left of the claim, and what of it is on its way.
+    /// The claim has so many events left, and so many deliveries are on their way.
     pub fn shows(&self, open: usize, in_flight: usize) {
         let mut counts = self.lock();
         (counts.open, counts.in_flight) = (open, in_flight);

@@ -16,7 +16,7 @@ use crate::sign::Secret;
 /// Sends each event to an endpoint, a command or a file, and keeps the place.
 ///
 /// It is a consumer of the service with a POST: the service keeps what is delivered, what failed and what is next. While
-/// the endpoint is away nothing is lost and no attempt is counted: the log is the queue.
+/// the endpoint is away nothing is lost: the log is the queue.
 #[derive(Debug, Parser)]
 #[command(name = "forwarder", version, after_long_help = include_str!("after_help.txt").trim_end(), arg_required_else_help = true)]
 pub struct Cli {
@@ -48,7 +48,7 @@ pub struct Cli {
     pub metrics: Option<SocketAddr>,
 }
 
-/// Where events go.
+/// The destination of events.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 #[command(next_help_heading = "Where to")]
@@ -66,28 +66,29 @@ pub struct To {
     pub file: Option<PathBuf>,
 }
 
-/// What is taken out, and how.
+/// The consumer and its events.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Events")]
+#[command(next_help_heading = "Events (a consumer that is there keeps what is left out)")]
 pub struct Consumer {
-    /// Topic, or topics as in 'stripe.*'; may be repeated [default: all]
+    /// Topic, or topics as in 'stripe.*'; may be repeated; '' is all again [of a new consumer: all]
     #[arg(short, long = "topic", value_name = "TOPIC")]
     pub topics: Vec<String>,
 
-    /// Source; may be repeated [default: all]
+    /// Source; may be repeated; '' is all again [of a new consumer: all]
     #[arg(long = "source", value_name = "SOURCE")]
     pub sources: Vec<String>,
 
-    /// First event of a new consumer: start, now, behind a seq, or at a time in RFC 3339 [default: start; now with
-    /// --ephemeral]
+    /// First event of a new consumer: start, now, behind a seq, or at a time in RFC 3339 [of a new consumer: start;
+    /// now with --ephemeral]
     #[arg(long, value_name = "PLACE")]
     pub from: Option<String>,
 
-    /// What waits behind an event that failed [default: topic]
+    /// Events that wait behind one that failed [of a new consumer: topic]
     #[arg(long, value_enum)]
     pub order: Option<Order>,
 
-    /// Attempts after which an event is dead; 0 is without end [default: 12, in 75 hours]
+    /// Attempts after which an event is dead; 0 is without end [of a new consumer: 12, in 75
+    /// hours]
     #[arg(long, value_name = "COUNT")]
     pub attempts: Option<u32>,
 
@@ -95,16 +96,16 @@ pub struct Consumer {
     #[arg(long, conflicts_with = "name")]
     pub ephemeral: bool,
 
-    /// Seconds after which another takes over from a forwarder that is gone [default: 30]
+    /// Seconds after which another takes over from a forwarder that is gone [of a new consumer: 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(3..=3600))]
     pub lease: Option<u32>,
 }
 
-/// How events are delivered.
+/// Deliveries.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Delivery")]
 pub struct Delivery {
-    /// What of an event is sent
+    /// Form in which an event is sent
     #[arg(long, value_enum, default_value_t)]
     pub send: Form,
 
@@ -138,7 +139,7 @@ pub struct Delivery {
     pub public_only: bool,
 }
 
-/// Who signs.
+/// The signature of a request.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Signature")]
 pub struct Signature {
@@ -171,7 +172,7 @@ pub struct Service {
     pub token: Option<String>,
 }
 
-/// What waits behind an event that failed.
+/// The events that wait behind one that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Order {
     /// Everything
@@ -197,6 +198,11 @@ impl Cli {
     pub fn contradiction(&self) -> Option<&'static str> {
         if self.signature.resign.is_some() && self.delivery.send != Form::Payload {
             return Some("--resign sends what the provider sent: leave out --send");
+        }
+        for names in [&self.consumer.topics, &self.consumer.sources] {
+            if names.len() > 1 && names.iter().any(String::is_empty) {
+                return Some("'' is all of them: name no other beside it");
+            }
         }
         if self.to.command.is_some() && self.delivery.batch.is_some() {
             return Some("--command gets one event at a time: leave out --batch");

@@ -9,7 +9,7 @@ use sekali_common::consumers::{Claim, ClaimKind, ClaimedEvent, Commit, FailedEve
 pub struct Ledger {
     token: String,
     kind: ClaimKind,
-    /// How often it was given out.
+    /// The number of times that it was given out.
     attempt: u32,
     to: u64,
     /// In the order of seq.
@@ -25,8 +25,7 @@ pub struct Ledger {
     committed: usize,
     /// The events that failed and are not committed.
     failed: BTreeSet<usize>,
-    /// True if lanes are longer than one event.
-    is_ordered: bool,
+    order: Order,
 }
 
 struct Entry {
@@ -104,11 +103,11 @@ impl Ledger {
             settled: 0,
             committed: 0,
             failed: BTreeSet::new(),
-            is_ordered: order != Order::None,
+            order,
         }
     }
 
-    /// Takes what is to be sent next: up to `most` events of one lane or, without order, of any; the earliest that
+    /// Takes the next parcel: up to `most` events of one lane or, without order, of any; the earliest that
     /// `is_wanted`, or the earliest of all.
     pub fn take(&mut self, most: usize, is_wanted: impl Fn(u64) -> bool) -> Option<Parcel> {
         let mut ready = self.ready.iter().copied();
@@ -118,9 +117,9 @@ impl Ledger {
         if !self.entries[first].is_alone {
             let may_join = |place: &&usize| !self.entries[**place].is_alone;
             let lane = self.lanes[self.entries[first].lane].unsent.iter().skip(1);
-            match self.is_ordered {
-                true => places.extend(lane.take(most - 1).take_while(may_join)),
-                false => {
+            match self.order {
+                Order::Total | Order::Topic => places.extend(lane.take(most - 1).take_while(may_join)),
+                Order::None => {
                     let others = self.ready.iter().filter(|place| **place != first);
                     places.extend(others.filter(may_join).take(most - 1));
                 }
@@ -198,8 +197,7 @@ impl Ledger {
         self.open
     }
 
-    /// What can be said of the claim that was not said before, and the place up to which it is. Without news it extends
-    /// the lease.
+    /// The next commit of the claim, and the place up to which it goes. Without news it extends the lease.
     pub fn commit(&self) -> (Commit, usize) {
         let mut commit = Commit { claim: self.token.clone(), ..Commit::default() };
         let cut = self.cut();
@@ -219,7 +217,7 @@ impl Ledger {
         (commit, cut)
     }
 
-    /// True if a commit has more to say than that the claim is alive.
+    /// True if the next commit does more than to extend the lease.
     pub fn has_news(&self) -> bool {
         self.cut() > self.committed
     }
@@ -228,6 +226,16 @@ impl Ledger {
     pub fn committed(&mut self, cut: usize) {
         self.committed = cut;
         self.failed = self.failed.split_off(&cut);
+    }
+
+    /// True if newer events wait until this claim is over, by the `lag` of the latest commit, which counts those of a new
+    /// claim that are not committed. Where nothing passes an event that failed, they would wait without the claim, too.
+    pub fn holds_up_others(&self, lag: u64) -> bool {
+        let own = match self.kind {
+            ClaimKind::New => self.entries.len() - self.committed,
+            ClaimKind::Retry => 0,
+        };
+        self.order != Order::Total && lag > own as u64
     }
 
     /// The place up to which everything may be committed. An event that failed and those that wait behind it are in one
@@ -273,7 +281,7 @@ mod tests {
     }
 
     /// The next commit: the end, the seqs that failed, and those that wait.
-    fn said(ledger: &mut Ledger) -> (Option<u64>, Vec<u64>, Vec<u64>) {
+    fn commit(ledger: &mut Ledger) -> (Option<u64>, Vec<u64>, Vec<u64>) {
         let (commit, cut) = ledger.commit();
         ledger.committed(cut);
         let (failed, behind): (Vec<_>, Vec<_>) =
@@ -306,43 +314,43 @@ mod tests {
         take_all(&mut ledger, 1);
         ledger.done(&[1]);
         assert!(!ledger.has_news());
-        assert_eq!(said(&mut ledger), (None, vec![], vec![]));
+        assert_eq!(commit(&mut ledger), (None, vec![], vec![]));
         ledger.done(&[0]);
         assert!(ledger.has_news() && !ledger.is_over());
-        assert_eq!(said(&mut ledger), (Some(2), vec![], vec![]));
+        assert_eq!(commit(&mut ledger), (Some(2), vec![], vec![]));
         ledger.done(&[2]);
         // The end of the claim, which has no event.
-        assert_eq!(said(&mut ledger), (Some(100), vec![], vec![]));
+        assert_eq!(commit(&mut ledger), (Some(100), vec![], vec![]));
         assert!(ledger.is_over());
     }
 
     #[test]
-    fn what_is_behind_a_failed_event_is_told_with_it() {
+    fn what_is_behind_a_failed_event_is_committed_with_it() {
         let mut ledger = ledger("abcacb", Order::Topic);
         take_all(&mut ledger, 1);
         ledger.done(&[1]);
         ledger.fail(&[0], "400");
         assert_eq!(take_all(&mut ledger, 1), [[6]]);
         // 1 and 2 are settled, but 4 waits behind 1, and 3 before it is open.
-        assert_eq!(said(&mut ledger), (None, vec![], vec![]));
+        assert_eq!(commit(&mut ledger), (None, vec![], vec![]));
         ledger.done(&[2]);
-        assert_eq!(said(&mut ledger), (Some(4), vec![1], vec![4]));
+        assert_eq!(commit(&mut ledger), (Some(4), vec![1], vec![4]));
         assert_eq!(take_all(&mut ledger, 1), [[5]]);
         ledger.fail(&[5], "500");
         ledger.done(&[4]);
-        assert_eq!(said(&mut ledger), (Some(100), vec![6], vec![]));
+        assert_eq!(commit(&mut ledger), (Some(100), vec![6], vec![]));
     }
 
     #[test]
-    fn failures_that_overlap_are_told_together() {
-        // 3 waits behind 1, 4 behind 2, and 5 is open: nothing can be told before 1.
+    fn failures_that_overlap_are_committed_together() {
+        // 3 waits behind 1, 4 behind 2, and 5 is open: nothing can be committed before 1.
         let mut ledger = ledger("ababa", Order::Topic);
         take_all(&mut ledger, 1);
         ledger.fail(&[1], "400");
         ledger.done(&[0]);
         take_all(&mut ledger, 1);
         ledger.fail(&[2], "400");
-        assert_eq!(said(&mut ledger), (Some(100), vec![2, 3], vec![4, 5]));
+        assert_eq!(commit(&mut ledger), (Some(100), vec![2, 3], vec![4, 5]));
     }
 
     #[test]
@@ -386,9 +394,22 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_holds_up_others_if_more_events_wait_than_its_own() {
+        let mut new = ledger("ab", Order::Topic);
+        assert_eq!([2, 3].map(|lag| new.holds_up_others(lag)), [false, true]);
+        take_all(&mut new, 1);
+        new.done(&[0]);
+        new.committed(1);
+        assert_eq!([1, 2].map(|lag| new.holds_up_others(lag)), [false, true]);
+        let retry = Ledger::new(Claim { kind: ClaimKind::Retry, ..claim("ab") }, Order::Topic);
+        assert_eq!([0, 1].map(|lag| retry.holds_up_others(lag)), [false, true]);
+        assert!(!ledger("ab", Order::Total).holds_up_others(3));
+    }
+
+    #[test]
     fn a_claim_without_events_is_over_at_once() {
         let mut ledger = ledger("", Order::Topic);
         assert!(ledger.is_over() && ledger.take(1, |_| true).is_none());
-        assert_eq!(said(&mut ledger), (Some(100), vec![], vec![]));
+        assert_eq!(commit(&mut ledger), (Some(100), vec![], vec![]));
     }
 }

@@ -136,12 +136,12 @@ fn settings(cli: &Cli) -> Settings {
     }
 }
 
-/// What the arguments say of the consumer. The rest stays as it is.
+/// The fields of the consumer that the arguments set. The others stay as they are.
 fn specification(cli: &Cli) -> Specification {
     let consumer = &cli.consumer;
     Specification {
-        topics: consumer.topics.clone(),
-        sources: consumer.sources.clone(),
+        topics: listed(&consumer.topics),
+        sources: listed(&consumer.sources),
         from: consumer.from.clone().or_else(|| consumer.ephemeral.then(|| "now".into())),
         order: consumer.order.map(Into::into),
         workers: None,
@@ -149,6 +149,12 @@ fn specification(cli: &Cli) -> Specification {
         attempts: consumer.attempts,
         dead: None,
     }
+}
+
+/// The names that were given, if any were. An empty one means all.
+fn listed(names: &[String]) -> Option<Vec<String>> {
+    let listed = names.iter().filter(|name| !name.is_empty()).cloned().collect();
+    (!names.is_empty()).then_some(listed)
 }
 
 fn destination(cli: Cli) -> Result<Destination> {

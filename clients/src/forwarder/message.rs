@@ -1,4 +1,4 @@
-//! What is sent: the body, and the headers that say what it is.
+//! The message of an event: its body, and the headers that describe it.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ledger::Parcel;
 
-/// What of an event is sent.
+/// The part of an event that is sent, and its form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Form {
     /// Its payload, as it was published
@@ -27,7 +27,7 @@ pub enum Form {
 pub struct Message {
     /// The same on each copy.
     pub id: String,
-    /// What is sent beside the body.
+    /// The headers.
     pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,

@@ -51,7 +51,7 @@ async fn answer(mut stream: TcpStream, place: &Place) -> std::io::Result<()> {
     stream.shutdown().await
 }
 
-/// What there is to tell. What the service alone knows is left out while it does not answer.
+/// The metrics. Those that the service alone knows are left out while it does not answer.
 async fn text(place: &Place) -> String {
     let counts = place.board.counts();
     let mut text = String::new();
@@ -95,7 +95,12 @@ async fn text(place: &Place) -> String {
     );
     add("sekali_forwarder_in_flight", "gauge", "Deliveries on their way.", counts.in_flight as f64);
     if let Ok(Ok(consumer)) = timeout(PATIENCE, place.client.consumer(&place.name)).await {
-        add("sekali_forwarder_lag", "gauge", "Events that are not claimed yet.", consumer.lag as f64);
+        add(
+            "sekali_forwarder_lag",
+            "gauge",
+            "Events behind the position: claimed and not committed, or not claimed yet.",
+            consumer.lag as f64,
+        );
         add(
             "sekali_forwarder_behind_seconds",
             "gauge",

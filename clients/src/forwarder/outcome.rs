@@ -1,4 +1,4 @@
-//! What became of an attempt to deliver, and what an HTTP status says about it.
+//! The outcome of an attempt to deliver, and the meaning of an HTTP status.
 
 use std::time::Duration;
 
@@ -8,13 +8,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most of a bad answer, or of what a command says, that is kept as the reason of a failure.
 pub const REASON_BYTES: usize = 2 << 10;
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is delivered.
     Delivered,
     /// The event failed, for this reason. The endpoint is there.
     Failed(String),
+    /// The event cannot be sent, for this reason. Nothing is known of the endpoint.
+    Unsendable(String),
     /// The endpoint is away, or seems to be.
     Away(Away),
     /// The endpoint wants nothing of this sort: the reason, and the remedy.
@@ -50,7 +52,7 @@ pub fn reason(said: &[u8]) -> String {
     String::from_utf8_lossy(said).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What a status that is not a success says of the endpoint and of the event. `said` begins with the status.
+/// The outcome by a status that is not a success. `said` begins with the status.
 pub fn of_status(status: u16, said: String, retry_after: Option<Duration>) -> Outcome {
     let away = |may_be_event| {
         let retry_after = retry_after.map(|pause| pause.min(LONGEST_PAUSE));
@@ -82,7 +84,7 @@ fn remedy(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
-    /// Whether the event may be the cause, of a status that is a sign of an outage.
+    /// True if the event may be the cause of a status that is a sign of an outage.
     fn doubt(status: u16) -> Option<bool> {
         match of_status(status, status.to_string(), None) {
             Outcome::Away(away) => Some(away.may_be_event),

@@ -22,7 +22,7 @@ pub struct Place {
     pub name: String,
     /// The name of this process.
     pub holder: String,
-    /// Where it is told that the service is away.
+    /// The board that shows when the service is away.
     pub board: Arc<Board>,
 }
 
@@ -42,11 +42,21 @@ impl Place {
 }
 
 impl Service for Place {
-    async fn claim(&self, limit: u32, wait: u32) -> Result<Option<Claim>, Failure> {
-        let wanted =
-            ClaimRequest { holder: self.holder.clone(), limit: Some(limit), lease: None, wait: Some(wait) };
+    async fn claim(&self, limit: u32, lease: Duration, wait: u32) -> Result<Option<Claim>, Failure> {
+        let wanted = ClaimRequest {
+            holder: self.holder.clone(),
+            limit: Some(limit),
+            lease: Some(lease.as_secs() as u32),
+            wait: Some(wait),
+        };
         let note = |failure: &Failure| self.board.is_cut_off(failure);
         persist(PATIENCE, note, || self.client.claim(&self.name, &wanted)).await
+    }
+
+    async fn consumer(&self) -> Result<Specification, Failure> {
+        let note = |failure: &Failure| self.board.is_cut_off(failure);
+        let consumer = persist(PATIENCE, note, || self.client.consumer(&self.name)).await?;
+        Ok(consumer.specification)
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, Failure> {

@@ -1,4 +1,4 @@
-//! How a forwarder works: by its arguments, and by what the consumer is.
+//! The settings of a forwarder, by its arguments and by its consumer.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use sekali_common::consumers::{Order, Specification};
 /// The settings of a forwarder.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What waits behind an event that failed.
+    /// The order of the consumer.
     pub order: Order,
     /// The most deliveries at a time.
     pub parallel: usize,
@@ -15,7 +15,7 @@ pub struct Settings {
     pub batch: usize,
     /// The most events a second.
     pub rate: Option<f64>,
-    /// How long a claim lasts.
+    /// The time that a claim lasts.
     pub lease: Duration,
 }
 

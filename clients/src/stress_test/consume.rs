@@ -62,7 +62,8 @@ impl Consumers {
     pub async fn make(&self, number: u32) -> Result<()> {
         let topics = self.topics.iter().take(NAMED_TOPICS + 1).cloned().collect::<Vec<_>>();
         let topics = if topics.len() > NAMED_TOPICS { Vec::new() } else { topics };
-        let specification = Specification { topics, from: Some("now".into()), ..Specification::default() };
+        let specification =
+            Specification { topics: Some(topics), from: Some("now".into()), ..Specification::default() };
         let name = self.name(number);
         self.repeat(|| self.client.put_consumer(&name, &specification)).await?;
         Ok(())

@@ -167,6 +167,59 @@ fn an_event_that_is_refused_is_dead_once_and_stops_no_other() {
 }
 
 #[test]
+fn a_consumer_keeps_what_is_left_out_and_can_have_all_topics_again() {
+    let (server, endpoint) = (Server::start(), Endpoint::start());
+    let to = endpoint.url();
+    for (arguments, topics, attempts) in [
+        (&["--topic", "t.0", "--attempts", "3"][..], json!(["t.0"]), 3),
+        (&[][..], json!(["t.0"]), 3),
+        (&["--topic", "", "--attempts", "0"][..], json!([]), 0),
+        (&[][..], json!([]), 0),
+    ] {
+        let forwarder = start(&server, &[&["shop", "--to", &to], arguments].concat());
+        let expected = json!([topics, attempts]);
+        eventually(&format!("{arguments:?} makes it {expected}"), || {
+            let specification = &consumer(&server, "shop")["specification"];
+            json!([specification["topics"], specification["attempts"]]) == expected
+        });
+        end(forwarder);
+    }
+}
+
+#[test]
+fn no_secret_of_an_address_is_told() {
+    let (server, endpoint) = (Server::start(), Endpoint::start());
+    publish(&server, 0..1, 1);
+    let (url, port) = (server.url(""), endpoint.url().rsplit_once(':').unwrap().1.to_owned());
+    let secret = format!("user:hunter2@127.0.0.1:{port}?token=hunter2");
+    let refused = run(&mut forwarder(&[
+        "shop",
+        "--url",
+        &url,
+        "--public-only",
+        "--to",
+        &format!("http://{}", secret.replace("127.0.0.1", "localhost")),
+    ]));
+    let local =
+        run(&mut forwarder(&["shop", "--url", &url, "--public-only", "--to", &format!("http://{secret}")]));
+    for ended in [refused, local] {
+        assert!(ended.stderr.contains("no public address") && !ended.stderr.contains("hunter2"), "{ended:?}");
+    }
+    // One that cannot be reached: it says so on standard error, and ends by a signal.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut child =
+        forwarder(&["shop", "--url", &url, "--to", &format!("http://user:hunter2@{nobody}/?token=hunter2")])
+            .spawn()
+            .unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    signal(&child, "INT");
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    child.wait().unwrap();
+    assert!(said.contains(&nobody.to_string()) && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
 fn an_endpoint_that_wants_nothing_ends_the_forwarder_with_a_remedy() {
     for (code, remedy) in [(401, "--secret"), (404, "--to"), (410, "no more events"), (302, "redirects")] {
         let server = Server::start();
@@ -358,6 +411,31 @@ fn what_is_signed_again_is_taken_by_a_receiver_of_its_kind() {
             "{kind}: {stored}"
         );
     }
+}
+
+#[test]
+fn a_form_is_signed_again_as_a_form_and_a_type_is_found_behind_a_name_with_dots() {
+    let hooks = json!({"shop.eu": {"kind": "token", "secrets": ["s3cret"]}}).to_string();
+    let (server, endpoint) = (Server::with_variables(&[("hooks", &hooks)]), Endpoint::start());
+    let form = "application/x-www-form-urlencoded";
+    let headers = [
+        ("authorization", "Bearer s3cret"),
+        ("content-type", "application/x-www-form-urlencoded; charset=utf-8"),
+    ];
+    let body = b"command=%2Fweather&id=1&text=a%26b";
+    assert_eq!(server.send("POST", "/hooks/shop.eu", &headers, body).status, 200);
+    let event = json!({"topic": "shop.eu.push", "event_id": "2", "payload": {"ref": "refs/heads/main"}});
+    assert_eq!(server.publish(&event).status, 200);
+
+    let to = endpoint.url();
+    let forwarder = start(&server, &["forms", "--topic", "shop.eu", "--resign", "token=s3cret", "--to", &to]);
+    let delivery = endpoint.takes(1).remove(0);
+    assert_eq!((delivery.header("content-type"), delivery.body.as_slice()), (form, &body[..]));
+    end(forwarder);
+    let forwarder =
+        start(&server, &["pushes", "--topic", "shop.eu.push", "--resign", "github=s3cret", "--to", &to]);
+    assert_eq!(endpoint.takes(2)[1].header("x-github-event"), "push");
+    end(forwarder);
 }
 
 #[test]
@@ -595,6 +673,35 @@ fn a_command_that_cannot_be_run_ends_the_forwarder_and_one_that_hangs_is_ended()
 }
 
 #[test]
+fn what_a_command_leaves_running_keeps_neither_its_event_nor_the_forwarder() {
+    let server = Server::start();
+    publish(&server, 0..1, 1);
+    let began = Instant::now();
+    let forwarder = start(&server, &["mail", "--command", "sleep 20 &"]);
+    is_done(&server, "mail");
+    let report = end(forwarder);
+    assert_eq!((&report["delivered"], &report["outages"]), (&1.into(), &0.into()), "{report}");
+
+    // What is in a session of its own outlives the time of the command, and has its standard error.
+    let here = tempdir().unwrap();
+    let ran = here.path().join("ran");
+    let command = format!("[ -e {0} ] || {{ touch {0}; setsid sleep 20; }}", ran.display());
+    let forwarder = start(&server, &["slow", "--timeout", "1s", "--command", &command]);
+    is_done(&server, "slow");
+    let report = end(forwarder);
+    assert_eq!((&report["delivered"], &report["outages"]), (&1.into(), &1.into()), "{report}");
+
+    // It is at fault, and what it left running says no more.
+    let forwarder =
+        start(&server, &["bad", "--attempts", "1", "--command", "echo no such thing >&2; sleep 20 & exit 3"]);
+    is_done(&server, "bad");
+    end(forwarder);
+    let dead = server.get("/events?topic=dead.bad").json();
+    assert_eq!(dead[0]["payload"]["reason"], "exit status: 3: no such thing");
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[test]
 fn only_public_addresses_are_reached_if_that_is_asked_for() {
     let (server, endpoint) = (Server::start(), Endpoint::start());
     publish(&server, 0..1, 1);
@@ -664,6 +771,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
         (&["shop", "--to", "http://localhost:1", "--resign", "open=x"][..], "none of"),
         (&["shop", "--to", "http://localhost:1", "--resign", "stripe=x", "--send", "event"][..], "--send"),
         (&["shop", "--command", "true", "--batch", "2"][..], "--batch"),
+        (&["shop", "--command", "true", "--topic", "", "--topic", "a"][..], "name no other"),
     ] {
         let ended = run(&mut forwarder(arguments));
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");

@@ -32,6 +32,9 @@ impl Log {
                     file.write_all(b"\n")?;
                 }
             }
+            // A new file is there after a power cut only if its directory is on disk, too.
+            let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+            File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
             Ok(file)
         };
         let file = open().with_context(|| format!("{} cannot be written", path.display()))?;

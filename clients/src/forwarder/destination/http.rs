@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use reqwest::header::{HeaderMap, RETRY_AFTER, USER_AGENT};
 use reqwest::redirect::Policy;
 use reqwest::{Response, Url};
-use sekali_clients::client::{cause, parse_retry_after};
+use sekali_clients::client::{address, cause, parse_retry_after};
 
 use super::public::{NotPublic, PublicOnly, is_public};
 use crate::ledger::Parcel;
@@ -23,13 +23,13 @@ const ANSWER_BYTES: usize = 64 << 10;
 pub struct Endpoint {
     /// Its address.
     pub url: Url,
-    /// What of an event is sent.
+    /// The form of an event in a request.
     pub form: Form,
     /// True if events are sent as arrays.
     pub is_batch: bool,
     /// Headers of each request.
     pub headers: HeaderMap,
-    /// What signs.
+    /// The secrets that sign.
     pub secrets: Vec<Secret>,
     /// The provider that signs, too.
     pub resign: Option<Resign>,
@@ -62,7 +62,7 @@ impl Endpoint {
             // Resolved once for each connection, and connected to what was checked. A proxy would resolve it again.
             client = client.dns_resolver(Arc::new(PublicOnly)).no_proxy();
             let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-            ensure!(host.parse().map_or(true, is_public), "--public-only: {url} is no public address");
+            ensure!(host.parse().map_or(true, is_public), "--public-only: {host} is no public address");
         }
         let http = client.build().context("no HTTP client can be made")?;
         Ok(Self {
@@ -80,7 +80,7 @@ impl Endpoint {
     pub async fn deliver(&self, parcel: &Parcel) -> Outcome {
         let Message { headers, body, .. } = match self.message(parcel) {
             Ok(message) => message,
-            Err(reason) => return Outcome::Failed(reason),
+            Err(reason) => return Outcome::Unsendable(reason),
         };
         let request = self.http.post(self.url.clone()).headers(headers).body(body).send();
         match request.await {
@@ -89,7 +89,7 @@ impl Endpoint {
         }
     }
 
-    /// What is sent, signed at this moment.
+    /// The request for a parcel, signed at this moment.
     fn message(&self, parcel: &Parcel) -> Result<Message, String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut message = match parcel.events.as_slice() {
@@ -106,11 +106,11 @@ impl Endpoint {
     }
 
     fn judge_error(&self, error: &reqwest::Error) -> Outcome {
+        // It may be stored as the reason of a failure, where readers of its topic see it.
+        let address = address(&self.url);
         if is_not_public(error) {
-            let url = &self.url;
-            return Outcome::Misaddressed(format!("--public-only: {url} leads to no public address"));
+            return Outcome::Misaddressed(format!("--public-only: {address} leads to no public address"));
         }
-        let address = self.url.authority();
         if error.is_connect() {
             return Outcome::Away(Away::unreached(format!("{address} cannot be reached: {}", cause(error))));
         }

@@ -1,4 +1,4 @@
-//! Where events go: an endpoint, a command or a file.
+//! The destinations of events: an endpoint, a command or a file.
 
 mod command;
 mod file;

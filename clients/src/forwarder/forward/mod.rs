@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sekali_clients::client::Failure;
-use sekali_common::consumers::{Claim, Commit, Committed};
+use sekali_common::consumers::{Claim, Commit, Committed, Specification};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -35,13 +35,20 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// The service, as this consumer sees it. Its methods persist through what is transient.
 pub trait Service: Send + Sync + 'static {
-    /// Claims up to `limit` events, and waits for the first for so many seconds.
-    fn claim(&self, limit: u32, wait: u32) -> impl Future<Output = Result<Option<Claim>, Failure>> + Send;
-    /// Says how far a claim is.
+    /// Claims up to `limit` events for a lease, and waits for the first for so many seconds.
+    fn claim(
+        &self,
+        limit: u32,
+        lease: Duration,
+        wait: u32,
+    ) -> impl Future<Output = Result<Option<Claim>, Failure>> + Send;
+    /// The consumer as it is at present.
+    fn consumer(&self) -> impl Future<Output = Result<Specification, Failure>> + Send;
+    /// Commits a part of a claim.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<Committed, Failure>> + Send;
 }
 
-/// Where events go.
+/// The destination of events.
 pub trait Target: Send + Sync + 'static {
     /// Delivers events, in one attempt.
     fn deliver(&self, parcel: &Parcel) -> impl Future<Output = Outcome> + Send;
@@ -58,7 +65,7 @@ pub enum Stop {
     /// The endpoint wants nothing of this sort.
     #[error("{0}")]
     Misaddressed(String),
-    /// What was delivered may not stay.
+    /// Nobody can tell whether the deliveries stay.
     #[error("{0}")]
     NotSynced(String),
     /// The service refuses the consumer.
@@ -76,7 +83,18 @@ pub struct Forwarder<S, T> {
     board: Arc<Board>,
     /// Deliveries on their way.
     in_flight: JoinSet<Delivered>,
+    /// True if newer events wait until the claim is over, as far as the last commit said.
+    holds_up_others: bool,
     end: Option<End>,
+}
+
+/// The time of a claim.
+#[derive(Clone, Copy)]
+struct Lease {
+    /// The moment at which it was asked for.
+    asked: Instant,
+    /// The time that it lasts from then on, and from each commit.
+    lease: Duration,
 }
 
 /// A delivery that came back.
@@ -86,7 +104,7 @@ struct Delivered {
     is_probe: bool,
 }
 
-/// Why nothing more is sent.
+/// The reason for which nothing more is sent.
 enum End {
     Signal,
     Misaddressed(String),
@@ -103,6 +121,7 @@ impl<S: Service, T: Target> Forwarder<S, T> {
             settings,
             board,
             in_flight: JoinSet::new(),
+            holds_up_others: false,
             end: None,
         }
     }
@@ -110,7 +129,7 @@ impl<S: Service, T: Target> Forwarder<S, T> {
     /// Forwards until `stop` returns, and then finishes what is on its way.
     ///
     /// # Errors
-    /// What only a person can mend.
+    /// A reason that only a person can remove.
     pub async fn run(&mut self, stop: &impl AsyncFn()) -> Result<(), Stop> {
         loop {
             let asked = Instant::now();
@@ -122,9 +141,12 @@ impl<S: Service, T: Target> Forwarder<S, T> {
                 }
                 claim = self.claim() => claim?,
             };
-            let Some(claim) = claim else { continue };
+            let Some((claim, consumer)) = claim else { continue };
             self.board.claimed(&claim);
-            self.work(Ledger::new(claim, self.settings.order), asked, stop).await?;
+            // A claim has the lease that it was asked for with, and the order of the consumer as it is now.
+            let lease = self.settings.lease;
+            self.settings = self.settings.clone().of(&consumer);
+            self.work(Ledger::new(claim, self.settings.order), Lease { asked, lease }, stop).await?;
             match self.end.take() {
                 None => {}
                 Some(End::Signal) => return Ok(()),
@@ -133,23 +155,29 @@ impl<S: Service, T: Target> Forwarder<S, T> {
         }
     }
 
-    /// Asks for a claim; as a standby, later again.
-    async fn claim(&self) -> Result<Option<Claim>, Stop> {
-        match self.service.claim(MOST_EVENTS, WAIT).await {
+    /// Asks for a claim, and what the consumer is; as a standby, later again. Another program may have changed the consumer
+    /// before the claim was given. If it does afterwards, the claim is lost.
+    async fn claim(&self) -> Result<Option<(Claim, Specification)>, Stop> {
+        match self.service.claim(MOST_EVENTS, self.settings.lease, WAIT).await {
+            Ok(Some(claim)) => {
+                let consumer = self.service.consumer().await.map_err(Stop::Refused)?;
+                Ok(Some((claim, consumer)))
+            }
+            Ok(None) => Ok(None),
             Err(failure) if failure.is_of("claimed") => {
                 self.board.stands_by(&failure);
                 let pause = failure.retry_after().unwrap_or(STANDBY).clamp(SHORTEST, STANDBY);
                 sleep(pause).await;
                 Ok(None)
             }
-            claim => claim.map_err(Stop::Refused),
+            Err(failure) => Err(Stop::Refused(failure)),
         }
     }
 
     /// Gives back what a claim may have brought whose answer was not awaited.
     async fn give_back(&self) {
         let giving_back = async {
-            if let Ok(Some(claim)) = self.service.claim(1, 0).await {
+            if let Ok(Some(claim)) = self.service.claim(1, self.settings.lease, 0).await {
                 let commit = Commit { claim: claim.claim, release: true, ..Commit::default() };
                 let _ = self.service.commit(commit).await; // it runs out otherwise
             }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sekali_common::consumers::Committed;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{Delivered, End, Forwarder, GRACE, Service, Stop, Target};
+use super::{Delivered, End, Forwarder, GRACE, Lease, Service, Stop, Target};
 use crate::circuit::{Blame, Sent};
 use crate::ledger::{Ledger, Parcel};
 use crate::outcome::Outcome;
@@ -16,62 +16,79 @@ use crate::outcome::Outcome;
 /// The pause between commits of what is done, so that a crash repeats little.
 const PROGRESS: Duration = Duration::from_secs(1);
 
-/// A commit on its way, and how far it goes.
-struct Saying {
+/// A commit whose answer is awaited.
+struct PendingCommit {
     task: JoinSet<Result<Committed, Stop>>,
+    /// The place in the ledger up to which it goes.
     cut: usize,
-    at: Instant,
+    sent_at: Instant,
+}
+
+/// The next event in the work on a claim.
+enum Next {
+    /// The program is to end.
+    Signal,
+    Delivered(Delivered),
+    Committed(Result<Committed, Stop>),
+    /// It is time to send or to commit something.
+    Time,
 }
 
 impl<S: Service, T: Target> Forwarder<S, T> {
-    /// Works through a claim that was asked for at a time.
+    /// Works through a claim: sends, and commits beside it, until nothing is left or the program ends.
     pub(super) async fn work(
         &mut self,
         mut ledger: Ledger,
-        asked: Instant,
+        Lease { asked, lease }: Lease,
         stop: &impl AsyncFn(),
     ) -> Result<(), Stop> {
-        let lease = self.settings.lease;
-        let mut live_until = asked + lease;
-        let mut told_at = asked;
-        let mut saying: Option<Saying> = None;
+        let mut extended_at = asked;
+        let mut pending = None;
+        self.holds_up_others = false;
         loop {
             let now = Instant::now();
-            if self.end.is_none() && now < live_until {
+            if self.end.is_none() && now < extended_at + lease {
                 self.send(&mut ledger, now);
             }
             self.board.shows(ledger.open(), self.in_flight.len());
             if self.in_flight.is_empty() && (ledger.is_over() || self.end.is_some()) {
-                return self.finish(ledger, saying, stop).await;
+                return self.finish(ledger, pending, stop).await;
             }
             let pause = if ledger.has_news() { PROGRESS.min(lease / 3) } else { lease / 3 };
-            let tell_at = told_at + pause;
-            if saying.is_none() && now >= tell_at {
-                saying = Some(self.say(&ledger, now));
-                continue;
+            let commit_at = extended_at + pause;
+            if pending.is_none() && now >= commit_at {
+                pending = Some(self.commit(&ledger, now));
             }
-            let sending = self.wakes_at(&ledger, now).filter(|_| self.end.is_none());
-            let mut wake = if saying.is_none() { tell_at } else { now + lease };
-            wake = sending.map_or(wake, |at| wake.min(at));
-            tokio::select! {
-                () = stop(), if self.end.is_none() => self.end = Some(End::Signal),
-                Some(delivered) = self.in_flight.join_next() => match delivered {
-                    Ok(delivered) => self.take(&mut ledger, delivered),
-                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-                },
-                Some(told) = told(&mut saying) => {
-                    let Some(said) = saying.take() else { continue };
-                    match told {
-                        Ok(committed) => {
-                            ledger.committed(said.cut);
-                            (told_at, live_until) = (said.at, said.at + lease);
-                            self.board.committed(&committed);
-                        }
-                        Err(stop) => return self.lose(stop).await,
-                    }
+            let commit_at = if pending.is_none() { commit_at } else { now + lease };
+            let send_at = self.sends_at(&ledger, now).unwrap_or(commit_at);
+            match self.next(&mut pending, commit_at.min(send_at), stop).await {
+                Next::Signal => self.end = Some(End::Signal),
+                Next::Delivered(delivered) => self.take(&mut ledger, delivered),
+                Next::Committed(Ok(committed)) => {
+                    let Some(commit) = pending.take() else { continue };
+                    ledger.committed(commit.cut);
+                    extended_at = commit.sent_at;
+                    self.holds_up_others = ledger.holds_up_others(committed.lag);
+                    self.board.committed(&committed);
                 }
-                () = sleep_until(wake) => {}
+                Next::Committed(Err(stop)) => return self.abandon(stop).await,
+                Next::Time => {}
             }
+        }
+    }
+
+    /// Waits for what happens next, until a time.
+    async fn next(
+        &mut self,
+        pending: &mut Option<PendingCommit>,
+        until: Instant,
+        stop: &impl AsyncFn(),
+    ) -> Next {
+        tokio::select! {
+            () = stop(), if self.end.is_none() => Next::Signal,
+            Some(delivered) = self.in_flight.join_next() => Next::Delivered(returned(delivered)),
+            Some(committed) = answer(pending) => Next::Committed(committed),
+            () = sleep_until(until) => Next::Time,
         }
     }
 
@@ -92,9 +109,9 @@ impl<S: Service, T: Target> Forwarder<S, T> {
     }
 
     /// The time at which something may be sent that may not be sent now for its time alone.
-    fn wakes_at(&self, ledger: &Ledger, now: Instant) -> Option<Instant> {
+    fn sends_at(&self, ledger: &Ledger, now: Instant) -> Option<Instant> {
         let at = self.circuit.probe_at().unwrap_or(now).max(self.pace.next());
-        (at > now && !ledger.is_over()).then_some(at)
+        (at > now && !ledger.is_over() && self.end.is_none()).then_some(at)
     }
 
     /// Notes what became of a delivery.
@@ -105,15 +122,22 @@ impl<S: Service, T: Target> Forwarder<S, T> {
             Outcome::Delivered => {
                 ledger.done(places);
                 self.board.delivered(places.len());
-                self.answered(seqs, now);
+                let outage = self.circuit.took(&seqs, now);
+                self.is_back(outage);
             }
             Outcome::Failed(reason) => {
                 self.fail(ledger, &parcel, &reason);
-                self.answered(seqs, now);
+                let outage = self.circuit.refused(&seqs, now);
+                self.is_back(outage);
             }
+            Outcome::Unsendable(reason) => self.fail(ledger, &parcel, &reason),
             Outcome::Away(away) => {
                 let was_open = self.circuit.is_open();
-                let sent = Sent { seqs: &seqs, has_failed_before: parcel.has_failed_before };
+                let sent = Sent {
+                    seqs: &seqs,
+                    has_failed_before: parcel.has_failed_before,
+                    holds_up_others: self.holds_up_others,
+                };
                 match self.circuit.away(&away, &sent, is_probe, now) {
                     Blame::Event => self.fail(ledger, &parcel, &away.reason),
                     Blame::Endpoint => ledger.put_back(places),
@@ -136,14 +160,14 @@ impl<S: Service, T: Target> Forwarder<S, T> {
         }
     }
 
-    fn answered(&mut self, seqs: Vec<u64>, now: Instant) {
-        if let Some(outage) = self.circuit.answered(seqs, now) {
+    fn is_back(&self, outage: Option<Duration>) {
+        if let Some(outage) = outage {
             self.board.is_back(outage);
         }
     }
 
-    /// Says how far the claim is, beside the deliveries.
-    fn say(&self, ledger: &Ledger, at: Instant) -> Saying {
+    /// Commits what is done so far, beside the deliveries.
+    fn commit(&self, ledger: &Ledger, sent_at: Instant) -> PendingCommit {
         let (commit, cut) = ledger.commit();
         let (service, target) = (Arc::clone(&self.service), Arc::clone(&self.target));
         let mut task = JoinSet::new();
@@ -151,23 +175,23 @@ impl<S: Service, T: Target> Forwarder<S, T> {
             target.sync().await.map_err(Stop::NotSynced)?;
             service.commit(commit).await.map_err(Stop::Refused)
         });
-        Saying { task, cut, at }
+        PendingCommit { task, cut, sent_at }
     }
 
-    /// Says the last of a claim, after what is being said, and gives back what is left of it. A forwarder that ends does not
-    /// wait for a service that is away: what it could not say comes again when the claim runs out.
+    /// Commits the last of a claim, after the pending commit, and gives back what is left of it. A forwarder that ends does
+    /// not wait for a service that is away: what it could not commit comes again when the claim runs out.
     async fn finish(
         &mut self,
         mut ledger: Ledger,
-        mut saying: Option<Saying>,
+        mut pending: Option<PendingCommit>,
         stop: &impl AsyncFn(),
     ) -> Result<(), Stop> {
         self.circuit.forget();
         let (service, target) = (Arc::clone(&self.service), Arc::clone(&self.target));
-        let mut telling = pin!(async {
-            if let Some(told) = told(&mut saying).await {
-                told?;
-                ledger.committed(saying.map_or(0, |said| said.cut));
+        let mut last_commit = pin!(async {
+            if let Some(committed) = answer(&mut pending).await {
+                committed?;
+                ledger.committed(pending.map_or(0, |commit| commit.cut));
             }
             target.sync().await.map_err(Stop::NotSynced)?;
             let (mut commit, _) = ledger.commit();
@@ -175,26 +199,26 @@ impl<S: Service, T: Target> Forwarder<S, T> {
             service.commit(commit).await.map_err(Stop::Refused)
         });
         let is_ending = self.end.is_some();
-        let told = tokio::select! {
-            told = &mut telling => told,
+        let committed = tokio::select! {
+            committed = &mut last_commit => committed,
             () = stop(), if !is_ending => {
                 self.end = Some(End::Signal);
-                match timeout(GRACE, telling).await {
-                    Ok(told) => told,
+                match timeout(GRACE, last_commit).await {
+                    Ok(committed) => committed,
                     Err(_) => return Ok(()),
                 }
             }
             () = sleep(GRACE), if is_ending => return Ok(()),
         };
-        match told {
+        match committed {
             Ok(committed) => self.board.committed(&committed),
-            Err(stop) => self.lose(stop).await?,
+            Err(stop) => self.abandon(stop).await?,
         }
         Ok(())
     }
 
     /// The claim is another's, or nobody's: what is on its way is awaited, so that nothing of a topic overtakes it.
-    async fn lose(&mut self, stop: Stop) -> Result<(), Stop> {
+    async fn abandon(&mut self, stop: Stop) -> Result<(), Stop> {
         while self.in_flight.join_next().await.is_some() {}
         self.circuit.forget();
         match stop {
@@ -205,10 +229,12 @@ impl<S: Service, T: Target> Forwarder<S, T> {
     }
 }
 
-/// The answer to a commit on its way; `None` if none is.
-async fn told(saying: &mut Option<Saying>) -> Option<Result<Committed, Stop>> {
-    match saying.as_mut()?.task.join_next().await? {
-        Ok(told) => Some(told),
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
+/// The answer to a pending commit; `None` if there is none.
+async fn answer(pending: &mut Option<PendingCommit>) -> Option<Result<Committed, Stop>> {
+    pending.as_mut()?.task.join_next().await.map(returned)
+}
+
+/// The result of a task, which nobody cancels.
+fn returned<R>(task: Result<R, JoinError>) -> R {
+    task.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

@@ -43,7 +43,7 @@ pub struct Resign {
     row: Row,
     key: Key,
     signed: Template,
-    /// What headers say of an event, and the templates that find it there.
+    /// The parts of an event that headers have, and the templates that find them there.
     parts: Vec<(Part, Template)>,
     /// The URL that the provider signs, where it is not the address of the endpoint.
     pub url: Option<String>,
@@ -144,8 +144,9 @@ impl Resign {
 
     /// The headers that the receiver kept, and those in which the provider has parts of an event.
     fn set_headers(&self, message: &mut Message, event: &ClaimedEvent) {
-        // A topic is the name of the receiver and the type, unless the receiver says otherwise.
-        let r#type = event.topic.split_once('.').map(|(_, r#type)| r#type);
+        // A topic is the name of the receiver and the type, unless the receiver says otherwise. The name may have dots; the
+        // types that providers have in a header have none.
+        let r#type = event.topic.rsplit_once('.').map(|(_, r#type)| r#type);
         for (part, template) in &self.parts {
             let value = match part {
                 Part::EventId => Some(event.event_id.as_str()),

@@ -16,7 +16,7 @@ use crate::sign::private_key;
 /// The fields of a kind that say how it signs, and where it has the parts of an event.
 #[derive(Clone, Deserialize)]
 pub struct Row {
-    /// Where the signature is; a kind without one is not signed.
+    /// The place of the signature; a kind without one is not signed.
     pub signature: Option<Signature>,
     /// The template of what is signed.
     #[serde(default = "body")]
@@ -25,9 +25,9 @@ pub struct Row {
     algorithm: String,
     #[serde(default)]
     key: KeyForm,
-    /// Where the time is that is signed.
+    /// The place of the time that is signed.
     pub signed_at: Option<SignedAt>,
-    /// Where the events are in a body that has several.
+    /// The place of the events in a body that has several.
     pub each: Option<String>,
     /// The template of the id.
     pub event_id: Option<String>,
@@ -54,18 +54,18 @@ pub struct Signature {
     pub header: Option<String>,
     /// Or the place in the body.
     pub json: Option<String>,
-    /// What stands between the fields of the header.
+    /// The separator of the header's fields.
     #[serde(default)]
     pub split: String,
     /// The field that has it.
     pub field: Option<String>,
-    /// What it begins with.
+    /// The text before it.
     #[serde(default)]
     pub prefix: String,
     encoding: Option<String>,
 }
 
-/// How a secret is written.
+/// The form of a secret.
 #[derive(Clone, Default, Deserialize)]
 pub struct KeyForm {
     encoding: Option<String>,

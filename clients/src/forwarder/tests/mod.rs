@@ -107,21 +107,74 @@ async fn an_outage_of_an_hour_with_one_event_costs_no_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_outage_of_days_with_nothing_else_in_the_log_costs_no_attempt() {
+    for (sign, away) in outages() {
+        let log = Log::new(20, 1);
+        let back = Instant::now() + HOUR * 75;
+        let endpoint =
+            Endpoint::new(move |_, now| if now < back { away.clone() } else { Outcome::Delivered });
+        forward(&log, &endpoint, settings(), HOUR * 80).await.0.unwrap();
+        endpoint.assert_each_once(20);
+        assert_eq!(log.attempts(), 0, "{sign}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_days_costs_an_event_that_failed_before_one_attempt_and_not_its_life() {
+    for (sign, away) in outages() {
+        let log = Log::new(30, 3);
+        let (from, to) = (Instant::now() + SECOND * 2, Instant::now() + HOUR * 75);
+        let endpoint = Endpoint::new(move |seq, now| match (from..to).contains(&now) {
+            true => away.clone(),
+            // Two topics have something that was refused before the outage.
+            false if now < from && seq % 3 != 0 && seq > 10 => answers(422),
+            false => Outcome::Delivered,
+        });
+        forward(&log, &endpoint, settings(), HOUR * 80).await.0.unwrap();
+        endpoint.assert_each_once(30);
+        assert!(log.dead().is_empty(), "{sign}");
+        assert!((2..=4).contains(&log.attempts()), "{sign}: {} attempts", log.attempts());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_cannot_be_sent_is_no_sign_that_the_endpoint_is_back() {
+    let log = Log::new(30, 30);
+    let back = Instant::now() + HOUR;
+    let endpoint = Endpoint::new(move |seq, now| match seq {
+        26.. => Outcome::Unsendable("no field to sign".into()),
+        _ if now < back => answers(503),
+        _ => Outcome::Delivered,
+    });
+    let (_, counts) = forward(&log, &endpoint, settings(), HOUR * 100).await;
+    assert_eq!((counts.delivered, counts.outages), (25, 1));
+    assert_eq!((log.attempts(), log.dead().len()), (12 * 5, 5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_breaks_its_handler_stops_no_other_topic_and_is_dead_once() {
     for poison in [answers(500), answers(400), Outcome::Away(Away::lost("the handler crashed"))] {
         let log = Log::new(60, 3);
         let endpoint =
             Endpoint::new(move |seq, _| if seq == 7 { poison.clone() } else { Outcome::Delivered });
         let began = Instant::now();
-        forward(&log, &endpoint, settings(), HOUR * 24 * 7).await.0.unwrap();
-        assert!(log.is_done());
+        // Now and then another event comes, and passes.
+        let more = log.clone();
+        let traffic = tokio::spawn(async move {
+            for _ in 0..72 {
+                sleep(HOUR).await;
+                more.grow(3);
+            }
+        });
+        forward(&log, &endpoint, settings(), HOUR * 24 * 8).await.0.unwrap();
+        assert!(log.is_done() && traffic.is_finished());
         assert_eq!((log.attempts(), log.dead()), (12, vec![7]));
         endpoint.assert_in_order();
         let delivered = endpoint.delivered();
-        assert_eq!(delivered.len(), 59);
+        assert_eq!(delivered.len(), 59 + 3 * 72);
         // Of its topic, what came before is delivered at once, and what came after when it is dead.
         let is_behind = |seq: u64| seq > 7 && seq % 3 == 7 % 3;
-        for (seq, at) in delivered {
+        for (seq, at) in delivered.into_iter().filter(|(seq, _)| *seq <= 60) {
             let waits = at > began + HOUR;
             assert_eq!(waits, is_behind(seq), "{seq} after {:?}", at - began);
         }
@@ -211,6 +264,26 @@ async fn a_lost_claim_is_taken_up_again() {
     assert!(ended.is_ok() && log.is_done());
     assert_eq!(counts.claims_lost, 1);
     endpoint.assert_all(2_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_the_consumer_by_another_is_followed() {
+    let log = Log::new(3_000, 16);
+    let changed = Instant::now() + SECOND;
+    let outage = changed + SECOND * 5..changed + SECOND * 65;
+    let endpoint = Endpoint::new(move |_, now| match outage.contains(&now) {
+        true => answers(503),
+        false => Outcome::Delivered,
+    });
+    log.becomes(changed, Order::Total, 3);
+    let (ended, counts) = forward(&log, &endpoint, settings(), HOUR).await;
+    assert!(ended.is_ok() && log.is_done());
+    // By the change, and not for a lease that is shorter than its heartbeats.
+    assert_eq!(counts.claims_lost, 1);
+    endpoint.assert_all(3_000);
+    let after = |at: &Instant| (changed + SECOND..changed + SECOND * 3).contains(at);
+    let delivered = endpoint.delivered().iter().filter(|(_, at)| after(at)).count();
+    assert!((1..=200).contains(&delivered), "{delivered} in two seconds, each of 10 ms");
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use sekali_clients::client::{Failure, Refusal};
 use sekali_common::api::Problem;
-use sekali_common::consumers::{Claim, Commit, Committed};
+use sekali_common::consumers::{Claim, Commit, Committed, Order, Specification};
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -16,7 +16,8 @@ use crate::forward::Service;
 /// The time that it takes to answer.
 const LATENCY: Duration = Duration::from_millis(5);
 
-const LEASE: Duration = Duration::from_secs(30);
+/// The lease of a consumer, in seconds.
+const LEASE: u32 = 30;
 
 /// The attempts after which an event is dead.
 const ATTEMPTS: u32 = 12;
@@ -49,11 +50,15 @@ struct State {
     away: Option<(Instant, Instant)>,
     loses_at: Option<Instant>,
     was_retry: bool,
+    specification: Specification,
+    /// The specification from a moment on.
+    becomes: Option<(Instant, Specification)>,
 }
 
 struct Live {
     token: String,
     holder: &'static str,
+    lease: Duration,
     until: Instant,
     /// Its events that are not committed.
     seqs: Vec<u64>,
@@ -82,6 +87,8 @@ impl Log {
             away: None,
             loses_at: None,
             was_retry: false,
+            specification: Specification { lease: Some(LEASE), ..Specification::default() },
+            becomes: None,
         })))
     }
 
@@ -96,6 +103,11 @@ impl Log {
             && state.live.is_none()
             && state.parked.is_empty()
             && state.waiting.is_empty()
+    }
+
+    /// So many events more.
+    pub fn grow(&self, events: u64) {
+        self.lock().count += events;
     }
 
     pub fn position(&self) -> u64 {
@@ -127,7 +139,14 @@ impl Log {
 
     /// Another has claimed the beginning, and says no more.
     pub fn claimed_by_another(&self) {
-        self.lock().claim("another", 10, Instant::now());
+        self.lock().claim("another", 10, Duration::from_secs(LEASE.into()), Instant::now());
+    }
+
+    /// Another changes the consumer at a time, which ends its claims.
+    pub fn becomes(&self, at: Instant, order: Order, lease: u32) {
+        let specification =
+            Specification { order: Some(order), lease: Some(lease), ..Specification::default() };
+        self.lock().becomes = Some((at, specification));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -151,24 +170,32 @@ fn refused(problem: &str) -> Failure {
 }
 
 impl Service for Holder {
-    async fn claim(&self, limit: u32, wait: u32) -> Result<Option<Claim>, Failure> {
+    async fn claim(&self, limit: u32, lease: Duration, wait: u32) -> Result<Option<Claim>, Failure> {
         let end = Instant::now() + Duration::from_secs(wait.into());
         loop {
             self.log.answer().await;
             let now = Instant::now();
+            self.log.lock().change(now);
             if let Some(live) = &self.log.lock().live
                 && live.holder != self.name
                 && live.until > now
             {
                 return Err(refused("claimed"));
             }
-            let claim = self.log.lock().claim(self.name, limit, now);
+            let claim = self.log.lock().claim(self.name, limit, lease, now);
             if claim.is_some() || now >= end {
                 return Ok(claim);
             }
             let due = self.log.lock().parked.values().map(|parked| parked.due).min();
-            sleep_until(due.unwrap_or(end).clamp(now + LATENCY, end)).await;
+            sleep_until(due.unwrap_or(end).clamp(now + LATENCY, end.max(now + LATENCY))).await;
         }
+    }
+
+    async fn consumer(&self) -> Result<Specification, Failure> {
+        self.log.answer().await;
+        let mut state = self.log.lock();
+        state.change(Instant::now());
+        Ok(state.specification.clone())
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, Failure> {
@@ -182,7 +209,14 @@ impl State {
         seq % self.topics
     }
 
-    fn claim(&mut self, holder: &'static str, limit: u32, now: Instant) -> Option<Claim> {
+    fn change(&mut self, now: Instant) {
+        if let Some((_, specification)) = self.becomes.take_if(|(at, _)| *at <= now) {
+            self.specification = specification;
+            self.live = None;
+        }
+    }
+
+    fn claim(&mut self, holder: &'static str, limit: u32, lease: Duration, now: Instant) -> Option<Claim> {
         if self.live.is_none() {
             self.live = match self.was_retry {
                 true => self.new_range(limit).or_else(|| self.due(limit, now)),
@@ -193,9 +227,9 @@ impl State {
         let live = self.live.as_mut()?;
         if live.holder != holder || live.until <= now {
             self.tokens += 1;
-            (live.holder, live.token) = (holder, format!("c{}", self.tokens));
+            (live.holder, live.lease, live.token) = (holder, lease, format!("c{}", self.tokens));
         }
-        live.until = now + LEASE;
+        live.until = now + live.lease;
         let (token, to, is_retry, seqs) = (live.token.clone(), live.to, live.is_retry, live.seqs.clone());
         let event = |seq: &u64| {
             json!({
@@ -246,18 +280,20 @@ impl State {
 
     fn live(&self, seqs: Vec<u64>, to: u64, is_retry: bool) -> Live {
         let until = Instant::now();
-        Live { token: String::new(), holder: "", until, seqs, to, is_retry }
+        Live { token: String::new(), holder: "", lease: Duration::ZERO, until, seqs, to, is_retry }
     }
 
     fn commit(&mut self, commit: &Commit, now: Instant) -> Result<Committed, Failure> {
+        self.change(now);
         if self.loses_at.is_some_and(|at| at <= now) {
             self.loses_at = None;
             self.live = None;
         }
-        let Some(mut live) = self.live.take_if(|live| live.token == commit.claim) else {
+        let is_live = |live: &mut Live| live.token == commit.claim && live.until > now;
+        let Some(mut live) = self.live.take_if(is_live) else {
             return Err(refused("claim-lost"));
         };
-        live.until = now + LEASE;
+        live.until = now + live.lease;
         if let Some(upto) = commit.upto {
             let done: Vec<_> = live.seqs.extract_if(.., |seq| *seq <= upto).collect();
             let mut failed_topics = BTreeSet::new();
