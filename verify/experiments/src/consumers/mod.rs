@@ -5,7 +5,7 @@ mod people;
 mod worker;
 
 pub use self::people::Person;
-pub use self::worker::{Habits, Worker};
+pub use self::worker::{Habits, LIMITS, Worker};
 
 use sekali::event::Timestamp;
 use sekali_common::api::StoredEvent;

@@ -3,9 +3,14 @@
 use fastrand::Rng;
 use sekali_model::consumer::{Ask, Failed, Given, Selected, Told};
 
+/// Limits of claims, from one event to all.
+pub const LIMITS: [u32; 5] = [1, 2, 5, 30, 1000];
+
 /// What a worker is likely to do.
 #[derive(Clone, Debug)]
 pub struct Habits {
+    /// The most events of its claims.
+    pub limits: Vec<u32>,
     /// Seconds of its claims.
     pub leases: Vec<u32>,
     /// Seconds for which it waits.
@@ -49,7 +54,8 @@ impl Worker {
     /// A worker that does all that is left, but for these events, which always fail. One that `hastens` lets others that
     /// failed come again at once.
     pub fn thorough(holder: impl Into<String>, poison: Vec<u64>, hastens: bool) -> Self {
-        let habits = Habits { leases: vec![30], waits: vec![0], failing: 0.0, pauses: vec![None] };
+        let limits = if hastens { vec![1000] } else { LIMITS.to_vec() };
+        let habits = Habits { limits, leases: vec![30], waits: vec![0], failing: 0.0, pauses: vec![None] };
         let thorough = Some(Thorough { poison, hastens, ..Thorough::default() });
         Self { thorough, ..Self::new(holder, habits) }
     }
@@ -91,7 +97,7 @@ impl Worker {
             Some(held) if random.u8(..10) > 0 => self.work(held, random),
             _ => Ask::Claim {
                 holder: self.holder.clone(),
-                limit: *random.choice(&[1, 2, 5, 30, 1000]).unwrap_or(&1),
+                limit: *random.choice(&self.habits.limits).unwrap_or(&1),
                 lease: *random.choice(&self.habits.leases).unwrap_or(&1),
                 wait: *random.choice(&self.habits.waits).unwrap_or(&0),
             },

@@ -26,7 +26,7 @@ const LIFE: Duration = Duration::from_secs(2);
 const LEISURE: Duration = Duration::from_secs(2);
 
 /// The rest of a worker that has nothing to do.
-const IDLE: Duration = Duration::from_millis(30);
+const IDLE: Duration = Duration::from_millis(10);
 
 /// The time in which all that is left can be done.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -77,7 +77,7 @@ pub fn work(stage: &Stage, seed: u64, number: u64) -> History {
     let restlessness = rng.choice([0.0, 0.3, 1.0]).unwrap_or_default();
     while !stage.is_over() {
         let mut worker = Worker::new(format!("worker {number}"), habits(stage, &mut rng));
-        let slowest = Duration::from_millis(rng.choice([0, 20, 200, 1_500]).unwrap_or_default());
+        let slowest = Duration::from_millis(rng.choice([0, 0, 10, 100, 1_500]).unwrap_or_default());
         let vanishes = (rng.f64() < restlessness).then(|| Instant::now() + LIFE.mul_f64(rng.f64()));
         while !stage.is_over() && vanishes.is_none_or(|vanishes| Instant::now() < vanishes) {
             let asked = worker.next(&mut rng);
@@ -94,6 +94,7 @@ fn habits(stage: &Stage, rng: &mut Rng) -> Habits {
     // What tells of dead events takes the place of others where only so many are kept.
     let failing = if stage.has_floods { Some(0.02) } else { rng.choice([0.0, 0.1, 0.5]) };
     Habits {
+        limits: vec![1, 2, 5, 30],
         leases: vec![1, 1, 2],
         waits: vec![0, 0, 1],
         failing: failing.unwrap_or_default(),

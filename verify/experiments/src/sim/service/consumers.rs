@@ -17,7 +17,7 @@ use super::fakes::{Calls, SimKeyValue, SimPlatform};
 use super::store::SimStore;
 use super::trouble::{Manner, Trouble};
 use super::writes::Writes;
-use crate::consumers::{self, Found, Habits, NAME, Person, Worker};
+use crate::consumers::{self, Found, Habits, LIMITS, NAME, Person, Worker};
 use crate::requests::Draft;
 use crate::sim::Report;
 use crate::sim::executor::{Doom, End, Handle, TaskId};
@@ -208,6 +208,7 @@ impl<S: Store> Crowd<S> {
             let _present = present;
             let sim = &crowd.sim;
             let habits = Habits {
+                limits: LIMITS.to_vec(),
                 leases: vec![1, 5, 30],
                 waits: vec![0, 0, 3, 20],
                 failing: sim.draw(|random| random.choice([0.0, 0.1, 0.5])).unwrap_or_default(),
