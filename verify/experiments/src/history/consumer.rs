@@ -22,6 +22,9 @@ use crate::requests::identities::topic;
 /// The longest life of a worker that vanishes.
 const LIFE: Duration = Duration::from_secs(2);
 
+/// The longest time for which a worker stands still with a claim, which mostly runs out meanwhile.
+const STALL: Duration = Duration::from_secs(4);
+
 /// The longest rest of a person.
 const LEISURE: Duration = Duration::from_secs(2);
 
@@ -77,14 +80,15 @@ pub fn work(stage: &Stage, seed: u64, number: u64) -> History {
     let restlessness = rng.choice([0.0, 0.3, 1.0]).unwrap_or_default();
     while !stage.is_over() {
         let mut worker = Worker::new(format!("worker {number}"), habits(stage, &mut rng));
-        let slowest = Duration::from_millis(rng.choice([0, 0, 10, 100, 1_500]).unwrap_or_default());
+        let slowest = Duration::from_millis(rng.choice([0, 0, 10, 100]).unwrap_or_default());
         let vanishes = (rng.f64() < restlessness).then(|| Instant::now() + LIFE.mul_f64(rng.f64()));
         while !stage.is_over() && vanishes.is_none_or(|vanishes| Instant::now() < vanishes) {
             let asked = worker.next(&mut rng);
             let told = ask(stage, &client, &asked, &mut history);
             worker.take(asked, &told);
             let rest = if worker.is_busy() { slowest } else { slowest.max(IDLE) };
-            stage.rest(rest.mul_f64(rng.f64()));
+            let stalls = worker.is_busy() && rng.u8(..25) == 0;
+            stage.rest(if stalls { STALL } else { rest }.mul_f64(rng.f64()));
         }
     }
     history
