@@ -120,6 +120,7 @@ impl Replay<'_> {
                 self.turn += 1;
                 self.doubts.insert(number);
                 if matches!(call.ask, Ask::Restore(..)) {
+                    // The copy may not know of them.
                     self.died.clear();
                     self.claims.0.values_mut().for_each(|known| known.is_certain = false);
                 }
