@@ -16,7 +16,7 @@ use sekali_harness::process::Signal;
 use sekali_harness::tcp_proxy::TcpProxy;
 
 use crate::Tally;
-use crate::history::{History, Losses, Place, ROUND, Stage, System, Turn, variables};
+use crate::history::{Cast, History, Losses, Place, ROUND, Stage, System, Turn, consumer, variables};
 
 /// Hosts that take writes. The first reaches the database by a pooler.
 const HOSTS: usize = 3;
@@ -145,7 +145,7 @@ impl Cluster {
     }
 
     /// One fault and its repair.
-    fn fault(&mut self, rng: &mut Rng) -> Result<()> {
+    fn fault(&mut self, rng: &mut Rng, stage: &Stage, history: &mut History) -> Result<()> {
         let victim = rng.usize(..HOSTS);
         let number = self.faults.next().unwrap_or_else(|| rng.u32(..));
         match number % 6 {
@@ -163,12 +163,12 @@ impl Cluster {
                 thread::sleep(2 * ABSENCE);
                 self.replica.resume_replay()
             }
-            3 => {
+            3 => consumer::through_upheaval(stage, history, || {
                 self.primary.stop(if rng.bool() { Signal::QUIT } else { Signal::INT });
                 thread::sleep(ABSENCE);
                 self.primary.run()
-            }
-            4 => self.fail_over(),
+            }),
+            4 => consumer::through_upheaval(stage, history, || self.fail_over()),
             _ => {
                 self.pooled.lead_to(self.primary.address());
                 Ok(())
@@ -306,19 +306,23 @@ impl System for Cluster {
         let began = Instant::now();
         if let Some(by) = self.take_over {
             thread::sleep(PEACE);
-            self.be_taken_over(by)?;
+            consumer::restore(stage, history, || self.be_taken_over(by))?;
             history.turn = Turn::TakenOver(stage.clock.tick());
         }
         while !self.faults.is_empty() || began.elapsed() < ROUND {
             self.store().hasten();
             thread::sleep(PEACE.mul_f64(0.5 + rng.f64()));
-            self.fault(rng)?;
+            self.fault(rng, stage, history)?;
         }
         Ok(())
     }
 
     fn place(&self) -> Option<Place<'_>> {
         Some(self.store())
+    }
+
+    fn cast(&self) -> Cast {
+        Cast { workers: 3, ..Cast::default() }
     }
 
     fn losses(&self) -> Losses {

@@ -39,6 +39,11 @@ impl Person {
         if self.specification.order == Order::None { random.u32(1..5) } else { 1 }
     }
 
+    /// Makes the consumer anew behind a copy of the store that had events up to this seq.
+    pub fn restore(&self, newest: u64) -> Ask {
+        Ask::Restore(self.specification.clone(), newest)
+    }
+
     /// Makes the consumer.
     pub fn make(&self, from: Place) -> Ask {
         Ask::Make(self.specification.clone(), from)
@@ -47,6 +52,11 @@ impl Person {
     /// The failures of which an event dies; 0 if it does not.
     pub fn attempts(&self) -> u32 {
         self.specification.attempts
+    }
+
+    /// The newest seq that it knows.
+    pub fn newest(&self) -> u64 {
+        self.newest
     }
 
     /// True if it has asked for something, and does not know whether it was done.

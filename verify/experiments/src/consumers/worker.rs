@@ -1,11 +1,16 @@
 //! Workers: they claim and commit, and do it badly.
 
 use fastrand::Rng;
-use sekali_model::consumer::{Ask, Failed, Given, Told};
+use sekali_model::consumer::{Ask, Failed, Given, Selected, Told};
+
+/// Limits of claims, from one event to all.
+pub const LIMITS: [u32; 5] = [1, 2, 5, 30, 1000];
 
 /// What a worker is likely to do.
 #[derive(Clone, Debug)]
 pub struct Habits {
+    /// The most events of its claims.
+    pub limits: Vec<u32>,
     /// Seconds of its claims.
     pub leases: Vec<u32>,
     /// Seconds for which it waits.
@@ -33,7 +38,10 @@ pub struct Worker {
 struct Thorough {
     /// Events of these seqs fail whatever it does.
     poison: Vec<u64>,
+    /// True if it does not wait for what failed.
+    hastens: bool,
     looks: bool,
+    retries: bool,
     is_done: bool,
 }
 
@@ -43,10 +51,12 @@ impl Worker {
         Self { holder: holder.into(), habits, held: None, again: None, thorough: None }
     }
 
-    /// A worker that does all that is left, but for these events, which always fail.
-    pub fn thorough(holder: impl Into<String>, poison: Vec<u64>) -> Self {
-        let habits = Habits { leases: vec![30], waits: vec![0], failing: 0.0, pauses: vec![None] };
-        let thorough = Some(Thorough { poison, ..Thorough::default() });
+    /// A worker that does all that is left, but for these events, which always fail. One that `hastens` lets others that
+    /// failed come again at once.
+    pub fn thorough(holder: impl Into<String>, poison: Vec<u64>, hastens: bool) -> Self {
+        let limits = if hastens { vec![1000] } else { LIMITS.to_vec() };
+        let habits = Habits { limits, leases: vec![30], waits: vec![0], failing: 0.0, pauses: vec![None] };
+        let thorough = Some(Thorough { poison, hastens, ..Thorough::default() });
         Self { thorough, ..Self::new(holder, habits) }
     }
 
@@ -57,7 +67,8 @@ impl Worker {
 
     /// True if it has something to do at once.
     pub fn is_busy(&self) -> bool {
-        self.held.is_some() || self.thorough.as_ref().is_some_and(|thorough| thorough.looks)
+        self.held.is_some()
+            || self.thorough.as_ref().is_some_and(|thorough| thorough.looks || thorough.retries)
     }
 
     /// What it asks for next.
@@ -72,6 +83,9 @@ impl Worker {
             if std::mem::take(&mut thorough.looks) {
                 return Ask::Look;
             }
+            if std::mem::take(&mut thorough.retries) {
+                return Ask::Retry(Selected::Parked);
+            }
             if let Some(held) = &self.held {
                 let is_poison = |seq: &&u64| thorough.poison.contains(seq);
                 let failed = held.seqs.iter().filter(is_poison);
@@ -83,7 +97,7 @@ impl Worker {
             Some(held) if random.u8(..10) > 0 => self.work(held, random),
             _ => Ask::Claim {
                 holder: self.holder.clone(),
-                limit: *random.choice(&[1, 2, 5, 30, 1000]).unwrap_or(&1),
+                limit: *random.choice(&self.habits.limits).unwrap_or(&1),
                 lease: *random.choice(&self.habits.leases).unwrap_or(&1),
                 wait: *random.choice(&self.habits.waits).unwrap_or(&0),
             },
@@ -111,6 +125,7 @@ impl Worker {
     pub fn take(&mut self, ask: Ask, told: &Told) {
         if let (Some(thorough), Told::Stands { left, .. }) = (&mut self.thorough, told) {
             thorough.is_done = *left == Some(0);
+            thorough.retries = thorough.hastens && ask == Ask::Look && !thorough.is_done;
         }
         match (&ask, told) {
             (Ask::Commit { .. }, Told::Nothing) => self.again = Some(ask),

@@ -2,6 +2,7 @@
 //! did and saw is checked against the model afterwards.
 //!
 //! - `publisher`, `reader`, `follower`, `eraser`: the clients; none of them retries
+//! - `consumer`: those of a consumer, which do, and whose calls have a model of their own
 //! - `operator`: what their operator can do and see
 //! - `stage`: the part of a round that all of them share
 //! - `record`: what they did and saw, and `served`: how long they waited for it
@@ -11,6 +12,7 @@
 
 mod check;
 mod client;
+pub mod consumer;
 mod eraser;
 mod follower;
 mod operator;
@@ -43,6 +45,7 @@ pub use self::record::{History, Span, Turn};
 pub use self::served::{Served, percentile};
 pub use self::stage::{Cast, Losses, PAUSE, Stage};
 use crate::Tally;
+use crate::consumers::Found;
 use crate::requests::Request;
 use crate::requests::identities::{Identities, TOPICS};
 
@@ -131,7 +134,7 @@ pub fn play_and_check(
     system: &mut impl System,
     tally: &mut Tally,
 ) -> Result<()> {
-    let (mut history, end) = match play(seed, kept, system, tally) {
+    let (mut history, mut end) = match play(seed, kept, system, tally) {
         Ok(played) => played,
         Err(error) => {
             tally.violated(format!("seed {seed}: it could not be carried out: {error:#}"));
@@ -142,10 +145,12 @@ pub fn play_and_check(
     tally.trials += operations.iter().sum::<usize>() as u64;
     let acknowledged = history.publishes.iter().filter(|publish| publish.is_acknowledged());
     tally.acknowledged += acknowledged.map(|publish| publish.request.events.len() as u64).sum::<u64>();
+    tally.trials += history.calls.len() as u64;
     system.judge(&history, tally);
     let given_twice = check::check_seqs(&history, &end);
+    let by_consumer = consumer::check(&history, &mut end);
     history.forget_lost(&end);
-    for broken in given_twice.into_iter().chain(check::check(&history, &end)) {
+    for broken in given_twice.into_iter().chain(by_consumer).chain(check::check(&history, &end)) {
         tally.violated(format!("seed {seed}: {broken}"));
     }
     Ok(())
@@ -174,7 +179,10 @@ fn play(
             (0..cast.readers).map(|number| (seed ^ (number << 40), late.filter(|_| number % 2 == 1)));
         let readers = readers.map(|(seed, late)| scope.spawn(move || reader::run(stage, seed, late)));
         let eraser = kept.map(|_| scope.spawn(move || eraser::run(stage, seed ^ (1 << 48))));
-        let clients: Vec<_> = publishers.chain(readers).chain(eraser).collect();
+        let workers =
+            (0..cast.workers).map(|number| scope.spawn(move || consumer::work(stage, seed, number)));
+        let people = (cast.workers > 0).then(|| scope.spawn(move || consumer::be_a_person(stage, seed)));
+        let clients: Vec<_> = publishers.chain(readers).chain(eraser).chain(workers).chain(people).collect();
 
         let tormented = system.torment(&mut rng, stage, &mut history, tally);
         stage.end();
@@ -199,6 +207,9 @@ fn play(
         }
         done.and(restarted)
     })?;
+    if cast.workers > 0 {
+        history.add(consumer::finish(stage, seed));
+    }
     let end = look_back(stage, payloads)?;
     Ok((history, end))
 }
@@ -248,10 +259,10 @@ fn look_back(stage: &Stage, payloads: BTreeSet<usize>) -> Result<End> {
     let began = Instant::now();
     let mut before = account(stage)?;
     loop {
-        let read = read_back(stage)?;
+        let (read, found) = read_all(stage)?;
         let stats = account(stage)?;
         if stats.total == before.total || began.elapsed() > CATCH_UP {
-            return Ok(End { read, payloads, stats });
+            return Ok(End { read, payloads, stats, found });
         }
         before = stats;
     }
@@ -263,11 +274,20 @@ fn account(stage: &Stage) -> Result<Stats> {
 }
 
 fn read_back(stage: &Stage) -> Result<ReadBack<usize>> {
+    Ok(read_all(stage)?.0)
+}
+
+/// All events, as publishers know them and as the consumer does.
+fn read_all(stage: &Stage) -> Result<(ReadBack<usize>, Found)> {
     let answer = get(stage, "/events", "application/x-ndjson")?;
-    let (mut read, mut lines) = (ReadBack::new(TOPICS.len(), 0), Lines::default());
-    lines.push(&answer.body, |event| read.take(&Identities, event))?;
+    let (mut read, mut found) = (ReadBack::new(TOPICS.len(), 0), Found::default());
+    let mut lines = Lines::default();
+    lines.push(&answer.body, |event| {
+        read.take(&Identities, event);
+        found.take(event);
+    })?;
     lines.end()?;
-    Ok(read)
+    Ok((read, found))
 }
 
 /// The answer of a service that is in order again. Until it has noticed that, it may refuse for a moment.

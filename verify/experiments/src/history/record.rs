@@ -5,9 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use sekali_common::api::Stats;
+use sekali_model::consumer::Call;
 use sekali_model::{ReadBack, Stored};
 
 use super::stage::Losses;
+use crate::consumers::Found;
 use crate::requests::Request;
 use crate::requests::identities::{source_number, topic_number};
 
@@ -32,6 +34,10 @@ pub struct History {
     pub reads: Vec<Read>,
     /// Live streams.
     pub follows: Vec<Follow>,
+    /// Calls of a consumer's clients.
+    pub calls: Vec<Call>,
+    /// Events that they were given.
+    pub claims: Vec<Claimed>,
     /// Requests to erase events.
     pub erasures: Vec<Erasure>,
     /// Answers that an identity was never stored.
@@ -61,6 +67,8 @@ impl History {
         self.publishes.extend(other.publishes);
         self.reads.extend(other.reads);
         self.follows.extend(other.follows);
+        self.calls.extend(other.calls);
+        self.claims.extend(other.claims);
         self.erasures.extend(other.erasures);
         self.strangers.extend(other.strangers);
         self.snapshots.extend(other.snapshots);
@@ -86,6 +94,7 @@ impl History {
             }
         }
         self.reads.retain(|read| is_later(&read.span));
+        self.claims.retain(|claim| is_later(&claim.span));
         self.snapshots.retain(|snapshot| is_later(&snapshot.span));
         self.strangers.retain(|(span, _)| is_later(span));
         for follow in &mut self.follows {
@@ -117,6 +126,8 @@ pub struct End {
     pub payloads: BTreeSet<usize>,
     /// The account.
     pub stats: Stats,
+    /// The events as the consumer is held against them.
+    pub found: Found,
 }
 
 /// A request to publish.
@@ -194,6 +205,15 @@ pub struct Read {
     pub is_late: bool,
     /// The time that it took.
     pub took: Duration,
+}
+
+/// Events that a consumer's client was given.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The time of the claim.
+    pub span: Span,
+    /// The events, each as it was then.
+    pub events: Vec<(usize, Stored)>,
 }
 
 /// A live stream, resumed whenever it broke.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::operator::{KEPT_DAYS, Place};
 use super::record::{History, Span, Turn};
-use super::stage::Stage;
+use super::stage::{Cast, Stage};
 use super::{CATCH_UP, KEPT, ROUND, System, play_and_check, variables};
 use crate::{Effort, Tally};
 
@@ -66,6 +66,10 @@ impl Single {
 impl System for Single {
     fn hosts(&mut self) -> Vec<&mut Deployment> {
         vec![&mut self.deployment]
+    }
+
+    fn cast(&self) -> Cast {
+        Cast { workers: 3, ..Cast::default() }
     }
 
     /// Restarts the service at random moments, by SIGKILL and by SIGTERM in turn, until the round is over.

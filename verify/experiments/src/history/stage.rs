@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::consumer::Consumer;
 
 /// The pause of a client that found nobody, and of a reader between two reads.
 pub const PAUSE: Duration = Duration::from_millis(5);
@@ -22,6 +25,8 @@ pub struct Cast {
     pub followers: usize,
     /// True if they go away now and then, and come again.
     pub are_fickle: bool,
+    /// Workers of a consumer, which has people, too.
+    pub workers: u64,
 }
 
 impl Default for Cast {
@@ -33,6 +38,7 @@ impl Default for Cast {
             read_pages: true,
             followers: 5,
             are_fickle: false,
+            workers: 0,
         }
     }
 }
@@ -71,6 +77,8 @@ pub struct Stage {
     pub losses: Losses,
     /// True if there are floods of events now and then.
     pub has_floods: bool,
+    /// What the clients of the consumer share.
+    pub consumer: Consumer,
     /// True when nobody is to publish or read any more.
     is_over: AtomicBool,
     /// True when nobody is to follow any more.
@@ -81,7 +89,8 @@ impl Stage {
     /// A stage that is open.
     pub fn new(seed: u64, addresses: Vec<SocketAddr>, cast: Cast, losses: Losses, has_floods: bool) -> Self {
         let (is_over, is_closed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { seed, addresses, clock: Clock::default(), cast, losses, has_floods, is_over, is_closed }
+        let (clock, consumer) = (Clock::default(), Consumer::new(seed));
+        Self { seed, addresses, clock, cast, losses, has_floods, consumer, is_over, is_closed }
     }
 
     /// Tells publishers and readers to end.
@@ -92,6 +101,14 @@ impl Stage {
     /// True when nobody is to publish or read any more.
     pub fn is_over(&self) -> bool {
         self.is_over.load(Ordering::SeqCst)
+    }
+
+    /// Rests, but not for longer than anybody is to publish or read.
+    pub fn rest(&self, time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < time && !self.is_over() {
+            thread::sleep(PAUSE.min(time));
+        }
     }
 
     /// Tells followers to end.

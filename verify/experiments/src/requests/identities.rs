@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::deliveries;
 use crate::attacks::events;
+use crate::consumers::DEAD;
 
 /// Topics of requests to publish; one has characters that a path has to encode.
 pub const TOPICS: [&str; 3] = ["shop.orders", "shop.payments", "audit log/ü?"];
@@ -119,7 +120,7 @@ impl Catalogue for Identities {
     }
 
     fn recognise(&self, event: &StoredEvent<'_>) -> Recognised<usize> {
-        if event.topic == events::TOPIC {
+        if event.topic == events::TOPIC || event.topic == DEAD {
             return Recognised::Foreign;
         }
         let Some(number) = number(&event.topic, &event.event_id) else {

@@ -53,6 +53,9 @@ pub enum Ask {
     Make(Specification, Place),
     /// To change what it is.
     Change(Specification),
+    /// To make it anew, or to change what it is, behind a copy that took the place of the store meanwhile: what happened
+    /// before may be lost. This seq is as high as that of any event that the copy had.
+    Restore(Specification, u64),
     /// To go on elsewhere.
     Seek(Place),
     /// To give failed events out again at once.
@@ -212,6 +215,9 @@ impl Ask {
     /// The request of a consumer of this name: method, path and body.
     pub fn request(&self, name: &str) -> (&'static str, String, String) {
         let (step, body) = match self {
+            Self::Restore(specification, _) => {
+                return Self::Make(specification.clone(), Place::Start).request(name);
+            }
             Self::Make(specification, from) => {
                 let mut body = specification.to_json();
                 body["from"] = from.to_json();

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{Order, Specification};
+use super::check::Log;
 
 /// The events of the log, and what has become of them in the present life of a consumer.
 pub struct Events<'e> {
-    topics: &'e BTreeMap<u64, String>,
+    log: &'e Log,
     fates: BTreeMap<u64, Fate>,
     /// Those that are open for certain, by topic.
     open: BTreeMap<&'e str, BTreeSet<u64>>,
@@ -30,9 +31,9 @@ pub struct Fate {
 }
 
 impl<'e> Events<'e> {
-    /// Events by seq and topic, none of which is owed yet.
-    pub fn new(topics: &'e BTreeMap<u64, String>) -> Self {
-        Self { topics, fates: BTreeMap::new(), open: BTreeMap::new(), failed: BTreeMap::new() }
+    /// The events of a log, none of which is owed yet.
+    pub fn new(log: &'e Log) -> Self {
+        Self { log, fates: BTreeMap::new(), open: BTreeMap::new(), failed: BTreeMap::new() }
     }
 
     /// Begins a life behind a seq, in which nothing has happened.
@@ -40,8 +41,9 @@ impl<'e> Events<'e> {
         self.fates.clear();
         self.open.clear();
         self.failed.clear();
-        for (&seq, topic) in self.topics.range(after + 1..) {
-            self.change(seq, |fate| fate.is_owed = specification.has(topic));
+        let log = self.log;
+        for (&seq, topic) in log.topics.range(after + 1..) {
+            self.change(seq, |fate| fate.is_owed = specification.has(topic) && !log.gone.contains(&seq));
         }
     }
 
@@ -49,7 +51,7 @@ impl<'e> Events<'e> {
     /// changes does not keep it.
     pub fn respecify(&mut self, specification: &Specification, order: Order) {
         let held = if specification.order == order { BTreeSet::new() } else { self.held(order) };
-        for (&seq, topic) in self.topics {
+        for (&seq, topic) in &self.log.topics {
             self.change(seq, |fate| {
                 fate.is_owed &= specification.has(topic);
                 fate.is_loose |= held.contains(&seq);
@@ -64,10 +66,10 @@ impl<'e> Events<'e> {
 
     /// The topic of an event, if it is there.
     pub fn topic(&self, seq: u64) -> Option<&'e str> {
-        self.topics.get(&seq).map(String::as_str)
+        self.log.topics.get(&seq).map(String::as_str)
     }
 
-    /// Changes what is known of an event. What is not there any more stays out of account.
+    /// Changes what is known of an event. What nobody knows stays out of account.
     pub fn change(&mut self, seq: u64, change: impl FnOnce(&mut Fate)) {
         let Some(topic) = self.topic(seq) else { return };
         let fate = self.fates.entry(seq).or_default();

@@ -16,5 +16,5 @@ mod rules;
 mod tests;
 
 pub use call::{Ask, Call, Failed, Given, Moment, Order, Place, Selected, Specification, Told};
-pub use check::{Dead, check};
+pub use check::{Dead, Log, check};
 pub use rules::Rules;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{Ask, Call, Failed, Order, Place, Selected, Specification, Told};
+use super::check::Log;
 use super::claims::Claims;
 use super::events::Events;
 use super::rules::Rules;
@@ -65,13 +66,13 @@ pub struct Began {
 }
 
 impl<'c> Replay<'c> {
-    /// Replays the calls of a consumer's clients in the order in which they began and ended, over events by seq and topic.
-    pub fn of(calls: &'c [Call], topics: &'c BTreeMap<u64, String>) -> Self {
+    /// Replays the calls of a consumer's clients in the order in which they began and ended, over the events of a log.
+    pub fn of(calls: &'c [Call], log: &'c Log) -> Self {
         let mut replay = Self {
             calls,
             began: vec![Began::default(); calls.len()],
             specification: None,
-            events: Events::new(topics),
+            events: Events::new(log),
             claims: Claims::default(),
             turn: 0,
             life: 0,
@@ -114,16 +115,22 @@ impl Replay<'_> {
                     began.extends = vec![token.clone()];
                 }
             }
-            Ask::Make(..) | Ask::Seek(_) => {
+            Ask::Make(..) | Ask::Seek(_) | Ask::Restore(..) => {
                 self.life += 1;
                 self.turn += 1;
                 self.doubts.insert(number);
+                if matches!(call.ask, Ask::Restore(..)) {
+                    // The copy may not know of them.
+                    self.died.clear();
+                    self.claims.0.values_mut().for_each(|known| known.is_certain = false);
+                }
             }
             Ask::Change(_) => {
                 self.turn += 1;
                 self.doubts.insert(number);
             }
-            Ask::Drop(_) | Ask::Upheaval => self.turn += 1,
+            Ask::Drop(_) => self.turn += 1,
+            Ask::Upheaval => self.shake(),
             Ask::Retry(_) | Ask::Look => {}
         }
         for token in &began.extends {
@@ -192,6 +199,9 @@ impl Replay<'_> {
         if matches!(call.ask, Ask::Claim { .. }) {
             self.claiming -= 1;
         }
+        if call.ask == Ask::Upheaval {
+            self.shake();
+        }
         if call.told == Told::Nothing {
             if matches!(call.ask, Ask::Claim { .. }) {
                 self.unknown_until = self.unknown_until.max(call.ended.clock + LATE);
@@ -211,17 +221,24 @@ impl Replay<'_> {
             (Ask::Commit { token, upto, failed, .. }, Told::Stands { .. }) => {
                 self.committed(call, &began, (token, *upto, failed));
             }
-            (Ask::Make(..) | Ask::Seek(_) | Ask::Change(_), Told::Refused(_)) => {
+            (Ask::Make(..) | Ask::Seek(_) | Ask::Change(_) | Ask::Restore(..), Told::Refused(_)) => {
                 self.doubts.remove(&number);
             }
-            (Ask::Make(..) | Ask::Seek(_) | Ask::Change(_), Told::Stands { position, .. }) => {
-                self.changed(call, &began, *position);
-            }
+            (
+                Ask::Make(..) | Ask::Seek(_) | Ask::Change(_) | Ask::Restore(..),
+                Told::Stands { position, .. },
+            ) => self.changed(call, &began, *position),
             _ => {}
         }
         if let Told::Stands { position, settled, .. } = call.told {
             self.stands(call, &began, position, settled);
         }
+    }
+
+    /// Claims may be lost, and with them that the place had passed over what was not for the consumer.
+    fn shake(&mut self) {
+        self.turn += 1;
+        self.position = 0;
     }
 
     /// A commit was not done.
@@ -287,7 +304,7 @@ impl Replay<'_> {
 
     /// A consumer was made, changed or moved.
     fn changed(&mut self, call: &Call, began: &Began, position: u64) {
-        let is_life = |ask: &Ask| matches!(ask, Ask::Make(..) | Ask::Seek(_));
+        let is_life = |ask: &Ask| matches!(ask, Ask::Make(..) | Ask::Seek(_) | Ask::Restore(..));
         let begins_anew = is_life(&call.ask);
         // What was in doubt before it began can be done no more, as the store compares versions.
         self.doubts.retain(|other| {
@@ -295,7 +312,9 @@ impl Replay<'_> {
             other.ended.place > call.ended.place || (!begins_anew && is_life(&other.ask))
         });
         let before = self.specification.clone();
-        if let Ask::Make(specification, _) | Ask::Change(specification) = &call.ask {
+        if let Ask::Make(specification, _) | Ask::Change(specification) | Ask::Restore(specification, _) =
+            &call.ask
+        {
             self.specification = Some(specification.clone());
         }
         let Some(specification) = self.specification.clone() else { return };
@@ -303,18 +322,20 @@ impl Replay<'_> {
             (before.order, &before.topics) != (specification.order, &specification.topics)
         });
         self.turn += 1;
-        if begins_anew || is_other {
+        if matches!(call.ask, Ask::Make(..) | Ask::Seek(_)) || (is_other && !begins_anew) {
             let ended = self.claims.0.values_mut().filter(|known| known.turn <= began.turn);
             ended.for_each(|known| known.lost_at = known.lost_at.or(Some(call.ended.place)));
         }
-        if let Ask::Make(_, place) | Ask::Seek(place) = &call.ask {
+        if begins_anew {
             self.life += 1;
-            let after = match place {
-                Place::Start => 0,
-                Place::Now => position,
-                Place::Seq(seq) => *seq,
+            let (after, place) = match &call.ask {
+                Ask::Make(_, Place::Seq(seq)) | Ask::Seek(Place::Seq(seq)) => (*seq, *seq),
+                Ask::Make(_, Place::Now) | Ask::Seek(Place::Now) => (position, position),
+                // Of what the copy had, nobody knows what it had made of it.
+                Ask::Restore(_, newest) => (*newest, 0),
+                _ => (0, 0),
             };
-            (self.position, self.settled, self.has_people) = (after, after, false);
+            (self.position, self.settled, self.has_people) = (place, place, false);
             self.events.begin_anew(after, &specification);
             // What was asked for since it began may have been done in the new life.
             let calls = self.calls;

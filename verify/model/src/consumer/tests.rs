@@ -1,6 +1,6 @@
 //! Each rule, broken by calls that a consumer must not answer so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
@@ -8,6 +8,10 @@ use super::*;
 struct Script {
     calls: Vec<Call>,
     place: u64,
+}
+
+fn topics_of(letters: &str) -> BTreeMap<u64, String> {
+    (1..).zip(letters.chars().map(String::from)).collect()
 }
 
 fn specification(order: Order, workers: u32) -> Specification {
@@ -65,8 +69,11 @@ impl Script {
 
     /// The rules that are broken over events of these topics, a letter each.
     fn broken(&self, topics: &str, dead: &[Dead]) -> Vec<String> {
-        let events: BTreeMap<u64, String> = (1..).zip(topics.chars().map(String::from)).collect();
-        let rules = check(&self.calls, &events, dead);
+        self.broken_over(&Log { topics: topics_of(topics), dead: dead.to_vec(), ..Log::default() })
+    }
+
+    fn broken_over(&self, log: &Log) -> Vec<String> {
+        let rules = check(&self.calls, log);
         rules.rules().iter().flat_map(|(rule, wrong)| wrong.tell(rule)).collect()
     }
 
@@ -194,4 +201,54 @@ impl Script {
             self.broken("ab", &dead[..1]).iter().any(|broken| broken.ends_with("2 died, and is not stored"))
         );
     }
+}
+
+#[test]
+fn what_is_gone_has_to_come_to_nobody_and_others_may_wait_for_it() {
+    let mut script = Script::of(Order::Topic, 1);
+    script.claim("w", "1", &[1, 2]).commit("1", 2, &[1], stands(2, 0));
+    script.claim("w", "2", &[4]).commit("2", 4, &[], stands(4, 0)); // 3 waits for 1
+    script.claim("w", "3", &[3]).commit("3", 3, &[], stands(4, 4));
+    let mut log = Log { topics: topics_of("abab"), gone: BTreeSet::from([1]), ..Log::default() };
+    assert_eq!(script.broken_over(&log), Vec::<String>::new());
+    log.gone.clear();
+    assert!(
+        script.broken_over(&log).iter().any(|broken| broken.starts_with("each event is done in the end: 1"))
+    );
+}
+
+#[test]
+fn what_tells_of_a_dead_event_may_be_gone() {
+    let mut script = Script::of(Order::Topic, 1);
+    let ask = Ask::Commit {
+        token: "1".into(),
+        upto: Some(1),
+        failed: vec![Failed { dead: true, ..failed(1) }],
+        release: false,
+    };
+    script.claim("w", "1", &[1]).call(ask, stands(1, 1));
+    let log = Log { topics: topics_of("a"), dead_gone: 1, ..Log::default() };
+    assert_eq!(script.broken_over(&log), Vec::<String>::new());
+    script.breaks("a", "each event that dies is stored as dead once: 1 died, and is not stored");
+}
+
+#[test]
+fn a_claim_may_be_lost_in_an_upheaval_and_a_commit_may_not() {
+    let mut script = Script::of(Order::Topic, 1);
+    script.claim("w", "1", &[1]).call(Ask::Upheaval, Told::Nothing).claim("v", "2", &[1]);
+    script.commit("2", 1, &[], stands(1, 1));
+    script.keeps_all("a", &[]);
+    script.call(Ask::Upheaval, Told::Nothing).claim("w", "3", &[1]);
+    script.breaks("a", "what was done does not come again: 1 was done");
+}
+
+#[test]
+fn behind_a_copy_nobody_knows_what_was_done_before_and_nothing_later_is_skipped() {
+    let mut script = Script::of(Order::Topic, 1);
+    script.claim("w", "1", &[1, 2]).commit("1", 2, &[], stands(2, 2));
+    script.call(Ask::Restore(specification(Order::Topic, 1), 2), stands(0, 0));
+    script.keeps_all("aa", &[]);
+    script.claim("v", "2", &[1, 2]).commit("2", 2, &[], stands(2, 2));
+    script.keeps_all("aa", &[]);
+    script.breaks("aaa", "each event is done in the end: 3");
 }

@@ -52,9 +52,11 @@ pub fn check_seqs(history: &History, end: &End) -> Vec<String> {
     let reads = reads.map(|(identity, stored)| (*identity, stored.seq));
     let follows = history.follows.iter().flat_map(|follow| &follow.events);
     let follows = follows.map(|(_, identity, stored)| (*identity, stored.seq));
+    let claims = history.claims.iter().flat_map(|claim| &claim.events);
+    let claims = claims.map(|(identity, stored)| (*identity, stored.seq));
     let mut owners = HashMap::new();
     let mut wrong = Wrong::default();
-    for (identity, seq) in reads.chain(follows).chain(last) {
+    for (identity, seq) in reads.chain(follows).chain(claims).chain(last) {
         let owner = *owners.entry(seq).or_insert(identity);
         if owner != identity {
             wrong.add(|| format!("a seq is given once: {seq} to {} and {}", name(owner), name(identity)));

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use sekali_common::api::EventStatus;
-use sekali_model::{Register, Stored, Wrong};
+use sekali_model::{Register, Stored, Wrong, account_of};
 
 use super::executions::{Execution, executions};
+use crate::consumers::DEAD;
 use crate::history::record::{End, Erasure, History, NEVER, Publish, Span, Turn};
 use crate::requests::identities::{IDENTITIES, PAYLOADS};
 use crate::requests::receipt::{self, Receipt};
@@ -168,8 +169,9 @@ impl<'h> Model<'h> {
         let reads = self.history.reads.iter().flat_map(|read| &read.events).copied();
         let follows = self.history.follows.iter().flat_map(|follow| &follow.events);
         let follows = follows.map(|(_, identity, stored)| (*identity, *stored));
+        let claims = self.history.claims.iter().flat_map(|claim| &claim.events).copied();
         let known = |stored: Stored| Known { seq: stored.seq, payload: Some(stored.payload) };
-        for (identity, stored) in last.chain(reads).chain(follows) {
+        for (identity, stored) in last.chain(reads).chain(follows).chain(claims) {
             self.stored[identity].get_or_insert(known(stored));
         }
         for (deliveries, stored) in self.deliveries.iter().zip(&mut self.stored) {
@@ -187,6 +189,8 @@ impl<'h> Model<'h> {
     /// ones as are kept may have been stored.
     fn add_removal(&mut self) {
         if let Some(kept) = self.history.kept {
+            // What tells of dead events is kept among the others, and may have come at any time.
+            let deaths = account_of(&self.end.stats, DEAD).unique_processed as usize;
             let sent: Vec<_> = self.deliveries.iter().map(|deliveries| first(deliveries)).collect();
             let is_unseen = |identity: &usize| self.stored[*identity].is_none() && sent[*identity] < NEVER;
             // An event whose seq nobody saw may stand anywhere.
@@ -194,11 +198,11 @@ impl<'h> Model<'h> {
             let mut newer: Vec<_> = unseen.iter().map(|identity| sent[*identity]).collect();
             newer.sort_unstable();
             for (identity, _) in self.ordered.iter().rev() {
-                self.goes[*identity] = newer.get(kept - 1).copied().unwrap_or(NEVER);
+                self.goes[*identity] = newer.get(kept.saturating_sub(deaths + 1)).copied().unwrap_or(NEVER);
                 newer.insert(newer.partition_point(|tick| *tick < sent[*identity]), sent[*identity]);
             }
             for identity in unseen {
-                self.goes[identity] = newer.get(kept).copied().unwrap_or(NEVER);
+                self.goes[identity] = newer.get(kept.saturating_sub(deaths)).copied().unwrap_or(NEVER);
             }
         }
         if let Turn::Aged(span) = self.history.turn {
@@ -243,7 +247,10 @@ impl<'h> Model<'h> {
             reads.flat_map(|read| read.events.iter().map(|(identity, _)| (*identity, read.span.ended)));
         let follows = self.history.follows.iter().flat_map(|follow| &follow.events);
         let follows = follows.map(|(tick, identity, _)| (*identity, *tick));
-        for (identity, tick) in answers.chain(replays).chain(reads).chain(follows) {
+        let claims = self.history.claims.iter();
+        let claims =
+            claims.flat_map(|claim| claim.events.iter().map(|(identity, _)| (*identity, claim.span.ended)));
+        for (identity, tick) in answers.chain(replays).chain(reads).chain(follows).chain(claims) {
             self.known[identity] = self.known[identity].min(tick);
         }
         let stored = self.stored.iter().zip(&self.known);

@@ -50,7 +50,11 @@ pub fn check_gone(model: &Model<'_>, wrong: &mut Wrong) {
     let last = model.end.read.stored.keys().map(|identity| (*identity, NEVER));
     let reads = model.history.reads.iter().filter(|read| !read.is_late);
     let shown = reads.flat_map(|read| read.events.iter().map(|(identity, _)| (*identity, read.span.began)));
-    for (identity, tick) in shown.chain(last).filter(|(identity, tick)| model.gone[*identity] < *tick) {
+    let claims = model.history.claims.iter();
+    let given = claims.flat_map(|claim| claim.events.iter().map(|event| (event.0, claim.span.began)));
+    for (identity, tick) in
+        shown.chain(given).chain(last).filter(|(identity, tick)| model.gone[*identity] < *tick)
+    {
         wrong.add(|| {
             format!("gone at {}, and read from {tick} on: {}", model.gone[identity], tell(model, identity))
         });
@@ -59,16 +63,18 @@ pub fn check_gone(model: &Model<'_>, wrong: &mut Wrong) {
 
 /// The counts of an event that was read lie between those answered before and those sent by then.
 pub fn check_counts(model: &Model<'_>, wrong: &mut Wrong) {
-    for read in &model.history.reads {
-        for (identity, seen) in &read.events {
-            let register = model.register(*identity, read.span);
+    let reads = model.history.reads.iter().map(|read| (read.span, read.is_late, &read.events));
+    let claims = model.history.claims.iter().map(|claim| (claim.span, false, &claim.events));
+    for (span, is_late, events) in reads.chain(claims) {
+        for (identity, seen) in events {
+            let register = model.register(*identity, span);
             let (deliveries, conflicts) = (register.deliveries(), register.conflicts(seen.payload));
             let [deliveries, conflicts] = [deliveries, conflicts]
-                .map(|counts| if read.is_late { Bounds { least: 0, ..counts } } else { counts });
+                .map(|counts| if is_late { Bounds { least: 0, ..counts } } else { counts });
             if !deliveries.contains(seen.deliveries) || !conflicts.contains(seen.conflicts) {
                 wrong.add(|| {
                     format!(
-                        "{read} found {} deliveries and {} conflicts instead of {deliveries} and {conflicts}: {}",
+                        "{span} found {} deliveries and {} conflicts instead of {deliveries} and {conflicts}: {}",
                         seen.deliveries,
                         seen.conflicts,
                         tell(model, *identity)

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use sekali::http::app::App;
 use sekali::store::Store;
 use sekali::testing::service::{read, reply};
+use sekali_common::api::StoredEvent;
 use sekali_model::consumer::{Ask, Call, Moment, Place, Told};
 
 use super::Stage;
@@ -16,7 +17,7 @@ use super::fakes::{Calls, SimKeyValue, SimPlatform};
 use super::store::SimStore;
 use super::trouble::{Manner, Trouble};
 use super::writes::Writes;
-use crate::consumers::{self, Habits, NAME, Person, Worker};
+use crate::consumers::{self, Found, Habits, LIMITS, NAME, Person, Worker};
 use crate::requests::Draft;
 use crate::sim::Report;
 use crate::sim::executor::{Doom, End, Handle, TaskId};
@@ -101,7 +102,9 @@ fn play<S: Store>(
     run("the reader");
     let events = events.take().context("the events were not read")?;
     let calls = crowd.calls.take();
-    consumers::broken(&calls, &events)?.into_iter().for_each(|broken| stage.violations.note(broken));
+    let mut found = Found::default();
+    serde_json::from_str::<Vec<StoredEvent<'_>>>(&events)?.iter().for_each(|event| found.take(event));
+    found.broken_by(&calls).into_iter().for_each(|broken| stage.violations.note(broken));
     let taken = calls.iter().filter(|call| matches!(call.told, Told::Given(_) | Told::Stands { .. })).count();
     Ok(Report {
         trials: calls.len() as u64,
@@ -205,6 +208,7 @@ impl<S: Store> Crowd<S> {
             let _present = present;
             let sim = &crowd.sim;
             let habits = Habits {
+                limits: LIMITS.to_vec(),
                 leases: vec![1, 5, 30],
                 waits: vec![0, 0, 3, 20],
                 failing: sim.draw(|random| random.choice([0.0, 0.1, 0.5])).unwrap_or_default(),
@@ -248,7 +252,7 @@ impl<S: Store> Crowd<S> {
         }
         let can_die = self.person.borrow().attempts() > 0;
         let poison = sim.draw(|random| (0..3).map(|_| random.u64(1..60)).collect());
-        let mut worker = Worker::thorough("the last", if can_die { poison } else { vec![] });
+        let mut worker = Worker::thorough("the last", if can_die { poison } else { vec![] }, false);
         while !worker.is_done() {
             let ask = sim.draw(|random| worker.next(random));
             let told = self.ask(ask.clone()).await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use self::scene::{Scene, end, scene};
 use super::check;
-use crate::history::record::{Answer, End, Erasure, History, NEVER, Outcome, Selection, Span, Turn};
+use crate::history::record::{Answer, Claimed, End, Erasure, History, NEVER, Outcome, Selection, Span, Turn};
 use crate::requests::identities::topic_number;
 
 #[test]
@@ -86,6 +86,10 @@ const BREAKS: &[(&str, Break)] = &[
     ("reads show the counts of their time", |history, _| {
         // An event that nobody had sent yet.
         history.reads[0].span = Span { began: 0, ended: 1 };
+    }),
+    ("reads show the counts of their time", |history, _| {
+        let events = history.reads[0].events.clone();
+        history.claims.push(Claimed { span: Span { began: 0, ended: 1 }, events });
     }),
     ("live streams show each event once", |history, _| _ = history.follows[0].events.remove(3)),
     ("live streams show each event once", |history, _| _ = history.follows[0].events.pop()),
@@ -285,7 +289,7 @@ fn an_event_may_go_if_it_is_erased_and_nothing_of_it_comes_back() {
     assert_ne!(check(&scene.history, &end), Vec::<String>::new());
     erase_one(&mut scene);
     assert_eq!(check(&scene.history, &end), Vec::<String>::new());
-    let breaks: [(&str, Break); 6] = [
+    let breaks: [(&str, Break); 7] = [
         ("an acknowledged event is stored", |history, _| history.erasures.clear()),
         ("each event that was answered is stored", |history, _| {
             history.erasures[0].selection.identity = Some(3)
@@ -297,6 +301,10 @@ fn an_event_may_go_if_it_is_erased_and_nothing_of_it_comes_back() {
             let mut read = history.reads[2].clone();
             read.span = LATE;
             history.reads.push(read);
+        }),
+        ("what is gone is not read", |history, _| {
+            let events = history.reads[2].events.clone();
+            history.claims.push(Claimed { span: LATE, events });
         }),
     ];
     for (name, broken) in breaks {

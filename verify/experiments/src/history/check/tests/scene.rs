@@ -148,7 +148,8 @@ pub fn end(lines: &[Value], stats: Value) -> End {
     let mut read = ReadBack::new(TOPICS.len(), 0);
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     Lines::default().push(text.as_bytes(), |event| read.take(&Identities, event)).unwrap();
-    End { read, payloads: BTreeSet::new(), stats: serde_json::from_value(stats).unwrap() }
+    let (payloads, found) = Default::default();
+    End { read, payloads, stats: serde_json::from_value(stats).unwrap(), found }
 }
 
 fn request(prefer: &'static str, is_partial: bool, events: &[(usize, usize)]) -> Request {
