@@ -1,6 +1,5 @@
 //! A history that keeps all rules.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sekali_model::{Lines, ReadBack, Stored};
