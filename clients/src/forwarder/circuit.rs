@@ -149,10 +149,10 @@ impl Circuit {
         let is_known = |seq| self.suspects.contains_key(seq);
         let is_again = away.may_be_event && (sent.has_failed_before || sent.seqs.iter().all(is_known));
         // What failed before this program began gets no more credit than what failed before the last answer.
-        let is_other_there =
+        let has_answered_since =
             |seq| self.suspects.get(seq).is_none_or(|suspect| suspect.answers < self.answers);
         match self.state {
-            State::Closed { .. } if is_again && sent.seqs.iter().all(is_other_there) => {
+            State::Closed { .. } if is_again && sent.seqs.iter().all(has_answered_since) => {
                 self.suspect(sent.seqs, true);
                 return Blame::Event;
             }
