@@ -175,7 +175,7 @@ impl Circuit {
             }
         }
         if away.may_be_event {
-            self.suspect(sent.seqs, false);
+            self.suspect(sent.seqs, sent.has_failed_before);
         }
         Blame::Endpoint
     }
@@ -288,6 +288,9 @@ mod tests {
         for seqs in [&[1], &[2]] {
             assert_eq!(circuit.away(&sign, &again(seqs), false, now), Blame::Endpoint);
         }
+        // Nor has it another one because their claim was lost.
+        circuit.forget();
+        assert!(circuit.suspects(1) && circuit.suspects(2));
     }
 
     #[tokio::test]
