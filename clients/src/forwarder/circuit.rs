@@ -149,10 +149,10 @@ impl Circuit {
         let is_known = |seq| self.suspects.contains_key(seq);
         let is_again = away.may_be_event && (sent.has_failed_before || sent.seqs.iter().all(is_known));
         // What failed before this program began gets no more credit than what failed before the last answer.
-        let is_other_there =
+        let has_answered_since =
             |seq| self.suspects.get(seq).is_none_or(|suspect| suspect.answers < self.answers);
         match self.state {
-            State::Closed { .. } if is_again && sent.seqs.iter().all(is_other_there) => {
+            State::Closed { .. } if is_again && sent.seqs.iter().all(has_answered_since) => {
                 self.suspect(sent.seqs, true);
                 return Blame::Event;
             }
@@ -175,7 +175,7 @@ impl Circuit {
             }
         }
         if away.may_be_event {
-            self.suspect(sent.seqs, false);
+            self.suspect(sent.seqs, sent.has_failed_before);
         }
         Blame::Endpoint
     }
@@ -288,6 +288,9 @@ mod tests {
         for seqs in [&[1], &[2]] {
             assert_eq!(circuit.away(&sign, &again(seqs), false, now), Blame::Endpoint);
         }
+        // Nor has it another one because their claim was lost.
+        circuit.forget();
+        assert!(circuit.suspects(1) && circuit.suspects(2));
     }
 
     #[tokio::test]

@@ -170,18 +170,21 @@ fn an_event_that_is_refused_is_dead_once_and_stops_no_other() {
 fn a_consumer_keeps_what_is_left_out_and_can_have_all_topics_again() {
     let (server, endpoint) = (Server::start(), Endpoint::start());
     let to = endpoint.url();
-    for (arguments, topics, attempts) in [
+    for (number, (arguments, topics, attempts)) in [
         (&["--topic", "t.0", "--attempts", "3"][..], json!(["t.0"]), 3),
         (&[][..], json!(["t.0"]), 3),
         (&["--topic", "", "--attempts", "0"][..], json!([]), 0),
         (&[][..], json!([]), 0),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        publish(&server, number as u64..number as u64 + 1, 1);
         let forwarder = start(&server, &[&["shop", "--to", &to], arguments].concat());
-        let expected = json!([topics, attempts]);
-        eventually(&format!("{arguments:?} makes it {expected}"), || {
-            let specification = &consumer(&server, "shop")["specification"];
-            json!([specification["topics"], specification["attempts"]]) == expected
-        });
+        endpoint.takes(number + 1);
+        let specification = &consumer(&server, "shop")["specification"];
+        let found = json!([specification["topics"], specification["attempts"]]);
+        assert_eq!(found, json!([topics, attempts]), "{arguments:?}");
         end(forwarder);
     }
 }
