@@ -2,7 +2,7 @@
 //! a copy has one that the component can use.
 
 /// The schema of a store on SQLite or libSQL.
-pub const SQLITE: Schema = Schema { version: 41, of_0_2: 31 };
+pub const SQLITE: Schema = Schema { version: 42, of_0_2: 31 };
 
 /// The schema of a store on PostgreSQL.
 pub const POSTGRES: Schema = Schema { version: 29, of_0_2: 25 };

@@ -126,13 +126,14 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         }
         let mut failed = Vec::new();
         for seqs in seqs.chunks(READ_AT_ONCE) {
-            for event in Event::read_lines(self.ground.store.events_of(seqs).await?)? {
-                let is_given = filter.matches(&event.topic, event.source.as_deref());
+            let lines = self.ground.store.events_of(seqs).await?;
+            for event in Event::read_all(lines.iter().map(String::as_str))? {
+                let is_given = filter.matches(&event.topic, event.details()?.source.as_deref());
                 if !is_given || specification.leaves_out(&event.topic) {
                     return Err(not_of_claim(event.seq));
                 }
                 let lane = specification.lane(&event.topic, event.seq);
-                let failure = Failure::untried(event.seq, lane, event.topic, event.event_id);
+                let failure = Failure::untried(&event, lane)?;
                 failed.push(Tried { failure, is_stored: false });
             }
         }

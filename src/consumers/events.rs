@@ -6,6 +6,9 @@ use serde::Deserialize;
 
 use crate::store::{Seq, StoreError};
 
+/// Bytes by which an event grows when its attempt is written.
+const ATTEMPT_BYTES: usize = 24;
+
 /// An event that is given out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -13,14 +16,21 @@ pub struct Event {
     pub seq: Seq,
     /// Its topic.
     pub topic: String,
-    /// Its id.
-    pub event_id: String,
-    /// Its source, if it has one.
-    pub source: Option<String>,
-    /// When it was received: RFC 3339.
-    pub received_at: String,
     /// All of it: a JSON object.
-    pub json: String,
+    json: String,
+}
+
+/// What few steps have to know of an event.
+#[derive(Deserialize)]
+pub struct Details<'a> {
+    /// Its id.
+    #[serde(borrow)]
+    pub event_id: Cow<'a, str>,
+    /// Its source, if it has one.
+    #[serde(borrow)]
+    pub source: Option<Cow<'a, str>>,
+    /// When it was received: RFC 3339.
+    pub received_at: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -28,44 +38,46 @@ struct Head<'a> {
     seq: Seq,
     #[serde(borrow)]
     topic: Cow<'a, str>,
-    #[serde(borrow)]
-    event_id: Cow<'a, str>,
-    #[serde(borrow)]
-    source: Option<Cow<'a, str>>,
-    received_at: &'a str,
 }
 
 impl Event {
     /// An event from its JSON.
     ///
     /// # Errors
-    /// When it is none: a fault of the store.
-    pub fn read(json: &str) -> Result<Self, StoreError> {
-        let head: Head<'_> =
-            serde_json::from_str(json).map_err(|error| StoreError::Failed(error.to_string()))?;
-        Ok(Self {
-            seq: head.seq,
-            topic: head.topic.into_owned(),
-            event_id: head.event_id.into_owned(),
-            source: head.source.map(Cow::into_owned),
-            received_at: head.received_at.to_owned(),
-            json: json.to_owned(),
-        })
+    /// When it is none: a fault of the store. Here and below.
+    pub fn read(text: &str) -> Result<Self, StoreError> {
+        let head: Head<'_> = serde_json::from_str(text).map_err(no_event)?;
+        let mut json = String::with_capacity(text.len() + ATTEMPT_BYTES);
+        json.push_str(text);
+        Ok(Self { seq: head.seq, topic: head.topic.into_owned(), json })
     }
 
     /// The events of some texts.
-    ///
-    /// # Errors
-    /// When one is none, here and below.
-    pub fn read_lines(lines: Vec<String>) -> Result<Vec<Self>, StoreError> {
-        lines.iter().map(|json| Self::read(json)).collect()
+    pub fn read_all<'t>(texts: impl Iterator<Item = &'t str>) -> Result<Vec<Self>, StoreError> {
+        texts.map(Self::read).collect()
     }
 
-    /// The events of a page, which has one a line.
-    ///
-    /// # Errors
-    /// When it has something else: a fault of the store.
-    pub fn read_all(lines: &str) -> Result<Vec<Self>, StoreError> {
-        lines.lines().map(Self::read).collect()
+    /// More of it.
+    pub fn details(&self) -> Result<Details<'_>, StoreError> {
+        serde_json::from_str(&self.json).map_err(no_event)
     }
+
+    /// Bytes of its JSON.
+    pub fn bytes(&self) -> usize {
+        self.json.len()
+    }
+
+    /// Its JSON, with the number of times that it was given out.
+    pub fn attempted(self, attempt: u32) -> String {
+        let mut json = self.json;
+        json.pop();
+        json.push_str(",\"attempt\":");
+        json.push_str(&attempt.to_string());
+        json.push('}');
+        json
+    }
+}
+
+fn no_event(error: serde_json::Error) -> StoreError {
+    StoreError::Failed(error.to_string())
 }

@@ -56,8 +56,9 @@ pub const MOST_CONSUMERS: u32 = 1000;
 /// The longest time for which a group of steps finds its consumer changed by others again and again.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest pause before such a group is decided again, in milliseconds. It is about the time of a step.
-const LONGEST_PAUSE: f64 = 8.0;
+/// The longest pause before such a group is decided again for the first time, which doubles each time, and its bound. The
+/// first is about the time of a step, the other that of one for each of several hosts, or on a slow disk.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(16)];
 
 /// The share of such groups after which an instance assumes that there are too many instances, and ends.
 const SHARE_OF_DOUBT: f64 = 0.2;
@@ -131,6 +132,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
     async fn take(&self, name: &str, queue: &Queue) {
         let mut waiting = std::mem::take(&mut *queue.steps.borrow_mut());
         let mut busy_since = None;
+        let mut longest_pause = PAUSES[0];
         while !waiting.is_empty() {
             let mut draft = match self.draft(name).await {
                 Ok(draft) => draft,
@@ -154,7 +156,7 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
             let refuses = group.iter().any(|(_, _, outcome)| matches!(outcome, Err(Refusal::Invalid(_))));
             match draft.write(refuses).await {
                 Ok(true) => {
-                    busy_since = None;
+                    (busy_since, longest_pause) = (None, PAUSES[0]);
                     self.memory.remember(name, draft.remembered());
                     self.answer(&draft, group).await;
                 }
@@ -166,7 +168,8 @@ impl<S: ReadStore + ConsumeStore, C: Clock> Consumers<S, C> {
                     }
                     let [pause, doubt] = [(); 2].map(|()| self.ground.random.borrow_mut().f64());
                     self.is_crowded.set(self.is_crowded.get() || doubt < SHARE_OF_DOUBT);
-                    self.clock.sleep(Duration::from_millis(1).mul_f64(LONGEST_PAUSE * pause)).await;
+                    self.clock.sleep(longest_pause.mul_f64(pause)).await;
+                    longest_pause = PAUSES[1].min(2 * longest_pause);
                 }
                 failed => {
                     self.memory.forget(name);

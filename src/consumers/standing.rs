@@ -69,7 +69,7 @@ impl<S: ReadStore + ConsumeStore> Ground<S> {
             oldest = self.first(&state.specification.filter(), rest).await?;
         }
         let behind_seconds = match oldest {
-            Some(event) => seconds_since(&Event::read(&event)?.received_at, now),
+            Some(event) => seconds_since(Event::read(&event)?.details()?.received_at, now),
             None => 0,
         };
         let parked = if state.held == 0 { 0 } else { self.store.lanes(&name).await? };

@@ -7,9 +7,9 @@ use super::super::events::Event;
 use super::super::outcome::{Claimed, Refusal, Skipped};
 use super::super::specification::Order;
 use super::super::state::{Claim, Kind};
-use super::{CLAIM_BYTES, Contents, READ_AT_ONCE, Wanted, attempted};
+use super::{CLAIM_BYTES, Contents, READ_AT_ONCE, Wanted};
 use crate::store::consume::{ConsumeStore, Failure, FailureState, Which};
-use crate::store::{ReadStore, Seq};
+use crate::store::{ReadStore, Seq, StoreError};
 
 impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
     /// The next failed events of all lanes in the order in which they become due: as many as a claim takes, and one more.
@@ -90,12 +90,12 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
                 break;
             }
             let seqs: Vec<_> = rows.iter().map(|failure| failure.seq).collect();
-            let mut found =
-                Event::read_lines(self.ground.store.events_of(&seqs).await?)?.into_iter().peekable();
+            let lines = self.ground.store.events_of(&seqs).await?;
+            let mut found = Event::read_all(lines.iter().map(String::as_str))?.into_iter().peekable();
             for failure in rows {
                 if let Some(event) = found.next_if(|event| event.seq == failure.seq) {
-                    bytes += event.json.len();
-                    events.push((event.seq, attempted(&event.json, failure.attempts + attempt)));
+                    bytes += event.bytes();
+                    events.push((event.seq, event.attempted(failure.attempts + attempt)));
                     continue;
                 }
                 match failure.seq <= readable.after {
@@ -111,18 +111,21 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
 
 impl Failure {
     /// An event that waits for one which failed, and was not tried.
-    pub(in super::super) fn untried(seq: Seq, lane: String, topic: String, event_id: String) -> Self {
-        Self {
-            seq,
+    ///
+    /// # Errors
+    /// When the event is none: a fault of the store.
+    pub(in super::super) fn untried(event: &Event, lane: String) -> Result<Self, StoreError> {
+        Ok(Self {
+            seq: event.seq,
             lane,
-            topic,
-            event_id,
+            topic: event.topic.clone(),
+            event_id: event.details()?.event_id.into_owned(),
             state: FailureState::Waiting,
             attempts: 0,
             due_at: 0,
             reason: String::new(),
             first_failed_at: 0,
             last_failed_at: 0,
-        }
+        })
     }
 }

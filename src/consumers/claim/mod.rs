@@ -174,9 +174,3 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         Claimed { skipped: claim.missing + in_range, claim, events }
     }
 }
-
-/// An event with the number of times that it was given out.
-fn attempted(event: &str, attempt: u32) -> String {
-    let open = event.strip_suffix('}').unwrap_or(event);
-    format!("{open},\"attempt\":{attempt}}}")
-}

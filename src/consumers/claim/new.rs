@@ -5,9 +5,9 @@ use super::super::events::Event;
 use super::super::outcome::{Claimed, Refusal, Skipped};
 use super::super::specification::Order;
 use super::super::state::{Claim, Kind};
-use super::{CLAIM_BYTES, CLAIM_EVENTS, Contents, Wanted, attempted};
+use super::{CLAIM_BYTES, CLAIM_EVENTS, Contents, Wanted};
 use crate::store::consume::{ConsumeStore, Failure};
-use crate::store::{Layout, PageSize, ReadStore, Seq, Span};
+use crate::store::{Layout, PageSize, ReadStore, Seq, Span, StoreError};
 
 /// Parts of the log that one claim looks at.
 const PARTS: usize = 64;
@@ -59,11 +59,11 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
             let from = std::mem::replace(&mut self.state.next, through);
             let skipped = self.skipped(Span { after: from, through }, part.found).await?;
             if !part.free.is_empty() {
-                return Ok(Some(self.give_new(from, part, skipped, wanted)));
+                return Ok(Some(self.give_new(from, part, skipped, wanted)?));
             }
             self.state.missing += skipped;
             if !part.waiting.is_empty() {
-                self.put_aside(part.waiting);
+                self.put_aside(part.waiting)?;
                 return Ok(None); // what waits is written before more is looked at
             }
         }
@@ -74,13 +74,19 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         Ok(None)
     }
 
-    fn give_new(&mut self, from: Seq, part: Part, skipped: Skipped, wanted: &Wanted) -> Claimed {
+    fn give_new(
+        &mut self,
+        from: Seq,
+        part: Part,
+        skipped: Skipped,
+        wanted: &Wanted,
+    ) -> Result<Claimed, StoreError> {
         let claim = self.new_claim(Kind::New, from, part.through, wanted, part.free.len());
         let claim = Claim { aside: part.waiting.iter().map(|event| event.seq).collect(), ..claim };
-        self.put_aside(part.waiting);
+        self.put_aside(part.waiting)?;
         self.state.delivered += claim.events;
-        let events = part.free.iter().map(|event| (event.seq, attempted(&event.json, 1))).collect();
-        self.give(claim, events, skipped)
+        let events = part.free.into_iter().map(|event| (event.seq, event.attempted(1))).collect();
+        Ok(self.give(claim, events, skipped))
     }
 
     /// The next part of a span: up to so many events that can be given out, with those that have to wait before them.
@@ -111,7 +117,7 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         let size = PageSize { events: limit.max(lookahead.min(room)), bytes: CLAIM_BYTES as u32 };
         let filter = self.state.specification.filter();
         let (page, through) = self.ground.reader.next_page(&filter, rest, Layout::Lines, size).await?;
-        let events = page.map(|page| Event::read_all(&page.text)).transpose()?;
+        let events = page.map(|page| Event::read_all(page.text.lines())).transpose()?;
         Ok((events.unwrap_or_default(), through))
     }
 
@@ -131,11 +137,12 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
     }
 
     /// New events wait from now on.
-    fn put_aside(&mut self, waiting: Vec<Event>) {
-        for Event { seq, topic, event_id, .. } in waiting {
-            let lane = self.state.specification.lane(&topic, seq);
-            self.keep(None, Failure::untried(seq, lane, topic, event_id));
+    fn put_aside(&mut self, waiting: Vec<Event>) -> Result<(), StoreError> {
+        for event in waiting {
+            let lane = self.state.specification.lane(&event.topic, event.seq);
+            self.keep(None, Failure::untried(&event, lane)?);
         }
+        Ok(())
     }
 
     /// The events of a range that was given out before, but for those that wait. Where the consumer is given more events than
@@ -150,7 +157,7 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
             rest.after = through;
             if let Some(page) = page {
                 bytes += page.text.len();
-                events.extend(Event::read_all(&page.text)?);
+                events.extend(Event::read_all(page.text.lines())?);
             }
         }
         if !rest.is_empty() {
@@ -164,8 +171,8 @@ impl<S: ReadStore + ConsumeStore> Draft<'_, S> {
         events.retain(|event| !claim.aside.contains(&event.seq));
         let (free, waiting) = self.apart_from_waiting(events).await?;
         claim.aside.extend(waiting.iter().map(|event| event.seq));
-        self.put_aside(waiting);
-        Ok((free.iter().map(|event| (event.seq, attempted(&event.json, claim.attempt))).collect(), skipped))
+        self.put_aside(waiting)?;
+        Ok((free.into_iter().map(|event| (event.seq, event.attempted(claim.attempt))).collect(), skipped))
     }
 
     /// What is missing in a range of which so many events were found.

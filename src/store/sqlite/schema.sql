@@ -102,12 +102,12 @@ create trigger count_stored after insert on events when new.gone is null begin
 end;
 
 -- The places of consumers. The state is the JSON object of src/consumers/state.rs: a step reads it, and writes it back
--- unless the version has changed meanwhile.
+-- unless the version has changed meanwhile. With rowids, a page holds all of it; without, the most would lie elsewhere.
 create table consumers (
-    name text primary key,
+    name text primary key not null,
     version integer not null,
     state text not null
-) without rowid;
+);
 
 -- The events of consumers that failed, and those that wait for one which did. What was done has no row.
 create table failures (

@@ -31,10 +31,10 @@ create table history (
 );
 
 create table consumers (
-    name text primary key,
+    name text primary key not null,
     version integer not null,
     state text not null
-) without rowid;
+);
 
 create table failures (
     consumer text not null,
