@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sekali_common::log;
 use tokio::sync::OnceCell;
 
-use super::claim::Ahead;
+use super::events::Event;
 use super::ground::Ground;
 use super::memory::Remembered;
 use super::outcome::Standing;
@@ -42,6 +42,16 @@ pub struct Draft<'s, S> {
     pub(super) ahead: Option<Ahead>,
     /// Bytes of the events that are given out.
     pub(super) bytes: usize,
+}
+
+/// New events that were read for the claims to come of a draft.
+pub(super) struct Ahead {
+    /// The seq behind which they were looked for.
+    pub after: Seq,
+    /// The events.
+    pub events: Vec<Event>,
+    /// The seq up to which there are no more.
+    pub through: Seq,
 }
 
 impl<'s, S: ReadStore + ConsumeStore> Draft<'s, S> {

@@ -1,11 +1,8 @@
 //! What comes of a step.
 
-use std::ops::{Add, AddAssign};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::state::Claim;
+use super::state::{Claim, Skipped};
 use crate::store::consume::Moment;
 use crate::store::{Filter, Seq, StoreError};
 
@@ -70,36 +67,6 @@ pub struct Claimed {
     pub skipped: Skipped,
     /// Its events, each as a JSON object.
     pub events: Vec<String>,
-}
-
-/// Events of a range that are not there any more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Skipped {
-    /// Seqs that have expired, whatever their topic was.
-    pub expired: i64,
-    /// Events that were erased.
-    pub erased: i64,
-}
-
-impl Skipped {
-    /// True if nothing is missing.
-    pub fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl Add for Skipped {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self { expired: self.expired + other.expired, erased: self.erased + other.erased }
-    }
-}
-
-impl AddAssign for Skipped {
-    fn add_assign(&mut self, other: Self) {
-        *self = *self + other;
-    }
 }
 
 /// Where a consumer stands.

@@ -1,10 +1,10 @@
 //! Where a consumer stands: what the store keeps of it, as one JSON object.
 
 use std::collections::VecDeque;
+use std::ops::{Add, AddAssign};
 
 use serde::{Deserialize, Serialize};
 
-use super::outcome::Skipped;
 use super::specification::Specification;
 use crate::store::consume::{FailureState, Moment, Stored};
 use crate::store::{Seq, StoreError};
@@ -84,6 +84,36 @@ pub struct Claim {
     /// What it tells to be missing, beside what is missing in its range.
     #[serde(default, skip_serializing_if = "Skipped::is_none")]
     pub missing: Skipped,
+}
+
+/// Events of a range that are not there any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Seqs that have expired, whatever their topic was.
+    pub expired: i64,
+    /// Events that were erased.
+    pub erased: i64,
+}
+
+impl Skipped {
+    /// True if nothing is missing.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Add for Skipped {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { expired: self.expired + other.expired, erased: self.erased + other.erased }
+    }
+}
+
+impl AddAssign for Skipped {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
 }
 
 impl State {

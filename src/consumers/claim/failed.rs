@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::super::draft::Draft;
 use super::super::events::Event;
-use super::super::outcome::{Claimed, Refusal, Skipped};
+use super::super::outcome::{Claimed, Refusal};
 use super::super::specification::Order;
-use super::super::state::{Claim, Kind};
+use super::super::state::{Claim, Kind, Skipped};
 use super::{CLAIM_BYTES, Contents, READ_AT_ONCE, Wanted};
 use crate::store::consume::{ConsumeStore, Failure, FailureState, Which};
 use crate::store::{ReadStore, Seq, StoreError};

@@ -7,13 +7,11 @@
 mod failed;
 mod new;
 
-pub use self::new::Ahead;
-
 use std::time::Duration;
 
 use super::draft::Draft;
-use super::outcome::{Claimed, Done, Outcome, Refusal, Skipped};
-use super::state::{Claim, Kind};
+use super::outcome::{Claimed, Done, Outcome, Refusal};
+use super::state::{Claim, Kind, Skipped};
 use crate::store::consume::{ConsumeStore, Which};
 use crate::store::{ReadStore, Seq};
 

@@ -1,10 +1,10 @@
 //! New events: those that were never given out, and the ranges of claims that are given again.
 
-use super::super::draft::Draft;
+use super::super::draft::{Ahead, Draft};
 use super::super::events::Event;
-use super::super::outcome::{Claimed, Refusal, Skipped};
+use super::super::outcome::{Claimed, Refusal};
 use super::super::specification::Order;
-use super::super::state::{Claim, Kind};
+use super::super::state::{Claim, Kind, Skipped};
 use super::{CLAIM_BYTES, CLAIM_EVENTS, Contents, Wanted};
 use crate::store::consume::{ConsumeStore, Failure};
 use crate::store::{Layout, PageSize, ReadStore, Seq, Span, StoreError};
@@ -27,13 +27,6 @@ struct Part {
     /// All events of it, also those that the consumer is not given.
     found: usize,
     /// Its last seq.
-    through: Seq,
-}
-
-/// Events that were read for the claims to come of the same draft.
-pub struct Ahead {
-    after: Seq,
-    events: Vec<Event>,
     through: Seq,
 }
 

@@ -4,30 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{Ask, Call, Given};
 use super::claims::Known;
+use super::events::{Dead, Log};
 use super::replay::{Began, Replay};
 use super::rules::Rules;
-
-/// An event that tells of a dead one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Dead {
-    /// The life of the consumer in which it died.
-    pub generation: u64,
-    /// The dead event.
-    pub seq: u64,
-}
-
-/// The events in the end.
-#[derive(Clone, Debug, Default)]
-pub struct Log {
-    /// Topics by seq: of all events that are there, and of those that were given out and are gone.
-    pub topics: BTreeMap<u64, String>,
-    /// Those that are gone. Since when is not known, so nobody has to be given them.
-    pub gone: BTreeSet<u64>,
-    /// Events that tell of dead ones.
-    pub dead: Vec<Dead>,
-    /// The number of those that did, and are gone.
-    pub dead_gone: u64,
-}
 
 /// Holds the calls of all clients of a consumer against the events. The first call makes it. In the end its clients have
 /// claimed and committed until nothing was left.

@@ -3,7 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{Order, Specification};
-use super::check::Log;
+
+/// An event that tells of a dead one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Dead {
+    /// The life of the consumer in which it died.
+    pub generation: u64,
+    /// The dead event.
+    pub seq: u64,
+}
+
+/// The events in the end.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    /// Topics by seq: of all events that are there, and of those that were given out and are gone.
+    pub topics: BTreeMap<u64, String>,
+    /// Those that are gone. Since when is not known, so nobody has to be given them.
+    pub gone: BTreeSet<u64>,
+    /// Events that tell of dead ones.
+    pub dead: Vec<Dead>,
+    /// The number of those that did, and are gone.
+    pub dead_gone: u64,
+}
 
 /// The events of the log, and what has become of them in the present life of a consumer.
 pub struct Events<'e> {

@@ -16,5 +16,6 @@ mod rules;
 mod tests;
 
 pub use call::{Ask, Call, Failed, Given, Moment, Order, Place, Selected, Specification, Told};
-pub use check::{Dead, Log, check};
+pub use check::check;
+pub use events::{Dead, Log};
 pub use rules::Rules;

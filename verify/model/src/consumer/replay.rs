@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{Ask, Call, Failed, Order, Place, Selected, Specification, Told};
-use super::check::Log;
 use super::claims::Claims;
-use super::events::Events;
+use super::events::{Events, Log};
 use super::rules::Rules;
 
 /// Milliseconds after the end of a claim without an answer in which it may still be carried out.
