@@ -7,9 +7,38 @@ pub struct Limits {
     pub max_body_bytes: usize,
     /// Events of a request.
     pub max_batch_events: usize,
+    /// Bytes of a body of logs, after inflation, too: shippers drop what is refused for its size.
+    pub max_otlp_bytes: usize,
     /// Bytes that one event stores: topic, event id, source, payload and attributes.
     pub max_event_bytes: usize,
 }
+
+/// The most bytes of a body, and the variable that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyLimit {
+    /// The name of the variable.
+    pub variable: &'static str,
+    /// Its value.
+    pub bytes: usize,
+}
+
+impl Limits {
+    /// For most bodies.
+    pub fn body(&self) -> BodyLimit {
+        BodyLimit { variable: "max_body_bytes", bytes: self.max_body_bytes }
+    }
+
+    /// For those of shippers of logs.
+    pub fn shipment(&self) -> BodyLimit {
+        BodyLimit { variable: "max_otlp_bytes", bytes: self.max_otlp_bytes }
+    }
+}
+
+/// Bytes that all events of a request hold in memory, at most. An instance has four times as much.
+pub const REQUEST_BYTES: usize = 256 << 20;
+
+/// Bytes that an event holds beside what it stores, about, and that are held for one that is refused.
+pub const EVENT_BYTES: usize = 256;
 
 /// Bytes of request bodies that an instance holds at once. A body counts until its answer is sent. It bounds
 /// `max_body_bytes`, too.

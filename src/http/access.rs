@@ -1,7 +1,9 @@
-//! Access: bearer tokens (RFC 6750). What pages in browsers may do without one is in [`super::origin`].
+//! Access: bearer tokens (RFC 6750), and where shippers send them. What pages in browsers may do without one is in [`super::origin`].
 
 use std::borrow::Cow;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
@@ -14,6 +16,8 @@ use crate::event::{NewEvent, Topic, TopicPattern};
 pub enum Scope {
     /// Store events.
     Publish,
+    /// Store events as shippers of logs do: some know no bearer token, and send it as a password or an API key.
+    Ship,
     /// Read events, accounts and metrics.
     Read,
     /// Use consumers: the places of readers.
@@ -132,7 +136,11 @@ impl Access {
     /// [`Problem::Unauthorized`] without a known token, [`Problem::Forbidden`] with the token of another scope,
     /// [`Problem::AdministrationDisabled`] where nobody may administer.
     pub fn check(&self, headers: &HeaderMap, scope: Scope) -> Result<Grant<'_>, Problem> {
-        let given = bearer_token(headers);
+        let given = match scope {
+            Scope::Ship => shippers_token(headers),
+            _ => bearer_token(headers).map(Cow::Borrowed),
+        };
+        let given = given.as_deref();
         // All of them are compared, so that the time does not tell which it was.
         let named = given.and_then(|given| {
             self.named
@@ -140,7 +148,7 @@ impl Access {
                 .fold(None, |found, token| found.or(is_token(given, &token.token).then_some(token)))
         });
         let (wanted, others) = match scope {
-            Scope::Publish => (&self.publish_token, [&self.read_token, &self.admin_token]),
+            Scope::Publish | Scope::Ship => (&self.publish_token, [&self.read_token, &self.admin_token]),
             Scope::Read | Scope::Consume => (&self.read_token, [&self.publish_token, &self.admin_token]),
             Scope::Administer if self.admin_token.is_empty() => return Err(Problem::AdministrationDisabled),
             Scope::Administer => (&self.admin_token, [&self.publish_token, &self.read_token]),
@@ -181,7 +189,7 @@ impl Access {
 /// The topics for which a token has a permission; `None` if it has it for none.
 fn topics_of(token: &NamedToken, scope: Scope) -> Option<&Topics> {
     let topics = match scope {
-        Scope::Publish => &token.publish,
+        Scope::Publish | Scope::Ship => &token.publish,
         Scope::Read => &token.read,
         Scope::Consume => &token.consume,
         _ => return None,
@@ -190,9 +198,32 @@ fn topics_of(token: &NamedToken, scope: Scope) -> Option<&Topics> {
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
+    credentials(headers, b"bearer ")
+}
+
+/// The credentials of a scheme, which ends in a blank.
+fn credentials<'h>(headers: &'h HeaderMap, scheme: &[u8]) -> Option<&'h [u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
-    let (scheme, token) = value.split_at_checked("bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+    let (given, credentials) = value.split_at_checked(scheme.len())?;
+    given.eq_ignore_ascii_case(scheme).then(|| credentials.trim_ascii())
+}
+
+/// The token of a shipper: a bearer token; the password of any user (RFC 7617); or an API key of Elasticsearch, as it is
+/// or as its clients encode it, with any id. A browser repeats a password by itself, so elsewhere it is none.
+fn shippers_token(headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
+    let behind_colon = |encoded: &[u8]| {
+        let decoded = BASE64_STANDARD.decode(encoded).ok()?;
+        let colon = decoded.iter().position(|byte| *byte == b':')?;
+        Some(Cow::Owned(decoded[colon + 1..].to_vec()))
+    };
+    if let Some(token) = bearer_token(headers) {
+        return Some(token.into());
+    }
+    if let Some(encoded) = credentials(headers, b"basic ") {
+        return behind_colon(encoded);
+    }
+    let key = credentials(headers, b"apikey ")?;
+    Some(behind_colon(key).unwrap_or(key.into()))
 }
 
 /// True if a token is set, and is the given one. The time does not tell the place of the first difference.
@@ -292,6 +323,34 @@ mod tests {
         );
         let open = Access { read_token: String::new(), ..access.clone() };
         assert!(open.check(&with(""), Scope::Read).is_ok(), "nobody needs a token to read");
+    }
+
+    #[test]
+    fn a_shipper_may_send_its_token_as_a_password_or_an_api_key_and_nobody_else() {
+        let access = Access { named: named().named, ..access() };
+        for (authorization, status) in [
+            ("Bearer write", 200),
+            ("Basic ZWxhc3RpYzp3cml0ZQ==", 200), // elastic:write
+            ("basic OndyaXRl", 200),             // :write
+            ("ApiKey write", 200),
+            ("ApiKey aWQ6d3JpdGU=", 200), // id:write
+            ("ApiKey aWQ6cw==", 200),     // id:s, a named token
+            ("ApiKey aWQ6cmVhZA==", 403), // id:read
+            ("ApiKey aWQ6eA==", 401),     // id:x
+            ("Basic d3JpdGU=", 401),      // write
+            ("Basic write", 401),
+            ("Basic ", 401),
+            ("", 401),
+        ] {
+            let checked = |scope| match access.check(&with(authorization), scope) {
+                Ok(_) => 200,
+                Err(problem) => problem.into_reply().status.as_u16(),
+            };
+            assert_eq!(checked(Scope::Ship), status, "{authorization:?}");
+            let is_bearer = authorization.starts_with("Bearer");
+            assert_eq!(checked(Scope::Publish), if is_bearer { status } else { 401 }, "{authorization:?}");
+            assert_eq!(access.knows(&with(authorization)), is_bearer, "{authorization:?}");
+        }
     }
 
     #[test]

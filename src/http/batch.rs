@@ -25,8 +25,9 @@ pub struct Batch {
     /// The time at which the store was asked for their topics, if it was.
     asked_at: Option<Duration>,
     /// Their places in the request.
-    indexes: Vec<usize>,
-    rejected: Invalid,
+    pub indexes: Vec<usize>,
+    /// The errors of the others.
+    pub rejected: Invalid,
     /// The names of fields that were ignored.
     ignored: Vec<String>,
     /// The share of the budget of bodies that they hold.
@@ -74,6 +75,12 @@ impl Batch {
             app.topics.remember(&self.events);
         }
         Ok(outcomes)
+    }
+
+    /// The share of the budget, for an answer of so many bytes: once events are stored, there has to be room for it.
+    pub fn into_share(mut self, bytes: usize) -> Share {
+        self.share.replace(bytes);
+        self.share
     }
 
     /// The answer, and the share of the budget that it holds. Its bytes take the place of the body's: once events are

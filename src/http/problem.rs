@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::reply::Reply;
 use crate::consumers::{self, MOST_CONSUMERS, Refusal as ConsumerRefusal};
-use crate::ingest::inflate::InflateError;
 use crate::ingest::{EventError, IngestError, Invalid, Unsupported};
 use crate::reader::ReadError;
 use crate::receivers::signature::Refusal;
@@ -265,7 +264,7 @@ fn of_proxy(addressed: Option<&str>) -> String {
 
 impl Problem {
     /// Its row in the table of problems.
-    fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         match self {
             Self::MalformedRequest(_) => kinds::MALFORMED_REQUEST,
             Self::MalformedBody(_) => kinds::MALFORMED_BODY,
@@ -394,22 +393,16 @@ impl From<ConsumerRefusal> for Problem {
     }
 }
 
-impl From<InflateError> for Problem {
-    fn from(error: InflateError) -> Self {
-        match error {
-            InflateError::TooLarge { limit } => {
-                Self::TooLarge { what: "the body, inflated,".into(), limit: "max_body_bytes", maximum: limit }
-            }
-            InflateError::Malformed(message) => Self::MalformedBody(format!("gzip: {message}")),
-        }
-    }
-}
-
 impl From<IngestError> for Problem {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::Malformed(message) => Self::MalformedBody(message),
             IngestError::Invalid(invalid) => Self::InvalidEvents(invalid),
+            IngestError::TooLargeTogether { limit } => Self::TooLarge {
+                what: "the memory that the events of this request need".into(),
+                limit: "for one request",
+                maximum: limit,
+            },
             IngestError::TooManyEvents { limit } => Self::TooLarge {
                 what: "the number of events".into(),
                 limit: "max_batch_events",

@@ -7,11 +7,13 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 
 use super::access::Scope;
 use super::app::{App, Platform};
+use super::dialect::Dialect;
 use super::origin;
 use super::problem::Problem;
 use super::reply::{Reply, ReplyBody};
 use super::routes::consumers::ConsumerStep;
-use super::routes::{consumers, events, health, hooks, metrics, publish, stats};
+use super::routes::elastic::{self, Resource};
+use super::routes::{consumers, events, health, hooks, logs, metrics, publish, stats};
 use super::settings::InvalidSettings;
 use crate::limits::LARGE_ANSWER_BYTES;
 
@@ -46,7 +48,7 @@ pub fn refuse(request: &Parts, invalid: &InvalidSettings) -> Reply {
         _ => Problem::Internal(format!("the service cannot start: {invalid}")),
     };
     problem.log(pattern);
-    problem.into_reply()
+    Dialect::of(request.uri.path(), &request.headers).reply(problem)
 }
 
 async fn reply<P, B>(app: &App<P>, request: Request<B>) -> Reply
@@ -55,10 +57,11 @@ where
     B: Stream<Item = Result<Vec<u8>, String>>,
 {
     let pattern = Route::of(request.uri().path()).map_or("unknown", |route| route.pattern());
+    let dialect = Dialect::of(request.uri().path(), request.headers());
     let result = route(app, request).await.and_then(|reply| within_budget(app, reply));
     result.unwrap_or_else(|problem| {
         problem.log(pattern);
-        problem.into_reply()
+        dialect.reply(problem)
     })
 }
 
@@ -116,6 +119,10 @@ where
         (Route::Events, Verb::Delete) => events::erase(app, request.uri()).await,
         (Route::Event { topic, event_id }, Verb::Delete) => events::erase_one(app, topic, event_id).await,
         (Route::Publish, _) => publish::post(app, grant, request).await,
+        (Route::Logs, _) => logs::post(app, grant, request).await,
+        (Route::Elastic(Resource::Bulk { index }), _) => elastic::post(app, grant, index, request).await,
+        (Route::Elastic(resource), Verb::Read) => Ok(resource.told()),
+        (Route::Elastic(_), _) => Ok(Resource::acknowledged()),
         (Route::Hook { name }, Verb::Post) => {
             hooks::deliver(app, grant, hooks::receiver(app, name)?, request).await
         }
@@ -165,6 +172,8 @@ impl Verb {
 #[derive(Clone, Copy)]
 enum Route<'p> {
     Publish,
+    Logs,
+    Elastic(Resource<'p>),
     Events,
     /// Both percent-encoded.
     Event {
@@ -196,6 +205,7 @@ impl<'p> Route<'p> {
     fn of(path: &'p str) -> Option<Self> {
         Some(match path {
             "/publish" => Self::Publish,
+            logs::PATH => Self::Logs,
             "/events" => Self::Events,
             "/consumers" => Self::Consumers,
             "/hooks" => Self::Hooks,
@@ -205,6 +215,7 @@ impl<'p> Route<'p> {
             "/readyz" => Self::Readyz,
             _ if path.starts_with("/consumers/") => Self::of_consumer(&path["/consumers/".len()..])?,
             _ if path.starts_with("/hooks/") => Self::of_hook(&path["/hooks/".len()..])?,
+            _ if let Some(rest) = elastic::rest_of(path) => Self::Elastic(Resource::of(rest)?),
             _ => {
                 let (topic, event_id) = path.strip_prefix("/events/")?.split_once('/')?;
                 if topic.is_empty() || event_id.is_empty() || event_id.contains('/') {
@@ -237,6 +248,8 @@ impl<'p> Route<'p> {
     fn pattern(&self) -> &'static str {
         match self {
             Self::Publish => "/publish",
+            Self::Logs => logs::PATH,
+            Self::Elastic(resource) => resource.pattern(),
             Self::Events => "/events",
             Self::Event { .. } => "/events/{topic}/{event_id}",
             Self::Consumers => "/consumers",
@@ -254,7 +267,9 @@ impl<'p> Route<'p> {
 
     fn takes(&self, verb: Verb) -> bool {
         match self {
-            Self::Publish | Self::Backfill { .. } => verb == Verb::Post,
+            Self::Publish | Self::Logs | Self::Backfill { .. } => verb == Verb::Post,
+            Self::Elastic(Resource::Bulk { .. }) => matches!(verb, Verb::Post | Verb::Put),
+            Self::Elastic(Resource::Setup) => matches!(verb, Verb::Read | Verb::Put),
             Self::Hook { .. } => matches!(verb, Verb::Read | Verb::Post),
             Self::Events | Self::Event { .. } => matches!(verb, Verb::Read | Verb::Delete),
             Self::Consumer { .. } => verb != Verb::Post,
@@ -265,7 +280,9 @@ impl<'p> Route<'p> {
 
     fn allow(&self) -> &'static str {
         match self {
-            Self::Publish | Self::Backfill { .. } => "POST, OPTIONS",
+            Self::Publish | Self::Logs | Self::Backfill { .. } => "POST, OPTIONS",
+            Self::Elastic(Resource::Bulk { .. }) => "POST, PUT, OPTIONS",
+            Self::Elastic(Resource::Setup) => "GET, HEAD, PUT, OPTIONS",
             Self::Hook { .. } => "GET, HEAD, POST, OPTIONS",
             Self::ConsumerStep { step, .. } if !step.is_read() => "POST, OPTIONS",
             Self::Consumer { .. } => "GET, HEAD, PUT, DELETE, OPTIONS",
@@ -277,6 +294,7 @@ impl<'p> Route<'p> {
     fn scope(&self, verb: Verb) -> Scope {
         match (self, verb) {
             (Self::Consumers | Self::Consumer { .. } | Self::ConsumerStep { .. }, _) => Scope::Consume,
+            (Self::Logs | Self::Elastic(_), _) => Scope::Ship,
             (_, Verb::Delete) => Scope::Administer,
             (Self::Publish | Self::Backfill { .. }, _) => Scope::Publish,
             // Its signature is its permission.

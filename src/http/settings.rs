@@ -151,6 +151,7 @@ impl Settings {
         let settings = Self {
             limits: Limits {
                 max_body_bytes: invalid.note(limit("max_body_bytes", BODIES_BYTES)),
+                max_otlp_bytes: invalid.note(limit("max_otlp_bytes", BODIES_BYTES)),
                 max_batch_events: invalid.note(limit("max_batch_events", usize::MAX)),
                 max_event_bytes: invalid.note(limit("max_event_bytes", usize::MAX)),
             },
@@ -212,10 +213,11 @@ impl Settings {
     }
 
     /// The names of all variables.
-    pub const VARIABLES: [&'static str; 21] = [
+    pub const VARIABLES: [&'static str; 22] = [
         "store",
         "database_url",
         "max_body_bytes",
+        "max_otlp_bytes",
         "max_batch_events",
         "max_event_bytes",
         "max_topics",
@@ -313,7 +315,8 @@ mod tests {
     use super::*;
 
     fn read(changed: &str, value: &str) -> Result<Settings, InvalidSettings> {
-        let limits = ["max_body_bytes", "max_batch_events", "max_event_bytes", "max_topics"];
+        let limits =
+            ["max_body_bytes", "max_otlp_bytes", "max_batch_events", "max_event_bytes", "max_topics"];
         let unchanged = limits.into_iter().filter(|name| *name != changed);
         let mut text: String = unchanged.map(|name| format!("{name}=10\n")).collect();
         if !changed.is_empty() {
@@ -327,6 +330,7 @@ mod tests {
         for (name, value) in [
             ("max_body_bytes", "8 MiB"),
             ("max_body_bytes", "67108865"),
+            ("max_otlp_bytes", "67108865"),
             ("max_batch_events", "0"),
             ("max_event_bytes", "-1"),
             ("max_topics", "0"),
@@ -355,7 +359,7 @@ mod tests {
 
     #[test]
     fn all_that_is_invalid_is_named_at_once_and_never_its_text() {
-        let text = "max_body_bytes=s3cret\nmax_batch_events=10\nmax_event_bytes=10\nmax_topics=0\nretention_days=s3cret\n\
+        let text = "max_body_bytes=s3cret\nmax_otlp_bytes=10\nmax_batch_events=10\nmax_event_bytes=10\nmax_topics=0\nretention_days=s3cret\n\
             log_format=s3cret\nstarted_at=s3cret\nstore=s3cret\nanswers=s3cret\ninstances=s3cret\ns3cret";
         let invalid = Settings::read(text, "", "").unwrap_err();
         let named: Vec<_> = invalid.0.iter().map(|setting| setting.name).collect();

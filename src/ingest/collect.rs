@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use crate::event::NewEvent;
-use crate::limits::Limits;
+use crate::limits::{EVENT_BYTES, Limits, REQUEST_BYTES};
 use crate::payload;
 
 /// Errors that an answer lists. It also says how many there were.
@@ -93,6 +93,13 @@ pub enum IngestError {
     /// Events of the body break a rule.
     #[error("{} of the events are invalid", .0.events)]
     Invalid(Invalid),
+    /// All events of the body together hold more memory than those of a request may: a few bytes of it can be repeated in
+    /// each.
+    #[error("the events hold more than {limit} bytes")]
+    TooLargeTogether {
+        /// The limit that was exceeded.
+        limit: usize,
+    },
     /// The body has more events than a request may have.
     #[error("more than {limit} events")]
     TooManyEvents {
@@ -164,13 +171,15 @@ pub struct Collector<'c> {
     ingested: Ingested,
     unknown: Unknown,
     seen: usize,
+    /// The memory that all of it holds, about.
+    bytes: usize,
 }
 
 impl<'c> Collector<'c> {
     /// A collector of no events yet.
     pub fn new(context: &'c Context) -> Self {
         let unknown = Unknown { fate: context.unknown_fields, names: Vec::new() };
-        Self { context, ingested: Ingested::default(), unknown, seen: 0 }
+        Self { context, ingested: Ingested::default(), unknown, seen: 0, bytes: 0 }
     }
 
     /// Counts one more event, has it judged and takes it.
@@ -199,7 +208,16 @@ impl<'c> Collector<'c> {
             return Err(IngestError::TooManyEvents { limit });
         }
         self.seen += 1;
+        self.hold(EVENT_BYTES)?;
         Ok(self.seen - 1)
+    }
+
+    fn hold(&mut self, bytes: usize) -> Result<(), IngestError> {
+        self.bytes += bytes;
+        match self.bytes > REQUEST_BYTES {
+            true => Err(IngestError::TooLargeTogether { limit: REQUEST_BYTES }),
+            false => Ok(()),
+        }
     }
 
     fn accept(&mut self, index: usize, event: NewEvent) -> Result<(), IngestError> {
@@ -213,6 +231,7 @@ impl<'c> Collector<'c> {
             self.reject(index, vec![("".into(), message)]);
             return Ok(());
         }
+        self.hold(bytes)?;
         self.ingested.events.push(event);
         self.ingested.indexes.push(index);
         Ok(())

@@ -249,7 +249,12 @@ mod tests {
 
     fn context() -> Context {
         Context {
-            limits: Limits { max_body_bytes: 1 << 20, max_batch_events: 3, max_event_bytes: 100 },
+            limits: Limits {
+                max_body_bytes: 1 << 20,
+                max_otlp_bytes: 1 << 20,
+                max_batch_events: 3,
+                max_event_bytes: 100,
+            },
             partial: false,
             unknown_fields: UnknownFields::Ignored,
         }

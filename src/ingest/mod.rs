@@ -1,15 +1,19 @@
 //! From the bytes of a request to valid events, or to all errors in them.
 //!
 //! Each format is a file with its media types and its parser, and a line in `FORMATS`. All of them hand their events
-//! to the collector in `collect`, which knows the limits.
+//! to the collector in `collect`, which knows the limits. [`otlp`] and [`bulk`] are what shippers of logs send, by routes of
+//! their own.
 
+pub mod bulk;
 mod cloudevents;
 mod collect;
+mod content_id;
 mod field;
 mod format;
 pub mod inflate;
 mod json;
 mod ndjson;
+pub mod otlp;
 
 use std::borrow::Cow;
 

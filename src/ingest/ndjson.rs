@@ -42,7 +42,12 @@ mod tests {
     use crate::limits::Limits;
 
     fn read(body: &str, partial: bool) -> Result<Ingested, IngestError> {
-        let limits = Limits { max_body_bytes: 1 << 20, max_batch_events: 4, max_event_bytes: 100 };
+        let limits = Limits {
+            max_body_bytes: 1 << 20,
+            max_otlp_bytes: 1 << 20,
+            max_batch_events: 4,
+            max_event_bytes: 100,
+        };
         let context = Context { limits, partial, unknown_fields: UnknownFields::Ignored };
         parse(body.as_bytes(), &context)
     }

@@ -18,7 +18,12 @@ use crate::ingest::{Context, IngestError, UnknownFields};
 use crate::limits::Limits;
 
 const CONTEXT: Context = Context {
-    limits: Limits { max_body_bytes: 1 << 20, max_batch_events: 10, max_event_bytes: 100_000 },
+    limits: Limits {
+        max_body_bytes: 1 << 20,
+        max_otlp_bytes: 1 << 20,
+        max_batch_events: 10,
+        max_event_bytes: 100_000,
+    },
     partial: false,
     unknown_fields: UnknownFields::Ignored,
 };

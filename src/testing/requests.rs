@@ -206,13 +206,14 @@ const HEADERS: [(&str, &str); 8] = [
     ("webhook-request-origin", ""),
 ];
 
-const CONTENT_TYPES: [&str; 6] = [
+const CONTENT_TYPES: [&str; 7] = [
     "application/json",
     "application/x-ndjson",
     "application/cloudevents+json",
     "application/cloudevents-batch+json",
     "text/plain",
     "",
+    "application/x-protobuf",
 ];
 
 /// Answers the request that some bytes are. Every request gets an answer, which is never a 5xx.
@@ -226,6 +227,8 @@ pub fn answer(data: &[u8]) {
     let text = String::from_utf8_lossy(text);
     let read_or_erase = if *kind < 128 { "GET" } else { "DELETE" };
     let (method, path) = match kind % 8 {
+        0 if *kind >= 192 => ("POST", format!("/elastic/{text}")),
+        0 if *kind >= 128 => ("POST", "/v1/logs".to_owned()),
         0 => ("POST", "/publish".to_owned()),
         1 => ("POST", format!("/publish?{text}")),
         2 => (read_or_erase, format!("/events?{text}")),
@@ -259,7 +262,8 @@ pub(super) type Nowhere = NativePlatform<Nothing, Nothing, Dreaming>;
 
 /// The service with low limits, some settings and some receivers.
 pub(super) fn app(variables: &str, hooks: &str) -> App<Nowhere> {
-    const LIMITS: &str = "max_body_bytes=65536\nmax_event_bytes=65536\nmax_batch_events=100";
+    const LIMITS: &str =
+        "max_body_bytes=65536\nmax_otlp_bytes=65536\nmax_event_bytes=65536\nmax_batch_events=100";
     let settings = Settings::read(&format!("{LIMITS}\n{variables}"), hooks, "");
     let started_at = Timestamp::parse("2026-11-21T01:00:00Z");
     let (Ok(settings), Ok(started_at)) = (settings, started_at) else { panic!("the settings are good") };
@@ -281,7 +285,7 @@ mod tests {
 
     #[test]
     fn whatever_a_request_is_its_answer_is_no_fault() {
-        let parts: [&[u8]; 16] = [
+        let parts: [&[u8]; 22] = [
             b"{\"topic\":\"t\",\"event_id\":\"e\"}",
             b"[",
             b"]",
@@ -298,6 +302,12 @@ mod tests {
             b"[::1]:3000",
             b"2026-11-21T01:00+05:30",
             b"%zz",
+            b"_bulk\0",
+            b"{\"create\":{\"_index\":\"i\"}}\n",
+            b"{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[{}",
+            b"}]}]}]}",
+            b"\x0a\x06\x12\x04\x12\x02\x1a\x00",
+            b"\x12\x7f",
         ];
         let mut random = fastrand::Rng::with_seed(26);
         for _ in 0..20_000 {

@@ -132,6 +132,7 @@ impl Service {
 pub fn settings(variables: &[(&str, &str)]) -> Settings {
     let mut values = vec![
         ("max_body_bytes", "8388608"),
+        ("max_otlp_bytes", "67108864"),
         ("max_batch_events", "10000"),
         ("max_event_bytes", "262144"),
         ("max_topics", "100000"),

@@ -23,6 +23,6 @@ def filter_case(context, case):
     return case.media_type != "application/octet-stream"
 
 
-@schemathesis.serializer("application/x-ndjson", "application/jsonl")
+@schemathesis.serializer("application/x-ndjson", "application/jsonl", "application/x-protobuf")
 def lines(context, value):
     return value.encode() if isinstance(value, str) else json.dumps(value).encode()

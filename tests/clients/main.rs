@@ -15,6 +15,7 @@ mod produce;
 mod readme;
 mod recorded;
 mod resign;
+mod shippers;
 mod vendors;
 
 use std::fs::File;

@@ -184,6 +184,7 @@ fn every_route_and_status_is_exercised_and_every_answer_matches_its_schema() {
     }
     receivers(&mut contract);
     consumers(&mut contract);
+    shippers(&mut contract);
     contract.check(
         "GET",
         "/events",
@@ -290,6 +291,53 @@ fn receivers(contract: &mut Contract) {
     ] {
         contract.check(method, route, &from_rebound_page(&server, method, path));
     }
+}
+
+/// Exercises the routes of shippers of logs.
+fn shippers(contract: &mut Contract) {
+    let server = Server::with_variables(&[("max_otlp_bytes", "100")]);
+    let locked = Server::with_variables(&[("publish_token", "write"), ("read_token", "read")]);
+    let read = [("authorization", "Bearer read")];
+    let long = "x".repeat(101);
+    let lines = "{\"create\":{\"_index\":\"i\",\"_id\":\"1\"}}\n{}\n{\"delete\":{}}\n";
+    let br = [JSON, ("content-encoding", "br")];
+    for (method, path, good) in [
+        ("POST", "/v1/logs", r#"{"resourceLogs":[]}"#),
+        ("POST", "/elastic/_bulk", lines),
+        ("PUT", "/elastic/_bulk", lines),
+        ("POST", "/elastic/i/_bulk", lines),
+        ("PUT", "/elastic/i/_bulk", lines),
+    ] {
+        let route = path.replace("/i/", "/{index}/");
+        for answer in [
+            send(&server, method, path, &[JSON], good),
+            send(&server, method, path, &[JSON], good),
+            send(&server, method, path, &[JSON], "{"),
+            send(&server, method, path, &[JSON], &long),
+            send(&server, method, path, &br, good),
+            send(&locked, method, path, &[JSON], good),
+            send(&locked, method, path, &read, good),
+            from_rebound_page(&server, method, path),
+        ] {
+            contract.check(method, &route, &answer);
+        }
+        if method == "POST" {
+            contract.check(method, &route, &send(&server, "PATCH", path, &[], ""));
+        }
+    }
+    let protobuf = [("content-type", "application/x-protobuf")];
+    contract.check("POST", "/v1/logs", &send(&server, "POST", "/v1/logs", &protobuf, ""));
+    for method in ["GET", "HEAD"] {
+        for answer in [
+            send(&server, method, "/elastic/", &[], ""),
+            send(&locked, method, "/elastic/", &[], ""),
+            send(&locked, method, "/elastic/", &read, ""),
+            from_rebound_page(&server, method, "/elastic/"),
+        ] {
+            contract.check(method, "/elastic/", &answer);
+        }
+    }
+    contract.check("GET", "/elastic/", &send(&server, "PATCH", "/elastic/", &[], ""));
 }
 
 /// Exercises the routes of consumers.
@@ -414,10 +462,14 @@ fn key_in_use(server: &Server) -> Answer {
 fn every_example_of_a_request_is_accepted() {
     let contract = Contract::read();
     let server = Server::start();
-    let content =
-        contract.document["paths"]["/publish"]["post"]["requestBody"]["content"].as_object().unwrap();
     let mut accepted = 0;
-    for (media_type, content) in content {
+    let routes = ["/publish", "/v1/logs", "/elastic/_bulk"];
+    let contents =
+        routes.map(|route| (route, &contract.document["paths"][route]["post"]["requestBody"]["content"]));
+    let contents = contents.into_iter().flat_map(|(route, content)| {
+        content.as_object().unwrap().iter().map(move |(media_type, content)| (route, media_type, content))
+    });
+    for (route, media_type, content) in contents {
         for (name, example) in content["examples"].as_object().into_iter().flatten() {
             let example = contract.resolve(example);
             let body = match &example["value"] {
@@ -428,12 +480,12 @@ fn every_example_of_a_request_is_accepted() {
             let mut headers = vec![("content-type", media_type.as_str())];
             headers.retain(|_| !more.keys().any(|name| name.eq_ignore_ascii_case("content-type")));
             headers.extend(more.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap())));
-            let answer = send(&server, "POST", "/publish", &headers, &body);
+            let answer = send(&server, "POST", route, &headers, &body);
             assert_eq!(answer.status, 200, "{media_type} {name}: {}", answer.text);
             accepted += 1;
         }
     }
-    assert!(accepted >= 8, "only {accepted} examples");
+    assert!(accepted >= 10, "only {accepted} examples");
     server.assert_books_balance();
 }
 

@@ -26,6 +26,7 @@ mod publish;
 mod removal;
 mod scripts;
 mod secrets;
+mod shippers;
 mod stats;
 mod tls;
 mod upgrade;

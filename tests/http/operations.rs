@@ -37,12 +37,12 @@ fn another_method_is_405_and_the_allowed_ones_are_listed() {
     }
 }
 
-/// Names of functions are a seventh of it, and came in unnoticed once.
+/// Names of functions are a seventh of it, and came in unnoticed once. docs/decisions/logs.md has what its doors weigh.
 #[test]
 fn the_component_is_small() {
     let component = repository().join("target/wasm32-wasip2/component/sekali.wasm");
     let bytes = std::fs::metadata(component).unwrap().len();
-    assert!(bytes < 2_000_000, "{bytes} bytes");
+    assert!(bytes < 2_060_000, "{bytes} bytes");
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn unescaped(token: &str) -> Result<String, &'static str> {
 }
 
 /// The member or element that a token names.
-fn child<'d>(value: &'d RawValue, token: &str) -> Option<&'d RawValue> {
+pub fn child<'d>(value: &'d RawValue, token: &str) -> Option<&'d RawValue> {
     let mut deserializer = serde_json::Deserializer::from_str(value.get());
     match value.get().as_bytes().first()? {
         b'{' => Member(token).deserialize(&mut deserializer).ok()?,

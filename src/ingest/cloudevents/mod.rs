@@ -38,7 +38,12 @@ mod tests {
     use crate::limits::Limits;
 
     const CONTEXT: Context = Context {
-        limits: Limits { max_body_bytes: 1 << 20, max_batch_events: 10, max_event_bytes: 1000 },
+        limits: Limits {
+            max_body_bytes: 1 << 20,
+            max_otlp_bytes: 1 << 20,
+            max_batch_events: 10,
+            max_event_bytes: 1000,
+        },
         partial: false,
         unknown_fields: UnknownFields::Ignored,
     };

@@ -28,7 +28,7 @@ use crate::http::body::RequestBody;
 use crate::http::negotiate::JSON;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-use crate::ingest::inflate::{self, ContentEncoding};
+use crate::ingest::inflate::ContentEncoding;
 
 /// What is done with a consumer, by the last part of its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +99,8 @@ where
     if step.is_read() {
         return failed::list(app, name, &head.uri).await;
     }
-    let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
-    let body = decoded(body, &head.headers, &head.uri, app.limits.max_body_bytes)?;
+    let body = app.bodies.read(body, &head.headers, app.limits.body(), &app.clock).await?;
+    let body = decoded(body, &head.headers, &head.uri)?;
     match step {
         ConsumerStep::Claim => claim::claim(app, name, parse(&body)?).await,
         ConsumerStep::Commit => commit::commit(app, name, parse(&body)?).await,
@@ -114,18 +114,9 @@ where
 ///
 /// # Errors
 /// When it cannot be undone, or the request has a query, which these routes do not know.
-fn decoded(
-    mut body: RequestBody,
-    headers: &HeaderMap,
-    uri: &Uri,
-    most: usize,
-) -> Result<RequestBody, Problem> {
+fn decoded(body: RequestBody, headers: &HeaderMap, uri: &Uri) -> Result<RequestBody, Problem> {
     crate::http::query::parameters(uri.query().unwrap_or_default(), &[])?;
-    if ContentEncoding::of(headers)? == ContentEncoding::Gzip {
-        let inflated = inflate::gunzip(body.bytes(), most)?;
-        body.replace(inflated)?;
-    }
-    Ok(body)
+    body.decoded(ContentEncoding::of(headers)?)
 }
 
 /// The fields of a body, which may be missing.

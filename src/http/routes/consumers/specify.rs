@@ -35,8 +35,8 @@ where
     check_name(name)?;
     grant.check_consumer(name)?;
     let (head, body) = request.into_parts();
-    let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
-    let given: Given = parse(&decoded(body, &head.headers, &head.uri, app.limits.max_body_bytes)?)?;
+    let body = app.bodies.read(body, &head.headers, app.limits.body(), &app.clock).await?;
+    let given: Given = parse(&decoded(body, &head.headers, &head.uri)?)?;
     let present = app.consumers.specification(name).await?.unwrap_or_else(|| Specification::of(name));
     grant.check_consumed(&present.with(&given).map_err(Problem::InvalidField)?.patterns())?;
     let is_new = app.consumers.put(name, given).await?;

@@ -12,7 +12,7 @@ use crate::http::prefer::Preference;
 use crate::http::problem::Problem;
 use crate::http::query::{Known, parameters};
 use crate::http::reply::Reply;
-use crate::ingest::inflate::{self, ContentEncoding};
+use crate::ingest::inflate::ContentEncoding;
 use crate::ingest::{Context, UnknownFields};
 use crate::receivers::Receiver;
 use crate::receivers::delivery::Delivery;
@@ -40,11 +40,8 @@ where
     let layout = layout(query, &receiver.layout)?;
     let encoding = ContentEncoding::of(&head.headers)?;
     let preference = Preference::of(&head.headers).or(Some(Preference::Minimal));
-    let mut body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
-    if encoding == ContentEncoding::Gzip {
-        let inflated = inflate::gunzip(body.bytes(), app.limits.max_body_bytes)?;
-        body.replace(inflated)?;
-    }
+    let body = app.bodies.read(body, &head.headers, app.limits.body(), &app.clock).await?;
+    let body = body.decoded(encoding)?;
     let context = Context { limits: app.limits, partial: false, unknown_fields: UnknownFields::Ignored };
     // The headers are not the provider's: nothing of an event is in them, nor is what curl says of a body true of a list.
     let no_headers = HeaderMap::new();

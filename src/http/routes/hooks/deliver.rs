@@ -10,6 +10,7 @@ use crate::event::Timestamp;
 use crate::http::access::Grant;
 use crate::http::app::{App, Platform};
 use crate::http::batch::Batch;
+use crate::http::body::too_large;
 use crate::http::negotiate::JSON;
 use crate::http::prefer::Preference;
 use crate::http::problem::Problem;
@@ -38,7 +39,7 @@ where
     B: Stream<Item = Result<Vec<u8>, String>>,
 {
     let (head, body) = request.into_parts();
-    let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
+    let body = app.bodies.read(body, &head.headers, app.limits.body(), &app.clock).await?;
     let query = head.uri.query().unwrap_or_default();
     let delivery = Delivery::new(receiver, (&head.method, query), &head.headers, body.bytes());
     let verified = receiver.verification.as_ref().map(|by| by.verify(&delivery, since_1970())).transpose();
@@ -80,7 +81,7 @@ fn content<'b>(headers: &HeaderMap, body: &'b [u8], context: &Context) -> Result
     match inflate::gunzip(body, context.limits.max_body_bytes) {
         Ok(inflated) => Ok(inflated.into()),
         Err(InflateError::Malformed(_)) => Ok(body.into()),
-        Err(too_large) => Err(too_large.into()),
+        Err(InflateError::TooLarge { .. }) => Err(too_large("the body, inflated,", context.limits.body())),
     }
 }
 

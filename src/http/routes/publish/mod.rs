@@ -14,7 +14,7 @@ use crate::http::problem::Problem;
 use crate::http::query::{Known, parameters};
 use crate::http::reply::Reply;
 use crate::http::saved_answers::Running;
-use crate::ingest::inflate::{self, ContentEncoding};
+use crate::ingest::inflate::ContentEncoding;
 use crate::ingest::{Context, Format};
 use crate::store::{Outcome, StoreError};
 
@@ -30,8 +30,8 @@ where
     let (head, body) = request.into_parts();
     let options = PublishOptions::of(&head, app)?;
     let key = idempotency::key(&head.headers)?.map(|key| grant.own_key(key));
-    let body = app.bodies.read(body, &head.headers, app.limits.max_body_bytes, &app.clock).await?;
-    let body = options.inflated(body)?;
+    let body = app.bodies.read(body, &head.headers, app.limits.body(), &app.clock).await?;
+    let body = body.decoded(options.encoding)?;
     let mut request = match key {
         Some(key) => Some(app.saved_answers.begin(&key, options.fingerprint(&head.headers, body.bytes()))?),
         None => None,
@@ -86,15 +86,6 @@ impl PublishOptions {
             preference: Preference::of(&head.headers),
             context: Context { limits: app.limits, partial, unknown_fields: app.unknown_fields },
         })
-    }
-
-    /// The body without its encoding.
-    fn inflated(&self, mut body: RequestBody) -> Result<RequestBody, Problem> {
-        if self.encoding == ContentEncoding::Gzip {
-            let inflated = inflate::gunzip(body.bytes(), self.context.limits.max_body_bytes)?;
-            body.replace(inflated)?;
-        }
-        Ok(body)
     }
 
     /// The events of a body.

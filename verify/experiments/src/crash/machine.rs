@@ -244,6 +244,7 @@ fn serve(mount: &Mount, policy: Policy, seed: u64) -> Service {
     let [days, events, forget_days] = [kept.days, kept.events, forget_days].map(|number| number.to_string());
     // One request may have more events than one statement carries.
     let variables = [
+        ("max_otlp_bytes", "67108864"),
         ("max_batch_events", "10000"),
         ("admin_token", TOKEN),
         ("retention_days", &days),
