@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{Ask, Call, Failed, Order, Place, Selected, Specification, Told};
-use super::claims::Claims;
+use super::claims::{Claims, Known};
 use super::events::{Events, Log};
 use super::rules::Rules;
 
@@ -105,6 +105,7 @@ impl Replay<'_> {
         match &call.ask {
             Ask::Claim { holder, .. } => {
                 self.claiming += 1;
+                self.doubt_what_waits();
                 began.extends = self.claims.of_holder(holder);
             }
             Ask::Commit { token, .. } => {
@@ -197,6 +198,7 @@ impl Replay<'_> {
         let (call, began) = (&self.calls[number], self.began[number].clone());
         if matches!(call.ask, Ask::Claim { .. }) {
             self.claiming -= 1;
+            self.doubt_what_waits();
         }
         if call.ask == Ask::Upheaval {
             self.shake();
@@ -232,6 +234,17 @@ impl Replay<'_> {
         if let Told::Stands { position, settled, .. } = call.told {
             self.stands(call, &began, position, settled);
         }
+    }
+
+    /// A claim all of whose rest has to wait may end when another is asked for, and nobody is told: the rest comes again by
+    /// and by.
+    fn doubt_what_waits(&mut self) {
+        let order = self.order();
+        let events = &self.events;
+        let waits = |known: &&mut Known| {
+            known.rest().next().is_some() && !known.rest().any(|seq| events.is_free(seq, order))
+        };
+        self.claims.0.values_mut().filter(waits).for_each(|known| known.is_certain = false);
     }
 
     /// Claims may be lost, and with them that the place had passed over what was not for the consumer.
