@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on has failed
 
 mod consume;
+mod daemons;
 mod dashboard;
 mod integrations;
 mod migrating;

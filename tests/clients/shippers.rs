@@ -15,7 +15,7 @@ use crate::{installed, repository, run};
 const LOGS: usize = 5_000;
 
 /// The program of a section, in a language.
-fn program(heading: &str, language: &str) -> String {
+pub fn program(heading: &str, language: &str) -> String {
     let document = std::fs::read_to_string(repository("docs/INTEGRATIONS.md")).unwrap();
     let (_, section) = document.split_once(&format!("\n### {heading}\n")).unwrap();
     blocks(section, language)[0].to_owned()
@@ -23,7 +23,7 @@ fn program(heading: &str, language: &str) -> String {
 
 /// Replaces a part that the program has.
 #[track_caller]
-fn with(program: &str, part: &str, other: &str) -> String {
+pub fn with(program: &str, part: &str, other: &str) -> String {
     assert!(program.contains(part), "{part:?} is not in {program}");
     program.replace(part, other)
 }
