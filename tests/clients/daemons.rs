@@ -19,8 +19,8 @@ use crate::{installed, run};
 /// The file of the configurations.
 const LOG: &str = "/var/log/shop.log";
 
-/// The file of what rsyslog gave up.
-const REFUSED: &str = "/var/spool/rsyslog/refused";
+/// The directory of rsyslog's state.
+const SPOOL: &str = "/var/spool/rsyslog";
 
 /// The log that is shipped, without line ends.
 fn lines() -> Vec<String> {
@@ -50,7 +50,7 @@ impl Daemon {
         let configuration = with(configuration, "localhost:3000", &server.address().to_string());
         let configuration = with(&configuration, LOG, &path("shop.log"));
         let is_rsyslog = configuration.contains("omelasticsearch");
-        let configuration = configuration.replace(REFUSED, &path("refused"));
+        let configuration = configuration.replace(SPOOL, &directory.path().display().to_string());
         fs::write(path("conf"), configuration).unwrap();
         let shippers = installed("shippers");
         let mut command = if is_rsyslog {
@@ -208,7 +208,7 @@ fn what_rsyslog_gave_up_while_the_database_was_locked_is_sent_again_by_the_line_
     lock.execute_batch("rollback").unwrap();
     let state = daemon.end(&server, lines.len());
     let again = with(&program("rsyslog", "sh"), "localhost:3000", &server.address().to_string());
-    let again = with(&again, REFUSED, &state.path().join("refused").display().to_string());
+    let again = with(&again, SPOOL, &state.path().display().to_string());
     let lost = differences(&server, &lines);
     for _ in 0..2 {
         run(Command::new("bash").args(["-c", &again]).env("NO_PROXY", "127.0.0.1"));
