@@ -45,8 +45,8 @@ const OTHER_FILES: [&str; 7] = [
     "Node.js",
 ];
 
-/// Names of sqld, PostgreSQL, PgBouncer, Traefik and SQL, and of examples.
-const OTHER_NAMES: [&str; 15] = [
+/// Names of sqld, PostgreSQL, PgBouncer, Traefik, SQL and shippers of logs, and of examples.
+const OTHER_NAMES: [&str; 30] = [
     "connection_manager",
     "schedule_next",
     "libsql_server::connection",
@@ -62,6 +62,21 @@ const OTHER_NAMES: [&str; 15] = [
     "RETURNING",
     "created_at",
     "LAST",
+    "suppress_type_name",
+    "id_key",
+    "generate_id",
+    "write_operation",
+    "retry_limit",
+    "no_limits",
+    "mem_buf_limit",
+    "uuid_v7",
+    "when_full",
+    "add_id",
+    "index_name",
+    "retry_forever",
+    "overflow_action",
+    "file_storage",
+    "max_elapsed_time",
 ];
 
 /// Options of curl, systemctl, Spin and sqld.
