@@ -30,6 +30,8 @@ pub struct Batch {
     pub copied: Vec<(Identity, Identity)>,
     /// News of the inputs.
     pub news: Vec<News>,
+    /// Lines without an event.
+    pub skipped: u64,
     /// NUL bytes that were skipped.
     pub nuls: u64,
     /// Bytes of text that are not UTF-8.

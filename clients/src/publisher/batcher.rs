@@ -175,6 +175,7 @@ impl Batcher {
         let mark = if text.is_some() { 3 } else { 0 };
         let line = text.unwrap_or(&line[nuls..]);
         if line.iter().all(u8::is_ascii_whitespace) {
+            self.batch.skipped += 1;
             return true;
         }
         self.json.clear();

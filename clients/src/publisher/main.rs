@@ -8,6 +8,7 @@ mod batch;
 mod batcher;
 mod checkpoint;
 mod cli;
+mod counts;
 mod demo;
 mod event;
 mod field;
