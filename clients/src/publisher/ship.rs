@@ -39,6 +39,8 @@ pub struct Shipper {
     pub grace: ShutdownGrace,
     pub bar: ProgressBar,
     pub checkpoint: Option<Checkpoint>,
+    /// True if the input is a journal, whose entries have cursors.
+    pub is_journal: bool,
     /// The treatment of invalid events.
     pub rejects: Rejects,
     pub tally: Tally,
@@ -81,6 +83,10 @@ impl Shipper {
                 News::Note(text) => tell(&self.bar, text),
                 News::Gap(text) => warn(&self.bar, text),
             }
+        }
+        if let Some(checkpoint) = self.checkpoint.as_mut().filter(|_| !batch.rests.is_empty()) {
+            checkpoint.expect_rests(&batch);
+            checkpoint.save().context("the checkpoint cannot be written")?;
         }
         self.send_events(&mut batch).await?;
         for unusable in &batch.unusable {
@@ -136,6 +142,9 @@ impl Shipper {
     fn save_progress(&mut self, batch: &Batch) -> Result<()> {
         if let Some(checkpoint) = &mut self.checkpoint {
             checkpoint.advance(batch);
+            if self.is_journal {
+                checkpoint.advance_journal(batch);
+            }
             checkpoint.save().context("the checkpoint cannot be written")?;
         }
         self.tally.reach(batch);
