@@ -28,8 +28,12 @@ pub struct Batch {
     pub ended: Vec<Identity>,
     /// Files and copies of them that were read to their end.
     pub copied: Vec<(Identity, Identity)>,
+    /// Offsets at which records ended only because nothing came.
+    pub rests: Vec<(Arc<Origin>, u64)>,
     /// News of the inputs.
     pub news: Vec<News>,
+    /// Lines without an event.
+    pub skipped: u64,
     /// NUL bytes that were skipped.
     pub nuls: u64,
     /// Bytes of text that are not UTF-8.
@@ -47,6 +51,8 @@ pub struct Item {
     raw: Range<usize>,
     /// Bytes of a byte order mark before its text.
     mark: u64,
+    /// The bytes of the first line of its text.
+    first_line: usize,
     /// True if the service refused its event.
     pub is_refused: bool,
 }
@@ -109,13 +115,13 @@ impl Batch {
         self.items.iter().find(has_id).map(|item| &item.place)
     }
 
-    /// The line of an item, to be looked for in its file later.
+    /// The first line of an item, to be looked for in its file later.
     pub fn line_in_file(&self, item: &Item) -> Line {
-        Line::new(item.place.start.offset + item.mark, self.line(item))
+        Line::new(item.place.start.offset + item.mark, &self.line(item)[..item.first_line])
     }
 
-    /// Adds an event and its line, before which stand `mark` bytes of a byte order mark.
-    pub fn add(&mut self, (place, mark): (Place, u64), json: &[u8], line: &[u8]) {
+    /// Adds an event and its text, before which stand `mark` bytes of a byte order mark.
+    pub fn add(&mut self, (place, mark): (Place, u64), json: &[u8], line: &[u8], first_line: usize) {
         let (json_start, raw_start) = (self.body.len(), self.raw.len());
         self.body.extend_from_slice(json);
         self.raw.extend_from_slice(line);
@@ -124,6 +130,7 @@ impl Batch {
             json: json_start..self.body.len(),
             raw: raw_start..self.raw.len(),
             mark,
+            first_line,
             is_refused: false,
         });
     }

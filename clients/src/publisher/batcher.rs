@@ -10,6 +10,9 @@ use tokio::time::Instant;
 
 use crate::batch::{Batch, Place};
 use crate::event::Mapper;
+use crate::formats::csv::Header;
+use crate::formats::trim_end;
+use crate::framing::{Content, Framers, Gathered, Record};
 use crate::input::{Chunk, Chunks, Origin, Position, Text};
 
 /// Bytes of lines that a batch may hold even if the limit on its body is lower: of a long line, little may become part
@@ -36,14 +39,14 @@ pub type Batches = mpsc::Receiver<Result<Batch>>;
 /// another is sent.
 pub fn gather(
     chunks: Chunks,
-    mapper: Mapper,
+    (framers, mapper): (Option<Framers>, Mapper),
     source: Option<String>,
     limits: Limits,
     interrupt: Interrupt,
 ) -> Batches {
     let (sender, batches) = mpsc::channel(1);
-    let batcher =
-        Batcher { mapper, source, limits, batch: Batch::default(), json: Vec::new(), due: None, sender };
+    let (batch, json) = (Batch::default(), Vec::new());
+    let batcher = Batcher { framers, mapper, source, limits, batch, json, due: None, sender };
     tokio::spawn(batcher.run(chunks, interrupt));
     batches
 }
@@ -62,7 +65,21 @@ async fn sleep_until(due: Option<Instant>) {
     }
 }
 
+/// What is to become an event.
+struct Line<'a> {
+    place: Place,
+    /// Bytes of a byte order mark before its text.
+    mark: u64,
+    text: &'a [u8],
+    /// The bytes of the first line of its text.
+    first_line: usize,
+    /// The names of its columns.
+    header: Option<&'a Header>,
+}
+
 struct Batcher {
+    /// Gathers lines into records; `None` if each line is one.
+    framers: Option<Framers>,
     mapper: Mapper,
     source: Option<String>,
     limits: Limits,
@@ -82,6 +99,8 @@ impl Batcher {
                 biased;
                 () = sleep_until(self.due) => self.flush().await,
                 chunk = chunks.recv() => self.take(chunk).await,
+                // Behind the lines: what was read meanwhile belongs to the records.
+                () = sleep_until(self.framers.as_ref().and_then(Framers::due)) => self.end_due_records().await,
                 () = input_is_over(&interrupt) => self.take(None).await,
             };
         }
@@ -97,22 +116,38 @@ impl Batcher {
                 false
             }
             None => {
-                self.flush().await;
+                let last = self.framers.as_mut().map(Framers::end).unwrap_or_default();
+                if self.add_records(last).await {
+                    self.flush().await;
+                }
                 false
             }
         }
     }
 
+    async fn end_due_records(&mut self) -> bool {
+        let ended = self.framers.as_mut().map(Framers::expire).unwrap_or_default();
+        self.due.get_or_insert_with(|| Instant::now() + self.limits.wait);
+        self.add_records(ended).await
+    }
+
     /// Adds a chunk, and sends each batch that is full; false if nobody takes batches any more.
     async fn add(&mut self, chunk: Chunk) -> bool {
         let origin = &chunk.origin;
-        let name = origin.path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let source = self.source.clone().or(name).unwrap_or_default();
+        let source = self.source_of(origin);
+        if let Some(framers) = &mut self.framers {
+            let gathered = framers.take(&chunk);
+            if !self.add_records(gathered).await {
+                return false;
+            }
+        }
         match chunk.text {
             Text::TooLong { beginning, bytes } => {
                 let reason = format!("is too long: it has {bytes} bytes, of which this is the beginning");
                 self.batch.add_unusable(Place::new(origin, chunk.start), reason, &beginning);
-                self.batch.reach(origin, chunk.end);
+                if self.framers.is_none() {
+                    self.batch.reach(origin, chunk.end);
+                }
             }
             Text::Rows(rows) => {
                 for (number, row) in (chunk.start.lines..).zip(rows) {
@@ -136,6 +171,8 @@ impl Batcher {
             Text::End => self.batch.ended.push(origin.file),
             Text::Copied(copy) => self.batch.copied.push((origin.file, copy)),
             Text::News(news) => self.batch.news.push(news),
+            Text::Rest | Text::Drained => {}
+            Text::Lines(_) if self.framers.is_some() => {}
             Text::Lines(lines) => {
                 if !self.add_lines(&lines, origin, chunk.start, &source).await {
                     return false;
@@ -143,6 +180,37 @@ impl Batcher {
             }
         }
         self.due.get_or_insert_with(|| Instant::now() + self.limits.wait);
+        true
+    }
+
+    /// The source of events of this input.
+    fn source_of(&self, origin: &Origin) -> String {
+        let name = || origin.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        self.source.clone().or_else(name).unwrap_or_default()
+    }
+
+    /// Adds records; false if nobody takes batches any more.
+    async fn add_records(&mut self, gathered: Gathered) -> bool {
+        self.batch.nuls += gathered.nuls;
+        self.batch.rests.extend(gathered.rest);
+        for Record { origin, start, mark, text, first_line, header, content, reached } in gathered.records {
+            let place = Place::new(&origin, start);
+            match content {
+                Content::Event => {
+                    let source = self.source_of(&origin);
+                    let text = Line { place, mark, text: &text, first_line, header: header.as_deref() };
+                    if !self.add_event(text, &source).await {
+                        return false;
+                    }
+                }
+                Content::Nothing => self.batch.skipped += 1,
+                Content::Broken(reason) => self.batch.add_unusable(place, reason, &text),
+            }
+            self.batch.reach(&origin, reached);
+        }
+        if let Some((origin, reached)) = gathered.reached {
+            self.batch.reach(&origin, reached);
+        }
         true
     }
 
@@ -175,11 +243,19 @@ impl Batcher {
         let mark = if text.is_some() { 3 } else { 0 };
         let line = text.unwrap_or(&line[nuls..]);
         if line.iter().all(u8::is_ascii_whitespace) {
+            self.batch.skipped += 1;
             return true;
         }
+        let text = Line { place, mark, text: line, first_line: line.len(), header: None };
+        self.add_event(text, source).await
+    }
+
+    async fn add_event(&mut self, line: Line<'_>, source: &str) -> bool {
+        let Line { place, mark, text: line, first_line, header } = line;
         self.json.clear();
         let identity = (place.origin.identity, place.start.offset);
-        let mapped = self.mapper.append(line, identity, source, &mut self.json);
+        let header = header.unwrap_or(const { &Header::new() });
+        let mapped = self.mapper.append((line, header), identity, source, &mut self.json);
         let is_empty = self.batch.items.is_empty() && self.batch.unusable.is_empty();
         let is_full = self.batch.items.len() >= self.limits.events
             || self.batch.body.len() + self.json.len() > self.limits.bytes
@@ -189,10 +265,11 @@ impl Batcher {
             return false;
         }
         match mapped {
-            Ok(()) => {
+            Ok(false) => self.batch.skipped += 1,
+            Ok(true) => {
                 self.batch.malformed +=
                     line.utf8_chunks().map(|chunk| chunk.invalid().len() as u64).sum::<u64>();
-                self.batch.add((place, mark), &self.json, line);
+                self.batch.add((place, mark), &self.json, line, first_line);
             }
             Err(error) => self.batch.add_unusable(place, error.to_string(), line),
         }
@@ -208,10 +285,4 @@ impl Batcher {
         }
         self.sender.send(Ok(std::mem::take(&mut self.batch))).await.is_ok()
     }
-}
-
-/// The line without its line end.
-fn trim_end(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
 }

@@ -27,6 +27,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Checkpoint {
     path: PathBuf,
     state: State,
+    /// True if the service does not have the last entry of a journal.
+    is_behind: bool,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -37,6 +39,9 @@ struct State {
     #[serde(default)]
     store_id: Option<String>,
     files: Vec<FileState>,
+    /// The last entry of the journal that was read from a stream. Its id is its cursor.
+    #[serde(default)]
+    journal: Option<Key>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -71,7 +76,7 @@ impl Checkpoint {
                 return Err(error).with_context(|| format!("{name} cannot be read"));
             }
             // The file does not exist, or is empty, as a power failure may leave it.
-            _ => State { target: target.clone(), store_id: None, files: vec![] },
+            _ => State { target: target.clone(), store_id: None, files: vec![], journal: None },
         };
         ensure!(
             state.target == target,
@@ -79,7 +84,7 @@ impl Checkpoint {
              the beginning",
             state.target
         );
-        let checkpoint = Self { path: path.into(), state };
+        let checkpoint = Self { path: path.into(), state, is_behind: false };
         checkpoint.save().with_context(|| format!("{name} cannot be written"))?;
         Ok(checkpoint)
     }
@@ -94,7 +99,7 @@ impl Checkpoint {
         mut note_retry: impl FnMut(&Failure),
     ) -> Result<Vec<String>, Failure> {
         let mut told = Vec::new();
-        let keys = self.state.files.iter().filter_map(|file| file.last.as_ref());
+        let keys = self.state.files.iter().filter_map(|file| file.last.as_ref()).chain(&self.state.journal);
         let topics: BTreeSet<_> = keys.map(|key| key.topic.clone()).collect();
         let topics: Vec<_> = topics.iter().map(String::as_str).collect();
         let stats = match retry::persist(patience, &mut note_retry, || client.stats_of(&topics)).await {
@@ -110,6 +115,7 @@ impl Checkpoint {
             told.push(
                 "the service has another store than the checkpoint: starting from the beginning".into(),
             );
+            self.is_behind |= self.state.journal.take().is_some();
         }
         self.state.store_id = store_id.or(self.state.store_id.take());
 
@@ -130,7 +136,39 @@ impl Checkpoint {
                 Err(_) => {}
             }
         }
+        if let Some(Key { topic, event_id }) = &self.state.journal {
+            match retry::persist(patience, &mut note_retry, || client.has_event(topic, event_id)).await {
+                Ok(false) if !is_known || stats.is_none_or(|stats| !forgets(&stats, topic)) => {
+                    self.state.journal = None;
+                    self.is_behind = true;
+                }
+                Err(failure) if failure.is_transient() => return Err(failure),
+                _ => {}
+            }
+        }
         Ok(told)
+    }
+
+    /// True if the journal that is being read is to be read from its beginning, which is for journalctl to do.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// Records where records of a batch end that is not sent yet, if only time says so.
+    pub fn expect_rests(&mut self, batch: &Batch) {
+        for (origin, offset) in &batch.rests {
+            let start = &mut self.file(origin).start;
+            if start.generation == origin.generation {
+                start.rests.push(*offset);
+            }
+        }
+    }
+
+    /// Records the last entry of a journal in a finished batch, which came from a stream.
+    pub fn advance_journal(&mut self, batch: &Batch) {
+        let last = batch.items.iter().rev().find(|item| !item.place.origin.is_file);
+        let key = last.and_then(|item| serde_json::from_slice(&batch.body[item.json.clone()]).ok());
+        self.state.journal = key.or(self.state.journal.take());
     }
 
     /// Remembers files from their beginnings, so that they are looked for if they are rotated away before anything of
@@ -190,6 +228,7 @@ impl Checkpoint {
             position: Position::default(),
             first: None,
             line: None,
+            rests: Vec::new(),
         };
         self.state.files.push(FileState { start, last: None, acknowledged: None });
         self.state.files.len() - 1
@@ -223,15 +262,14 @@ impl FileState {
         let start = &mut self.start;
         (start.position, start.first, start.line) = (Position::default(), None, None);
         (start.has_ended, self.last) = (false, None);
+        start.rests.clear();
     }
 
     /// True if the service may have forgotten the last event, because its settings say so. It keeps an event for a day or
     /// more, so one that was acknowledged since was lost.
     fn may_be_forgotten(&self, stats: &Stats) -> bool {
-        let is_of_topic =
-            |account: &&TopicAccount| self.last.as_ref().is_some_and(|key| key.topic == account.topic);
         let is_old = self.acknowledged.is_none_or(|time| now().saturating_sub(time) >= DAY);
-        is_old && stats.by_topic.iter().find(is_of_topic).is_some_and(|account| account.forgotten > 0)
+        is_old && self.last.as_ref().is_some_and(|key| forgets(stats, &key.topic))
     }
 
     /// Records that a finished batch reached `position` in this file.
@@ -240,8 +278,10 @@ impl FileState {
         if origin.generation > start.generation {
             (start.generation, start.opened) = (origin.generation, Some(origin.opened));
             (start.first, start.line) = (None, None);
+            start.rests.clear();
         }
         start.position = position;
+        start.rests.retain(|rest| *rest > position.offset);
         start.has_ended = false;
         start.written = last_write_of(origin).or(start.written);
 
@@ -262,6 +302,29 @@ impl FileState {
             (self.last, self.acknowledged) = (key, Some(now()));
         }
     }
+}
+
+/// True if the service has forgotten events of a topic.
+fn forgets(stats: &Stats, topic: &str) -> bool {
+    let is_of_topic = |account: &&TopicAccount| account.topic == topic;
+    stats.by_topic.iter().find(is_of_topic).is_some_and(|account| account.forgotten > 0)
+}
+
+/// The option by which journalctl starts behind the last entry in the checkpoint at `path`, or at the first of the
+/// journal.
+pub fn journalctl_option(path: &Path) -> Result<String> {
+    let name = path.display();
+    let journal = match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Ok(text) if text.is_empty() => None,
+        text => {
+            let text = text.with_context(|| format!("{name} cannot be read"))?;
+            let state: State = serde_json::from_slice(&text)
+                .with_context(|| format!("{name} is not a checkpoint file of the publisher"))?;
+            state.journal
+        }
+    };
+    Ok(journal.map_or("--no-tail".into(), |entry| format!("--after-cursor={}", entry.event_id)))
 }
 
 /// The time of the last write to a file; `None` if its name belongs to another file now.

@@ -7,6 +7,8 @@ use clap::{Args, Parser, ValueEnum};
 use encoding_rs::Encoding;
 use sekali_clients::arguments;
 
+use crate::framing::Multiline;
+
 /// Ships events to Sekali, at least once, and is safe to run twice.
 ///
 /// Reads lines from files or standard input and publishes them in order, in batches, until all of them are
@@ -31,11 +33,11 @@ pub struct Cli {
     #[command(flatten)]
     pub service: Service,
 
-    /// Format of a line
+    /// Format of the input
     #[arg(short, long, value_enum, default_value_t, help_heading = "Lines")]
     pub format: Format,
 
-    /// Field of a JSON line that holds its event_id: a name, or a JSON pointer such as /request/id
+    /// Field of a JSON line, or of a record, that holds its event_id: a name, or a JSON pointer such as /request/id
     #[arg(long, value_name = "FIELD", help_heading = "Lines")]
     pub id_field: Option<String>,
 
@@ -51,6 +53,20 @@ pub struct Cli {
     /// Source of the event_id of a line that has none
     #[arg(long, value_enum, default_value_t, help_heading = "Lines")]
     pub id: IdFrom,
+
+    /// Make one event of several lines: java, python or go for their stack traces, or a regular expression with which the
+    /// first line of each event matches. With docker and cri, the lines are messages
+    #[arg(long, value_name = "PATTERN", value_parser = Multiline::parse, help_heading = "Lines")]
+    pub multiline: Option<Multiline>,
+
+    /// Time without a further line after which such an event, or a message in parts, counts as whole
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = arguments::span_or_none,
+        help_heading = "Lines")]
+    pub multiline_timeout: Duration,
+
+    /// Character between the fields of --format csv, or tab
+    #[arg(long, value_name = "CHARACTER", default_value = ",", value_parser = delimiter, help_heading = "Lines")]
+    pub delimiter: u8,
 
     /// Encoding of the text, such as utf-16le or windows-1252, unless a byte order mark says another [default: UTF-8]
     #[arg(long, value_name = "NAME", value_parser = encoding, help_heading = "Lines")]
@@ -72,6 +88,11 @@ pub struct Cli {
     /// Save in this file how far each input was acknowledged, and start there next time
     #[arg(long, value_name = "FILE", help_heading = "Delivery")]
     pub checkpoint: Option<PathBuf>,
+
+    /// Print where journalctl is to start, as an option for it, and end: behind the last entry that is acknowledged
+    /// according to the checkpoint of --format journald
+    #[arg(long, requires = "checkpoint", help_heading = "Delivery")]
+    pub print_cursor: bool,
 
     /// Write invalid events to the rejects file and go on, instead of stopping at the first
     #[arg(long, help_heading = "Delivery")]
@@ -135,8 +156,18 @@ pub struct Table {
 }
 
 /// Options that are for lines.
-const NOT_FOR_TABLES: [&str; 9] =
-    ["files", "follow", "checkpoint", "format", "id_field", "time_field", "payload", "encoding", "demo"];
+const NOT_FOR_TABLES: [&str; 10] = [
+    "files",
+    "follow",
+    "checkpoint",
+    "format",
+    "id_field",
+    "time_field",
+    "payload",
+    "multiline",
+    "encoding",
+    "demo",
+];
 
 /// The service that receives the events.
 #[derive(Debug, Args)]
@@ -187,7 +218,7 @@ impl Demo {
     }
 }
 
-/// The format of a line.
+/// The format of the input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Text: the payload is the line as a string; bytes that are not UTF-8 become U+FFFD
@@ -197,6 +228,16 @@ pub enum Format {
     Json,
     /// An event as POST /publish takes it; a missing topic or event_id is added
     Events,
+    /// Comma-separated values (RFC 4180): the first record of a file names the fields, whose values are strings
+    Csv,
+    /// Docker's json-file driver: {"log": ..., "stream": ...}, with its time; the parts of a long message are joined
+    Docker,
+    /// Container runtimes of Kubernetes: the same, from lines of time, stream, P or F, and text
+    Cri,
+    /// journalctl -o json or -o export: an entry with its fields; its __CURSOR is its id
+    Journald,
+    /// Syslog (RFC 5424 and RFC 3164), as it is sent or as it stands in files: appname, message and so on
+    Syslog,
 }
 
 /// The source of an event_id.
@@ -233,7 +274,7 @@ impl Cli {
 
     /// An error in the combination of arguments, if there is one.
     pub fn contradiction(&self) -> Option<&'static str> {
-        if self.demo.demo {
+        if self.demo.demo || self.print_cursor {
             return None;
         }
         if self.demo.is_tuned() {
@@ -247,9 +288,12 @@ impl Cli {
         if self.topic.is_none() && self.format() != Format::Events {
             return Some("which topic? Give --topic NAME, or --format events for lines with a topic");
         }
+        if self.multiline.is_some() && matches!(self.format, Format::Csv | Format::Journald) {
+            return Some("--multiline is not for --format csv and journald, which say where a record ends");
+        }
         if self.maps_fields() && self.format == Format::Events {
             return Some(
-                "--id-field, --time-field and --payload are for --format json: events have these fields",
+                "--id-field, --time-field and --payload are for --format json and others: events have these fields",
             );
         }
         let stdins = self.files.iter().filter(|file| file.as_os_str() == "-").count();
@@ -273,6 +317,15 @@ fn encoding(name: &str) -> Result<&'static Encoding, String> {
     let unknown =
         "no such encoding; these are those of the web, such as utf-16le, windows-1252, shift_jis or gbk";
     Encoding::for_label(name.as_bytes()).ok_or_else(|| unknown.into())
+}
+
+/// A byte that can stand between the fields of a record.
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        _ if text == "tab" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
+        _ => Err("one character of ASCII, but no quote, or tab".into()),
+    }
 }
 
 /// The API's rule for topics, checked here so that an invalid topic is reported before anything is sent.

@@ -1,51 +1,28 @@
-//! Turns a line into an event, as JSON for `POST /publish`.
+//! Turns a line, or a record of several, into an event, as JSON for `POST /publish`.
 
 use std::borrow::Cow;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use anyhow::{Context, Result, bail};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::cli::{Cli, Format, IdFrom};
 use crate::field::Field;
+use crate::formats::csv::{self, Header};
+use crate::formats::events::{self, Event};
+use crate::formats::{Entry, cri, docker, journald, json, raw, syslog};
 use crate::input::Identity;
 use crate::time::{number_in_quotes, since_epoch};
 
 /// Turns lines into events.
 pub struct Mapper {
     format: Format,
+    delimiter: u8,
     topic: Option<String>,
     id: IdFrom,
     id_field: Option<Field>,
     time_field: Option<Field>,
     payload: Option<Field>,
-}
-
-/// An event of the API. Its fields may hold any JSON value, because the service validates them.
-#[derive(Default, Deserialize, Serialize)]
-struct Event<'a> {
-    #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    topic: Option<Cow<'a, RawValue>>,
-    #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    event_id: Option<Cow<'a, RawValue>>,
-    #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    timestamp: Option<Cow<'a, RawValue>>,
-    #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    source: Option<Cow<'a, RawValue>>,
-    #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    payload: Option<Cow<'a, RawValue>>,
-}
-
-impl<'a> Event<'a> {
-    fn of_payload(payload: Cow<'a, RawValue>) -> Self {
-        Self { payload: Some(payload), ..Self::default() }
-    }
-}
-
-/// Keeps a field that is null, which `Option` alone would take for a missing one.
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'a, RawValue>>, D::Error> {
-    <&'a RawValue>::deserialize(from).map(|value| Some(Cow::Borrowed(value)))
 }
 
 impl Mapper {
@@ -54,6 +31,7 @@ impl Mapper {
         let field = |text: &Option<String>| text.as_deref().map(Field::parse);
         Self {
             format: cli.format(),
+            delimiter: cli.delimiter,
             topic: cli.topic.clone(),
             id: cli.id,
             id_field: field(&cli.id_field),
@@ -62,21 +40,29 @@ impl Mapper {
         }
     }
 
-    /// Appends the event of `line`, which is at `offset` of the input `identity`, to `body`, as one line of JSON. An
-    /// error describes the line in a phrase that follows its place, and leaves `body` unchanged.
+    /// Appends the event of `line`, which is at `offset` of the input `identity` and has these columns, to `body`, as one
+    /// line of JSON; false if there is none in it. An error describes the line in a phrase that follows its place, and
+    /// leaves `body` unchanged.
     pub fn append(
         &self,
-        line: &[u8],
+        (line, header): (&[u8], &Header),
         (identity, offset): (Identity, u64),
         source: &str,
         body: &mut Vec<u8>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let entry;
         let (mut event, own) = match self.format {
             Format::Lines => (Event::of_payload(raw(&String::from_utf8_lossy(line))?), None),
-            Format::Json => (self.map_fields(line)?, None),
             Format::Events => {
-                let (fields, own) = parse_event(line)?;
+                let (fields, own) = events::read(line)?;
                 (fields, Some(own))
+            }
+            format => {
+                entry = self.read(format, line, header)?;
+                match &entry {
+                    Some(entry) => (self.map_fields(entry)?, None),
+                    None => return Ok(false),
+                }
             }
         };
         let mut added = Event::default();
@@ -110,7 +96,19 @@ impl Mapper {
         // Raw JSON values may contain line ends as white space, but the event must be one line.
         body[start..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
         body.push(b'\n');
-        Ok(())
+        Ok(true)
+    }
+
+    /// What a record with fields says; `None` if there is nothing in it.
+    fn read<'a>(&self, format: Format, record: &'a [u8], header: &Header) -> Result<Option<Entry<'a>>> {
+        match format {
+            Format::Docker => docker::read(record),
+            Format::Cri => cri::read(record),
+            Format::Csv => csv::read(record, header, self.delimiter).map(Some),
+            Format::Journald => journald::read(record).map(Some),
+            Format::Syslog => syslog::read(record).map(Some),
+            Format::Lines | Format::Json | Format::Events => json::read(record).map(Entry::of).map(Some),
+        }
     }
 
     /// The id of a line without one. The content is always part of it, so that no line is lost after a file was
@@ -124,57 +122,30 @@ impl Mapper {
         }
     }
 
-    fn map_fields<'a>(&self, line: &'a [u8]) -> Result<Event<'a>> {
-        let line: &RawValue = serde_json::from_slice(line)
-            .map_err(|error| anyhow!("is not JSON: {error}{}", hint(line, &error, "json")))?;
-        let get = |field: &Option<Field>| field.as_ref().map(|field| field.of(line)).transpose();
-        let event_id = get(&self.id_field)?.map(|value| match value.get().as_bytes()[0] {
-            b'"' => Ok(Cow::Borrowed(value)),
-            b'-' | b'0'..=b'9' => raw(&value.get()),
-            _ => bail!("has an id that is neither a string nor a number: {}", value.get()),
-        });
-        let timestamp = get(&self.time_field)?.map(|value| match value.get().as_bytes()[0] {
-            b'-' | b'0'..=b'9' => raw(&since_epoch(value.get())?),
-            _ => match number_in_quotes(value.get()) {
-                Some(number) => raw(&since_epoch(number)?),
-                None => Ok(Cow::Borrowed(value)),
-            },
-        });
-        Ok(Event {
-            topic: None,
-            event_id: event_id.transpose()?,
-            timestamp: timestamp.transpose()?,
-            source: None,
-            payload: Some(Cow::Borrowed(get(&self.payload)?.unwrap_or(line))),
-        })
+    fn map_fields<'a>(&self, entry: &'a Entry<'_>) -> Result<Event<'a>> {
+        let value: &RawValue = &entry.value;
+        let get = |field: &Option<Field>| field.as_ref().map(|field| field.of(value)).transpose();
+        let event_id = match get(&self.id_field)? {
+            None => entry.id.as_ref().map(raw).transpose()?,
+            Some(value) => Some(match value.get().as_bytes()[0] {
+                b'"' => Cow::Borrowed(value),
+                b'-' | b'0'..=b'9' => raw(&value.get())?,
+                _ => bail!("has an id that is neither a string nor a number: {}", value.get()),
+            }),
+        };
+        let timestamp = match get(&self.time_field)? {
+            None => entry.time.as_ref().map(raw).transpose()?,
+            Some(value) => Some(match value.get().as_bytes()[0] {
+                b'-' | b'0'..=b'9' => raw(&since_epoch(value.get())?)?,
+                _ => match number_in_quotes(value.get()) {
+                    Some(number) => raw(&since_epoch(number)?)?,
+                    None => Cow::Borrowed(value),
+                },
+            }),
+        };
+        let payload = get(&self.payload)?.unwrap_or(value);
+        Ok(Event { event_id, timestamp, ..Event::of_payload(Cow::Borrowed(payload)) })
     }
-}
-
-/// The fields of a line that is an event, and the line behind its first brace.
-fn parse_event(line: &[u8]) -> Result<(Event<'_>, &[u8])> {
-    // serde would accept an array of the fields in their order.
-    ensure!(
-        line.trim_ascii_start().starts_with(b"{"),
-        "is not an event: it is not a JSON object{}",
-        if line.trim_ascii_start().starts_with(b"[") { "; for an array of events: jq -c '.[]'" } else { "" }
-    );
-    let fields = serde_json::from_slice(line)
-        .map_err(|error| anyhow!("is not an event: {error}{}", hint(line, &error, "events")))?;
-    let own = line.trim_ascii_start().get(1..).unwrap_or_default();
-    Ok((fields, own))
-}
-
-/// The remedy for a line that ends too early, or is only an end: it is part of JSON over several lines.
-fn hint(line: &[u8], error: &serde_json::Error, format: &str) -> String {
-    let is_end = matches!(line.trim_ascii(), [b'}' | b']', ..]) || line.trim_ascii().ends_with(b",");
-    match error.is_eof() || is_end {
-        true => format!("; for JSON over several lines: jq -c . FILE | publisher --format {format} ..."),
-        false => String::new(),
-    }
-}
-
-fn raw<T: Serialize>(value: &T) -> Result<Cow<'static, RawValue>> {
-    Ok(Cow::Owned(to_raw_value(value)?))
 }
 
 #[cfg(test)]
@@ -187,7 +158,7 @@ mod tests {
     fn event(arguments: &[&str], line: &str) -> Result<Value> {
         let cli = Cli::parse_from([&["publisher"], arguments].concat());
         let mut body = Vec::new();
-        Mapper::new(&cli).append(line.as_bytes(), (Identity(0xabc), 256), "app.log", &mut body)?;
+        Mapper::new(&cli).append((line.as_bytes(), &vec![]), (Identity(0xabc), 256), "app.log", &mut body)?;
         assert_eq!(body.iter().filter(|&&byte| byte == b'\n').count(), 1);
         Ok(serde_json::from_slice(&body)?)
     }
@@ -234,7 +205,7 @@ mod tests {
         let cli = Cli::parse_from(["publisher", "--topic", "t", "--format", "json"]);
         let mut body = Vec::new();
         let line = br#"{"n":1.50,"big":12345678901234567890123}"#;
-        Mapper::new(&cli).append(line, (Identity(1), 0), "s", &mut body).unwrap();
+        Mapper::new(&cli).append((line, &vec![]), (Identity(1), 0), "s", &mut body).unwrap();
         assert!(
             String::from_utf8(body)
                 .unwrap()

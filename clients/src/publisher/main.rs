@@ -8,9 +8,12 @@ mod batch;
 mod batcher;
 mod checkpoint;
 mod cli;
+mod counts;
 mod demo;
 mod event;
 mod field;
+mod formats;
+mod framing;
 mod input;
 mod outcome;
 mod rejects;
@@ -21,6 +24,7 @@ mod shutdown_grace;
 mod table;
 mod time;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -36,9 +40,10 @@ use sekali_clients::terminal::{View, bar, complain, print};
 
 use crate::batcher::{Batches, Limits};
 use crate::checkpoint::Checkpoint;
-use crate::cli::{Cli, IdFrom};
+use crate::cli::{Cli, Format, IdFrom};
 use crate::demo::Board;
 use crate::event::Mapper;
+use crate::framing::Framers;
 use crate::input::{Input, Reading, Starts};
 use crate::rejects::{Rejects, RejectsFile};
 use crate::report::Tally;
@@ -61,6 +66,9 @@ fn main() -> ExitCode {
         std::process::abort();
     }));
     let cli = Cli::parse();
+    if let (true, Some(path)) = (cli.print_cursor, &cli.checkpoint) {
+        return print_cursor(path);
+    }
     if let Some(contradiction) = cli.contradiction() {
         Cli::command().error(ErrorKind::MissingRequiredArgument, contradiction).exit();
     }
@@ -81,6 +89,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints the option by which journalctl goes on where a checkpoint says.
+fn print_cursor(checkpoint: &Path) -> ExitCode {
+    match checkpoint::journalctl_option(checkpoint) {
+        Ok(option) => {
+            print(&format!("{option}\n"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(format_args!("{error:#}"));
+            USAGE.into()
+        }
+    }
+}
+
 /// Ships the input and reports the result. Errors before the first event count as wrong usage; later errors are part of
 /// the report.
 async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
@@ -92,17 +114,32 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     let inputs = find_inputs(&cli)?;
     let mut checkpoint = load_checkpoint(&cli)?;
     if let Some(checkpoint) = &mut checkpoint {
-        note_streams(&inputs, view);
+        if cli.format != Format::Journald {
+            note_streams(&inputs, view);
+        }
         checkpoint.expect(inputs.iter().filter_map(Input::as_file));
         checkpoint.save().context("the checkpoint cannot be written")?;
         if let Some(code) = compare_with_store(checkpoint, (&client, patience), view, interrupt).await {
             return Ok(code);
         }
         checkpoint.save().context("the checkpoint cannot be written")?;
+        if checkpoint.is_behind() {
+            complain(
+                "the service does not have the last entry of the journal: start again, from its beginning",
+            );
+            return Ok(STOPPED);
+        }
     }
     let starts = checkpoint.as_ref().map_or_else(Starts::default, Checkpoint::starts);
 
-    let reading = Reading { encoding: cli.encoding, ..Reading::default() };
+    let framing = framing::Settings::of(&cli);
+    let reading = Reading {
+        encoding: cli.encoding,
+        rest: framing.as_ref().and_then(framing::Settings::rest),
+        is_binary: framing.as_ref().is_some_and(framing::Settings::is_binary),
+        has_header: framing.as_ref().is_some_and(framing::Settings::has_header),
+        ..Reading::default()
+    };
     let area = view.area();
     let board = cli.demo.demo.then(|| Board::new(&area));
     let mut shipper = Shipper {
@@ -112,6 +149,7 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
         grace: ShutdownGrace::new(interrupt),
         bar: progress_bar(&cli, &inputs, &reading, &area),
         checkpoint,
+        is_journal: cli.format == Format::Journald && cli.id_field.is_none(),
         rejects: if cli.skip_invalid {
             Rejects::ToFile(RejectsFile::new(&cli.rejects))
         } else if cli.is_of_table() {
@@ -155,7 +193,8 @@ fn target(cli: &Cli) -> String {
     let format = cli.format().to_possible_value();
     let format = format.as_ref().map(PossibleValue::get_name).unwrap_or_default();
     let encoding = cli.encoding.map(|encoding| format!(", encoding {}", encoding.name())).unwrap_or_default();
-    format!("{url}, topic {topic}, format {format}, ids {id}{encoding}")
+    let multiline = cli.multiline.as_ref().map(|lines| format!(", multiline {lines}")).unwrap_or_default();
+    format!("{url}, topic {topic}, format {format}, ids {id}{encoding}{multiline}")
 }
 
 fn note_streams(inputs: &[Input], view: View) {
@@ -234,7 +273,8 @@ fn start_reading(
         None if cli.demo.demo => demo::simulate(&cli.demo),
         None => input::read(inputs, cli.follow, reading, starts, interrupt.clone()),
     };
-    batcher::gather(chunks, mapper, cli.source, limits, interrupt.clone())
+    let framers = framing::Settings::of(&cli).map(Framers::new);
+    batcher::gather(chunks, (framers, mapper), cli.source, limits, interrupt.clone())
 }
 
 /// Prints the report, and returns the exit code.

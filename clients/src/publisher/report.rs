@@ -1,6 +1,6 @@
 //! The result of a run, for people and for machines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,17 +13,16 @@ use sekali_common::api::Published;
 use serde_json::{Value, json};
 
 use crate::batch::Batch;
+use crate::counts::{Counts, Outcome};
 use crate::input::{Identity, Malformed, News, Origin, Position, Start, Starts};
 
 /// The counts of a run.
 pub struct Tally {
     began: Instant,
     published: u64,
-    stored: u64,
-    duplicates: u64,
+    /// What became of the lines.
+    pub lines: Arc<Counts>,
     conflicts: u64,
-    /// Invalid events.
-    pub rejected: u64,
     /// Conflicts whose ids the answers named.
     pub conflicts_named: u64,
     /// Fields of events that the service ignored.
@@ -53,10 +52,8 @@ impl Tally {
         Self {
             began: Instant::now(),
             published: 0,
-            stored: 0,
-            duplicates: 0,
+            lines: Arc::default(),
             conflicts: 0,
-            rejected: 0,
             conflicts_named: 0,
             ignored: BTreeSet::new(),
             retries: 0,
@@ -74,8 +71,8 @@ impl Tally {
     /// Counts an answer.
     pub fn answered(&mut self, published: &Published) {
         self.published += published.total_received - published.rejected.min(published.total_received);
-        self.stored += published.stored;
-        self.duplicates += published.duplicates;
+        self.lines.add(Outcome::New, published.stored);
+        self.lines.add(Outcome::Again, published.duplicates);
         self.conflicts += published.conflicts;
     }
 
@@ -89,6 +86,7 @@ impl Tally {
     pub fn reach(&mut self, batch: &Batch) {
         self.ended.extend(&batch.ended);
         self.gaps += batch.news.iter().filter(|news| matches!(news, News::Gap(_))).count() as u64;
+        self.lines.add(Outcome::Skipped, batch.skipped);
         self.nuls += batch.nuls;
         self.malformed += batch.malformed;
         for (origin, position) in &batch.reached {
@@ -115,7 +113,7 @@ impl Tally {
 
     /// True if everything that was to be read is stored, as far as it is known.
     pub fn is_whole(&self) -> bool {
-        self.rejected == 0 && self.gaps == 0
+        self.lines.rejected() == 0 && self.gaps == 0
     }
 
     /// The report for machines. `error` is the reason why the run ended early.
@@ -130,10 +128,11 @@ impl Tally {
         };
         json!({
             "published": self.published,
-            "stored": self.stored,
-            "duplicates": self.duplicates,
+            "stored": self.lines.of(Outcome::New),
+            "duplicates": self.lines.of(Outcome::Again),
             "conflicts": self.conflicts,
-            "rejected": self.rejected,
+            "rejected": self.lines.rejected(),
+            "lines": self.lines.iter().collect::<BTreeMap<_, _>>(),
             "ignored_fields": self.ignored,
             "gaps": self.gaps,
             "nul_bytes_skipped": self.nuls,
@@ -213,9 +212,14 @@ fn start(Start { path, position, .. }: &Start) -> String {
 
 impl fmt::Display for Tally {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} stored, {}", HumanCount(self.stored), count(self.duplicates, "duplicate"))?;
-        if self.rejected > 0 {
-            write!(out, ", {} rejected", HumanCount(self.rejected))?;
+        let lines = |outcome| self.lines.of(outcome);
+        let (stored, duplicates) =
+            (HumanCount(lines(Outcome::New)), count(lines(Outcome::Again), "duplicate"));
+        write!(out, "{stored} stored, {duplicates}")?;
+        for outcome in [Outcome::Refused, Outcome::Undecodable, Outcome::Skipped] {
+            if lines(outcome) > 0 {
+                write!(out, ", {} {}", HumanCount(lines(outcome)), outcome.name())?;
+            }
         }
         Ok(())
     }

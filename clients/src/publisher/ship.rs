@@ -15,6 +15,7 @@ use sekali_common::api::{EventResult, Published};
 use crate::batch::Batch;
 use crate::batcher::Batches;
 use crate::checkpoint::Checkpoint;
+use crate::counts::Outcome;
 use crate::input::News;
 use crate::outcome::{errors_by_item, is_about_events, left_out};
 use crate::rejects::Rejects;
@@ -38,6 +39,8 @@ pub struct Shipper {
     pub grace: ShutdownGrace,
     pub bar: ProgressBar,
     pub checkpoint: Option<Checkpoint>,
+    /// True if the input is a journal, whose entries have cursors.
+    pub is_journal: bool,
     /// The treatment of invalid events.
     pub rejects: Rejects,
     pub tally: Tally,
@@ -81,9 +84,14 @@ impl Shipper {
                 News::Gap(text) => warn(&self.bar, text),
             }
         }
+        if let Some(checkpoint) = self.checkpoint.as_mut().filter(|_| !batch.rests.is_empty()) {
+            checkpoint.expect_rests(&batch);
+            checkpoint.save().context("the checkpoint cannot be written")?;
+        }
         self.send_events(&mut batch).await?;
         for unusable in &batch.unusable {
-            self.reject(&unusable.place.to_string(), &unusable.reason, &unusable.text)?;
+            let place = unusable.place.to_string();
+            self.reject(Outcome::Undecodable, &place, &unusable.reason, &unusable.text)?;
         }
         self.save_progress(&batch)?;
         self.bar.set_position(self.tally.bytes());
@@ -134,6 +142,9 @@ impl Shipper {
     fn save_progress(&mut self, batch: &Batch) -> Result<()> {
         if let Some(checkpoint) = &mut self.checkpoint {
             checkpoint.advance(batch);
+            if self.is_journal {
+                checkpoint.advance_journal(batch);
+            }
             checkpoint.save().context("the checkpoint cannot be written")?;
         }
         self.tally.reach(batch);
@@ -239,12 +250,13 @@ impl Shipper {
         for (&index, error) in errors {
             batch.items[index].is_refused = true;
             let item = &batch.items[index];
-            self.reject(&item.place.to_string(), error, &String::from_utf8_lossy(batch.line(item)))?;
+            let (place, line) = (item.place.to_string(), String::from_utf8_lossy(batch.line(item)));
+            self.reject(Outcome::Refused, &place, error, &line)?;
         }
         Ok(())
     }
 
-    fn reject(&mut self, place: &str, reason: &str, line: &str) -> Result<(), Stop> {
+    fn reject(&mut self, outcome: Outcome, place: &str, reason: &str, line: &str) -> Result<(), Stop> {
         match &mut self.rejects {
             Rejects::Stop => {
                 let help = "--skip-invalid writes such lines to a file, and goes on";
@@ -263,7 +275,7 @@ impl Shipper {
             }
             Rejects::ToFile(file) => file.write(place, reason, line)?,
         }
-        self.tally.rejected += 1;
+        self.tally.lines.add(outcome, 1);
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ mod forwarder;
 mod place;
 mod program;
 mod publisher;
+mod records;
 mod rotation;
 mod stress_test;
 mod table;

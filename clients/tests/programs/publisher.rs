@@ -128,10 +128,14 @@ fn invalid_events_can_be_put_aside() {
         _ if is_bad(number) => format!("{{\"event_id\":\"{number}\",\"timestamp\":7}}\n"),
         _ => format!("{{\"event_id\":\"{number}\"}}\n"),
     };
-    fs::write(place.at("events"), (0..1_000).map(event).collect::<String>()).unwrap();
+    let text: String = (0..1_000).map(event).chain(["\n \n".into()]).collect();
+    fs::write(place.at("events"), text).unwrap();
     let arguments = ["--format", "events", "--skip-invalid", "--json", "events"];
     let bad = (0..1_000).filter(|&number| is_bad(number)).count() as u64;
-    assert_eq!(counts(&place.ship(&arguments, 3)), [1_000 - bad, 1_000 - bad, 0, bad]);
+    let ended = place.ship(&arguments, 3);
+    assert_eq!(counts(&ended), [1_000 - bad, 1_000 - bad, 0, bad]);
+    let lines = json!({"new": 1_000 - bad, "again": 0, "refused": bad - 12, "skipped": 2, "undecodable": 12});
+    assert_eq!(ended.json()["lines"], lines);
 
     let rejects = fs::read_to_string(place.at("rejects.ndjson")).unwrap();
     let rejects: Vec<Value> = rejects.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

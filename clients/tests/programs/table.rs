@@ -60,7 +60,7 @@ fn one_payload_that_is_no_json_is_named_and_all_others_are_stored() {
     ] {
         assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
     }
-    assert!(ended.stdout.contains("3 stored, 0 duplicates, 4 rejected"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("3 stored, 0 duplicates, 1 refused, 3 undecodable"), "{}", ended.stdout);
     assert!(!here.path().join("rejects.ndjson").exists());
     let events = server.events();
     let ids: Vec<_> = events.iter().map(|event| event["event_id"].as_str().unwrap()).collect();
@@ -115,7 +115,7 @@ fn a_large_table_is_loaded_in_its_order_and_a_query_that_fails_midway_is_no_succ
     )
     .unwrap();
     let ended = load(&server, here.path(), QUERY, &[], 3);
-    assert!(ended.stdout.contains("10,000 stored, 0 duplicates, 10,000 rejected"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("10,000 stored, 0 duplicates, 10,000 undecodable"), "{}", ended.stdout);
     assert_eq!(ended.stderr.matches("row ").count(), 100, "not all of them");
     assert!(ended.stderr.contains("further ones are only counted; --skip-invalid"), "{}", ended.stderr);
     let stored = server.events();
@@ -200,7 +200,7 @@ fn the_rows_of_postgresql_are_taken_and_the_others_are_named() {
         "{}",
         ended.stderr
     );
-    assert!(ended.stdout.contains("1,199 stored, 0 duplicates, 1 rejected"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("1,199 stored, 0 duplicates, 1 undecodable"), "{}", ended.stdout);
     let event = server.get("/events/text/2").json();
     assert_eq!((&event["timestamp"], &event["payload"]), (&json!("2025-11-21T01:00:00.25Z"), &json!([1])));
 

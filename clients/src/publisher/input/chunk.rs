@@ -40,6 +40,10 @@ pub enum Text {
     Rows(Vec<Row>),
     /// So many NUL bytes at the start of a line, as a truncation leaves them when the writer does not append.
     Nuls(u64),
+    /// No lines: the input has had no more for a while.
+    Rest,
+    /// No lines: the input was read to its end, and is not read on.
+    Drained,
     /// No lines: the file was rotated away and read to its end.
     End,
     /// No lines: this copy of the input was read to its end.

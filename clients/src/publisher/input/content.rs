@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use encoding_rs::Encoding;
 
@@ -13,13 +14,22 @@ use super::decode::{Bytes, Form, HEAD, Malformed};
 use super::origin::Identity;
 use super::start::{Evidence, Line};
 
-/// The way to read text that is not UTF-8.
+/// The longest header of a file.
+const HEADER: u64 = 1 << 20;
+
+/// The way to read files.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
-    /// Its encoding, unless a byte order mark says another.
+    /// The encoding of their text, unless a byte order mark says another.
     pub encoding: Option<&'static Encoding>,
     /// Counts bytes that the encoding does not allow.
     pub malformed: Malformed,
+    /// The time without further lines that is to be told of a file, because its last lines count as whole then.
+    pub rest: Option<Duration>,
+    /// True if NUL bytes are data, and not what a truncation left.
+    pub is_binary: bool,
+    /// True if the beginning of a file says how the rest is to be read.
+    pub has_header: bool,
 }
 
 /// An open file. Offsets are those of the decoded bytes.
@@ -100,6 +110,11 @@ impl Content {
         let mut bytes = vec![0; usize::try_from(end - start).map_err(io::Error::other)?];
         self.from(start, &Malformed::default())?.read_exact(&mut bytes)?;
         Ok(bytes)
+    }
+
+    /// The beginning of the content, up to an offset, if the rest cannot be read without it.
+    pub fn head(&self, end: u64) -> io::Result<Vec<u8>> {
+        if self.reading.has_header { self.range(0, end.min(HEADER)) } else { Ok(Vec::new()) }
     }
 
     /// True if the content begins with what the evidence says.

@@ -26,12 +26,20 @@ pub struct LineReader<R> {
     /// Bytes of the held line that were discarded because it is too long.
     discarded: u64,
     longest_line: usize,
+    /// True if NUL bytes are data.
+    is_binary: bool,
 }
 
 impl<R: Read> LineReader<R> {
     /// A reader of an input that is at `position`.
     pub fn new(input: R, position: Position) -> Self {
-        Self { input, position, nuls: 0, held: Vec::new(), discarded: 0, longest_line: LONGEST_LINE }
+        let longest_line = LONGEST_LINE;
+        Self { input, position, nuls: 0, held: Vec::new(), discarded: 0, longest_line, is_binary: false }
+    }
+
+    /// The same reader. It keeps NUL bytes if they are data.
+    pub fn with_binary(self, is_binary: bool) -> Self {
+        Self { is_binary, ..self }
     }
 
     /// The next lines; `None` if there are no more at the moment. A line without an end is held until its end is read,
@@ -63,8 +71,8 @@ impl<R: Read> LineReader<R> {
     /// Takes the NUL bytes away with which the held line begins, however many they are, and returns them when the line
     /// goes on.
     fn take_nuls(&mut self) -> Option<(Position, Text)> {
-        if self.discarded > 0 {
-            return None; // the middle of a line
+        if self.discarded > 0 || self.is_binary {
+            return None; // the middle of a line, or data
         }
         let nuls = self.held.iter().position(|&byte| byte != 0).unwrap_or(self.held.len());
         self.held.drain(..nuls);

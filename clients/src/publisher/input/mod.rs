@@ -29,6 +29,8 @@ pub use chunk::{Chunk, Chunks, News, Text};
 pub use content::Reading;
 pub use decode::Malformed;
 pub use find::{Input, find, size};
+#[cfg(test)]
+pub use lines::LineReader;
 pub use origin::{Identity, Origin, Position, last_write, now};
 pub use start::{Line, Start, Starts};
 

@@ -31,6 +31,10 @@ pub struct Origin {
     pub opened: Duration,
     /// The position at which reading began.
     pub start: Position,
+    /// The beginning of a file that is read from a later position on, if its format has a header.
+    pub head: Vec<u8>,
+    /// Offsets at which records end, because they did before.
+    pub rests: Vec<u64>,
 }
 
 impl Origin {
@@ -50,6 +54,8 @@ impl Origin {
             born: None,
             opened: Duration::ZERO,
             start,
+            head: Vec::new(),
+            rests: Vec::new(),
         }
     }
 

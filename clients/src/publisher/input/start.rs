@@ -58,6 +58,10 @@ pub struct Start {
     pub first: Option<Line>,
     /// The last line before the position that became an event. If it differs now, the file was overwritten.
     pub line: Option<Line>,
+    /// Offsets behind the position at which records ended only because nothing came. If they were stored, they must end
+    /// there again, whatever has come meanwhile.
+    #[serde(default)]
+    pub rests: Vec<u64>,
 }
 
 impl Start {
@@ -74,6 +78,8 @@ impl Start {
             born: self.born,
             opened: self.opened.unwrap_or_default(),
             start: self.position,
+            head: Vec::new(),
+            rests: self.rests.clone(),
         }
     }
 

@@ -15,10 +15,10 @@ pub fn drain(path: &Path, name: &str, context: &Context) -> Result<(), Stop> {
     let failed = |error| Stop::failed(path, error);
     if path.as_os_str() == "-" {
         let input = decoded(io::stdin(), context).map_err(|error| Stop::failed(Path::new("stdin"), error))?;
-        return Tail::new(Origin::stream(Path::new("stdin"), name), input).drain(&context.sender);
+        return Tail::new(Origin::stream(Path::new("stdin"), name), input, context).drain(&context.sender);
     }
     let pipe = File::open(path).and_then(|pipe| decoded(pipe, context)).map_err(failed)?;
-    Tail::new(Origin::stream(path, name), pipe).drain(&context.sender)
+    Tail::new(Origin::stream(path, name), pipe, context).drain(&context.sender)
 }
 
 /// The decoded content of a stream. Its form shows in its first bytes, and it waits for no more than those.

@@ -4,7 +4,7 @@ use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::chunk::{Chunk, Sender, Stop, Text};
 use super::content::Content;
@@ -31,13 +31,16 @@ pub struct Tail<R> {
     copy: Option<Identity>,
     /// True if the origin's file has no other content any more, so that it ends with this input.
     is_last: bool,
+    /// When it was last seen to grow, until it is told that it rests.
+    grew: Option<Instant>,
 }
 
 impl<R: Read> Tail<R> {
     /// An input that is at the start of its origin.
-    pub fn new(origin: Origin, input: R) -> Self {
-        let lines = LineReader::new(input, origin.start);
-        Self { origin: Arc::new(origin), lines, first: None, last: None, copy: None, is_last: true }
+    pub fn new(origin: Origin, input: R, context: &Context) -> Self {
+        let lines = LineReader::new(input, origin.start).with_binary(context.reading.is_binary);
+        let origin = Arc::new(origin);
+        Self { origin, lines, first: None, last: None, copy: None, is_last: true, grew: None }
     }
 
     /// The origin of its lines.
@@ -67,6 +70,7 @@ impl<R: Read> Tail<R> {
 
     /// Sends a chunk of this input.
     pub fn send(&mut self, chunk: Chunk, sender: &Sender) -> Result<(), Stop> {
+        self.grew = Some(Instant::now());
         if let Text::Lines(lines) = &chunk.text {
             let marked = lines.len().min(MARK as usize);
             if chunk.start.offset == 0 {
@@ -86,13 +90,24 @@ impl<R: Read> Tail<R> {
         Ok(true)
     }
 
+    /// Tells that the input rests, once it has not grown for the time that is to be told.
+    pub fn tell_rest(&mut self, context: &Context) -> Result<(), Stop> {
+        let rests = |since: &mut Instant| context.reading.rest.is_some_and(|rest| since.elapsed() >= rest);
+        if self.grew.take_if(rests).is_none() {
+            return Ok(());
+        }
+        let end = self.lines.position();
+        context.sender.send(self.chunk(end, end, Text::Rest))
+    }
+
     /// Sends the last line of the input, if it has no end.
     pub fn send_rest(&mut self, sender: &Sender) -> Result<(), Stop> {
         while let Some((start, text)) = self.lines.rest() {
             // The chunk ends where it starts, because the line may still grow: the next run reads it again.
             sender.send(self.chunk(start, start, text))?;
         }
-        Ok(())
+        let end = self.lines.position();
+        sender.send(self.chunk(end, end, Text::Drained))
     }
 
     /// Sends all lines up to the end of the input.
@@ -139,8 +154,10 @@ impl Tail<Content> {
             born,
             opened: opened.unwrap_or_else(now),
             start,
+            head: content.head(read)?,
+            rests: known.filter(|_| as_before).map(|start| start.rests.clone()).unwrap_or_default(),
         };
-        Ok(Self { first, last, ..Self::new(origin, content) })
+        Ok(Self { first, last, ..Self::new(origin, content, context) })
     }
 
     /// Opens a file that holds what another held, at the origin's start. The lines get this origin. `is_last` is true
@@ -149,7 +166,9 @@ impl Tail<Content> {
         let mut content = Content::open(path, &context.reading)?;
         content.go_to(origin.start.offset)?;
         let copy = Some(Identity::of_file(&content.metadata()?).0);
-        Ok(Self { copy, is_last, ..Self::new(Origin { path: path.into(), ..origin }, content) })
+        let head = content.head(origin.start.offset)?;
+        let origin = Origin { path: path.into(), head, ..origin };
+        Ok(Self { copy, is_last, ..Self::new(origin, content, context) })
     }
 
     /// The identity of the copy, if it is one. Nobody writes to a copy any more.
@@ -204,8 +223,8 @@ impl Tail<Content> {
         let start = Position::default();
         self.go_to(start)?;
         let origin = self.origin.with_generation(generation, start);
-        self.origin = Arc::new(Origin { opened: now(), ..origin });
-        (self.first, self.last) = (None, None);
+        self.origin = Arc::new(Origin { opened: now(), head: Vec::new(), rests: Vec::new(), ..origin });
+        (self.first, self.last, self.grew) = (None, None, Some(Instant::now()));
         Ok(())
     }
 }

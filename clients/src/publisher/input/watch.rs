@@ -17,6 +17,9 @@ use super::tail::{LINGER, Tail};
 /// Time for which a file that cannot be read is waited for, before others are read without it.
 const MISSING_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Time between two looks at a file that may grow.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Files that are remembered after they were read to their end.
 const REMEMBERED: usize = 32;
 
@@ -41,7 +44,16 @@ pub struct Watch {
 /// Reads a file up to its present end.
 pub fn once(path: &Path, context: &Context) -> Result<(), Stop> {
     let mut watch = Watch::new(path, Duration::ZERO);
-    while watch.advance(context)? {}
+    let mut end = None;
+    loop {
+        while watch.advance(context)? {}
+        // What was written just now may go on, but not for ever.
+        let waited = end.get_or_insert_with(Instant::now).elapsed();
+        match context.reading.rest {
+            Some(rest) if waited < rest && watch.is_fresh(rest) => std::thread::sleep(LOOK),
+            _ => break,
+        }
+    }
     match &mut watch.current {
         Some(current) => current.send_rest(&context.sender),
         None => Err(Stop::failed(path, io::ErrorKind::NotFound.into())),
@@ -82,6 +94,12 @@ impl Watch {
     /// The evidence of what was read of the current file.
     pub fn evidence(&self) -> Option<Evidence> {
         self.current.as_ref().map(Tail::evidence).filter(|evidence| !evidence.is_empty())
+    }
+
+    /// True if the current file was written to a short time ago.
+    fn is_fresh(&self, rest: Duration) -> bool {
+        let written = self.current.as_ref().and_then(|tail| tail.metadata().ok()?.modified().ok());
+        written.is_some_and(|time| time.elapsed().is_ok_and(|age| age < rest))
     }
 
     /// True if the file was read to its end, and its name was gone for so long that no other is to be expected.
@@ -125,6 +143,7 @@ impl Watch {
                 *grew = Instant::now();
                 return Ok(true);
             }
+            tail.tell_rest(context)?;
             if tail.copy().is_some() || grew.elapsed() >= self.linger {
                 tail.send_end(&context.sender)?;
                 let (tail, _) = self.rotated.remove(index);
@@ -153,7 +172,10 @@ impl Watch {
         }
         match next {
             Some(chunk) => current.send(chunk, &context.sender).map(|()| true),
-            None => self.look(context),
+            None => {
+                current.tell_rest(context)?;
+                self.look(context)
+            }
         }
     }
 
