@@ -321,6 +321,10 @@ fn shippers(contract: &mut Contract) {
         ] {
             contract.check(method, &route, &answer);
         }
+        if path != route {
+            let no_index = path.replace("/i/", "/_i/");
+            contract.check(method, &route, &send(&server, method, &no_index, &[JSON], good));
+        }
         if method == "POST" {
             contract.check(method, &route, &send(&server, "PATCH", path, &[], ""));
         }
