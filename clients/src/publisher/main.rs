@@ -40,7 +40,7 @@ use sekali_clients::terminal::{View, bar, complain, print};
 
 use crate::batcher::{Batches, Limits};
 use crate::checkpoint::Checkpoint;
-use crate::cli::{Cli, Format, IdFrom};
+use crate::cli::{Cli, Format, From, IdFrom};
 use crate::demo::Board;
 use crate::event::Mapper;
 use crate::framing::Framers;
@@ -113,11 +113,15 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
     let table = Table::of(&cli).await?;
     let inputs = find_inputs(&cli)?;
     let mut checkpoint = load_checkpoint(&cli)?;
+    // What appeared since the last run is read whole.
+    let is_from_end = cli.from == From::End && checkpoint.as_ref().is_none_or(Checkpoint::is_new);
     if let Some(checkpoint) = &mut checkpoint {
         if cli.format != Format::Journald {
             note_streams(&inputs, view);
         }
-        checkpoint.expect(inputs.iter().filter_map(Input::as_file));
+        if !is_from_end {
+            checkpoint.expect(inputs.iter().filter_map(Input::as_file));
+        }
         checkpoint.save().context("the checkpoint cannot be written")?;
         if let Some(code) = compare_with_store(checkpoint, (&client, patience), view, interrupt).await {
             return Ok(code);
@@ -137,6 +141,7 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
         encoding: cli.encoding,
         rest: framing.as_ref().and_then(framing::Settings::rest),
         is_binary: framing.as_ref().is_some_and(framing::Settings::is_binary),
+        is_from_end,
         has_header: framing.as_ref().is_some_and(framing::Settings::has_header),
         ..Reading::default()
     };

@@ -14,6 +14,9 @@ use super::decode::{Bytes, Form, HEAD, Malformed};
 use super::origin::Identity;
 use super::start::{Evidence, Line};
 
+/// Bytes at the beginning and before the position of a file that are remembered, so that its content is recognised.
+pub const MARK: u64 = 256;
+
 /// The longest header of a file.
 const HEADER: u64 = 1 << 20;
 
@@ -28,8 +31,21 @@ pub struct Reading {
     pub rest: Option<Duration>,
     /// True if NUL bytes are data, and not what a truncation left.
     pub is_binary: bool,
+    /// True if files that are there at first are read from their ends.
+    pub is_from_end: bool,
     /// True if the beginning of a file says how the rest is to be read.
     pub has_header: bool,
+}
+
+/// What a content has of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Likeness {
+    /// All that is known of the other.
+    Same,
+    /// Less, but nothing else.
+    Less,
+    /// Something else.
+    Other,
 }
 
 /// An open file. Offsets are those of the decoded bytes.
@@ -50,8 +66,13 @@ pub struct Content {
 impl Content {
     /// Opens the file at `path`, at its beginning.
     pub fn open(path: &Path, reading: &Reading) -> io::Result<Self> {
+        Self::of(Arc::new(File::open(path)?), reading)
+    }
+
+    /// A file that is open, at its beginning.
+    pub fn of(file: Arc<File>, reading: &Reading) -> io::Result<Self> {
         let mut content = Self {
-            file: Arc::new(File::open(path)?),
+            file,
             reading: reading.clone(),
             form: None,
             offset: 0,
@@ -74,6 +95,11 @@ impl Content {
     /// True if the bytes are those of the file.
     pub fn is_plain(&self) -> bool {
         self.form.is_none_or(Form::is_plain)
+    }
+
+    /// The open file.
+    pub fn file(&self) -> &Arc<File> {
+        &self.file
     }
 
     /// The metadata of the file.
@@ -117,24 +143,35 @@ impl Content {
         if self.reading.has_header { self.range(0, end.min(HEADER)) } else { Ok(Vec::new()) }
     }
 
+    /// The first line, or as much of it as a mark holds, by which the content is known in whichever file it lies; `None`
+    /// if there is less yet.
+    pub fn beginning(&self) -> io::Result<Option<Line>> {
+        let mut bytes = Vec::new();
+        let read = self.from(0, &Malformed::default())?.take(MARK).read_to_end(&mut bytes);
+        match read {
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+            _ => {} // the beginning of a compressed file that is not whole
+        }
+        let end = bytes.iter().position(|&byte| byte == b'\n').map(|end| end + 1);
+        let end = end.or_else(|| (bytes.len() as u64 == MARK).then_some(bytes.len()));
+        Ok(end.map(|end| Line::new(0, &bytes[..end])))
+    }
+
+    /// How the content compares with what the evidence says.
+    pub fn likeness(&self, evidence: &Evidence) -> io::Result<Likeness> {
+        match self.compare(evidence) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Likeness::Less),
+            compared => compared.map(|is_same| if is_same { Likeness::Same } else { Likeness::Other }),
+        }
+    }
+
     /// True if the content begins with what the evidence says.
     pub fn has(&self, evidence: &Evidence) -> io::Result<bool> {
-        match self.compare(evidence) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            compared => compared.map(|rest| rest.is_some()),
-        }
+        self.likeness(evidence).map(|likeness| likeness == Likeness::Same)
     }
 
-    /// True if the content is what the evidence says, and nothing more.
-    pub fn is_all(&self, evidence: &Evidence) -> io::Result<bool> {
-        match self.compare(evidence)? {
-            Some(mut rest) => Ok(rest.read(&mut [0])? == 0),
-            None => Ok(false),
-        }
-    }
-
-    /// The rest behind the content that the evidence knows; `None` if the content is another.
-    fn compare(&self, evidence: &Evidence) -> io::Result<Option<Bytes>> {
+    /// True if the content begins with what the evidence knows.
+    fn compare(&self, evidence: &Evidence) -> io::Result<bool> {
         let mut lines: Vec<_> = evidence.lines.iter().collect();
         lines.sort_by_key(|line| line.offset);
         let mut at = if self.is_plain() { u64::MAX } else { 0 };
@@ -149,19 +186,19 @@ impl Content {
             let mut found = vec![0; line.bytes];
             bytes.read_exact(&mut found)?;
             if Identity::hash(&found) != line.hash {
-                return Ok(None);
+                return Ok(false);
             }
             at = if self.is_plain() { u64::MAX } else { line.offset + line.bytes as u64 };
         }
         // Files in /proc have the length 0, whatever they hold, so the last byte is read.
         match evidence.length.checked_sub(1) {
-            None => return self.from(0, &Malformed::default()).map(Some),
-            Some(_) if at == evidence.length => return Ok(Some(bytes)),
+            None => return Ok(true),
+            Some(_) if at == evidence.length => return Ok(true),
             Some(last) if last < at => bytes = self.from(last, &Malformed::default())?,
             Some(last) => skip(&mut bytes, last - at)?,
         }
         bytes.read_exact(&mut [0])?;
-        Ok(Some(bytes))
+        Ok(true)
     }
 
     /// The last bytes of the content, up to this many, and its length.
@@ -171,7 +208,7 @@ impl Content {
             false => io::copy(&mut self.from(0, &Malformed::default())?, &mut io::sink())?,
         };
         let start = length.saturating_sub(bytes);
-        Ok(Evidence { lines: vec![Line::new(start, &self.range(start, length)?)], length, since: None })
+        Ok(Evidence { lines: vec![Line::new(start, &self.range(start, length)?)], length })
     }
 
     /// True if the file does not hold any more what was read of it. `read_to` is the offset up to which it was read, and
