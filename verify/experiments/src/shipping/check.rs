@@ -1,0 +1,260 @@
+//! The comparison of what was written with what is stored. A violation comes with the history of its log, because a defect
+//! is found by what happened to the file of a line, and when.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use super::line::Line;
+use super::log::Account;
+use super::store::{Event, Stored};
+
+/// Violations of a kind that are told; others are only counted.
+const EXAMPLES: usize = 5;
+
+/// The time before and after a line was written of which the history is told.
+const BEFORE: Duration = Duration::from_secs(4);
+const AFTER: Duration = Duration::from_secs(8);
+
+/// Messages of a publisher that claim a loss.
+const CLAIMS: [&str; 6] = ["gone", "lost", "not sent", "missing", "truncated", "cannot be read"];
+
+/// What is known in the end.
+pub struct Evidence<'a> {
+    /// What was written.
+    pub accounts: Vec<Account>,
+    /// What is stored.
+    pub stored: &'a Stored,
+    /// What publishers said, and when each ended.
+    pub said: Vec<(Duration, String)>,
+    /// When a publisher was killed.
+    pub kills: Vec<Duration>,
+}
+
+/// The result.
+#[derive(Default)]
+pub struct Checked {
+    /// The lines that are not stored.
+    pub lost: u64,
+    /// The events that are another's line again.
+    pub doubled: u64,
+    /// The events that are no line.
+    pub foreign: u64,
+    /// The warnings of losses that nobody can know not to be there.
+    pub warnings: u64,
+    /// What is wrong.
+    pub violations: Vec<String>,
+}
+
+/// True if every line is stored.
+pub fn is_whole(accounts: &[Account], stored: &Stored) -> bool {
+    accounts.iter().all(|account| expected(account).all(|(line, count)| count_of(stored, line) >= count))
+        && count_of(stored, Line::Header) >= headers(accounts)
+}
+
+/// Compares.
+pub fn check(evidence: &Evidence) -> Checked {
+    let mut checked = Checked::default();
+    let mut losers = BTreeSet::new();
+    check_lines(evidence, &mut checked, &mut losers);
+    check_headers(evidence, &mut checked);
+    let Stored { foreign, .. } = evidence.stored;
+    checked.foreign = foreign.len() as u64;
+    for (text, event) in foreign.iter().take(EXAMPLES) {
+        let begin: String = text.chars().take(80).collect();
+        checked.violations.push(format!("an event is no line: {begin:?} of {} bytes: {event}", text.len()));
+    }
+    count(&mut checked.violations, checked.foreign, "events are no lines");
+    check_warnings(evidence, &mut checked, &losers);
+    checked
+}
+
+/// The lines that a writer wrote, and how often.
+fn expected(account: &Account) -> impl Iterator<Item = (Line, u64)> {
+    let numbered = (0..account.lines.len()).map(|number| (Line::Numbered(account.writer, number), 1));
+    numbered.chain([(Line::Again(account.writer), account.again)])
+}
+
+fn headers(accounts: &[Account]) -> u64 {
+    accounts.iter().map(|account| account.headers.len() as u64).sum()
+}
+
+fn of(stored: &Stored, line: Line) -> &[Event] {
+    stored.lines.get(&line).map_or(&[], Vec::as_slice)
+}
+
+fn count_of(stored: &Stored, line: Line) -> u64 {
+    of(stored, line).len() as u64
+}
+
+/// Compares the lines that belong to one writer.
+fn check_lines(evidence: &Evidence, checked: &mut Checked, losers: &mut BTreeSet<usize>) {
+    // Lines of one file are lost or doubled together, and files of one log for the same reason.
+    let (mut lost, mut doubled) = (BTreeMap::new(), BTreeMap::new());
+    for account in &evidence.accounts {
+        for (line, count) in expected(account) {
+            let stored = count_of(evidence.stored, line);
+            let place = match line {
+                Line::Numbered(_, number) => account.lines[number].1,
+                Line::Again(_) | Line::Header => 0,
+            };
+            if stored < count {
+                checked.lost += count - stored;
+                losers.insert(account.writer);
+                lost.entry((account.writer, place)).or_insert_with(Vec::new).push(line);
+            }
+            if stored > count {
+                checked.doubled += stored - count;
+                doubled.entry((account.writer, place)).or_insert_with(Vec::new).push(line);
+            }
+        }
+    }
+    let written: HashSet<_> = evidence.accounts.iter().flat_map(expected).map(|(line, _)| line).collect();
+    for (line, events) in &evidence.stored.lines {
+        if *line != Line::Header && !written.contains(line) {
+            checked.violations.push(format!("{line:?} is stored and was never written: {}", events[0]));
+        }
+    }
+    let mut tell = |what: &str, lines: BTreeMap<(usize, u64), Vec<Line>>| {
+        let mut told_of = BTreeSet::new();
+        let examples = lines.iter().filter(|((writer, _), _)| told_of.insert(*writer));
+        for (place, lines) in examples.take(EXAMPLES) {
+            checked.violations.push(told(evidence, *place, lines, what));
+        }
+    };
+    let files = lost.len();
+    tell("lost", lost);
+    let doubles = doubled.len();
+    tell("doubled", doubled);
+    count(&mut checked.violations, checked.lost, &format!("lines are lost, of {files} files"));
+    count(&mut checked.violations, checked.doubled, &format!("events are doubles, of {doubles} files"));
+}
+
+/// Compares the headers, which all have in common. That of a file has the identity of the line behind it in its event_id.
+fn check_headers(evidence: &Evidence, checked: &mut Checked) {
+    let (written, stored) = (headers(&evidence.accounts), count_of(evidence.stored, Line::Header));
+    checked.lost += written.saturating_sub(stored);
+    checked.doubled += stored.saturating_sub(written);
+    if stored == written {
+        return;
+    }
+    let identity = |event: &Event| event.id.split('-').next().unwrap_or_default().to_owned();
+    let known: HashSet<_> = of(evidence.stored, Line::Header).iter().map(identity).collect();
+    let mut firsts = HashSet::new();
+    let mut examples = Vec::new();
+    for account in &evidence.accounts {
+        for number in &account.headers {
+            let line = Line::Numbered(account.writer, *number);
+            let first: Vec<_> = of(evidence.stored, line).iter().map(identity).collect();
+            let is_there = first.iter().any(|first| known.contains(first));
+            firsts.extend(first);
+            if !is_there && examples.len() < EXAMPLES {
+                let place = (account.writer, account.lines[*number].1);
+                examples.push(told(evidence, place, &[line], "there without the header before it"));
+            }
+        }
+    }
+    for event in of(evidence.stored, Line::Header) {
+        if !firsts.contains(&identity(event)) && examples.len() < 2 * EXAMPLES {
+            examples.push(format!("a header is stored without the line behind it: {event}"));
+        }
+    }
+    checked.violations.push(format!("{written} headers were written, and {stored} are stored"));
+    checked.violations.extend(examples);
+}
+
+/// Some lines of a file of a log, with what happened around it.
+fn told(evidence: &Evidence, (writer, file): (usize, u64), lines: &[Line], what: &str) -> String {
+    let Some(account) = evidence.accounts.iter().find(|account| account.writer == writer) else {
+        return String::new();
+    };
+    let numbers: Vec<_> = lines
+        .iter()
+        .filter_map(|line| match line {
+            Line::Numbered(_, number) => Some(*number),
+            Line::Again(_) | Line::Header => None,
+        })
+        .collect();
+    let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else {
+        let (written, stored) = (account.again, count_of(evidence.stored, Line::Again(writer)));
+        return format!(
+            "writer {writer} wrote its line without a number {written} times, and {stored} are stored"
+        );
+    };
+    let (begin, end) = (account.lines[*first].0, account.lines[*last].0);
+    let is_near = |time: &Duration| *time + BEFORE >= begin && *time <= end + AFTER;
+    let of_file: Vec<_> = account.lines.iter().enumerate().filter(|(_, (_, of))| *of == file).collect();
+    let whole = of_file.first().zip(of_file.last()).map(|((first, _), (last, _))| (*first, *last));
+    let (from, to) = whole.unwrap_or_default();
+    let mut text = format!(
+        "{what}: {} lines, {first} to {last}, of writer {writer}, written {:.2} to {:.2} s into file {file} of the log, \
+         which has the lines {from} to {to}",
+        numbers.len(),
+        begin.as_secs_f64(),
+        end.as_secs_f64(),
+    );
+    for number in [*first, *last] {
+        for event in of(evidence.stored, Line::Numbered(writer, number)) {
+            text.push_str(&format!("\n    line {number}: {event}"));
+        }
+    }
+    let mut around: Vec<_> = account
+        .history
+        .iter()
+        .filter(|(time, _)| is_near(time))
+        .map(|(time, what)| (*time, what.clone()))
+        .collect();
+    around.extend(
+        evidence
+            .kills
+            .iter()
+            .filter(|time| is_near(time))
+            .map(|time| (*time, "a publisher was killed".into())),
+    );
+    let of_log = |said: &&(Duration, String)| {
+        is_near(&said.0) && names(&said.1).any(|name| account.names.contains(name))
+    };
+    around.extend(
+        evidence.said.iter().filter(of_log).map(|(time, said)| (*time, format!("it had said: {said}"))),
+    );
+    around.sort();
+    for (time, what) in around {
+        text.push_str(&format!("\n    {:8.3} s: {what}", time.as_secs_f64()));
+    }
+    text
+}
+
+/// A publisher that says that lines are lost, of a log that lost none, alarms without need. A log that was truncated after
+/// all of it was stored is another matter: who reads it cannot know that nothing was written before.
+fn check_warnings(evidence: &Evidence, checked: &mut Checked, losers: &BTreeSet<usize>) {
+    let owners: BTreeMap<_, _> = evidence
+        .accounts
+        .iter()
+        .flat_map(|account| account.names.iter().map(move |name| (name.as_str(), account)))
+        .collect();
+    let mut false_alarms = Vec::new();
+    for (time, said) in &evidence.said {
+        if !CLAIMS.iter().any(|claim| said.contains(claim)) {
+            continue;
+        }
+        match names(said).find_map(|name| owners.get(name)) {
+            Some(account) if losers.contains(&account.writer) => {}
+            Some(account) if account.is_emptied && said.contains("truncated") => checked.warnings += 1,
+            _ => false_alarms.push(format!("{:.3} s: a false alarm: {said}", time.as_secs_f64())),
+        }
+    }
+    let number = false_alarms.len() as u64;
+    checked.violations.extend(false_alarms.into_iter().take(EXAMPLES));
+    count(&mut checked.violations, number, "warnings tell of losses that are none");
+}
+
+/// The words of a message that may be names of files.
+fn names(said: &str) -> impl Iterator<Item = &str> {
+    said.split_whitespace()
+        .map(|word| word.trim_matches(|letter| matches!(letter, ',' | ':' | ';' | '\'' | '"')))
+}
+
+fn count(violations: &mut Vec<String>, number: u64, what: &str) {
+    if number > 0 {
+        violations.push(format!("{number} {what}"));
+    }
+}
