@@ -236,6 +236,7 @@ impl Checkpoint {
         let start = &mut self.content(origin).start;
         let found = Start::new(origin);
         (start.holder, start.beginning) = (found.holder, found.beginning.or(start.beginning));
+        start.first = found.first.or(start.first);
     }
 
     /// The state of a content, which is added if it is new.
@@ -321,7 +322,7 @@ impl FileState {
     /// Forgets the position. The generation stays: what is in the file now is the same as before.
     fn begin_anew(&mut self) {
         let start = &mut self.start;
-        (start.position, start.first, start.line) = (Position::default(), None, None);
+        (start.position, start.line) = (Position::default(), None);
         (start.has_ended, self.last) = (false, None);
         start.rests.clear();
     }
@@ -343,10 +344,6 @@ impl FileState {
         // A last line without an end starts at the position, and may still grow.
         let is_of_file = |item: &&Item| Arc::ptr_eq(&item.place.origin, origin);
         let is_done = |item: &&Item| item.place.start.offset < position.offset;
-        if start.first.is_none() {
-            let first = batch.items.iter().filter(is_of_file).find(is_done);
-            start.first = first.map(|item| batch.line_in_file(item));
-        }
         let mut items = batch.items.iter().rev().filter(is_of_file);
         let last = items.clone().find(is_done);
         start.line = last.map(|item| batch.line_in_file(item)).or(start.line);

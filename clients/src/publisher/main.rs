@@ -141,6 +141,7 @@ async fn run(cli: Cli, interrupt: &Interrupt) -> Result<u8> {
         encoding: cli.encoding,
         rest: framing.as_ref().and_then(framing::Settings::rest),
         is_binary: framing.as_ref().is_some_and(framing::Settings::is_binary),
+        is_followed: cli.follow,
         is_from_end,
         has_header: framing.as_ref().is_some_and(framing::Settings::has_header),
         ..Reading::default()

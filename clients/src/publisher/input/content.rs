@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use encoding_rs::Encoding;
 
@@ -16,6 +16,9 @@ use super::start::{Evidence, Line};
 
 /// Bytes at the beginning and before the position of a file that are remembered, so that its content is recognised.
 pub const MARK: u64 = 256;
+
+/// The time that a compressed file which is not whole may rest while it is written.
+const WRITING: Duration = Duration::from_secs(10);
 
 /// The longest header of a file.
 const HEADER: u64 = 1 << 20;
@@ -31,6 +34,8 @@ pub struct Reading {
     pub rest: Option<Duration>,
     /// True if NUL bytes are data, and not what a truncation left.
     pub is_binary: bool,
+    /// True if files are read as they grow.
+    pub is_followed: bool,
     /// True if files that are there at first are read from their ends.
     pub is_from_end: bool,
     /// True if the beginning of a file says how the rest is to be read.
@@ -143,18 +148,14 @@ impl Content {
         if self.reading.has_header { self.range(0, end.min(HEADER)) } else { Ok(Vec::new()) }
     }
 
-    /// The first line, or as much of it as a mark holds, by which the content is known in whichever file it lies; `None`
-    /// if there is less yet.
-    pub fn beginning(&self) -> io::Result<Option<Line>> {
+    /// The first bytes, as many as a mark holds, or as there are.
+    pub fn head_mark(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let read = self.from(0, &Malformed::default())?.take(MARK).read_to_end(&mut bytes);
-        match read {
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
-            _ => {} // the beginning of a compressed file that is not whole
+        match self.from(0, &Malformed::default())?.take(MARK).read_to_end(&mut bytes) {
+            // A compressed file that is not whole has a beginning nevertheless.
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+            _ => Ok(bytes),
         }
-        let end = bytes.iter().position(|&byte| byte == b'\n').map(|end| end + 1);
-        let end = end.or_else(|| (bytes.len() as u64 == MARK).then_some(bytes.len()));
-        Ok(end.map(|end| Line::new(0, &bytes[..end])))
     }
 
     /// How the content compares with what the evidence says.
@@ -227,16 +228,31 @@ impl Content {
         Ok(is_shorter)
     }
 
+    /// True if what could not be decoded may become whole.
+    fn is_being_written(&self, error: &io::Error) -> bool {
+        let is_fresh = |time: SystemTime| time.elapsed().is_ok_and(|age| age < WRITING);
+        self.reading.is_followed
+            && error.kind() == io::ErrorKind::UnexpectedEof
+            && self.file.metadata().and_then(|metadata| metadata.modified()).is_ok_and(is_fresh)
+    }
+
     fn read_decoded(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.file.metadata()?.len();
         if self.failed_at == Some(length) {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is not whole"));
+            let error = io::Error::new(io::ErrorKind::UnexpectedEof, "it is not whole");
+            return if self.is_being_written(&error) { Ok(0) } else { Err(error) };
         }
         let mut decoder = match self.decoder.take() {
             Some(decoder) => decoder,
             None => self.from(self.offset, &self.reading.malformed)?,
         };
-        let read = decoder.read(buffer).inspect_err(|_| self.failed_at = Some(length))?;
+        let read = match decoder.read(buffer) {
+            Err(error) => {
+                self.failed_at = Some(length);
+                return if self.is_being_written(&error) { Ok(0) } else { Err(error) };
+            }
+            read => read?,
+        };
         self.decoder = Some(decoder);
         Ok(read)
     }

@@ -4,13 +4,12 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::chunk::Sender;
 use super::content::Reading;
 use super::directories::Directories;
 use super::registry::Registry;
-use super::suspects::Suspect;
+use super::suspects::Suspects;
 
 /// What is known, and where lines go.
 pub struct Context {
@@ -22,10 +21,8 @@ pub struct Context {
     pub watched: RefCell<HashSet<PathBuf>>,
     /// Each tail has one of these: so many files are open.
     pub open: Rc<()>,
-    /// The time in which they may appear in files that are read for themselves.
-    pub patience: Duration,
     /// The contents that are missed.
-    pub suspects: RefCell<Vec<Suspect>>,
+    pub suspects: Suspects,
     /// The way to read text that is not UTF-8.
     pub reading: Reading,
     /// Takes what is read.
@@ -41,16 +38,6 @@ impl Context {
     /// Records that the file at this path is read for itself.
     pub fn watch(&self, path: &Path) {
         self.watched.borrow_mut().extend(std::path::absolute(path));
-    }
-
-    /// Records that contents of the log at `path` are missed.
-    pub fn suspect(&self, path: &Path, missed: Vec<usize>) {
-        let mut suspects = self.suspects.borrow_mut();
-        for number in missed {
-            if suspects.iter().all(|suspect| suspect.number() != number) {
-                suspects.push(Suspect::new(number, path));
-            }
-        }
     }
 
     /// The number of files that are open.

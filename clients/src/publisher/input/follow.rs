@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::chunk::Stop;
 use super::context::Context;
 use super::pattern::Pattern;
-use super::suspects::settle;
+use super::search::tell_lost;
 use super::watch::Watch;
 
 /// The time between two looks at the files. Polling costs next to nothing, and also works on file systems without
@@ -35,7 +35,7 @@ pub fn follow(
         for watch in watches.iter_mut().chain(patterns.iter_mut().flat_map(Pattern::watches)) {
             is_idle &= !watch.follow_on(context)?;
         }
-        settle(false, context)?;
+        tell_lost(false, context)?;
         if is_idle {
             std::thread::sleep(LOOK.max(began.elapsed() * PAUSES));
         }

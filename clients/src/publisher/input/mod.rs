@@ -22,7 +22,6 @@ mod watch;
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use sekali_clients::interrupt::Interrupt;
 use tokio::sync::mpsc;
@@ -31,7 +30,8 @@ use chunk::{Sender, Stop};
 use context::Context;
 use directories::Directories;
 use registry::Registry;
-use suspects::{PATIENCE, settle};
+use search::tell_lost;
+use suspects::Suspects;
 
 #[cfg(feature = "tables")]
 pub use chunk::Row;
@@ -60,8 +60,7 @@ pub fn read(
             directories: Directories::default(),
             watched: RefCell::default(),
             open: Rc::default(),
-            suspects: RefCell::default(),
-            patience: if has_patterns { PATIENCE } else { Duration::ZERO },
+            suspects: Suspects::new(has_patterns),
             reading,
             sender: Sender { chunks: sender, interrupt },
         };
@@ -86,7 +85,7 @@ fn read_all(inputs: &[Input], context: &Context) -> Result<(), Stop> {
             read => read?,
         }
     }
-    settle(true, context)?;
+    tell_lost(true, context)?;
     failure.map_or(Ok(()), |error| Err(Stop::Failed(error)))
 }
 

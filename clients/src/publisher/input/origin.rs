@@ -33,8 +33,10 @@ pub struct Origin {
     pub opened: Duration,
     /// The position at which reading began.
     pub start: Position,
-    /// The first bytes of a file, by which its content is known.
+    /// The first line of a file, by which its content is known.
     pub beginning: Option<Line>,
+    /// The first bytes of its first lines: many logs begin with the same line.
+    pub first: Option<Line>,
     /// The beginning of a file that is read from a later position on, if its format has a header.
     pub head: Vec<u8>,
     /// Offsets at which records end, because they did before.
@@ -59,6 +61,7 @@ impl Origin {
             opened: Duration::ZERO,
             start,
             beginning: None,
+            first: None,
             head: Vec::new(),
             rests: Vec::new(),
         }

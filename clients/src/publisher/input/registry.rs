@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::content::{Content, Likeness, MARK, Reading};
-use super::family;
+use super::family::{self, Family, Name};
 use super::origin::{Identity, Origin, Position, born, last_write, now};
 use super::start::{Evidence, Line, Start, Starts};
 
@@ -28,7 +28,7 @@ const COPYING: Duration = Duration::from_secs(10);
 /// The known contents, by number.
 #[derive(Default)]
 pub struct Registry {
-    contents: RefCell<Vec<Known>>,
+    contents: RefCell<Vec<Start>>,
     by_path: RefCell<HashMap<PathBuf, Vec<usize>>>,
     by_holder: RefCell<HashMap<Identity, HashSet<usize>>>,
     by_beginning: RefCell<HashMap<Line, Vec<usize>>>,
@@ -40,13 +40,6 @@ pub struct Registry {
     open: RefCell<HashMap<Identity, Weak<File>>>,
     /// True if files are read only once, so that one that is to be looked at later would not be read.
     is_final: Cell<bool>,
-}
-
-/// A known content.
-struct Known {
-    start: Start,
-    /// What was read of it.
-    evidence: Evidence,
 }
 
 /// What a file is.
@@ -86,7 +79,7 @@ impl Registry {
         let mut generations = self.generations.borrow_mut();
         let generation = generations.entry(start.file).or_default();
         *generation = (*generation).max(start.generation + 1);
-        contents.push(Known { evidence: start.evidence(), start });
+        contents.push(start);
         number
     }
 
@@ -98,7 +91,7 @@ impl Registry {
 
     /// What is known of a content.
     pub fn get(&self, number: usize) -> Start {
-        self.contents.borrow()[number].start.clone()
+        self.contents.borrow()[number].clone()
     }
 
     /// The contents in this file.
@@ -114,16 +107,18 @@ impl Registry {
     }
 
     /// Records the beginning of a content.
-    pub fn begins(&self, number: usize, beginning: Line) {
-        let known = &mut self.contents.borrow_mut()[number];
-        known.start.beginning = Some(beginning);
-        known.evidence.lines.push(beginning);
-        self.by_beginning.borrow_mut().entry(beginning).or_default().push(number);
+    pub fn begins(&self, number: usize, beginning: Option<Line>, first: Option<Line>) {
+        let start = &mut self.contents.borrow_mut()[number];
+        let old = std::mem::replace(&mut start.beginning, beginning);
+        start.first = first;
+        if let Some(beginning) = beginning.filter(|_| old != beginning) {
+            self.by_beginning.borrow_mut().entry(beginning).or_default().push(number);
+        }
     }
 
     /// Records that a content lies in this file now.
     pub fn hold(&self, number: usize, file: Identity) {
-        let start = &mut self.contents.borrow_mut()[number].start;
+        let start = &mut self.contents.borrow_mut()[number];
         let mut by_holder = self.by_holder.borrow_mut();
         if let Some(numbers) = by_holder.get_mut(&start.holder()) {
             numbers.remove(&number);
@@ -132,17 +127,18 @@ impl Registry {
         start.holder = Some(file).filter(|file| *file != start.file);
     }
 
-    /// Records how far a content was read. What was read before counts if it was more, as of a copy that is read again.
-    pub fn advance(&self, number: usize, position: Position, evidence: Evidence) {
-        let known = &mut self.contents.borrow_mut()[number];
-        if position.offset >= known.start.position.offset {
-            (known.start.position, known.evidence) = (position, evidence);
+    /// Records how far a content was read, and the last bytes of that. What was read before counts if it was more, as of a
+    /// copy that is read again.
+    pub fn advance(&self, number: usize, position: Position, last: Option<Line>) {
+        let start = &mut self.contents.borrow_mut()[number];
+        if position.offset >= start.position.offset {
+            (start.position, start.line) = (position, last);
         }
     }
 
     /// Records that a content is not read on.
     pub fn end(&self, number: usize) {
-        self.contents.borrow_mut()[number].start.has_ended = true;
+        self.contents.borrow_mut()[number].has_ended = true;
     }
 
     /// Records that a file was opened.
@@ -173,14 +169,18 @@ impl Registry {
         if let Some(number) = here.into_iter().max_by_key(|&number| self.reached(number)) {
             return Ok(Recognised::Known(number, self.get(number).position));
         }
-        let Some(beginning) = content.beginning()? else {
-            let is_too_early = !self.is_final.get() && !content.is_plain();
-            return Ok(if is_too_early { Recognised::Later } else { Recognised::New });
+        let head = content.head_mark()?;
+        let beginning = Line::first(&head);
+        let may_grow = !self.is_final.get() && now().saturating_sub(last_write(&metadata)) < COPYING;
+        let Some(beginning) =
+            beginning.filter(|_| content.is_plain() || head.len() as u64 == MARK || !may_grow)
+        else {
+            // A copy that is being made may have too little yet to be recognised.
+            return Ok(if may_grow { Recognised::Later } else { Recognised::New });
         };
         let copy = Copy { path, file, content, metadata: &metadata };
-        let alike = self.by_beginning.borrow().get(&beginning).cloned().unwrap_or_default();
         let mut candidates = Vec::new();
-        for number in alike {
+        for number in self.alike(beginning, &head) {
             match content.likeness(&self.evidence(number))? {
                 Likeness::Other => {}
                 likeness => candidates.push((likeness == Likeness::Same, self.reached(number), number)),
@@ -210,20 +210,49 @@ impl Registry {
         if born.zip(start.opened).is_some_and(|(born, opened)| born + margin < opened) {
             return Ok(None); // it was there before
         }
+        // If only the first line is known to be equal, that may be one of all logs.
+        let first = start.first.map_or(0, |first| first.bytes);
+        let is_equal_to = if is_same { start.position.offset.max(first as u64) } else { first as u64 };
+        let is_weak = start.beginning.is_none_or(|beginning| is_equal_to <= beginning.bytes as u64);
+        if is_weak && !self.may_be_of(&start, copy.path) {
+            return Ok(None);
+        }
         if self.is_held(number, copy, reading) {
             let is_new = born.is_none_or(|born| now().saturating_sub(born) < COPYING);
             let waits = is_compressed || is_new && !self.is_final.get();
             return Ok(waits.then_some(Recognised::Later));
         }
-        let read = self.evidence(number).length;
-        // Only the first line is known to be equal, and it may be that of all files of a log.
-        let is_weak = !is_same || start.beginning.is_some_and(|beginning| read <= beginning.bytes as u64);
+        // A file in the place of another one is its successor, unless it has all that is known of that.
         let is_successor = std::path::absolute(copy.path).is_ok_and(|path| path == start.path);
-        if is_weak && is_successor {
+        if (is_weak || !is_same) && is_successor {
             return Ok(None);
         }
         let position = if is_same { start.position } else { Position::default() };
         Ok(Some(Recognised::Known(number, position)))
+    }
+
+    /// The contents that begin with the same bytes, as far as it can be told without reading more.
+    fn alike(&self, beginning: Line, head: &[u8]) -> Vec<usize> {
+        let contents = self.contents.borrow();
+        let mut hashes = HashMap::new();
+        let mut is_alike = |number: &usize| {
+            contents[*number].first.is_none_or(|first| {
+                first.bytes <= head.len()
+                    && *hashes.entry(first.bytes).or_insert_with(|| Identity::hash(&head[..first.bytes]))
+                        == first.hash
+            })
+        };
+        let alike = self.by_beginning.borrow().get(&beginning).cloned().unwrap_or_default();
+        alike.into_iter().filter(|number| is_alike(number)).collect()
+    }
+
+    /// True if no other content begins with the same line, or if the name of a file is of the same log.
+    fn may_be_of(&self, start: &Start, path: &Path) -> bool {
+        let is_only_one = start.beginning.is_some_and(|beginning| {
+            self.by_beginning.borrow().get(&beginning).is_some_and(|alike| alike.len() == 1)
+        });
+        let is_beside = || std::path::absolute(path).is_ok_and(|path| path.parent() == start.path.parent());
+        is_only_one || is_beside() && Family::of(&start.path).has(path, &Name::of(path))
     }
 
     /// True if the file that holds a content still does, and was not truncated and written anew since it was copied.
@@ -266,12 +295,12 @@ impl Registry {
     }
 
     fn evidence(&self, number: usize) -> Evidence {
-        self.contents.borrow()[number].evidence.clone()
+        self.contents.borrow()[number].evidence()
     }
 
     /// How far a content was read, and since when: of two, the later is the better guess.
     fn reached(&self, number: usize) -> (u64, Option<Duration>, u32) {
-        let Start { position, opened, generation, .. } = &self.contents.borrow()[number].start;
+        let Start { position, opened, generation, .. } = &self.contents.borrow()[number];
         (position.offset, *opened, *generation)
     }
 }

@@ -3,15 +3,17 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::chunk::{News, Stop};
+use super::chunk::{Chunk, News, Stop, Text};
 use super::content::Content;
 use super::context::Context;
 use super::directories::Sibling;
 use super::family::{self, Family};
 use super::origin::{Identity, born};
 use super::start::Start;
+use super::suspects::Suspect;
 use super::tail::{Opened, Tail};
 
 /// The time by which the clock of a file system may be behind.
@@ -122,7 +124,7 @@ impl<'a> Search<'a> {
             if sibling.born.zip(self.born()).is_some_and(|(sibling, current)| sibling > current) {
                 tail.close();
             }
-            found.tails.push(tail);
+            found.tails.push(*tail);
         }
         Ok(())
     }
@@ -145,6 +147,35 @@ impl<'a> Search<'a> {
         found.news.push(News::Gap(text));
         Ok(())
     }
+}
+
+/// Tells which contents are lost, of those that were missed for long enough, or of all at the end.
+pub fn tell_lost(is_end: bool, context: &Context) -> Result<(), Stop> {
+    context.suspects.take(is_end).into_iter().try_for_each(|suspect| tell(&suspect, context))
+}
+
+fn tell(suspect: &Suspect, context: &Context) -> Result<(), Stop> {
+    let Context { registry, reading, sender, .. } = context;
+    let start = registry.get(suspect.number);
+    if start.has_ended || registry.is_in_place(suspect.number, reading) {
+        return Ok(());
+    }
+    let (path, line) = (start.path.display(), start.position.lines);
+    let text = match registry.is_there(start.holder()) {
+        true => format!(
+            "{path} was truncated or overwritten after its line {line} was sent, and no copy of it was found: lines \
+             that stood behind that one were not sent"
+        ),
+        false => format!(
+            "the file that was sent as {path} up to line {line} was rotated away and is gone: its later lines were not \
+             sent"
+        ),
+    };
+    sender.tell(&suspect.path, News::Gap(text))?;
+    registry.end(suspect.number);
+    let origin = Arc::new(start.origin(&suspect.path, start.holder(), start.position));
+    let end = start.position;
+    sender.send(Chunk { origin, start: end, end, text: Text::End })
 }
 
 /// True if the same file may be read later.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::content::MARK;
 use super::origin::{Identity, Origin, Position};
 
 /// The starts of all files of a checkpoint.
@@ -42,7 +43,7 @@ pub struct Start {
     /// Its beginning, by which it is found in other files.
     #[serde(default)]
     pub beginning: Option<Line>,
-    /// The first line that became an event.
+    /// The first bytes of its first lines.
     #[serde(default)]
     pub first: Option<Line>,
     /// The last line before the position that became an event. If it differs now, the file was overwritten.
@@ -65,7 +66,7 @@ impl Start {
             has_ended: false,
             position: origin.start,
             beginning: origin.beginning,
-            first: None,
+            first: origin.first,
             line: None,
             rests: Vec::new(),
         }
@@ -90,6 +91,7 @@ impl Start {
             opened: self.opened.unwrap_or_default(),
             start,
             beginning: self.beginning,
+            first: self.first,
             head: Vec::new(),
             rests: self.rests.clone(),
         }
@@ -116,6 +118,13 @@ pub struct Line {
 }
 
 impl Line {
+    /// The first line of a content, or as much of it as there is among its first bytes; `None` if there is less yet.
+    pub fn first(head: &[u8]) -> Option<Self> {
+        let end = head.iter().position(|&byte| byte == b'\n').map(|end| end + 1);
+        let end = end.or_else(|| (head.len() as u64 >= MARK).then_some(head.len()))?;
+        Some(Self::new(0, &head[..end]))
+    }
+
     /// These bytes, without their line end, at `offset`.
     pub fn new(offset: u64, bytes: &[u8]) -> Self {
         Self { offset, bytes: bytes.len(), hash: Identity::hash(bytes) }

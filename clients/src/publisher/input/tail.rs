@@ -127,7 +127,7 @@ impl<R: Read> Tail<R> {
 /// A file that was opened.
 pub enum Opened {
     /// Its content is to be read.
-    Tail(Tail<Content>),
+    Tail(Box<Tail<Content>>),
     /// Its content is that of another file, or may be.
     Later,
 }
@@ -188,15 +188,19 @@ impl Tail<Content> {
     /// Makes the content known before the first of its lines is sent: if the program ends before they are acknowledged,
     /// they have the same ids next time, whichever file they are in then.
     fn introduce(&mut self, context: &Context) -> Result<(), Stop> {
-        if self.known.is_some() && self.origin.beginning.is_some() {
+        let known = self.origin.first.map_or(0, |first| first.bytes);
+        if self.known.is_some() && known as u64 == MARK {
             return Ok(());
         }
-        let beginning = self.content().beginning().map_err(|error| Stop::failed(&self.origin.path, error))?;
-        self.origin = Arc::new(Origin { beginning, ..Origin::clone(&self.origin) });
-        match (self.known, beginning) {
-            (None, _) => self.known = Some(context.registry.add(&self.origin)),
-            (Some(number), Some(beginning)) => context.registry.begins(number, beginning),
-            (Some(_), None) => return Ok(()),
+        let head = self.content().head_mark().map_err(|error| Stop::failed(&self.origin.path, error))?;
+        if self.known.is_some() && head.len() <= known {
+            return Ok(());
+        }
+        let (beginning, first) = (Line::first(&head), Some(Line::new(0, &head)));
+        self.origin = Arc::new(Origin { beginning, first, ..Origin::clone(&self.origin) });
+        match self.known {
+            None => self.known = Some(context.registry.add(&self.origin)),
+            Some(number) => context.registry.begins(number, beginning, first),
         }
         self.tell_found(&context.sender)
     }
@@ -212,7 +216,7 @@ impl Tail<Content> {
         let chunk = Chunk { origin: Arc::clone(&self.origin), ..chunk };
         self.remember(&chunk);
         if let Some(number) = self.known {
-            context.registry.advance(number, chunk.end, self.evidence());
+            context.registry.advance(number, chunk.end, self.last);
         }
         context.sender.send(chunk)
     }
@@ -254,7 +258,7 @@ impl Tail<Content> {
         self.origin = Arc::new(Origin { start: position, head, ..Origin::clone(&self.origin) });
         self.introduce(context)?;
         if let Some(number) = self.known {
-            context.registry.advance(number, position, self.evidence());
+            context.registry.advance(number, position, self.last);
         }
         Ok(())
     }

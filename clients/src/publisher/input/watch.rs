@@ -208,7 +208,7 @@ impl Watch {
         let Some(current) = &mut self.current else { return Ok(()) };
         let (known, opened) = (current.known(), current.origin().opened);
         let found = Search::new(&self.path, context, is_patient).find(Some(opened))?;
-        if known.is_some_and(|known| found.lost.contains(&known)) {
+        if !context.suspects.may_appear() && known.is_some_and(|known| found.lost.contains(&known)) {
             // Lines that stand before the position were sent; there may have been more.
             current.send_rest(context)?;
         }
@@ -284,7 +284,7 @@ impl Watch {
                 if std::mem::take(&mut self.is_from_end) && tail.known().is_none() {
                     tail.skip_to_end(context)?;
                 }
-                self.current = Some(tail);
+                self.current = Some(*tail);
             }
             Some(Opened::Later) => self.seen = Some(Seen::new(metadata, Some(Instant::now() + RECONSIDER))),
             None => {}
@@ -297,7 +297,7 @@ impl Watch {
     /// Reads these files next, in their order.
     fn take(&mut self, found: Found, context: &Context) -> Result<(), Stop> {
         self.rotated.extend(found.tails.into_iter().map(|tail| (tail, Instant::now())));
-        context.suspect(&self.path, found.lost);
+        context.suspects.add(&self.path, found.lost);
         found.news.into_iter().try_for_each(|news| context.sender.tell(&self.path, news))
     }
 

@@ -95,7 +95,7 @@ fn check_lines(evidence: &Evidence, checked: &mut Checked, losers: &mut BTreeSet
             let stored = count_of(evidence.stored, line);
             let place = match line {
                 Line::Numbered(_, number) => account.lines[number].1,
-                Line::Again(_) | Line::Header => 0,
+                Line::Again(_) | Line::Header => u64::MAX,
             };
             if stored < count {
                 checked.lost += count - stored;
