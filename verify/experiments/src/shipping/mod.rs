@@ -59,8 +59,7 @@ const REST: Duration = Duration::from_secs(4);
 /// The pause between two looks at something.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The average life of the service, and the longest time for which it is away.
-const LIFE_OF_SERVICE: Duration = Duration::from_secs(15);
+/// The longest time for which the service is away.
 const AWAY: Duration = Duration::from_millis(800);
 
 /// What all threads share.
@@ -73,6 +72,8 @@ struct Stage {
     /// The longest pause of a writer between two writes, and between two rotations.
     pause: Duration,
     between_rotations: Duration,
+    /// The average life of the service.
+    life_of_service: Duration,
     store: Store,
     without: Without,
 }
@@ -116,6 +117,7 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
         until: began + Duration::from_secs(effort.pick(10, 300)),
         pause: Duration::from_millis(effort.pick(500, 1_200)),
         between_rotations: Duration::from_secs(effort.pick(5, 20)),
+        life_of_service: Duration::from_secs(effort.pick(4, 15)),
         store: Store::at(deployment.address()),
         without: Without::from_environment()?,
         root,
@@ -157,7 +159,7 @@ fn play(
             .collect();
         let torment = scope.spawn(|| publisher.torment(stage, &mut of_publisher));
         let restarts = match stage.without.has("kills") {
-            true => service::torment(deployment, &mut of_service, stage.until, (LIFE_OF_SERVICE, AWAY)),
+            true => service::torment(deployment, &mut of_service, stage.until, (stage.life_of_service, AWAY)),
             false => Ok(0),
         };
         let accounts: Result<Vec<_>> = writers.into_iter().map(|writer| joined(writer)?).collect();
