@@ -258,3 +258,81 @@ fn count(violations: &mut Vec<String>, number: u64, what: &str) {
         violations.push(format!("{number} {what}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log with the header and three lines in its first file, of which the second is repeated, and one in another.
+    fn account() -> Account {
+        let at = Duration::from_secs(1);
+        Account {
+            writer: 7,
+            lines: vec![(at, 1), (at, 1), (at, 2)],
+            again: 2,
+            headers: vec![0],
+            history: vec![(at, "logs/app.log was renamed to logs/app.log.1".into())],
+            names: ["logs/app.log", "logs/app.log.1"].map(str::to_owned).into(),
+            ..Account::default()
+        }
+    }
+
+    const ALL: [Line; 6] = [
+        Line::Header,
+        Line::Numbered(7, 0),
+        Line::Again(7),
+        Line::Again(7),
+        Line::Numbered(7, 1),
+        Line::Numbered(7, 2),
+    ];
+
+    fn checked(stored: impl IntoIterator<Item = Line>, said: &str) -> Checked {
+        let (mut all, accounts) = (Stored::default(), vec![account()]);
+        for (seq, line) in (1..).zip(stored) {
+            let event = Event { seq, id: "file-offset-hash".into(), source: "app.log".into() };
+            all.lines.entry(line).or_default().push(event);
+        }
+        let said = vec![(Duration::from_secs(2), said.to_owned())];
+        check(&Evidence { accounts, stored: &all, said, kills: vec![Duration::from_secs(2)] })
+    }
+
+    #[test]
+    fn every_line_once_is_what_has_to_be() {
+        assert_eq!(checked(ALL, "all is well").violations, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_lost_or_doubled_is_told_with_the_history_of_its_file() {
+        for line in ALL {
+            let mut without = ALL.to_vec();
+            without.remove(ALL.iter().position(|other| *other == line).unwrap());
+            let lost = checked(without, "");
+            assert_eq!((lost.lost, lost.doubled), (1, 0), "{line:?}");
+            assert!(
+                lost.violations.iter().any(|told| told.contains("writer 7")),
+                "{line:?}: {:?}",
+                lost.violations
+            );
+            let doubled = checked(ALL.into_iter().chain([line]), "");
+            assert_eq!((doubled.lost, doubled.doubled), (0, 1), "{line:?}");
+        }
+        let told = checked(ALL[..5].iter().copied(), "").violations.join("\n");
+        assert!(told.contains("1 lines, 2 to 2, of writer 7"), "{told}");
+        assert!(told.contains("logs/app.log was renamed to logs/app.log.1"), "{told}");
+        assert!(told.contains("a publisher was killed"), "{told}");
+    }
+
+    #[test]
+    fn a_line_that_nobody_wrote_is_told() {
+        let told = checked(ALL.into_iter().chain([Line::Numbered(7, 3)]), "").violations.join("\n");
+        assert!(told.contains("never written"), "{told}");
+    }
+
+    #[test]
+    fn a_loss_that_is_none_is_a_false_alarm_and_one_that_is_told_is_not() {
+        let gone =
+            "warning: logs/app.log.1, which was sent up to line 2, is gone: its later lines were not sent";
+        assert!(checked(ALL, gone).violations.join("\n").contains("a false alarm"));
+        assert!(!checked(ALL[..5].iter().copied(), gone).violations.join("\n").contains("a false alarm"));
+    }
+}

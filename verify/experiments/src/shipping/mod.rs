@@ -124,17 +124,24 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
     };
     let mut publisher = Publisher::start(&stage, deployment.address())?;
     let is_over = &AtomicBool::new(false);
-    thread::scope(|scope| -> Result<Tally> {
-        let reader = scope.spawn(|| stage.store.read_on(is_over));
-        let played = play(&mut rng, effort.pick(40, 300), &mut deployment, &stage, &mut publisher);
-        let compared = played.and_then(|(accounts, restarts)| {
-            let quiet = settle(&stage, &accounts, &mut publisher)?;
-            report(&stage, accounts, (restarts, quiet), publisher)
-        });
-        is_over.store(true, Ordering::SeqCst);
-        joined(reader)?;
-        compared
+    thread::scope(|scope| {
+        // However this ends, the reader must not be waited for for ever.
+        let _ends = Ending(is_over);
+        scope.spawn(|| stage.store.read_on(is_over));
+        let writers = effort.pick(40, 300);
+        let (accounts, restarts) = play(&mut rng, writers, &mut deployment, &stage, &mut publisher)?;
+        let settled = settle(&stage, &accounts, &mut publisher)?;
+        report(&stage, accounts, (restarts, settled), publisher)
     })
+}
+
+/// Sets a flag when it is dropped.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Writes and kills for a while. Returns what was written, and how often the service was killed.
