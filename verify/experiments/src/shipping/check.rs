@@ -95,7 +95,8 @@ fn check_lines(evidence: &Evidence, checked: &mut Checked, losers: &mut BTreeSet
             let stored = count_of(evidence.stored, line);
             let place = match line {
                 Line::Numbered(_, number) => account.lines[number].1,
-                Line::Again(_) | Line::Header => 0,
+                // Told only if nothing else of the writer is, because it has no place.
+                Line::Again(_) | Line::Header => u64::MAX,
             };
             if stored < count {
                 checked.lost += count - stored;
@@ -139,25 +140,36 @@ fn check_headers(evidence: &Evidence, checked: &mut Checked) {
     }
     let identity = |event: &Event| event.id.split('-').next().unwrap_or_default().to_owned();
     let known: HashSet<_> = of(evidence.stored, Line::Header).iter().map(identity).collect();
-    let mut firsts = HashSet::new();
+    let mut firsts: BTreeMap<String, Vec<(&Account, usize)>> = BTreeMap::new();
     let mut examples = Vec::new();
     for account in &evidence.accounts {
         for number in &account.headers {
-            let line = Line::Numbered(account.writer, *number);
-            let first: Vec<_> = of(evidence.stored, line).iter().map(identity).collect();
-            let is_there = first.iter().any(|first| known.contains(first));
-            firsts.extend(first);
-            if !is_there && examples.len() < EXAMPLES {
+            let events = of(evidence.stored, Line::Numbered(account.writer, *number));
+            if !events.iter().map(identity).any(|first| known.contains(&first)) && examples.len() < EXAMPLES {
+                let line = Line::Numbered(account.writer, *number);
                 let place = (account.writer, account.lines[*number].1);
                 examples.push(told(evidence, place, &[line], "there without the header before it"));
             }
+            for event in events {
+                firsts.entry(identity(event)).or_default().push((account, *number));
+            }
         }
     }
-    for event in of(evidence.stored, Line::Header) {
-        if !firsts.contains(&identity(event)) && examples.len() < 2 * EXAMPLES {
-            examples.push(format!("a header is stored without the line behind it: {event}"));
+    let shared = firsts.iter().filter(|(_, files)| files.len() > 1);
+    for (identity, files) in shared.take(EXAMPLES) {
+        let mut text = format!("the headers of {} files share the identity {identity}:", files.len());
+        for (account, number) in files.iter().take(2) {
+            let place = (account.writer, account.lines[*number].1);
+            let line = Line::Numbered(account.writer, *number);
+            text.push_str(&format!(" {}", told(evidence, place, &[line], "the line behind it")));
         }
+        examples.push(text);
     }
+    let alone =
+        of(evidence.stored, Line::Header).iter().filter(|event| !firsts.contains_key(&identity(event)));
+    examples.extend(
+        alone.take(EXAMPLES).map(|event| format!("a header is there without the line behind it: {event}")),
+    );
     checked.violations.push(format!("{written} headers were written, and {stored} are stored"));
     checked.violations.extend(examples);
 }
@@ -187,10 +199,11 @@ fn told(evidence: &Evidence, (writer, file): (usize, u64), lines: &[Line], what:
     let (from, to) = whole.unwrap_or_default();
     let mut text = format!(
         "{what}: {} lines, {first} to {last}, of writer {writer}, written {:.2} to {:.2} s into file {file} of the log, \
-         which has the lines {from} to {to}",
+         which has the lines {from} to {to}{}",
         numbers.len(),
         begin.as_secs_f64(),
         end.as_secs_f64(),
+        if account.headers.contains(&from) { " behind the header" } else { "" },
     );
     for number in [*first, *last] {
         for event in of(evidence.stored, Line::Numbered(writer, number)) {

@@ -4,7 +4,7 @@
 //! lost.
 //!
 //! The variable `SEKALI_SHIPPING_WITHOUT` leaves out what its list names (`rotation`, `compression`, `moves`, `late`,
-//! `kills`), to learn what a defect needs.
+//! `headers`, `kills`), to learn what a defect needs.
 //!
 //! - `line`: the lines, each of which can be recognised
 //! - `writer`: a thread that appends to its log and rotates it, in one of the ways of the field
@@ -83,7 +83,7 @@ struct Stage {
 struct Without(BTreeSet<String>);
 
 impl Without {
-    const KINDS: [&str; 5] = ["rotation", "compression", "moves", "late", "kills"];
+    const KINDS: [&str; 6] = ["rotation", "compression", "moves", "late", "headers", "kills"];
 
     fn from_environment() -> Result<Self> {
         let list = std::env::var("SEKALI_SHIPPING_WITHOUT").unwrap_or_default();
