@@ -161,12 +161,8 @@ impl Tail<Content> {
         let (first, last) = marks.unzip();
         let head = content.head(read)?;
         content.go_to(read)?;
-        Ok(Opened::Tail(Self {
-            first,
-            last,
-            known,
-            ..Self::new(Origin { head, ..origin }, content, context)
-        }))
+        let tail = Self::new(Origin { head, ..origin }, content, context);
+        Ok(Opened::Tail(Box::new(Self { first, last, known, ..tail })))
     }
 
     /// Records that this file holds its content now. Until then, it was only looked at.

@@ -16,7 +16,7 @@ const BEFORE: Duration = Duration::from_secs(4);
 const AFTER: Duration = Duration::from_secs(8);
 
 /// Messages of a publisher that claim a loss.
-const CLAIMS: [&str; 6] = ["gone", "lost", "not sent", "missing", "truncated", "cannot be read"];
+const CLAIMS: [&str; 4] = ["gone", "lost", "not sent", "missing"];
 
 /// What is known in the end.
 pub struct Evidence<'a> {
@@ -95,6 +95,7 @@ fn check_lines(evidence: &Evidence, checked: &mut Checked, losers: &mut BTreeSet
             let stored = count_of(evidence.stored, line);
             let place = match line {
                 Line::Numbered(_, number) => account.lines[number].1,
+                // Told only if nothing else of the writer is, because it has no place.
                 Line::Again(_) | Line::Header => u64::MAX,
             };
             if stored < count {
@@ -139,25 +140,36 @@ fn check_headers(evidence: &Evidence, checked: &mut Checked) {
     }
     let identity = |event: &Event| event.id.split('-').next().unwrap_or_default().to_owned();
     let known: HashSet<_> = of(evidence.stored, Line::Header).iter().map(identity).collect();
-    let mut firsts = HashSet::new();
+    let mut firsts: BTreeMap<String, Vec<(&Account, usize)>> = BTreeMap::new();
     let mut examples = Vec::new();
     for account in &evidence.accounts {
         for number in &account.headers {
-            let line = Line::Numbered(account.writer, *number);
-            let first: Vec<_> = of(evidence.stored, line).iter().map(identity).collect();
-            let is_there = first.iter().any(|first| known.contains(first));
-            firsts.extend(first);
-            if !is_there && examples.len() < EXAMPLES {
+            let events = of(evidence.stored, Line::Numbered(account.writer, *number));
+            if !events.iter().map(identity).any(|first| known.contains(&first)) && examples.len() < EXAMPLES {
+                let line = Line::Numbered(account.writer, *number);
                 let place = (account.writer, account.lines[*number].1);
                 examples.push(told(evidence, place, &[line], "there without the header before it"));
             }
+            for event in events {
+                firsts.entry(identity(event)).or_default().push((account, *number));
+            }
         }
     }
-    for event in of(evidence.stored, Line::Header) {
-        if !firsts.contains(&identity(event)) && examples.len() < 2 * EXAMPLES {
-            examples.push(format!("a header is stored without the line behind it: {event}"));
+    let shared = firsts.iter().filter(|(_, files)| files.len() > 1);
+    for (identity, files) in shared.take(EXAMPLES) {
+        let mut text = format!("the headers of {} files share the identity {identity}:", files.len());
+        for (account, number) in files.iter().take(2) {
+            let place = (account.writer, account.lines[*number].1);
+            let line = Line::Numbered(account.writer, *number);
+            text.push_str(&format!(" {}", told(evidence, place, &[line], "the line behind it")));
         }
+        examples.push(text);
     }
+    let alone =
+        of(evidence.stored, Line::Header).iter().filter(|event| !firsts.contains_key(&identity(event)));
+    examples.extend(
+        alone.take(EXAMPLES).map(|event| format!("a header is there without the line behind it: {event}")),
+    );
     checked.violations.push(format!("{written} headers were written, and {stored} are stored"));
     checked.violations.extend(examples);
 }
@@ -187,10 +199,11 @@ fn told(evidence: &Evidence, (writer, file): (usize, u64), lines: &[Line], what:
     let (from, to) = whole.unwrap_or_default();
     let mut text = format!(
         "{what}: {} lines, {first} to {last}, of writer {writer}, written {:.2} to {:.2} s into file {file} of the log, \
-         which has the lines {from} to {to}",
+         which has the lines {from} to {to}{}",
         numbers.len(),
         begin.as_secs_f64(),
         end.as_secs_f64(),
+        if account.headers.contains(&from) { " behind the header" } else { "" },
     );
     for number in [*first, *last] {
         for event in of(evidence.stored, Line::Numbered(writer, number)) {
@@ -256,5 +269,83 @@ fn names(said: &str) -> impl Iterator<Item = &str> {
 fn count(violations: &mut Vec<String>, number: u64, what: &str) {
     if number > 0 {
         violations.push(format!("{number} {what}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log with the header and three lines in its first file, of which the second is repeated, and one in another.
+    fn account() -> Account {
+        let at = Duration::from_secs(1);
+        Account {
+            writer: 7,
+            lines: vec![(at, 1), (at, 1), (at, 2)],
+            again: 2,
+            headers: vec![0],
+            history: vec![(at, "logs/app.log was renamed to logs/app.log.1".into())],
+            names: ["logs/app.log", "logs/app.log.1"].map(str::to_owned).into(),
+            ..Account::default()
+        }
+    }
+
+    const ALL: [Line; 6] = [
+        Line::Header,
+        Line::Numbered(7, 0),
+        Line::Again(7),
+        Line::Again(7),
+        Line::Numbered(7, 1),
+        Line::Numbered(7, 2),
+    ];
+
+    fn checked(stored: impl IntoIterator<Item = Line>, said: &str) -> Checked {
+        let (mut all, accounts) = (Stored::default(), vec![account()]);
+        for (seq, line) in (1..).zip(stored) {
+            let event = Event { seq, id: "file-offset-hash".into(), source: "app.log".into() };
+            all.lines.entry(line).or_default().push(event);
+        }
+        let said = vec![(Duration::from_secs(2), said.to_owned())];
+        check(&Evidence { accounts, stored: &all, said, kills: vec![Duration::from_secs(2)] })
+    }
+
+    #[test]
+    fn every_line_once_is_what_has_to_be() {
+        assert_eq!(checked(ALL, "all is well").violations, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_lost_or_doubled_is_told_with_the_history_of_its_file() {
+        for line in ALL {
+            let mut without = ALL.to_vec();
+            without.remove(ALL.iter().position(|other| *other == line).unwrap());
+            let lost = checked(without, "");
+            assert_eq!((lost.lost, lost.doubled), (1, 0), "{line:?}");
+            assert!(
+                lost.violations.iter().any(|told| told.contains("writer 7")),
+                "{line:?}: {:?}",
+                lost.violations
+            );
+            let doubled = checked(ALL.into_iter().chain([line]), "");
+            assert_eq!((doubled.lost, doubled.doubled), (0, 1), "{line:?}");
+        }
+        let told = checked(ALL[..5].iter().copied(), "").violations.join("\n");
+        assert!(told.contains("1 lines, 2 to 2, of writer 7"), "{told}");
+        assert!(told.contains("logs/app.log was renamed to logs/app.log.1"), "{told}");
+        assert!(told.contains("a publisher was killed"), "{told}");
+    }
+
+    #[test]
+    fn a_line_that_nobody_wrote_is_told() {
+        let told = checked(ALL.into_iter().chain([Line::Numbered(7, 3)]), "").violations.join("\n");
+        assert!(told.contains("never written"), "{told}");
+    }
+
+    #[test]
+    fn a_loss_that_is_none_is_a_false_alarm_and_one_that_is_told_is_not() {
+        let gone =
+            "warning: logs/app.log.1, which was sent up to line 2, is gone: its later lines were not sent";
+        assert!(checked(ALL, gone).violations.join("\n").contains("a false alarm"));
+        assert!(!checked(ALL[..5].iter().copied(), gone).violations.join("\n").contains("a false alarm"));
     }
 }

@@ -100,7 +100,7 @@ pub struct Log<'a> {
 impl<'a> Log<'a> {
     /// A log without files.
     pub fn new(stage: &'a Stage, writer: usize, mut rng: Rng) -> Self {
-        let has_header = rng.bool();
+        let has_header = rng.bool() && stage.without.has("headers");
         let account = Account { writer, ..Account::default() };
         Self { account, stage, rng, old: Vec::new(), moved: Vec::new(), has_header, begin: 0 }
     }

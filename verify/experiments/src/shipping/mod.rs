@@ -4,7 +4,7 @@
 //! lost.
 //!
 //! The variable `SEKALI_SHIPPING_WITHOUT` leaves out what its list names (`rotation`, `compression`, `moves`, `late`,
-//! `kills`), to learn what a defect needs.
+//! `headers`, `kills`), to learn what a defect needs.
 //!
 //! - `line`: the lines, each of which can be recognised
 //! - `writer`: a thread that appends to its log and rotates it, in one of the ways of the field
@@ -59,8 +59,7 @@ const REST: Duration = Duration::from_secs(4);
 /// The pause between two looks at something.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The average life of the service, and the longest time for which it is away.
-const LIFE_OF_SERVICE: Duration = Duration::from_secs(15);
+/// The longest time for which the service is away.
 const AWAY: Duration = Duration::from_millis(800);
 
 /// What all threads share.
@@ -73,6 +72,8 @@ struct Stage {
     /// The longest pause of a writer between two writes, and between two rotations.
     pause: Duration,
     between_rotations: Duration,
+    /// The average life of the service.
+    life_of_service: Duration,
     store: Store,
     without: Without,
 }
@@ -82,7 +83,7 @@ struct Stage {
 struct Without(BTreeSet<String>);
 
 impl Without {
-    const KINDS: [&str; 5] = ["rotation", "compression", "moves", "late", "kills"];
+    const KINDS: [&str; 6] = ["rotation", "compression", "moves", "late", "headers", "kills"];
 
     fn from_environment() -> Result<Self> {
         let list = std::env::var("SEKALI_SHIPPING_WITHOUT").unwrap_or_default();
@@ -116,23 +117,31 @@ pub fn run(seed: u64, effort: Effort) -> Result<Tally> {
         until: began + Duration::from_secs(effort.pick(10, 300)),
         pause: Duration::from_millis(effort.pick(500, 1_200)),
         between_rotations: Duration::from_secs(effort.pick(5, 20)),
+        life_of_service: Duration::from_secs(effort.pick(4, 15)),
         store: Store::at(deployment.address()),
         without: Without::from_environment()?,
         root,
     };
     let mut publisher = Publisher::start(&stage, deployment.address())?;
     let is_over = &AtomicBool::new(false);
-    thread::scope(|scope| -> Result<Tally> {
-        let reader = scope.spawn(|| stage.store.read_on(is_over));
-        let played = play(&mut rng, effort.pick(40, 300), &mut deployment, &stage, &mut publisher);
-        let compared = played.and_then(|(accounts, restarts)| {
-            let quiet = settle(&stage, &accounts, &mut publisher)?;
-            report(&stage, accounts, (restarts, quiet), publisher)
-        });
-        is_over.store(true, Ordering::SeqCst);
-        joined(reader)?;
-        compared
+    thread::scope(|scope| {
+        // However this ends, the reader must not be waited for for ever.
+        let _ends = Ending(is_over);
+        scope.spawn(|| stage.store.read_on(is_over));
+        let writers = effort.pick(40, 300);
+        let (accounts, restarts) = play(&mut rng, writers, &mut deployment, &stage, &mut publisher)?;
+        let settled = settle(&stage, &accounts, &mut publisher)?;
+        report(&stage, accounts, (restarts, settled), publisher)
     })
+}
+
+/// Sets a flag when it is dropped.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Writes and kills for a while. Returns what was written, and how often the service was killed.
@@ -157,7 +166,7 @@ fn play(
             .collect();
         let torment = scope.spawn(|| publisher.torment(stage, &mut of_publisher));
         let restarts = match stage.without.has("kills") {
-            true => service::torment(deployment, &mut of_service, stage.until, (LIFE_OF_SERVICE, AWAY)),
+            true => service::torment(deployment, &mut of_service, stage.until, (stage.life_of_service, AWAY)),
             false => Ok(0),
         };
         let accounts: Result<Vec<_>> = writers.into_iter().map(|writer| joined(writer)?).collect();

@@ -90,7 +90,8 @@ impl Publisher {
         let killed = stage.began.elapsed();
         self.process.kill();
         self.kills.push(killed);
-        self.said.extend(self.process.log().lines().map(|line| (killed, line.to_owned())));
+        let log = self.process.log().replace(&format!("{}/", self.directory.display()), "");
+        self.said.extend(log.lines().map(|line| (killed, line.to_owned())));
     }
 }
 

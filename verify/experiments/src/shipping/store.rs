@@ -48,6 +48,12 @@ pub struct Stored {
     changed: Instant,
 }
 
+impl Default for Stored {
+    fn default() -> Self {
+        Self { lines: HashMap::new(), foreign: Vec::new(), last: 0, total: 0, changed: Instant::now() }
+    }
+}
+
 /// The service at its address, and what it was seen to store.
 pub struct Store {
     address: SocketAddr,
@@ -57,9 +63,7 @@ pub struct Store {
 impl Store {
     /// The store of the service at an address.
     pub fn at(address: SocketAddr) -> Self {
-        let (lines, foreign) = (HashMap::new(), Vec::new());
-        let stored = Stored { lines, foreign, last: 0, total: 0, changed: Instant::now() };
-        Self { address, stored: Mutex::new(stored) }
+        Self { address, stored: Mutex::default() }
     }
 
     /// What is stored, as far as it was seen.

@@ -71,11 +71,13 @@ impl<R: BufRead> Read for Zstd<R> {
 
 /// The error of an input that is cut off, or invalid.
 fn failed(error: &FrameDecoderError) -> io::Error {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    let is_cut_off = |cause: &(dyn Error + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
-    };
-    let kind = match causes.into_iter().any(is_cut_off) {
+    let (mut cause, mut is_cut_off) = (error.source(), false);
+    while let Some(error) = cause {
+        let error_of_input = error.downcast_ref::<io::Error>();
+        is_cut_off |= error_of_input.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+        cause = error.source();
+    }
+    let kind = match is_cut_off {
         true => io::ErrorKind::UnexpectedEof,
         false => io::ErrorKind::InvalidData,
     };
