@@ -148,13 +148,13 @@ impl Content {
         if self.reading.has_header { self.range(0, end.min(HEADER)) } else { Ok(Vec::new()) }
     }
 
-    /// The first bytes, as many as a mark holds, or as there are.
-    pub fn head_mark(&self) -> io::Result<Vec<u8>> {
+    /// The first bytes, as many as a mark holds, or as there are; true if a compressed file is not whole, and may have more
+    /// of them later.
+    pub fn head_mark(&self) -> io::Result<(Vec<u8>, bool)> {
         let mut bytes = Vec::new();
         match self.from(0, &Malformed::default())?.take(MARK).read_to_end(&mut bytes) {
-            // A compressed file that is not whole has a beginning nevertheless.
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
-            _ => Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok((bytes, true)),
+            read => read.map(|_| (bytes, false)),
         }
     }
 

@@ -169,12 +169,9 @@ impl Registry {
         if let Some(number) = here.into_iter().max_by_key(|&number| self.reached(number)) {
             return Ok(Recognised::Known(number, self.get(number).position));
         }
-        let head = content.head_mark()?;
-        let beginning = Line::first(&head);
+        let (head, is_cut_off) = content.head_mark()?;
         let may_grow = !self.is_final.get() && now().saturating_sub(last_write(&metadata)) < COPYING;
-        let Some(beginning) =
-            beginning.filter(|_| content.is_plain() || head.len() as u64 == MARK || !may_grow)
-        else {
+        let Some(beginning) = Line::first(&head).filter(|_| !(is_cut_off && may_grow)) else {
             // A copy that is being made may have too little yet to be recognised.
             return Ok(if may_grow { Recognised::Later } else { Recognised::New });
         };

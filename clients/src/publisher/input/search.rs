@@ -11,13 +11,16 @@ use super::content::Content;
 use super::context::Context;
 use super::directories::Sibling;
 use super::family::{self, Family};
-use super::origin::{Identity, born};
+use super::origin::{Identity, born, now};
 use super::start::Start;
 use super::suspects::Suspect;
 use super::tail::{Opened, Tail};
 
 /// The time by which the clock of a file system may be behind.
 const COARSE: Duration = Duration::from_millis(20);
+
+/// The time after its last write for which a file may be a copy that is being made.
+const EARLY: Duration = Duration::from_secs(15);
 
 /// A look for the files of the log at a path.
 pub struct Search<'a> {
@@ -32,6 +35,8 @@ pub struct Search<'a> {
 pub struct Found {
     /// The files.
     pub tails: Vec<Tail<Content>>,
+    /// True if it is too early to say of a file what it is.
+    pub is_early: bool,
     /// Contents that were not found.
     pub lost: Vec<usize>,
     /// The news.
@@ -114,7 +119,10 @@ impl<'a> Search<'a> {
         };
         let mut tail = match Tail::open(&sibling.path, self.path, self.context) {
             Ok(Opened::Tail(tail)) => tail,
-            Ok(Opened::Later) => return Ok(()),
+            Ok(Opened::Later) => {
+                found.is_early |= now().saturating_sub(sibling.written()) < EARLY;
+                return Ok(());
+            }
             Err(error) => return self.fail(sibling, is_missed(), error, found),
         };
         let is_of_path = |number| registry.at(self.path).contains(&number);

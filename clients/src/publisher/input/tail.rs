@@ -188,7 +188,8 @@ impl Tail<Content> {
         if self.known.is_some() && known as u64 == MARK {
             return Ok(());
         }
-        let head = self.content().head_mark().map_err(|error| Stop::failed(&self.origin.path, error))?;
+        let read = self.content().head_mark();
+        let (head, _) = read.map_err(|error| Stop::failed(&self.origin.path, error))?;
         if self.known.is_some() && head.len() <= known {
             return Ok(());
         }

@@ -35,6 +35,8 @@ pub struct Watch {
     seen: Option<Seen>,
     /// When it was looked for files that were rotated away, since 1970; `None` before the first look.
     searched: Option<Duration>,
+    /// When to search again, because it was too early.
+    search_due: Option<Instant>,
     /// Time without growth until a rotated file is closed.
     linger: Duration,
     /// The error that keeps it from reading, and its beginning.
@@ -107,6 +109,7 @@ impl Watch {
             current: None,
             seen: None,
             searched: None,
+            search_due: None,
             linger,
             trouble: None,
             is_awaited: false,
@@ -218,6 +221,11 @@ impl Watch {
 
     /// Opens the file under the path if it is another one than before, or has grown since it was closed; false if not.
     fn look(&mut self, context: &Context) -> Result<bool, Stop> {
+        if self.search_due.is_some_and(|due| due <= Instant::now()) {
+            self.search_due = Some(Instant::now() + RECONSIDER);
+            let found = Search::new(&self.path, context, self.is_patient()).find(self.searched)?;
+            self.take(found, context)?;
+        }
         let metadata = match std::fs::metadata(&self.path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.wait(context),
@@ -297,7 +305,11 @@ impl Watch {
     /// Reads these files next, in their order.
     fn take(&mut self, found: Found, context: &Context) -> Result<(), Stop> {
         self.rotated.extend(found.tails.into_iter().map(|tail| (tail, Instant::now())));
-        context.suspects.add(&self.path, found.lost);
+        // A file that is read once is not looked at again.
+        self.search_due = (found.is_early && !self.linger.is_zero()).then(|| Instant::now() + RECONSIDER);
+        if self.search_due.is_none() {
+            context.suspects.add(&self.path, found.lost);
+        }
         found.news.into_iter().try_for_each(|news| context.sender.tell(&self.path, news))
     }
 
