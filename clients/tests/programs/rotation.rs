@@ -430,3 +430,109 @@ fn copies_that_follow_one_that_was_read_to_its_end_are_found() {
     assert_eq!(place.stored(), ["one", "two", "three", "four", "five"]);
     assert_eq!(place.server.stats()["duplicate_dropped"], 0);
 }
+
+#[test]
+fn a_tree_is_followed_whatever_becomes_of_its_files() {
+    let place = Place::new();
+    fs::create_dir_all(place.at("logs/a/b")).unwrap();
+    let header = "# one header for all logs\n";
+    for log in ["logs/one.log", "logs/a/two.log", "logs/a/b/three.log"] {
+        place.append(log, &format!("{header}first of {log}\n"));
+    }
+    let follow = ["--checkpoint", "pos", "logs/**/*.log*"];
+    let process = place.follow(&follow);
+    place.has(6);
+    // Before it has acknowledged what comes now, it is killed, and the files are other ones.
+    for log in ["logs/one.log", "logs/a/two.log", "logs/a/b/three.log"] {
+        place.append(log, &format!("second of {log}\n"));
+    }
+    signal(&process, "KILL");
+    wait(process);
+    let compressed = crate::compress::gzip(&fs::read(place.at("logs/one.log")).unwrap());
+    fs::write(place.at("logs/one.log.1.gz"), compressed).unwrap();
+    fs::remove_file(place.at("logs/one.log")).unwrap();
+    place.copy_and_truncate("logs/a/two.log", "logs/a/b/two.log.1");
+    place.rename("logs/a/b/three.log", "logs/a/moved.log");
+    fs::create_dir(place.at("logs/late")).unwrap();
+    for log in ["logs/one.log", "logs/a/two.log", "logs/late/four.log"] {
+        place.append(log, &format!("{header}third of {log}\n"));
+    }
+    let process = place.follow(&follow);
+    place.has(15);
+    std::thread::sleep(Duration::from_millis(500));
+    stop(process);
+    let mut stored = place.stored();
+    stored.sort();
+    let count = |begin: &str| stored.iter().filter(|line| line.starts_with(begin)).count();
+    assert_eq!(["#", "first", "second", "third"].map(count), [6, 3, 3, 3], "{stored:?}");
+}
+
+#[test]
+fn lines_that_were_acknowledged_after_the_checkpoint_was_saved_are_the_same_in_a_compressed_file() {
+    let place = Place::new();
+    place.append("app.log", "one\ntwo\n");
+    let follow = ["--checkpoint", "pos", "*.log*"];
+    let process = place.follow(&follow);
+    place.has(2);
+    stop(process);
+    // As if it had been killed between the answer and the checkpoint: nothing is known but the beginning.
+    let mut state: serde_json::Value = serde_json::from_slice(&fs::read(place.at("pos")).unwrap()).unwrap();
+    let file = &mut state["files"][0];
+    (file["position"], file["line"]) = (serde_json::json!({"offset": 0, "lines": 0}), serde_json::Value::Null);
+    fs::write(place.at("pos"), state.to_string()).unwrap();
+    fs::write(place.at("app.log.1.gz"), crate::compress::gzip(b"one\ntwo\nthree\n")).unwrap();
+    fs::remove_file(place.at("app.log")).unwrap();
+    let process = place.follow(&follow);
+    place.has(3);
+    stop(process);
+    assert_eq!(place.stored(), ["one", "two", "three"]);
+    assert_eq!(place.server.stats()["duplicate_dropped"], 2);
+}
+
+#[test]
+fn the_end_of_a_file_is_a_place_to_begin_and_is_kept() {
+    let place = Place::new();
+    place.append("app.log", "old\nhalf");
+    let follow = ["--from", "end", "--checkpoint", "pos", "*.log"];
+    let mut process = place.follow(&follow);
+    let saved = || fs::read_to_string(place.at("pos")).is_ok_and(|state| state.contains("app.log"));
+    crate::program::eventually("the place is saved", saved);
+    place.append("app.log", " a line\n");
+    place.has(1);
+    place.append("later.log", "of a file that came later\n");
+    place.has(2);
+    signal(&process, "KILL");
+    wait(process);
+    place.append("app.log", "while it was away\n");
+    place.append("new.log", "also of a new file\n");
+    process = place.follow(&follow);
+    place.has(4);
+    stop(process);
+    let mut stored = place.stored();
+    stored[2..].sort();
+    assert_eq!(stored, ["half a line", "of a file that came later", "also of a new file", "while it was away"]);
+    assert_eq!(place.server.stats()["duplicate_dropped"], 0);
+}
+
+#[test]
+fn more_files_than_a_process_may_open_are_followed() {
+    let place = Place::new();
+    fs::create_dir(place.at("logs")).unwrap();
+    let names: Vec<_> = (0..1_500).map(|number| format!("logs/{number}.log")).collect();
+    for name in &names {
+        place.append(name, "one\n");
+    }
+    let mut command = Command::new("sh");
+    let publisher = place.command(&["--follow", "--batch-wait", "20ms", "--checkpoint", "pos", "logs/*.log"]);
+    command.args(["-c", "ulimit -n 700; exec \"$@\"", "sh"]).arg(publisher.get_program());
+    command.args(publisher.get_args()).current_dir(place.here.path());
+    let process = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let count = || place.server.stats()["unique_processed"].clone();
+    crate::program::eventually("the first lines are stored", || count() == 1_500);
+    for name in &names {
+        place.append(name, "two\n");
+    }
+    crate::program::eventually("the second lines are stored", || count() == 3_000);
+    stop(process);
+    assert_eq!(place.server.stats()["duplicate_dropped"], 0);
+}

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::chunk::Sender;
 use super::content::Reading;
 use super::directories::Directories;
+use super::family;
 use super::registry::Registry;
 use super::suspects::Suspects;
 
@@ -33,6 +34,12 @@ impl Context {
     /// True if the file at this path is read for itself, and not only as what another became by rotation.
     pub fn is_watched(&self, path: &Path) -> bool {
         std::path::absolute(path).is_ok_and(|path| self.watched.borrow().contains(&path))
+    }
+
+    /// True if this is a compressed file whose original is still there, and is read.
+    pub fn is_being_compressed(&self, path: &Path) -> bool {
+        let original = path.with_extension("");
+        family::is_compressed(path) && self.is_watched(&original) && original.is_file()
     }
 
     /// Records that the file at this path is read for itself.

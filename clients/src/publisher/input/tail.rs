@@ -136,6 +136,9 @@ impl Tail<Content> {
     /// Opens the file at `path`, for the log at `watched`, at the position up to which its content was read. A content
     /// that is not known is read from its beginning.
     pub fn open(path: &Path, watched: &Path, context: &Context) -> io::Result<Opened> {
+        if context.is_being_compressed(path) {
+            return Ok(Opened::Later);
+        }
         let mut content = Content::open(path, &context.reading)?;
         let registry = &context.registry;
         let (known, start) = match registry.recognise(path, &content, &context.reading)? {
@@ -167,7 +170,7 @@ impl Tail<Content> {
 
     /// Records that this file holds its content now. Until then, it was only looked at.
     pub fn claim(&mut self, context: &Context) -> Result<(), Stop> {
-        let Some(number) = self.known else { return Ok(()) };
+        let Some(number) = self.known else { return self.introduce(context) };
         let holder = self.origin.holder;
         if context.registry.get(number).holder() == holder {
             return Ok(());
@@ -190,7 +193,7 @@ impl Tail<Content> {
         }
         let read = self.content().head_mark();
         let (head, _) = read.map_err(|error| Stop::failed(&self.origin.path, error))?;
-        if self.known.is_some() && head.len() <= known {
+        if head.len() <= known {
             return Ok(());
         }
         let (beginning, first) = (Line::first(&head), Some(Line::new(0, &head)));

@@ -288,10 +288,10 @@ impl Watch {
         self.seen = None;
         match opened {
             Some(Opened::Tail(mut tail)) => {
-                tail.claim(context)?;
                 if std::mem::take(&mut self.is_from_end) && tail.known().is_none() {
                     tail.skip_to_end(context)?;
                 }
+                tail.claim(context)?;
                 self.current = Some(*tail);
             }
             Some(Opened::Later) => self.seen = Some(Seen::new(metadata, Some(Instant::now() + RECONSIDER))),
