@@ -46,7 +46,7 @@ const OTHER_FILES: [&str; 7] = [
 ];
 
 /// Names of sqld, PostgreSQL, PgBouncer, Traefik, SQL and shippers of logs, and of examples.
-const OTHER_NAMES: [&str; 30] = [
+const OTHER_NAMES: [&str; 33] = [
     "connection_manager",
     "schedule_next",
     "libsql_server::connection",
@@ -62,21 +62,24 @@ const OTHER_NAMES: [&str; 30] = [
     "RETURNING",
     "created_at",
     "LAST",
-    "suppress_type_name",
     "id_key",
     "generate_id",
     "write_operation",
     "retry_limit",
-    "no_limits",
-    "mem_buf_limit",
     "uuid_v7",
     "when_full",
     "add_id",
-    "index_name",
     "retry_forever",
     "overflow_action",
     "file_storage",
     "max_elapsed_time",
+    "batch_size",
+    "chunk_limit_size",
+    "include_file_record_offset",
+    "max_events",
+    "newline_delimited",
+    "block_on_overflow",
+    "pause_on_chunks_overlimit",
 ];
 
 /// Options of curl, systemctl, Spin and sqld.

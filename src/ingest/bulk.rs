@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::canonical;
 use super::collect::{Collector, Context, FieldErrors, IngestError, Ingested, utf8, without_mark};
 use super::content_id::ContentIds;
 use crate::event::{EventId, InvalidField, NewEvent, Timestamp, Topic};
@@ -119,7 +120,7 @@ fn event(action: &Action, document: &[u8], ids: &mut ContentIds) -> Result<NewEv
         Some(id) => EventId::parse(id.as_str()).map_err(invalid("_id"))?,
         None => {
             let content = Sha256::new_with_prefix(topic.as_str()).chain_update([0]);
-            ids.next(content.chain_update(payload.as_json()))?
+            ids.next(content.chain_update(canonical::content(payload.as_json())))?
         }
     };
     let timestamp = child(document, "@timestamp").and_then(scalar).and_then(|text| moment(&text));

@@ -5,6 +5,7 @@
 //! their own.
 
 pub mod bulk;
+mod canonical;
 mod cloudevents;
 mod collect;
 mod content_id;

@@ -27,10 +27,10 @@ pub struct Batch {
     pub began: Option<Instant>,
     /// The position of each input when this batch is done.
     pub reached: Vec<(Arc<Origin>, Position)>,
-    /// Files that were rotated away and read to their end.
+    /// Contents that were found, before lines of them.
+    pub found: Vec<Arc<Origin>>,
+    /// Contents that were rotated away and read to their end.
     pub ended: Vec<Identity>,
-    /// Files and copies of them that were read to their end.
-    pub copied: Vec<(Identity, Identity)>,
     /// Offsets at which records ended only because nothing came.
     pub rests: Vec<(Arc<Origin>, u64)>,
     /// News of the inputs.
@@ -96,8 +96,8 @@ pub struct Unusable {
 impl Batch {
     /// True if nothing was read for it.
     pub fn is_empty(&self) -> bool {
-        let Self { reached, ended, copied, news, nuls, .. } = self;
-        reached.is_empty() && ended.is_empty() && copied.is_empty() && news.is_empty() && *nuls == 0
+        let Self { reached, found, ended, news, nuls, .. } = self;
+        reached.is_empty() && found.is_empty() && ended.is_empty() && news.is_empty() && *nuls == 0
     }
 
     /// The line of an item.

@@ -96,7 +96,8 @@ async fn input_is_over(interrupt: &Interrupt) {
     tokio::time::sleep(Duration::from_millis(300)).await;
 }
 
-async fn sleep_until(due: Option<Instant>) {
+/// Waits until then, or for ever.
+pub async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
@@ -206,8 +207,8 @@ impl Batcher {
                 }
             }
             Text::Nuls(nuls) => self.batch.nuls += nuls,
-            Text::End => self.batch.ended.push(origin.file),
-            Text::Copied(copy) => self.batch.copied.push((origin.file, copy)),
+            Text::Found => self.batch.found.push(Arc::clone(origin)),
+            Text::End => self.batch.ended.push(origin.identity),
             Text::News(news) => self.batch.news.push(news),
             Text::Rest | Text::Drained => {}
             Text::Lines(_) if self.framers.is_some() => {}

@@ -1,11 +1,11 @@
 //! The checkpoint file: the position up to which each input was acknowledged, so that a restart need not send
 //! everything again. Losing it costs only time: events that are sent again are dropped as duplicates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use sekali_clients::client::{Client, Failure};
@@ -14,19 +14,35 @@ use sekali_common::api::{Stats, TopicAccount};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Item};
-use crate::input::{Identity, Origin, Position, Start, Starts, last_write, now};
+use crate::input::{Identity, Origin, Position, Start, Starts, now};
 
-/// The number of files that are remembered per path: the current one and rotated ones, by which later files, copies and
-/// compressed ones are recognised.
-const FILES_OF_A_PATH: usize = 32;
+/// The number of contents that are remembered per path: the current one and rotated ones, by which later files, copies
+/// and compressed ones are recognised. One that is forgotten and still there would be sent again.
+const FILES_OF_A_PATH: usize = 1_000;
 
 /// The shortest time after which a service forgets events, if it is set to.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The time after which a content that was read to its end is forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// The file is saved after so many times as long as that takes.
+const SHARE: u32 = 20;
+
+/// A content of a file, by its generation.
+type Content = (Identity, u32);
 
 /// The checkpoint file.
 pub struct Checkpoint {
     path: PathBuf,
     state: State,
+    /// The contents in the state.
+    index: HashMap<Content, usize>,
+    /// The number of them for each path.
+    of_path: HashMap<PathBuf, usize>,
+    /// When the file was saved last, and how long that took.
+    saved: (Instant, Duration),
+    is_saved: bool,
     /// True if the service does not have the last entry of a journal.
     is_behind: bool,
 }
@@ -84,7 +100,11 @@ impl Checkpoint {
              the beginning",
             state.target
         );
-        let checkpoint = Self { path: path.into(), state, is_behind: false };
+        let saved = (Instant::now(), Duration::ZERO);
+        let (path, index, of_path, is_saved) = (path.into(), HashMap::new(), HashMap::new(), false);
+        let mut checkpoint = Self { path, state, index, of_path, saved, is_saved, is_behind: false };
+        checkpoint.state.files.retain(|file| !file.is_forgotten());
+        checkpoint.index_contents();
         checkpoint.save().with_context(|| format!("{name} cannot be written"))?;
         Ok(checkpoint)
     }
@@ -111,6 +131,7 @@ impl Checkpoint {
         let is_known = store_id.is_some() && store_id == self.state.store_id;
         if !is_known && store_id.is_some() && self.state.store_id.is_some() {
             self.state.files.retain(|file| !file.start.has_ended);
+            self.index_contents();
             self.state.files.iter_mut().for_each(FileState::begin_anew);
             told.push(
                 "the service has another store than the checkpoint: starting from the beginning".into(),
@@ -154,14 +175,16 @@ impl Checkpoint {
         self.is_behind
     }
 
-    /// Records where records of a batch end that is not sent yet, if only time says so.
-    pub fn expect_rests(&mut self, batch: &Batch) {
-        for (origin, offset) in &batch.rests {
-            let start = &mut self.file(origin).start;
-            if start.generation == origin.generation {
-                start.rests.push(*offset);
-            }
+    /// Records what is to be known before a batch is sent: the contents of which it has lines, and where records end only
+    /// because nothing came. True if that is to be saved.
+    pub fn prepare(&mut self, batch: &Batch) -> bool {
+        for origin in &batch.found {
+            self.find(origin);
         }
+        for (origin, offset) in batch.rests.iter().filter(|(origin, _)| origin.is_file) {
+            self.content(origin).start.rests.push(*offset);
+        }
+        !batch.found.is_empty() || !batch.rests.is_empty()
     }
 
     /// Records the last entry of a journal in a finished batch, which came from a stream.
@@ -172,15 +195,21 @@ impl Checkpoint {
     }
 
     /// Remembers files from their beginnings, so that they are looked for if they are rotated away before anything of
-    /// them is acknowledged.
+    /// them is read.
     pub fn expect<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) {
         for path in paths {
             let Ok(metadata) = std::fs::metadata(path) else { continue };
-            if self.starts().at(path).next().is_none() && !self.starts().know(Identity::of_file(&metadata).0)
-            {
-                self.file(&Origin::file(path, &metadata));
+            let file = Identity::of_file(&metadata).0;
+            let is_known = self.state.files.iter().any(|known| known.start.holder() == file);
+            if !is_known && !self.starts().has(path) {
+                self.content(&Origin::file(path, &metadata));
             }
         }
+    }
+
+    /// True if nothing was acknowledged.
+    pub fn is_new(&self) -> bool {
+        self.state.files.is_empty()
     }
 
     /// The positions at which to start.
@@ -191,76 +220,109 @@ impl Checkpoint {
     /// Records a finished batch.
     pub fn advance(&mut self, batch: &Batch) {
         for (origin, position) in batch.reached.iter().filter(|(origin, _)| origin.is_file) {
-            self.file(origin).advance(batch, origin, *position);
+            self.content(origin).advance(batch, origin, *position);
         }
-        let files = self.state.files.iter_mut().filter(|file| batch.ended.contains(&file.start.file));
-        files.for_each(|file| file.start.has_ended = true);
-        for (file, copy) in &batch.copied {
-            if let Some(FileState { start, .. }) =
-                self.state.files.iter_mut().find(|state| state.start.file == *file)
-            {
-                start.copies.push(*copy);
-                start.copies.drain(..start.copies.len().saturating_sub(FILES_OF_A_PATH));
-            }
+        if !batch.ended.is_empty() {
+            let is_ended = |file: &&mut FileState| {
+                batch.ended.contains(&file.start.file.of_generation(file.start.generation))
+            };
+            self.state.files.iter_mut().filter(is_ended).for_each(|file| file.start.has_ended = true);
         }
+        self.is_saved = false;
     }
 
-    /// The state of a file, which is added if it is new.
-    fn file(&mut self, origin: &Origin) -> &mut FileState {
-        let known = self.state.files.iter().position(|file| file.start.file == origin.file);
-        let at = known.unwrap_or_else(|| self.add(origin));
+    /// Records a content that was found, and where.
+    fn find(&mut self, origin: &Origin) {
+        let start = &mut self.content(origin).start;
+        let found = Start::new(origin);
+        (start.holder, start.beginning) = (found.holder, found.beginning.or(start.beginning));
+        start.first = found.first.or(start.first);
+    }
+
+    /// The state of a content, which is added if it is new.
+    fn content(&mut self, origin: &Origin) -> &mut FileState {
+        let content = (origin.file, origin.generation);
+        let at = match self.index.get(&content) {
+            Some(at) => *at,
+            None => self.add(origin),
+        };
         &mut self.state.files[at]
     }
 
-    /// Adds a file, and returns its index.
+    /// Adds a content, and returns its index.
     fn add(&mut self, origin: &Origin) -> usize {
-        let path = std::path::absolute(&origin.watched).unwrap_or_else(|_| origin.watched.clone());
-        self.make_room_for(&path);
-        let start = Start {
-            path,
-            file: origin.file,
-            generation: origin.generation,
-            copies: Vec::new(),
-            born: origin.born,
-            opened: Some(origin.opened),
-            written: None,
-            has_ended: false,
-            position: Position::default(),
-            first: None,
-            line: None,
-            rests: Vec::new(),
-        };
+        let start = Start::new(origin);
+        self.make_room_for(&start.path);
+        let at = self.state.files.len();
+        self.index.insert((start.file, start.generation), at);
+        *self.of_path.entry(start.path.clone()).or_default() += 1;
         self.state.files.push(FileState { start, last: None, acknowledged: None });
-        self.state.files.len() - 1
+        at
+    }
+
+    fn index_contents(&mut self) {
+        let contents = self.state.files.iter().map(|file| (file.start.file, file.start.generation));
+        self.index = contents.zip(0..).collect();
+        self.of_path.clear();
+        for file in &self.state.files {
+            *self.of_path.entry(file.start.path.clone()).or_default() += 1;
+        }
+    }
+
+    /// Saves the file now if that takes little of the time that has passed, else later: with many files it is large.
+    pub fn save_soon(&mut self) -> Result<()> {
+        if self.due().is_none_or(|due| due <= Instant::now()) { self.save() } else { Ok(()) }
+    }
+
+    /// When to save the file, if there is something to save.
+    pub fn due(&self) -> Option<Instant> {
+        let (saved, took) = self.saved;
+        (!self.is_saved).then(|| saved + took * SHARE)
+    }
+
+    /// Saves the file, if there is something to save.
+    pub fn save_rest(&mut self) -> Result<()> {
+        if self.is_saved { Ok(()) } else { self.save() }
     }
 
     /// Writes the file atomically.
-    pub fn save(&self) -> Result<()> {
+    pub fn save(&mut self) -> Result<()> {
+        let began = Instant::now();
         let directory =
             self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        serde_json::to_writer_pretty(&mut file, &self.state)?;
-        file.write_all(b"\n")?;
+        let mut text = serde_json::to_vec_pretty(&self.state)?;
+        text.push(b'\n');
+        file.write_all(&text)?;
         file.persist(&self.path)?;
+        (self.saved, self.is_saved) = ((Instant::now(), began.elapsed()), true);
         Ok(())
     }
 
     fn make_room_for(&mut self, path: &Path) {
-        while self.state.files.iter().filter(|file| file.start.path == path).count() >= FILES_OF_A_PATH {
-            let of_path = |file: &FileState| file.start.path == path;
-            let has_ended = |file: &FileState| of_path(file) && file.start.has_ended;
-            let files = &self.state.files;
-            let oldest = files.iter().position(has_ended).or_else(|| files.iter().position(of_path));
-            oldest.map(|oldest| self.state.files.remove(oldest));
+        if self.of_path.get(path).is_none_or(|count| *count < FILES_OF_A_PATH) {
+            return;
         }
+        let of_path = |file: &FileState| file.start.path == path;
+        let has_ended = |file: &FileState| of_path(file) && file.start.has_ended;
+        let files = &self.state.files;
+        let oldest = files.iter().position(has_ended).or_else(|| files.iter().position(of_path));
+        oldest.map(|oldest| self.state.files.remove(oldest));
+        self.index_contents();
     }
 }
 
 impl FileState {
+    /// True if the content is gone since long: there may be others every day.
+    fn is_forgotten(&self) -> bool {
+        let is_old = self.acknowledged.is_some_and(|time| now().saturating_sub(time) >= FORGOTTEN);
+        self.start.has_ended && is_old && !self.start.path.exists()
+    }
+
     /// Forgets the position. The generation stays: what is in the file now is the same as before.
     fn begin_anew(&mut self) {
         let start = &mut self.start;
-        (start.position, start.first, start.line) = (Position::default(), None, None);
+        (start.position, start.line) = (Position::default(), None);
         (start.has_ended, self.last) = (false, None);
         start.rests.clear();
     }
@@ -275,23 +337,13 @@ impl FileState {
     /// Records that a finished batch reached `position` in this file.
     fn advance(&mut self, batch: &Batch, origin: &Arc<Origin>, position: Position) {
         let start = &mut self.start;
-        if origin.generation > start.generation {
-            (start.generation, start.opened) = (origin.generation, Some(origin.opened));
-            (start.first, start.line) = (None, None);
-            start.rests.clear();
-        }
         start.position = position;
         start.rests.retain(|rest| *rest > position.offset);
         start.has_ended = false;
-        start.written = last_write_of(origin).or(start.written);
 
         // A last line without an end starts at the position, and may still grow.
         let is_of_file = |item: &&Item| Arc::ptr_eq(&item.place.origin, origin);
         let is_done = |item: &&Item| item.place.start.offset < position.offset;
-        if start.first.is_none() {
-            let first = batch.items.iter().filter(is_of_file).find(is_done);
-            start.first = first.map(|item| batch.line_in_file(item));
-        }
         let mut items = batch.items.iter().rev().filter(is_of_file);
         let last = items.clone().find(is_done);
         start.line = last.map(|item| batch.line_in_file(item)).or(start.line);
@@ -325,10 +377,4 @@ pub fn journalctl_option(path: &Path) -> Result<String> {
         }
     };
     Ok(journal.map_or("--no-tail".into(), |entry| format!("--after-cursor={}", entry.event_id)))
-}
-
-/// The time of the last write to a file; `None` if its name belongs to another file now.
-fn last_write_of(origin: &Origin) -> Option<Duration> {
-    let metadata = std::fs::metadata(&origin.watched).ok()?;
-    (Identity::of_file(&metadata).0 == origin.file).then(|| last_write(&metadata))
 }

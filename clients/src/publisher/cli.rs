@@ -94,6 +94,11 @@ pub struct Cli {
     #[arg(short = 'F', long, help_heading = "Delivery")]
     pub follow: bool,
 
+    /// Where to begin with files that are there when --follow begins, unless the checkpoint knows them or is of an earlier
+    /// run: files that appear later are read whole
+    #[arg(long, value_enum, default_value_t, requires = "follow", help_heading = "Delivery")]
+    pub from: From,
+
     /// Save in this file how far each input was acknowledged, and start there next time
     #[arg(long, value_name = "FILE", help_heading = "Delivery")]
     pub checkpoint: Option<PathBuf>,
@@ -264,6 +269,16 @@ impl Demo {
     fn is_tuned(&self) -> bool {
         self.rate.or(self.duplicates).or(self.reorder).is_some() || self.duration.is_some()
     }
+}
+
+/// The part of a file at which reading begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum From {
+    /// The beginning
+    #[default]
+    Start,
+    /// The end of its last whole line
+    End,
 }
 
 /// The format of the input.

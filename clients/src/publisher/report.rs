@@ -197,7 +197,7 @@ impl Tally {
 
     /// The positions in the inputs that have not ended.
     fn stops(&self) -> impl Iterator<Item = String> {
-        let open = self.inputs.iter().filter(|(origin, _)| !self.ended.contains(&origin.file));
+        let open = self.inputs.iter().filter(|(origin, _)| !self.ended.contains(&origin.identity));
         open.map(|(origin, reached)| {
             let (path, unit, lines) =
                 (visible(origin.path.display()), origin.unit, HumanCount(reached.lines));

@@ -13,7 +13,7 @@ use sekali_clients::terminal::{tell, warn};
 use sekali_common::api::{EventResult, Published};
 
 use crate::batch::Batch;
-use crate::batcher::Batches;
+use crate::batcher::{Batches, sleep_until};
 use crate::checkpoint::Checkpoint;
 use crate::counts::Outcome;
 use crate::input::News;
@@ -27,6 +27,8 @@ const CONFLICTS_PRINTED: u64 = 10;
 
 /// Invalid rows that are told one by one; later ones are only counted.
 const REJECTS_TOLD: u64 = 100;
+
+const UNSAVED: &str = "the checkpoint cannot be written";
 
 /// Errors that an answer names.
 const NAMED: usize = 100;
@@ -81,13 +83,30 @@ impl Stop {
 impl Shipper<'_> {
     /// Sends all batches until there are no more.
     pub async fn run(&mut self, mut batches: Batches) -> Result<(), Stop> {
-        while let Some(batch) = batches.recv().await {
+        let result = self.ship_all(&mut batches).await;
+        match self.checkpoint.as_mut().map_or(Ok(()), Checkpoint::save_rest) {
+            Err(error) if result.is_ok() => Err(error.context(UNSAVED).into()),
+            _ => result,
+        }
+    }
+
+    async fn ship_all(&mut self, batches: &mut Batches) -> Result<(), Stop> {
+        loop {
+            let due = self.checkpoint.as_ref().and_then(Checkpoint::due);
+            let batch = tokio::select! {
+                biased;
+                batch = batches.recv() => batch,
+                () = sleep_until(due.map(Into::into)) => {
+                    self.checkpoint.as_mut().map_or(Ok(()), Checkpoint::save_rest).context(UNSAVED)?;
+                    continue;
+                }
+            };
+            let Some(batch) = batch else { return Ok(()) };
             let batch = batch?;
             self.tally.progress.begin(batch.began);
             self.ship(batch).await?;
             self.tally.progress.finish();
         }
-        Ok(())
     }
 
     async fn ship(&mut self, mut batch: Batch) -> Result<(), Stop> {
@@ -97,9 +116,10 @@ impl Shipper<'_> {
                 News::Gap(text) => warn(&self.bar, text),
             }
         }
-        if let Some(checkpoint) = self.checkpoint.as_mut().filter(|_| !batch.rests.is_empty()) {
-            checkpoint.expect_rests(&batch);
-            checkpoint.save().context("the checkpoint cannot be written")?;
+        if let Some(checkpoint) = &mut self.checkpoint
+            && checkpoint.prepare(&batch)
+        {
+            checkpoint.save().context(UNSAVED)?;
         }
         self.send_events(&mut batch).await?;
         for unusable in &batch.unusable {
@@ -158,7 +178,7 @@ impl Shipper<'_> {
             if self.is_journal {
                 checkpoint.advance_journal(batch);
             }
-            checkpoint.save().context("the checkpoint cannot be written")?;
+            checkpoint.save_soon().context(UNSAVED)?;
         }
         self.tally.reach(batch);
         Ok(())

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::batcher::{self, Batches, Limits, Source};
 use crate::checkpoint::Checkpoint;
-use crate::cli::{Cli, Format, IdFrom};
+use crate::cli::{Cli, Format, From, IdFrom};
 use crate::demo::{self, Board};
 use crate::event::Mapper;
 use crate::framing::{self, Framers};
@@ -45,6 +45,7 @@ pub struct Prepared {
     inputs: Vec<Input>,
     table: Option<Table>,
     checkpoint: Option<Checkpoint>,
+    is_from_end: bool,
 }
 
 impl Shipment {
@@ -54,6 +55,7 @@ impl Shipment {
         let reading = Reading {
             encoding: cli.encoding,
             rest: framing.as_ref().and_then(framing::Settings::rest),
+            is_followed: cli.follow,
             is_binary: framing.as_ref().is_some_and(framing::Settings::is_binary),
             has_header: framing.as_ref().is_some_and(framing::Settings::has_header),
             ..Reading::default()
@@ -73,11 +75,15 @@ impl Shipment {
         let table = Table::of(cli).await?;
         let inputs = find_inputs(cli)?;
         let mut checkpoint = cli.checkpoint().map(|path| Checkpoint::load(&path, target(cli))).transpose()?;
+        // What appeared since the last run is read whole.
+        let is_from_end = cli.from == From::End && checkpoint.as_ref().is_none_or(Checkpoint::is_new);
         if let Some(checkpoint) = &mut checkpoint {
-            checkpoint.expect(inputs.iter().filter_map(Input::as_file));
+            if !is_from_end {
+                checkpoint.expect(inputs.iter().filter_map(Input::as_file));
+            }
             checkpoint.save().context("the checkpoint cannot be written")?;
         }
-        Ok(Prepared { client, inputs, table, checkpoint })
+        Ok(Prepared { client, inputs, table, checkpoint, is_from_end })
     }
 
     /// Ships what was prepared until it ends, or a signal ends it.
@@ -85,7 +91,8 @@ impl Shipment {
     /// # Errors
     /// Not all was shipped.
     pub async fn ship(&mut self, prepared: Prepared) -> Result<(), Stop> {
-        let Prepared { client, inputs, table, mut checkpoint } = prepared;
+        let Prepared { client, inputs, table, mut checkpoint, is_from_end } = prepared;
+        self.reading.is_from_end = is_from_end;
         let bar = self.show(&inputs);
         if let Some(checkpoint) = &mut checkpoint {
             if self.cli.format != Format::Journald {

@@ -22,8 +22,8 @@ pub struct Origin {
 /// The text of an object, without its braces.
 struct Text {
     full: String,
-    /// The same without what another reader of the same record may see in another way: when it came, and what was left
-    /// out of it.
+    /// The same without what another reader of the same record may see in another way: when it came, what was left out of
+    /// it, and in which order its attributes stand.
     stable: String,
 }
 
@@ -37,6 +37,7 @@ impl Text {
         let full = text(&object);
         object.remove(OBSERVED);
         object.remove("droppedAttributesCount");
+        object.values_mut().for_each(unordered);
         Self { stable: text(&object), full }
     }
 }
@@ -90,6 +91,27 @@ impl Origin {
         let mut payload = Payload::new(json, 0).map_err(|error| error.to_string())?;
         payload.compare_as(&with(stable, &self.text.stable)).map_err(|error| error.to_string())?;
         Ok(payload)
+    }
+}
+
+/// Makes objects of the attributes and the maps in a value, by key, because they have no order: the Collector reads the
+/// same line with its attributes in another one each time. What has a key twice keeps its values in their order.
+fn unordered(value: &mut Json) {
+    match value {
+        Json::Array(values) => {
+            values.iter_mut().for_each(unordered);
+            if values.iter().all(|pair| pair["key"].is_string()) {
+                let mut by_key = Object::new();
+                for pair in values {
+                    let key = pair["key"].as_str().unwrap_or_default();
+                    let equals = by_key.entry(key).or_insert_with(|| Json::Array(Vec::new()));
+                    equals.as_array_mut().into_iter().for_each(|equals| equals.push(pair["value"].take()));
+                }
+                *value = by_key.into();
+            }
+        }
+        Json::Object(members) => members.values_mut().for_each(unordered),
+        _ => {}
     }
 }
 

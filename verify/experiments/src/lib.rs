@@ -13,6 +13,7 @@ mod history;
 mod hostile;
 mod relay;
 mod requests;
+mod shipping;
 mod sim;
 
 use anyhow::Result;
@@ -32,7 +33,7 @@ pub struct Experiment {
 pub enum Effort {
     /// A few seconds: part of `scripts/test`.
     Short,
-    /// About a minute, or ten of `relay`: one of many rounds of `scripts/torture`.
+    /// About a minute, or five of `shipping`, or ten of `relay`: one of many rounds of `scripts/torture`.
     Long,
 }
 
@@ -79,6 +80,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
     Experiment { name: "history", trials: "requests", run: history::restarts::run },
     Experiment { name: "cluster", trials: "requests", run: cluster::run },
     Experiment { name: "relay", trials: "deliveries to the endpoint", run: relay::run },
+    Experiment { name: "shipping", trials: "lines", run: shipping::run },
     Experiment { name: "outside-faults", trials: "faults", run: faults::run },
     Experiment { name: "hostile-clients", trials: "abuses", run: hostile::run },
     Experiment { name: "overload", trials: "requests", run: history::overload::run },

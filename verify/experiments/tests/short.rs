@@ -68,6 +68,11 @@ fn what_a_receiver_acknowledged_is_at_the_endpoint_whatever_is_killed() {
 }
 
 #[test]
+fn every_line_of_a_tree_of_logs_is_shipped_once_whatever_becomes_of_its_files() {
+    keeps_its_promises("shipping");
+}
+
+#[test]
 fn a_fault_from_outside_loses_nothing_in_silence() {
     if is_skipped_on_spin("the log and the instances of a host are its own") {
         return;

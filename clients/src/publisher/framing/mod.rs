@@ -157,7 +157,7 @@ impl Framers {
                     framer.rest(&mut gathered);
                 }
             }
-            Text::Drained | Text::End | Text::Copied(_) => {
+            Text::Drained | Text::End => {
                 if let Some(mut framer) = self.inputs.remove(&origin.identity) {
                     framer.end(&mut gathered);
                 }
@@ -167,7 +167,7 @@ impl Framers {
                     framer.pass(chunk.end);
                 }
             }
-            Text::Rows(_) | Text::News(_) => {}
+            Text::Rows(_) | Text::News(_) | Text::Found => {}
         }
         gathered
     }

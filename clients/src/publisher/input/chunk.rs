@@ -8,7 +8,7 @@ use anyhow::Result;
 use sekali_clients::interrupt::Interrupt;
 use tokio::sync::mpsc;
 
-use super::origin::{Identity, Origin, Position};
+use super::origin::{Origin, Position};
 
 /// A run of lines of one input.
 #[derive(Debug)]
@@ -46,8 +46,8 @@ pub enum Text {
     Drained,
     /// No lines: the file was rotated away and read to its end.
     End,
-    /// No lines: this copy of the input was read to its end.
-    Copied(Identity),
+    /// No lines: this content was found, in this file. Comes before its lines.
+    Found,
     /// No lines: news of the input, for people.
     News(News),
 }

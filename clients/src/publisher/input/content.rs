@@ -6,13 +6,19 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use encoding_rs::Encoding;
 
 use super::decode::{Bytes, Form, HEAD, Malformed};
 use super::origin::Identity;
 use super::start::{Evidence, Line};
+
+/// Bytes at the beginning and before the position of a file that are remembered, so that its content is recognised.
+pub const MARK: u64 = 256;
+
+/// The time that a compressed file which is not whole may rest while it is written.
+const WRITING: Duration = Duration::from_secs(10);
 
 /// The longest header of a file.
 const HEADER: u64 = 1 << 20;
@@ -28,8 +34,23 @@ pub struct Reading {
     pub rest: Option<Duration>,
     /// True if NUL bytes are data, and not what a truncation left.
     pub is_binary: bool,
+    /// True if files are read as they grow.
+    pub is_followed: bool,
+    /// True if files that are there at first are read from their ends.
+    pub is_from_end: bool,
     /// True if the beginning of a file says how the rest is to be read.
     pub has_header: bool,
+}
+
+/// What a content has of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Likeness {
+    /// All that is known of the other.
+    Same,
+    /// Less, but nothing else.
+    Less,
+    /// Something else.
+    Other,
 }
 
 /// An open file. Offsets are those of the decoded bytes.
@@ -50,8 +71,13 @@ pub struct Content {
 impl Content {
     /// Opens the file at `path`, at its beginning.
     pub fn open(path: &Path, reading: &Reading) -> io::Result<Self> {
+        Self::of(Arc::new(File::open(path)?), reading)
+    }
+
+    /// A file that is open, at its beginning.
+    pub fn of(file: Arc<File>, reading: &Reading) -> io::Result<Self> {
         let mut content = Self {
-            file: Arc::new(File::open(path)?),
+            file,
             reading: reading.clone(),
             form: None,
             offset: 0,
@@ -74,6 +100,11 @@ impl Content {
     /// True if the bytes are those of the file.
     pub fn is_plain(&self) -> bool {
         self.form.is_none_or(Form::is_plain)
+    }
+
+    /// The open file.
+    pub fn file(&self) -> &Arc<File> {
+        &self.file
     }
 
     /// The metadata of the file.
@@ -117,24 +148,31 @@ impl Content {
         if self.reading.has_header { self.range(0, end.min(HEADER)) } else { Ok(Vec::new()) }
     }
 
+    /// The first bytes, as many as a mark holds, or as there are.
+    pub fn head_mark(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match self.from(0, &Malformed::default())?.take(MARK).read_to_end(&mut bytes) {
+            // A compressed file that is not whole has a beginning nevertheless.
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+            _ => Ok(bytes),
+        }
+    }
+
+    /// How the content compares with what the evidence says.
+    pub fn likeness(&self, evidence: &Evidence) -> io::Result<Likeness> {
+        match self.compare(evidence) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Likeness::Less),
+            compared => compared.map(|is_same| if is_same { Likeness::Same } else { Likeness::Other }),
+        }
+    }
+
     /// True if the content begins with what the evidence says.
     pub fn has(&self, evidence: &Evidence) -> io::Result<bool> {
-        match self.compare(evidence) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            compared => compared.map(|rest| rest.is_some()),
-        }
+        self.likeness(evidence).map(|likeness| likeness == Likeness::Same)
     }
 
-    /// True if the content is what the evidence says, and nothing more.
-    pub fn is_all(&self, evidence: &Evidence) -> io::Result<bool> {
-        match self.compare(evidence)? {
-            Some(mut rest) => Ok(rest.read(&mut [0])? == 0),
-            None => Ok(false),
-        }
-    }
-
-    /// The rest behind the content that the evidence knows; `None` if the content is another.
-    fn compare(&self, evidence: &Evidence) -> io::Result<Option<Bytes>> {
+    /// True if the content begins with what the evidence knows.
+    fn compare(&self, evidence: &Evidence) -> io::Result<bool> {
         let mut lines: Vec<_> = evidence.lines.iter().collect();
         lines.sort_by_key(|line| line.offset);
         let mut at = if self.is_plain() { u64::MAX } else { 0 };
@@ -149,19 +187,19 @@ impl Content {
             let mut found = vec![0; line.bytes];
             bytes.read_exact(&mut found)?;
             if Identity::hash(&found) != line.hash {
-                return Ok(None);
+                return Ok(false);
             }
             at = if self.is_plain() { u64::MAX } else { line.offset + line.bytes as u64 };
         }
         // Files in /proc have the length 0, whatever they hold, so the last byte is read.
         match evidence.length.checked_sub(1) {
-            None => return self.from(0, &Malformed::default()).map(Some),
-            Some(_) if at == evidence.length => return Ok(Some(bytes)),
+            None => return Ok(true),
+            Some(_) if at == evidence.length => return Ok(true),
             Some(last) if last < at => bytes = self.from(last, &Malformed::default())?,
             Some(last) => skip(&mut bytes, last - at)?,
         }
         bytes.read_exact(&mut [0])?;
-        Ok(Some(bytes))
+        Ok(true)
     }
 
     /// The last bytes of the content, up to this many, and its length.
@@ -171,7 +209,7 @@ impl Content {
             false => io::copy(&mut self.from(0, &Malformed::default())?, &mut io::sink())?,
         };
         let start = length.saturating_sub(bytes);
-        Ok(Evidence { lines: vec![Line::new(start, &self.range(start, length)?)], length, since: None })
+        Ok(Evidence { lines: vec![Line::new(start, &self.range(start, length)?)], length })
     }
 
     /// True if the file does not hold any more what was read of it. `read_to` is the offset up to which it was read, and
@@ -190,16 +228,31 @@ impl Content {
         Ok(is_shorter)
     }
 
+    /// True if what could not be decoded may become whole.
+    fn is_being_written(&self, error: &io::Error) -> bool {
+        let is_fresh = |time: SystemTime| time.elapsed().is_ok_and(|age| age < WRITING);
+        self.reading.is_followed
+            && error.kind() == io::ErrorKind::UnexpectedEof
+            && self.file.metadata().and_then(|metadata| metadata.modified()).is_ok_and(is_fresh)
+    }
+
     fn read_decoded(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.file.metadata()?.len();
         if self.failed_at == Some(length) {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is not whole"));
+            let error = io::Error::new(io::ErrorKind::UnexpectedEof, "it is not whole");
+            return if self.is_being_written(&error) { Ok(0) } else { Err(error) };
         }
         let mut decoder = match self.decoder.take() {
             Some(decoder) => decoder,
             None => self.from(self.offset, &self.reading.malformed)?,
         };
-        let read = decoder.read(buffer).inspect_err(|_| self.failed_at = Some(length))?;
+        let read = match decoder.read(buffer) {
+            Err(error) => {
+                self.failed_at = Some(length);
+                return if self.is_being_written(&error) { Ok(0) } else { Err(error) };
+            }
+            read => read?,
+        };
         self.decoder = Some(decoder);
         Ok(read)
     }

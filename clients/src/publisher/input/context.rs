@@ -1,15 +1,54 @@
 //! The state that all readers of a run share.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
 use super::chunk::Sender;
 use super::content::Reading;
-use super::start::Starts;
+use super::directories::Directories;
+use super::registry::Registry;
+use super::suspects::Suspects;
 
-/// Where reading starts, and where lines go.
+/// What is known, and where lines go.
 pub struct Context {
-    /// The positions in the checkpoint when the run began.
-    pub starts: Starts,
+    /// The contents that are known.
+    pub registry: Registry,
+    /// The directories of the logs.
+    pub directories: Directories,
+    /// The paths that are read for themselves.
+    pub watched: RefCell<HashSet<PathBuf>>,
+    /// Each tail has one of these: so many files are open.
+    pub open: Rc<()>,
+    /// The contents that are missed.
+    pub suspects: Suspects,
     /// The way to read text that is not UTF-8.
     pub reading: Reading,
     /// Takes what is read.
     pub sender: Sender,
+}
+
+impl Context {
+    /// True if the file at this path is read for itself, and not only as what another became by rotation.
+    pub fn is_watched(&self, path: &Path) -> bool {
+        std::path::absolute(path).is_ok_and(|path| self.watched.borrow().contains(&path))
+    }
+
+    /// Records that the file at this path is read for itself.
+    pub fn watch(&self, path: &Path) {
+        self.watched.borrow_mut().extend(std::path::absolute(path));
+    }
+
+    /// The number of files that are open.
+    pub fn open_files(&self) -> usize {
+        Rc::strong_count(&self.open) - 1
+    }
+
+    /// Records that it is not any more.
+    pub fn leave(&self, path: &Path) {
+        if let Ok(path) = std::path::absolute(path) {
+            self.watched.borrow_mut().remove(&path);
+        }
+    }
 }

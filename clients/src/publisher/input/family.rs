@@ -1,6 +1,7 @@
 //! The names that rotation gives to the files of a log.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 /// The extensions of compressed files.
@@ -10,8 +11,10 @@ const COMPRESSED: [&str; 6] = ["gz", "zst", "bz2", "xz", "lz4", "zip"];
 pub struct Family {
     /// The name under which it is read; for a link, also that of its target.
     names: Vec<OsString>,
+    /// What is compared of them.
+    keys: Vec<u64>,
     /// Names in which numbers differ from file to file.
-    shapes: Vec<Vec<u8>>,
+    shapes: Vec<u64>,
     /// The directories in which its files are.
     pub directories: Vec<PathBuf>,
 }
@@ -19,7 +22,8 @@ pub struct Family {
 impl Family {
     /// The family of the log at `path`. A link may lead to one file after the other, in another directory.
     pub fn of(path: &Path) -> Self {
-        let mut family = Self { names: Vec::new(), shapes: Vec::new(), directories: Vec::new() };
+        let mut family =
+            Self { names: Vec::new(), keys: Vec::new(), shapes: Vec::new(), directories: Vec::new() };
         family.add(path);
         if path.is_symlink()
             && let Ok(target) = path.canonicalize()
@@ -37,7 +41,10 @@ impl Family {
         if !self.directories.iter().any(is_same) {
             self.directories.push(directory.into());
         }
-        self.names.extend(path.file_name().map(OsStr::to_owned));
+        if let Some(name) = path.file_name() {
+            self.keys.push(key(name.as_encoded_bytes()));
+            self.names.push(name.into());
+        }
     }
 
     /// Takes the name of a file that is known to be of this log: others may have other numbers in it.
@@ -51,10 +58,27 @@ impl Family {
     /// True if rotation may have given this name: `app.log.1`, `app.log.old`, `app-20261121.log.gz` and the like, or a
     /// name like those of known files. Other files with the same beginning, such as a checkpoint, are not part of the
     /// log.
-    pub fn has(&self, path: &Path) -> bool {
+    pub fn has(&self, path: &Path, name: &Name) -> bool {
+        let is_rotated = || {
+            let text = name_of(path);
+            self.names.iter().any(|known| is_rotated(text, known.as_encoded_bytes()))
+        };
+        self.shapes.contains(&name.shape) || self.keys.contains(&name.key) && is_rotated()
+    }
+}
+
+/// What is compared of a name: most names differ in it, and a directory may have thousands.
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    key: u64,
+    shape: u64,
+}
+
+impl Name {
+    /// That of a file.
+    pub fn of(path: &Path) -> Self {
         let name = name_of(path);
-        self.names.iter().any(|known| is_rotated(name, known.as_encoded_bytes()))
-            || self.shapes.contains(&shape(name))
+        Self { key: key(name), shape: shape(name) }
     }
 }
 
@@ -71,17 +95,13 @@ fn name_of(path: &Path) -> &[u8] {
 
 /// True if `name` has all parts of `known`, in their order, and besides them only numbers, dates and `old`.
 fn is_rotated(name: &[u8], known: &[u8]) -> bool {
-    let parts = |name: &'_ [u8]| -> Vec<Vec<u8>> {
-        name.split(|byte| b".-_".contains(byte)).map(<[u8]>::to_vec).collect()
-    };
-    let known = parts(known);
-    let mut missing = known.iter().peekable();
+    let mut missing = parts(known).peekable();
     let mut added = 0;
     for part in parts(name) {
-        if missing.next_if(|known| **known == part).is_some() {
+        if missing.next_if(|known| *known == part).is_some() {
             continue;
         }
-        if part != b"old" && !part.first().is_some_and(u8::is_ascii_digit) {
+        if !may_be_added(part) {
             return false;
         }
         added += 1;
@@ -89,17 +109,39 @@ fn is_rotated(name: &[u8], known: &[u8]) -> bool {
     missing.next().is_none() && added > 0
 }
 
-/// The name with a zero in place of each number.
-fn shape(name: &[u8]) -> Vec<u8> {
+fn parts(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    name.split(|byte| b".-_".contains(byte))
+}
+
+/// True if rotation adds such a part to a name.
+fn may_be_added(part: &[u8]) -> bool {
+    part == b"old" || part.first().is_some_and(u8::is_ascii_digit)
+}
+
+/// A hash of the parts of a name that rotation does not add: all names of a log have the same.
+fn key(name: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    parts(name).filter(|part| !may_be_added(part)).for_each(|part| part.hash(&mut hasher));
+    hasher.finish()
+}
+
+/// A hash of the name with a zero in place of each number.
+fn shape(name: &[u8]) -> u64 {
     let mut shape = name.to_vec();
     shape.iter_mut().filter(|byte| byte.is_ascii_digit()).for_each(|byte| *byte = b'0');
     shape.dedup_by(|byte, before| *byte == b'0' && *before == b'0');
-    shape
+    let mut hasher = DefaultHasher::new();
+    shape.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn has(family: &Family, path: &str) -> bool {
+        family.has(Path::new(path), &Name::of(Path::new(path)))
+    }
 
     #[test]
     fn names_of_rotated_files_are_recognised() {
@@ -114,7 +156,7 @@ mod tests {
             "app-2026-11-28T01-02-03.456.log",
             "app_1.log",
         ] {
-            assert!(family.has(Path::new(name)), "{name}");
+            assert!(has(&family, name), "{name}");
         }
         for name in [
             "app.log",
@@ -128,20 +170,20 @@ mod tests {
             "app-prod-1.log",
             "1.log",
         ] {
-            assert!(!family.has(Path::new(name)), "{name}");
+            assert!(!has(&family, name), "{name}");
         }
         // Numbers of its own belong to the name.
         let worker = Family::of(Path::new("worker-1.log"));
-        assert!(worker.has(Path::new("worker-1-20261128.log")));
-        assert!(!worker.has(Path::new("worker-2.log")));
+        assert!(has(&worker, "worker-1-20261128.log"));
+        assert!(!has(&worker, "worker-2.log"));
     }
 
     #[test]
     fn other_names_are_learnt_from_known_files_and_from_the_target_of_a_link() {
         let mut family = Family::of(Path::new("app.log"));
-        assert!(!family.has(Path::new("archive_b2.txt")));
+        assert!(!has(&family, "archive_b2.txt"));
         family.learn(Path::new("archive_b1.txt"));
-        assert!(family.has(Path::new("archive_b23.txt.gz")) && !family.has(Path::new("archive_c1.txt")));
+        assert!(has(&family, "archive_b23.txt.gz") && !has(&family, "archive_c1.txt"));
 
         let here = tempfile::tempdir().unwrap();
         let (link, logs) = (here.path().join("current"), here.path().join("logs"));
@@ -149,7 +191,7 @@ mod tests {
         std::fs::write(logs.join("web.20261128.log"), "").unwrap();
         std::os::unix::fs::symlink("logs/web.20261128.log", &link).unwrap();
         let family = Family::of(&link);
-        assert!(family.has(Path::new("web.20261129.log")) && !family.has(Path::new("db.20261129.log")));
+        assert!(has(&family, "web.20261129.log") && !has(&family, "db.20261129.log"));
         assert_eq!(family.directories, [here.path().to_owned(), logs.canonicalize().unwrap()]);
     }
 }

@@ -5,23 +5,33 @@ mod chunk;
 mod content;
 mod context;
 mod decode;
+mod directories;
 mod family;
 mod find;
 mod follow;
 mod lines;
 mod origin;
 mod pattern;
-mod rotation;
+mod registry;
+mod search;
 mod start;
 mod stream;
+mod suspects;
 mod tail;
 mod watch;
+
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use sekali_clients::interrupt::Interrupt;
 use tokio::sync::mpsc;
 
 use chunk::{Sender, Stop};
 use context::Context;
+use directories::Directories;
+use registry::Registry;
+use search::tell_lost;
+use suspects::Suspects;
 
 #[cfg(feature = "tables")]
 pub use chunk::Row;
@@ -31,7 +41,7 @@ pub use decode::Malformed;
 pub use find::{Input, find, matching, size};
 #[cfg(test)]
 pub use lines::LineReader;
-pub use origin::{Identity, Origin, Position, last_write, now};
+pub use origin::{Identity, Origin, Position, now};
 pub use start::{Line, Start, Starts};
 
 /// Starts the thread that reads all inputs, one after the other or, to follow them, in turns.
@@ -43,8 +53,17 @@ pub fn read(
     interrupt: Interrupt,
 ) -> Chunks {
     let (sender, chunks) = mpsc::channel(2);
-    let context = Context { starts, reading, sender: Sender { chunks: sender, interrupt } };
+    let has_patterns = inputs.iter().any(|input| matches!(input, Input::Pattern(_)));
     std::thread::spawn(move || {
+        let context = Context {
+            registry: Registry::new(starts, !follow),
+            directories: Directories::default(),
+            watched: RefCell::default(),
+            open: Rc::default(),
+            suspects: Suspects::new(has_patterns),
+            reading,
+            sender: Sender { chunks: sender, interrupt },
+        };
         let read = match follow {
             true => follow_all(inputs, &context),
             false => read_all(&inputs, &context),
@@ -66,6 +85,7 @@ fn read_all(inputs: &[Input], context: &Context) -> Result<(), Stop> {
             read => read?,
         }
     }
+    tell_lost(true, context)?;
     failure.map_or(Ok(()), |error| Err(Stop::Failed(error)))
 }
 
@@ -89,5 +109,9 @@ fn follow_all(inputs: Vec<Input>, context: &Context) -> Result<(), Stop> {
             Input::Pattern(pattern) => patterns.push(pattern),
         }
     }
-    if files.is_empty() && patterns.is_empty() { Ok(()) } else { follow::follow(&files, patterns, context) }
+    if files.is_empty() && patterns.is_empty() {
+        Ok(())
+    } else {
+        follow::follow(&files, patterns, context.reading.is_from_end, context)
+    }
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::start::Line;
+
 /// An input that is being read.
 #[derive(Clone, Debug)]
 pub struct Origin {
@@ -21,16 +23,20 @@ pub struct Origin {
     pub generation: u32,
     /// The identity of this content of the file, which is part of its lines' event_ids.
     pub identity: Identity,
+    /// The file that it is read from: this one, or one that holds a copy of what it held.
+    pub holder: Identity,
     /// The unit of its content, for people: lines or rows.
     pub unit: &'static str,
     /// True for a file, which can be read again from any offset.
     pub is_file: bool,
-    /// The creation time of a file since 1970, if it is known.
-    pub born: Option<Duration>,
     /// When this content was opened first, since 1970.
     pub opened: Duration,
     /// The position at which reading began.
     pub start: Position,
+    /// The first line of a file, by which its content is known.
+    pub beginning: Option<Line>,
+    /// The first bytes of its first lines: many logs begin with the same line.
+    pub first: Option<Line>,
     /// The beginning of a file that is read from a later position on, if its format has a header.
     pub head: Vec<u8>,
     /// Offsets at which records end, because they did before.
@@ -49,11 +55,13 @@ impl Origin {
             file,
             generation: 0,
             identity: file,
+            holder: file,
             unit: "line",
             is_file: false,
-            born: None,
             opened: Duration::ZERO,
             start,
+            beginning: None,
+            first: None,
             head: Vec::new(),
             rests: Vec::new(),
         }
@@ -61,15 +69,14 @@ impl Origin {
 
     /// A file that was not read yet.
     pub fn file(path: &Path, metadata: &Metadata) -> Self {
-        let (file, born) = Identity::of_file(metadata);
-        let of_path = Self::stream(path, "");
-        Self { file, identity: file, is_file: true, born, opened: now(), ..of_path }
+        let file = Identity::of_file(metadata).0;
+        Self { file, identity: file, holder: file, is_file: true, opened: now(), ..Self::stream(path, "") }
     }
 
-    /// Another content of the same file, which is read from `start`.
-    pub fn with_generation(&self, generation: u32, start: Position) -> Self {
+    /// This content of the file, counted from 0, which is read from its beginning.
+    pub fn with_generation(self, generation: u32) -> Self {
         let identity = self.file.of_generation(generation);
-        Self { generation, identity, start, ..self.clone() }
+        Self { generation, identity, ..self }
     }
 }
 
@@ -96,7 +103,7 @@ impl Identity {
     /// that neither a new name nor a reused inode matters. On file systems without creation times the device takes
     /// their place.
     pub fn of_file(metadata: &Metadata) -> (Self, Option<Duration>) {
-        let born = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let born = born(metadata);
         let birth = born.and_then(|born| u64::try_from(born.as_nanos()).ok()).unwrap_or(metadata.dev());
         (Self::hash(&[metadata.ino().to_be_bytes(), birth.to_be_bytes()].concat()), born)
     }
@@ -116,6 +123,11 @@ impl Identity {
         first.copy_from_slice(&Sha256::digest(bytes)[..8]);
         Self(u64::from_be_bytes(first))
     }
+}
+
+/// The creation time of a file since 1970, if it is known.
+pub fn born(metadata: &Metadata) -> Option<Duration> {
+    metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok())
 }
 
 /// The time of a file's last write since 1970; 0 if it is not known.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::content::MARK;
 use super::origin::{Identity, Origin, Position};
 
 /// The starts of all files of a checkpoint.
@@ -12,48 +13,37 @@ use super::origin::{Identity, Origin, Position};
 pub struct Starts(pub Vec<Start>);
 
 impl Starts {
-    /// The start of this file.
-    pub fn of(&self, file: Identity) -> Option<&Start> {
-        self.0.iter().find(|start| start.file == file)
-    }
-
-    /// True if this file was read, in its own place or in another's.
-    pub fn know(&self, file: Identity) -> bool {
-        self.0.iter().any(|start| start.file == file || start.copies.contains(&file))
-    }
-
-    /// The files that had this path.
-    pub fn at<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a Start> + use<'a> {
+    /// True if a file had this path.
+    pub fn has(&self, path: &Path) -> bool {
         let path = std::path::absolute(path).unwrap_or_default();
-        self.0.iter().filter(move |start| start.path == path)
+        self.0.iter().any(|start| start.path == path)
     }
 }
 
-/// The position up to which one file was acknowledged.
+/// The position up to which one content was acknowledged.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Start {
-    /// The path it had, absolute.
+    /// The path of the log that it was found under first, absolute.
     pub path: PathBuf,
-    /// Its identity.
+    /// The file that it was found in first: its lines' event_ids are made of this, whichever file holds it now.
     pub file: Identity,
-    /// The number of times it was truncated or overwritten.
+    /// The number of times that file had been truncated or overwritten before.
     #[serde(default)]
     pub generation: u32,
-    /// The copies of it that were read.
-    #[serde(default)]
-    pub copies: Vec<Identity>,
-    /// Its creation time since 1970, if it is known.
-    pub born: Option<Duration>,
-    /// When it was opened first, or found to be truncated, since 1970.
+    /// The file that holds it now, if it is another one: a copy, or a compressed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Identity>,
+    /// When it was opened first, since 1970.
     #[serde(default)]
     pub opened: Option<Duration>,
-    /// The last known time of a write to it, since 1970.
-    pub written: Option<Duration>,
     /// True if it was rotated away and read to its end.
     pub has_ended: bool,
     /// The position.
     pub position: Position,
-    /// The first line that became an event.
+    /// Its beginning, by which it is found in other files.
+    #[serde(default)]
+    pub beginning: Option<Line>,
+    /// The first bytes of its first lines.
     #[serde(default)]
     pub first: Option<Line>,
     /// The last line before the position that became an event. If it differs now, the file was overwritten.
@@ -65,36 +55,59 @@ pub struct Start {
 }
 
 impl Start {
-    /// The origin of lines that are read from `path` on.
-    pub fn origin(&self, path: &Path, watched: &Path) -> Origin {
+    /// A content of which nothing is acknowledged.
+    pub fn new(origin: &Origin) -> Self {
+        Self {
+            path: std::path::absolute(&origin.watched).unwrap_or_else(|_| origin.watched.clone()),
+            file: origin.file,
+            generation: origin.generation,
+            holder: Some(origin.holder).filter(|holder| *holder != origin.file),
+            opened: Some(origin.opened),
+            has_ended: false,
+            position: origin.start,
+            beginning: origin.beginning,
+            first: origin.first,
+            line: None,
+            rests: Vec::new(),
+        }
+    }
+
+    /// The file that holds it.
+    pub fn holder(&self) -> Identity {
+        self.holder.unwrap_or(self.file)
+    }
+
+    /// The origin of its lines if they are read from the file at `path`, which is the `holder`, from `start` on.
+    pub fn origin(&self, path: &Path, holder: Identity, start: Position) -> Origin {
         Origin {
             path: path.into(),
-            watched: watched.into(),
+            watched: self.path.clone(),
             file: self.file,
             generation: self.generation,
             identity: self.file.of_generation(self.generation),
+            holder,
             unit: "line",
             is_file: true,
-            born: self.born,
             opened: self.opened.unwrap_or_default(),
-            start: self.position,
+            start,
+            beginning: self.beginning,
+            first: self.first,
             head: Vec::new(),
             rests: self.rests.clone(),
         }
     }
 
-    /// The content that the file, or a copy of it, has to hold.
+    /// The content that a file has to hold to be taken for this one.
     pub fn evidence(&self) -> Evidence {
         Evidence {
-            lines: self.first.iter().chain(&self.line).copied().collect(),
+            lines: self.beginning.iter().chain(&self.first).chain(&self.line).copied().collect(),
             length: self.position.offset,
-            since: self.opened,
         }
     }
 }
 
 /// A line that was read, to be compared with what is in its place now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub struct Line {
     /// Bytes before it.
     pub offset: u64,
@@ -105,6 +118,13 @@ pub struct Line {
 }
 
 impl Line {
+    /// The first line of a content, or as much of it as there is among its first bytes; `None` if there is less yet.
+    pub fn first(head: &[u8]) -> Option<Self> {
+        let end = head.iter().position(|&byte| byte == b'\n').map(|end| end + 1);
+        let end = end.or_else(|| (head.len() as u64 >= MARK).then_some(head.len()))?;
+        Some(Self::new(0, &head[..end]))
+    }
+
     /// These bytes, without their line end, at `offset`.
     pub fn new(offset: u64, bytes: &[u8]) -> Self {
         Self { offset, bytes: bytes.len(), hash: Identity::hash(bytes) }
@@ -118,14 +138,4 @@ pub struct Evidence {
     pub lines: Vec<Line>,
     /// The number of bytes that were read.
     pub length: u64,
-    /// When the content was opened, since 1970: files that were there before are no copies of it, even if they begin with
-    /// the same lines, as logs with a header do.
-    pub since: Option<Duration>,
-}
-
-impl Evidence {
-    /// True if nothing is known, so that any content would do.
-    pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
-    }
 }

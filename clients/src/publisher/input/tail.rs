@@ -3,18 +3,17 @@
 use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::chunk::{Chunk, Sender, Stop, Text};
-use super::content::Content;
+use super::content::{Content, MARK};
 use super::context::Context;
 use super::lines::LineReader;
-use super::origin::{Identity, Origin, Position, last_write, now};
+use super::origin::{Identity, Origin, Position};
+use super::registry::Recognised;
 use super::start::{Evidence, Line};
-
-/// Bytes at the beginning and before the position of a file that are remembered, so that its content is recognised.
-pub const MARK: u64 = 256;
 
 /// Time without writes until a rotated file is closed: its writer may not have noticed the rotation yet.
 pub const LINGER: Duration = Duration::from_secs(5);
@@ -27,12 +26,14 @@ pub struct Tail<R> {
     first: Option<Line>,
     /// The bytes that were sent last.
     last: Option<Line>,
-    /// The identity of the file that is read in place of the origin's.
-    copy: Option<Identity>,
-    /// True if the origin's file has no other content any more, so that it ends with this input.
-    is_last: bool,
+    /// The number of its content in the registry, once that is known.
+    known: Option<usize>,
     /// When it was last seen to grow, until it is told that it rests.
     grew: Option<Instant>,
+    /// True if nobody writes to it any more.
+    is_closed: bool,
+    /// Counts it as open.
+    _open: Rc<()>,
 }
 
 impl<R: Read> Tail<R> {
@@ -40,7 +41,16 @@ impl<R: Read> Tail<R> {
     pub fn new(origin: Origin, input: R, context: &Context) -> Self {
         let lines = LineReader::new(input, origin.start).with_binary(context.reading.is_binary);
         let origin = Arc::new(origin);
-        Self { origin, lines, first: None, last: None, copy: None, is_last: true, grew: None }
+        Self {
+            origin,
+            lines,
+            first: None,
+            last: None,
+            known: None,
+            grew: None,
+            is_closed: false,
+            _open: Rc::clone(&context.open),
+        }
     }
 
     /// The origin of its lines.
@@ -53,12 +63,11 @@ impl<R: Read> Tail<R> {
         self.lines.position()
     }
 
-    /// The content that another file has to hold to be taken for a copy of this one.
-    pub fn evidence(&self) -> Evidence {
+    /// What was sent of it, by which its content is recognised.
+    fn evidence(&self) -> Evidence {
         Evidence {
             lines: self.first.iter().chain(&self.last).copied().collect(),
             length: self.position().offset,
-            since: Some(self.origin.opened),
         }
     }
 
@@ -68,8 +77,8 @@ impl<R: Read> Tail<R> {
         Ok(next.map(|(start, text)| self.chunk(start, self.lines.position(), text)))
     }
 
-    /// Sends a chunk of this input.
-    pub fn send(&mut self, chunk: Chunk, sender: &Sender) -> Result<(), Stop> {
+    /// Takes note of a chunk that is to be sent.
+    fn remember(&mut self, chunk: &Chunk) {
         self.grew = Some(Instant::now());
         if let Text::Lines(lines) = &chunk.text {
             let marked = lines.len().min(MARK as usize);
@@ -79,41 +88,35 @@ impl<R: Read> Tail<R> {
             let last = &lines[lines.len() - marked..];
             self.last = Some(Line::new(chunk.end.offset - marked as u64, last));
         }
-        sender.send(chunk)
-    }
-
-    /// Sends the next lines; false if there are none at the moment.
-    pub fn send_next(&mut self, sender: &Sender) -> Result<bool, Stop> {
-        sender.check()?;
-        let Some(chunk) = self.read_next()? else { return Ok(false) };
-        self.send(chunk, sender)?;
-        Ok(true)
     }
 
     /// Tells that the input rests, once it has not grown for the time that is to be told.
     pub fn tell_rest(&mut self, context: &Context) -> Result<(), Stop> {
-        let rests = |since: &mut Instant| context.reading.rest.is_some_and(|rest| since.elapsed() >= rest);
-        if self.grew.take_if(rests).is_none() {
+        let rests = |since: &mut Instant| since.elapsed() >= context.reading.rest.unwrap_or_default();
+        if self.grew.take_if(rests).is_none() || context.reading.rest.is_none() {
             return Ok(());
         }
         let end = self.lines.position();
         context.sender.send(self.chunk(end, end, Text::Rest))
     }
 
-    /// Sends the last line of the input, if it has no end.
-    pub fn send_rest(&mut self, sender: &Sender) -> Result<(), Stop> {
+    /// True if nothing is to be told of it any more, until it grows.
+    pub fn is_told(&self) -> bool {
+        self.grew.is_none()
+    }
+
+    /// Sends all lines of an input that is read once.
+    pub fn drain(&mut self, sender: &Sender) -> Result<(), Stop> {
+        loop {
+            sender.check()?;
+            let Some(chunk) = self.read_next()? else { break };
+            sender.send(chunk)?;
+        }
         while let Some((start, text)) = self.lines.rest() {
-            // The chunk ends where it starts, because the line may still grow: the next run reads it again.
             sender.send(self.chunk(start, start, text))?;
         }
         let end = self.lines.position();
         sender.send(self.chunk(end, end, Text::Drained))
-    }
-
-    /// Sends all lines up to the end of the input.
-    pub fn drain(&mut self, sender: &Sender) -> Result<(), Stop> {
-        while self.send_next(sender)? {}
-        self.send_rest(sender)
     }
 
     fn chunk(&self, start: Position, end: Position, text: Text) -> Chunk {
@@ -121,59 +124,149 @@ impl<R: Read> Tail<R> {
     }
 }
 
+/// A file that was opened.
+pub enum Opened {
+    /// Its content is to be read.
+    Tail(Box<Tail<Content>>),
+    /// Its content is that of another file, or may be.
+    Later,
+}
+
 impl Tail<Content> {
-    /// Opens the file at `path`, found first as `watched`, at the position in its checkpoint. If it does not hold what
-    /// the checkpoint says, it was truncated or overwritten, and is read from its beginning as another content.
-    pub fn open(path: &Path, watched: &Path, context: &Context) -> io::Result<Self> {
+    /// Opens the file at `path`, for the log at `watched`, at the position up to which its content was read. A content
+    /// that is not known is read from its beginning.
+    pub fn open(path: &Path, watched: &Path, context: &Context) -> io::Result<Opened> {
         let mut content = Content::open(path, &context.reading)?;
+        let registry = &context.registry;
+        let (known, start) = match registry.recognise(path, &content, &context.reading)? {
+            Recognised::Known(number, start) => (Some(number), start),
+            Recognised::New => (None, Position::default()),
+            Recognised::Later => return Ok(Opened::Later),
+        };
         let metadata = content.metadata()?;
-        let (file, born) = Identity::of_file(&metadata);
-        // A compressed file was made later than what it holds, but keeps its last write.
-        let born = if content.is_plain() { born } else { born.min(Some(last_write(&metadata))) };
-        let known = context.starts.of(file);
-        let as_before = known.map(|start| content.has(&start.evidence())).transpose()?.unwrap_or_default();
-        let (generation, start, opened) = match known {
-            Some(start) if as_before => (start.generation, start.position, start.opened),
-            Some(start) => (start.generation + 1, Position::default(), None),
-            None => (0, Position::default(), None),
+        let holder = Identity::of_file(&metadata).0;
+        registry.saw(holder, path);
+        registry.opened(holder, content.file());
+        let origin = match known {
+            Some(number) => registry.get(number).origin(path, holder, start),
+            None => {
+                let new = Origin { watched: watched.into(), ..Origin::file(path, &metadata) };
+                new.with_generation(registry.generations(holder))
+            }
         };
         let read = start.offset;
         let marked = read.min(MARK);
         let line = |start, end| content.range(start, end).map(|bytes| Line::new(start, &bytes));
         let marks = if read == 0 { None } else { Some((line(0, marked)?, line(read - marked, read)?)) };
         let (first, last) = marks.unzip();
+        let head = content.head(read)?;
         content.go_to(read)?;
-        let origin = Origin {
-            path: path.into(),
-            watched: watched.into(),
-            file,
-            generation,
-            identity: file.of_generation(generation),
-            unit: "line",
-            is_file: true,
-            born,
-            opened: opened.unwrap_or_else(now),
-            start,
-            head: content.head(read)?,
-            rests: known.filter(|_| as_before).map(|start| start.rests.clone()).unwrap_or_default(),
-        };
-        Ok(Self { first, last, ..Self::new(origin, content, context) })
+        let tail = Self::new(Origin { head, ..origin }, content, context);
+        Ok(Opened::Tail(Box::new(Self { first, last, known, ..tail })))
     }
 
-    /// Opens a file that holds what another held, at the origin's start. The lines get this origin. `is_last` is true
-    /// if the other file is gone; else it was truncated, and has another content.
-    pub fn open_copy(path: &Path, origin: Origin, is_last: bool, context: &Context) -> io::Result<Self> {
-        let mut content = Content::open(path, &context.reading)?;
-        content.go_to(origin.start.offset)?;
-        let copy = Some(Identity::of_file(&content.metadata()?).0);
-        let head = content.head(origin.start.offset)?;
-        let origin = Origin { path: path.into(), head, ..origin };
-        Ok(Self { copy, is_last, ..Self::new(origin, content, context) })
+    /// Records that this file holds its content now. Until then, it was only looked at.
+    pub fn claim(&mut self, context: &Context) -> Result<(), Stop> {
+        let Some(number) = self.known else { return Ok(()) };
+        let holder = self.origin.holder;
+        if context.registry.get(number).holder() == holder {
+            return Ok(());
+        }
+        context.registry.hold(number, holder);
+        self.tell_found(&context.sender)
     }
 
-    /// The identity of the copy, if it is one. Nobody writes to a copy any more.
-    pub fn copy(&self) -> Option<Identity> {
-        self.copy
+    /// The number of its content in the registry, if it is known.
+    pub fn known(&self) -> Option<usize> {
+        self.known
+    }
+
+    /// Makes the content known before the first of its lines is sent: if the program ends before they are acknowledged,
+    /// they have the same ids next time, whichever file they are in then.
+    fn introduce(&mut self, context: &Context) -> Result<(), Stop> {
+        let known = self.origin.first.map_or(0, |first| first.bytes);
+        if self.known.is_some() && known as u64 == MARK {
+            return Ok(());
+        }
+        let head = self.content().head_mark().map_err(|error| Stop::failed(&self.origin.path, error))?;
+        if self.known.is_some() && head.len() <= known {
+            return Ok(());
+        }
+        let (beginning, first) = (Line::first(&head), Some(Line::new(0, &head)));
+        self.origin = Arc::new(Origin { beginning, first, ..Origin::clone(&self.origin) });
+        match self.known {
+            None => self.known = Some(context.registry.add(&self.origin)),
+            Some(number) => context.registry.begins(number, beginning, first),
+        }
+        self.tell_found(&context.sender)
+    }
+
+    fn tell_found(&self, sender: &Sender) -> Result<(), Stop> {
+        let start = self.origin.start;
+        sender.send(self.chunk(start, start, Text::Found))
+    }
+
+    /// Sends a chunk of this file.
+    pub fn send(&mut self, chunk: Chunk, context: &Context) -> Result<(), Stop> {
+        self.introduce(context)?;
+        let chunk = Chunk { origin: Arc::clone(&self.origin), ..chunk };
+        self.remember(&chunk);
+        if let Some(number) = self.known {
+            context.registry.advance(number, chunk.end, self.last);
+        }
+        context.sender.send(chunk)
+    }
+
+    /// Sends the next lines; false if there are none at the moment.
+    pub fn send_next(&mut self, context: &Context) -> Result<bool, Stop> {
+        context.sender.check()?;
+        let Some(chunk) = self.read_next()? else { return Ok(false) };
+        self.send(chunk, context)?;
+        Ok(true)
+    }
+
+    /// Sends the last line of the file, if it has no end.
+    pub fn send_rest(&mut self, context: &Context) -> Result<(), Stop> {
+        while let Some((start, text)) = self.lines.rest() {
+            self.introduce(context)?;
+            // The chunk ends where it starts, because the line may still grow: the next run reads it again.
+            context.sender.send(self.chunk(start, start, text))?;
+        }
+        let end = self.lines.position();
+        context.sender.send(self.chunk(end, end, Text::Drained))
+    }
+
+    /// Goes to the end of the last line that is there, without sending what is before.
+    pub fn skip_to_end(&mut self, context: &Context) -> Result<(), Stop> {
+        while self.read_next()?.is_some() {}
+        let position = self.position();
+        let path = self.origin.path.clone();
+        let failed = |error| Stop::failed(&path, error);
+        self.go_to(position).map_err(failed)?;
+        if position.offset == 0 {
+            return Ok(());
+        }
+        let marked = position.offset.min(MARK);
+        let line = |start, end| self.content().range(start, end).map(|bytes| Line::new(start, &bytes));
+        let (first, last) = (line(0, marked), line(position.offset - marked, position.offset));
+        (self.first, self.last) = (Some(first.map_err(failed)?), Some(last.map_err(failed)?));
+        let head = self.content().head(position.offset).map_err(failed)?;
+        self.origin = Arc::new(Origin { start: position, head, ..Origin::clone(&self.origin) });
+        self.introduce(context)?;
+        if let Some(number) = self.known {
+            context.registry.advance(number, position, self.last);
+        }
+        Ok(())
+    }
+
+    /// Records that nobody writes to the file any more.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// True if nobody writes to the file any more, as to a copy, or to a compressed one.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed || self.origin.holder != self.origin.file || !self.content().is_plain()
     }
 
     /// The open file.
@@ -188,20 +281,18 @@ impl Tail<Content> {
 
     /// Sends the rest of a file that was rotated away, and marks its end, unless its writer may not have noticed the
     /// rotation yet.
-    pub fn send_end(&mut self, sender: &Sender) -> Result<(), Stop> {
-        self.drain(sender)?;
-        if let Some(copy) = self.copy {
-            let end = self.lines.position();
-            sender.send(self.chunk(end, end, Text::Copied(copy)))?;
-        }
-        // Nobody writes to a copy, or to a compressed file.
-        let is_closed = self.copy.is_some() || !self.content().is_plain();
+    pub fn send_end(&mut self, context: &Context) -> Result<(), Stop> {
+        while self.send_next(context)? {}
+        self.send_rest(context)?;
         let is_at_rest =
             || self.metadata()?.modified().map(|time| time.elapsed().is_ok_and(|rest| rest > LINGER));
         let failed = |error| Stop::failed(&self.origin.path, error);
-        if self.is_last && (is_closed || is_at_rest().map_err(failed)?) {
+        if let Some(number) = self.known
+            && (self.is_closed() || is_at_rest().map_err(failed)?)
+        {
+            context.registry.end(number);
             let end = self.lines.position();
-            sender.send(self.chunk(end, end, Text::End))?;
+            context.sender.send(self.chunk(end, end, Text::End))?;
         }
         Ok(())
     }
@@ -219,12 +310,14 @@ impl Tail<Content> {
     }
 
     /// Reads the file from its beginning, as another content.
-    pub fn begin_anew(&mut self, generation: u32) -> io::Result<()> {
-        let start = Position::default();
-        self.go_to(start)?;
-        let origin = self.origin.with_generation(generation, start);
-        self.origin = Arc::new(Origin { opened: now(), head: Vec::new(), rests: Vec::new(), ..origin });
-        (self.first, self.last, self.grew) = (None, None, Some(Instant::now()));
+    pub fn begin_anew(&mut self, context: &Context) -> io::Result<()> {
+        self.go_to(Position::default())?;
+        let metadata = self.metadata()?;
+        let (path, watched) = (self.origin.path.clone(), self.origin.watched.clone());
+        let new = Origin { watched, ..Origin::file(&path, &metadata) };
+        let generation = context.registry.generations(new.file);
+        self.origin = Arc::new(new.with_generation(generation));
+        (self.first, self.last, self.known, self.grew) = (None, None, None, Some(Instant::now()));
         Ok(())
     }
 }

@@ -1,18 +1,17 @@
 //! Reads the files under a path: a file as it grows, its new content after it was overwritten, and its successors after
 //! rotations.
 
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::chunk::{Chunk, News, Stop, Text};
+use super::chunk::{News, Stop};
 use super::content::Content;
 use super::context::Context;
-use super::origin::Identity;
-use super::rotation::{Found, Past, Search};
-use super::start::Evidence;
-use super::tail::{LINGER, Tail};
+use super::origin::{Identity, last_write, now};
+use super::search::{Found, Search};
+use super::tail::{LINGER, Opened, Tail};
 
 /// Time for which a file that cannot be read is waited for, before others are read without it.
 const MISSING_TIMEOUT: Duration = Duration::from_secs(60);
@@ -20,8 +19,11 @@ const MISSING_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time between two looks at a file that may grow.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Files that are remembered after they were read to their end.
-const REMEMBERED: usize = 32;
+/// Time between two looks at a file that is not read yet.
+const RECONSIDER: Duration = Duration::from_secs(1);
+
+/// The most files that are open at once: a process may have 1,024 descriptors.
+const OPEN: usize = 512;
 
 /// A path, and the files that were found under it.
 pub struct Watch {
@@ -29,8 +31,10 @@ pub struct Watch {
     /// Files that were rotated away, and copies, oldest first, each with the time when it was last seen to grow.
     rotated: Vec<(Tail<Content>, Instant)>,
     current: Option<Tail<Content>>,
-    /// Files that were read to their end.
-    past: Vec<Past>,
+    /// The file under the path as it was when it was read to its end and closed, or left for later.
+    seen: Option<Seen>,
+    /// When it was looked for files that were rotated away, since 1970; `None` before the first look.
+    searched: Option<Duration>,
     /// Time without growth until a rotated file is closed.
     linger: Duration,
     /// The error that keeps it from reading, and its beginning.
@@ -39,6 +43,31 @@ pub struct Watch {
     is_awaited: bool,
     /// Since when there is no file under the path.
     missing: Option<Instant>,
+    /// True if the file that is there at first is read from its end.
+    is_from_end: bool,
+}
+
+/// A file that is not open.
+#[derive(Clone, Copy)]
+struct Seen {
+    file: Identity,
+    bytes: u64,
+    written: Duration,
+    /// When to look at it again although it has not changed.
+    due: Option<Instant>,
+}
+
+impl Seen {
+    fn new(metadata: &Metadata, due: Option<Instant>) -> Self {
+        let (file, bytes, written) = (Identity::of_file(metadata).0, metadata.len(), last_write(metadata));
+        Self { file, bytes, written, due }
+    }
+
+    /// True if there is nothing new to see.
+    fn is_as_before(&self, now: &Self) -> bool {
+        (self.file, self.bytes, self.written) == (now.file, now.bytes, now.written)
+            && self.due.is_none_or(|due| due > Instant::now())
+    }
 }
 
 /// Reads a file up to its present end.
@@ -55,15 +84,20 @@ pub fn once(path: &Path, context: &Context) -> Result<(), Stop> {
         }
     }
     match &mut watch.current {
-        Some(current) => current.send_rest(&context.sender),
+        Some(current) => current.send_rest(context),
+        None if watch.seen.is_some() => {
+            let text = format!("{} has nothing but what another file has", path.display());
+            context.sender.tell(path, News::Note(text))
+        }
         None => Err(Stop::failed(path, io::ErrorKind::NotFound.into())),
     }
 }
 
 impl Watch {
-    /// A watch on a path that is followed.
-    pub fn follow(path: &Path) -> Self {
-        Self::new(path, LINGER)
+    /// A watch on a path that is followed. The file that is there now may be read from its end.
+    pub fn follow(path: &Path, is_from_end: bool, context: &Context) -> Self {
+        context.watch(path);
+        Self { is_from_end, ..Self::new(path, LINGER) }
     }
 
     fn new(path: &Path, linger: Duration) -> Self {
@@ -71,29 +105,19 @@ impl Watch {
             path: path.into(),
             rotated: Vec::new(),
             current: None,
-            past: Vec::new(),
+            seen: None,
+            searched: None,
             linger,
             trouble: None,
             is_awaited: false,
             missing: None,
+            is_from_end: false,
         }
     }
 
     /// The path.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// True if this file is read here, or was.
-    pub fn knows(&self, file: Identity) -> bool {
-        let open = self.rotated.iter().map(|(tail, _)| tail).chain(&self.current);
-        let mut files = open.flat_map(|tail| tail.copy().into_iter().chain([tail.origin().file]));
-        files.any(|open| open == file) || self.past.iter().any(|past| past.file == file)
-    }
-
-    /// The evidence of what was read of the current file.
-    pub fn evidence(&self) -> Option<Evidence> {
-        self.current.as_ref().map(Tail::evidence).filter(|evidence| !evidence.is_empty())
     }
 
     /// True if the current file was written to a short time ago.
@@ -139,16 +163,14 @@ impl Watch {
         context.sender.check()?;
         let mut index = 0;
         while let Some((tail, grew)) = self.rotated.get_mut(index) {
-            if tail.send_next(&context.sender)? {
+            if tail.send_next(context)? {
                 *grew = Instant::now();
                 return Ok(true);
             }
             tail.tell_rest(context)?;
-            if tail.copy().is_some() || grew.elapsed() >= self.linger {
-                tail.send_end(&context.sender)?;
-                let (tail, _) = self.rotated.remove(index);
-                self.past.push(Past::of(&tail));
-                self.past.drain(..self.past.len().saturating_sub(REMEMBERED));
+            if tail.is_closed() || grew.elapsed() >= self.linger {
+                tail.send_end(context)?;
+                self.rotated.remove(index);
             } else {
                 index += 1;
             }
@@ -171,7 +193,7 @@ impl Watch {
             return Ok(true);
         }
         match next {
-            Some(chunk) => current.send(chunk, &context.sender).map(|()| true),
+            Some(chunk) => current.send(chunk, context).map(|()| true),
             None => {
                 current.tell_rest(context)?;
                 self.look(context)
@@ -184,11 +206,17 @@ impl Watch {
     fn restart_current(&mut self, context: &Context) -> Result<(), Stop> {
         let is_patient = self.is_patient();
         let Some(current) = &mut self.current else { return Ok(()) };
-        let found = Search::new(&self.path, context, &self.past, is_patient).copies(current)?;
+        let (known, opened) = (current.known(), current.origin().opened);
+        let found = Search::new(&self.path, context, is_patient).find(Some(opened))?;
+        if !context.suspects.may_appear() && known.is_some_and(|known| found.lost.contains(&known)) {
+            // Lines that stand before the position were sent; there may have been more.
+            current.send_rest(context)?;
+        }
+        current.begin_anew(context).map_err(|error| Stop::failed(&self.path, error))?;
         self.take(found, context)
     }
 
-    /// Opens the file under the path if it is another one than before; false if it is not.
+    /// Opens the file under the path if it is another one than before, or has grown since it was closed; false if not.
     fn look(&mut self, context: &Context) -> Result<bool, Stop> {
         let metadata = match std::fs::metadata(&self.path) {
             Ok(metadata) => metadata,
@@ -196,17 +224,36 @@ impl Watch {
             Err(error) => return Err(Stop::failed(&self.path, error)),
         };
         self.missing = None;
-        let file = Identity::of_file(&metadata).0;
+        let now = Seen::new(&metadata, None);
         match &self.current {
-            Some(current) if current.origin().file == file => Ok(false),
-            _ => self.open(context),
+            Some(current) if current.origin().holder == now.file => {
+                self.close_if_idle(&metadata, context);
+                return Ok(false);
+            }
+            None if self.seen.is_some_and(|seen| seen.is_as_before(&now)) => return Ok(false),
+            _ => {}
+        }
+        context.registry.saw(now.file, &self.path);
+        if context.registry.is_open(now.file) || context.open_files() >= OPEN {
+            return Ok(false); // it is read as what another became, or has to wait for its turn
+        }
+        self.open(&metadata, context)
+    }
+
+    /// Closes the file when there are many, and it has nothing new to read.
+    fn close_if_idle(&mut self, metadata: &Metadata, context: &Context) {
+        let is_one_of_many = context.open_files() > OPEN / 2;
+        if is_one_of_many && self.current.as_ref().is_some_and(Tail::is_told) {
+            self.seen = Some(Seen::new(metadata, None));
+            self.current = None;
         }
     }
 
     /// Tells once that there is no file. Between two files of a log there may be none for a moment.
     fn wait(&mut self, context: &Context) -> Result<bool, Stop> {
         self.missing.get_or_insert_with(Instant::now);
-        if self.current.is_none() && !self.is_awaited {
+        self.is_from_end = false;
+        if self.current.is_none() && self.seen.is_none() && !self.is_awaited {
             self.is_awaited = true;
             let text = format!("{} is not there yet: waiting for it", self.path.display());
             context.sender.tell(&self.path, News::Note(text))?;
@@ -215,41 +262,42 @@ impl Watch {
     }
 
     /// Opens the file under the path, and the ones that were under it since the last look.
-    fn open(&mut self, context: &Context) -> Result<bool, Stop> {
-        let mut new = match Tail::open(&self.path, &self.path, context) {
-            Ok(new) => new,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false), // gone again
-            Err(error) => return Err(Stop::failed(&self.path, error)),
+    fn open(&mut self, metadata: &Metadata, context: &Context) -> Result<bool, Stop> {
+        let file = Identity::of_file(metadata).0;
+        // A file that was only closed, and has grown, is the same one.
+        let is_same = self.current.is_none() && self.seen.is_some_and(|seen| seen.file == file);
+        let is_known = self.searched.is_some() || !context.registry.at(&self.path).is_empty();
+        let found = match is_known && !is_same {
+            true => Search::new(&self.path, context, self.is_patient()).find(self.searched)?,
+            false => Found::default(),
         };
-        let open = self.rotated.iter().map(|(tail, _)| tail).chain(&self.current);
-        let open: Vec<_> = open.map(Past::of).collect();
-        // A directory may be large, and is not looked into when nothing is known of the log.
-        let search = || Search::new(&self.path, context, &self.past, self.is_patient());
-        let found = match open.is_empty() {
-            true if context.starts.at(&self.path).next().is_none() => Found::default(),
-            true => search().missed(&mut new)?,
-            false => search().between(&open, new.origin())?,
+        self.searched.get_or_insert_with(now);
+        let opened = match Tail::open(&self.path, &self.path, context) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None, // gone again
+            opened => Some(opened.map_err(|error| Stop::failed(&self.path, error))?),
         };
         self.rotated.extend(self.current.take().map(|old| (old, Instant::now())));
-        self.current = Some(new);
+        self.seen = None;
+        match opened {
+            Some(Opened::Tail(mut tail)) => {
+                tail.claim(context)?;
+                if std::mem::take(&mut self.is_from_end) && tail.known().is_none() {
+                    tail.skip_to_end(context)?;
+                }
+                self.current = Some(*tail);
+            }
+            Some(Opened::Later) => self.seen = Some(Seen::new(metadata, Some(Instant::now() + RECONSIDER))),
+            None => {}
+        }
         self.recover(context)?;
-        self.take(found, context).map(|()| true)
+        let is_opened = self.current.is_some() || !found.tails.is_empty();
+        self.take(found, context).map(|()| is_opened)
     }
 
     /// Reads these files next, in their order.
     fn take(&mut self, found: Found, context: &Context) -> Result<(), Stop> {
         self.rotated.extend(found.tails.into_iter().map(|tail| (tail, Instant::now())));
-        for start in found.gone {
-            let text = format!(
-                "the file that was sent as {} up to line {} was rotated away and is gone: its later lines were not sent",
-                start.path.display(),
-                start.position.lines
-            );
-            context.sender.tell(&self.path, News::Gap(text))?;
-            let origin = Arc::new(start.origin(&self.path, &self.path));
-            let end = start.position;
-            context.sender.send(Chunk { origin, start: end, end, text: Text::End })?;
-        }
+        context.suspects.add(&self.path, found.lost);
         found.news.into_iter().try_for_each(|news| context.sender.tell(&self.path, news))
     }
 

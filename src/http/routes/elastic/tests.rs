@@ -70,6 +70,20 @@ async fn without_an_id_the_content_is_the_id() {
 }
 
 #[tokio::test]
+async fn a_document_without_an_id_is_known_again_though_its_members_come_in_another_order() {
+    let service = Service::start();
+    for (document, expected) in [
+        (r#"{"message":"a","log":{"offset":1,"file":{"path":"/b"}}}"#, 201),
+        (r#"{"log":{"file":{"path":"/b"},"offset":1},"message":"a"}"#, 200),
+        (r#"{"log":{"file":{"path":"/b"},"offset":2},"message":"a"}"#, 201),
+    ] {
+        let body = format!("{{\"create\":{{}}}}\n{document}\n");
+        let answer = service.send("POST", "/elastic/logs/_bulk", &[], body).await;
+        assert_eq!(statuses(&answer), [expected], "{document}");
+    }
+}
+
+#[tokio::test]
 async fn a_bad_item_fails_alone_and_says_why() {
     let service = Service::start();
     let lines = [

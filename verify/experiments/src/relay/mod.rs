@@ -12,7 +12,7 @@ mod check;
 mod endpoint;
 mod forwarders;
 mod provider;
-mod service;
+pub mod service;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -37,6 +37,10 @@ const NAME: &str = "relay";
 
 /// The time in which everything has to be at the endpoint once nothing is killed any more.
 const CATCH_UP: Duration = Duration::from_secs(120);
+
+/// The average time between two ends of the service, and the longest time for which it is away.
+const LIFE_OF_SERVICE: Duration = Duration::from_secs(3);
+const AWAY: Duration = Duration::from_secs(2);
 
 /// The pause between two looks at something.
 const LOOK: Duration = Duration::from_millis(20);
@@ -122,7 +126,7 @@ fn play(
         let [mut of_endpoint, mut of_forwarders, mut of_service] = [fork(), fork(), fork()];
         scope.spawn(move || endpoint.torment(&mut of_endpoint, until));
         let torment = scope.spawn(move || forwarders.torment(&mut of_forwarders, until, life));
-        let restarted = service::torment(deployment, &mut of_service, until);
+        let restarted = service::torment(deployment, &mut of_service, until, (LIFE_OF_SERVICE, AWAY));
         let delivered: Result<Vec<_>> = providers.into_iter().map(joined).collect();
         is_over.store(true, Ordering::SeqCst);
         for (sent, broken) in delivered? {

@@ -18,12 +18,6 @@ use super::{LOOK, NAME};
 use crate::attacks::expect;
 use crate::attacks::raw_client::RawClient;
 
-/// The average time between two ends of the service.
-const LIFE: Duration = Duration::from_secs(3);
-
-/// The longest time for which it is away.
-const AWAY: Duration = Duration::from_secs(2);
-
 /// The pause between two looks at what is parked, which an event is for four seconds at least.
 const WATCH: Duration = Duration::from_millis(500);
 
@@ -75,19 +69,25 @@ pub struct Seen {
 #[derive(Clone, Copy)]
 pub struct Service(SocketAddr);
 
-/// Kills the service at random moments until a time, and serves the same state again. Returns how often.
+/// Kills the service at random moments until a time, and serves the same state again. It lives for `life` on average, and is
+/// away for up to `away`. Returns how often.
 ///
 /// # Errors
 /// When it does not serve.
-pub fn torment(deployment: &mut Deployment, rng: &mut Rng, until: Instant) -> Result<usize> {
+pub fn torment(
+    deployment: &mut Deployment,
+    rng: &mut Rng,
+    until: Instant,
+    (life, away): (Duration, Duration),
+) -> Result<usize> {
     let mut restarts = 0;
     loop {
-        let life = LIFE.mul_f64(rng.f64() * 2.0);
+        let life = life.mul_f64(rng.f64() * 2.0);
         if Instant::now() + life > until {
             return Ok(restarts);
         }
         sleep(life);
-        let away = AWAY.mul_f64(rng.f64());
+        let away = away.mul_f64(rng.f64());
         deployment.crash_while(|_| sleep(away))?;
         restarts += 1;
     }

@@ -142,8 +142,11 @@ mod tests {
         for compress in [gzip, zstd, bzip2] {
             let parts = [compress(one), compress(other)].concat();
             assert!(decoded(&parts, None).0.unwrap() == text);
-            // One that is cut off, or broken, is an error.
-            assert!(decoded(&parts[..parts.len() - 20], None).0.is_err());
+            // One that is cut off is an error, by which it can be told from one that is broken.
+            for length in [parts.len() - 20, parts.len() / 3] {
+                let error = decoded(&parts[..length], None).0.unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
+            }
         }
         let skippable = [&[0x52, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..], &zstd(&text)].concat();
         assert!(decoded(&skippable, None).0.unwrap() == text);

@@ -1,5 +1,6 @@
 //! Zstandard (RFC 8878), with all its frames.
 
+use std::error::Error;
 use std::io::{self, BufRead, Read};
 
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -32,7 +33,7 @@ impl<R: BufRead> Zstd<R> {
                 })) => {
                     io::copy(&mut self.input.by_ref().take(length.into()), &mut io::sink())?;
                 }
-                Err(error) => return Err(invalid(error)),
+                Err(error) => return Err(failed(&error)),
             }
         }
         Ok(false)
@@ -42,7 +43,7 @@ impl<R: BufRead> Zstd<R> {
         self.is_in_frame = false;
         match self.decoder.get_checksum_from_data() {
             Some(expected) if Some(expected) != self.decoder.get_calculated_checksum() => {
-                Err(invalid("its checksum is another"))
+                Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum is another"))
             }
             _ => Ok(()),
         }
@@ -57,7 +58,7 @@ impl<R: BufRead> Read for Zstd<R> {
             }
             while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
                 let some = BlockDecodingStrategy::UptoBytes(buffer.len());
-                self.decoder.decode_blocks(&mut self.input, some).map_err(invalid)?;
+                self.decoder.decode_blocks(&mut self.input, some).map_err(|error| failed(&error))?;
             }
             let read = self.decoder.read(buffer)?;
             if read > 0 {
@@ -68,6 +69,17 @@ impl<R: BufRead> Read for Zstd<R> {
     }
 }
 
-fn invalid(error: impl ToString) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+/// The error of an input that is cut off, or invalid.
+fn failed(error: &FrameDecoderError) -> io::Error {
+    let (mut cause, mut is_cut_off) = (error.source(), false);
+    while let Some(error) = cause {
+        let error_of_input = error.downcast_ref::<io::Error>();
+        is_cut_off |= error_of_input.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+        cause = error.source();
+    }
+    let kind = match is_cut_off {
+        true => io::ErrorKind::UnexpectedEof,
+        false => io::ErrorKind::InvalidData,
+    };
+    io::Error::new(kind, error.to_string())
 }
