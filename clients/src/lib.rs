@@ -5,10 +5,12 @@
 //! - [`client`]: one request and its outcome
 //! - [`retry`]: pauses between the attempts of a request, and when to give up
 //! - [`interrupt`]: the first Ctrl-C ends the work, the second the program
+//! - [`metrics`]: numbers for Prometheus, at an address
 //! - [`terminal`]: progress, colours and numbers for people
 
 pub mod arguments;
 pub mod client;
 pub mod interrupt;
+pub mod metrics;
 pub mod retry;
 pub mod terminal;

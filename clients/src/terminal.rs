@@ -56,16 +56,22 @@ pub fn print(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
-/// Prints a line on standard error, above the bar if it is shown.
+/// Prints a line on standard error, above the bar if it is shown. The prefix of one of several bars begins it.
 pub fn tell(bar: &ProgressBar, text: impl Display) {
-    let text = visible(text);
+    let text = visible(of_its_bar(bar, text));
     bar.suspend(|| say(format_args!("{text}")));
 }
 
-/// Prints a warning on standard error, above the bar if it is shown.
+/// Prints a warning on standard error, above the bar if it is shown. The prefix of one of several bars begins it.
 pub fn warn(bar: &ProgressBar, text: impl Display) {
-    let text = visible(text);
+    let text = visible(of_its_bar(bar, text));
     bar.suspend(|| say(format_args!("{} {text}", style("warning:").yellow().bold().for_stderr())));
+}
+
+/// A text about what one of several bars shows, or the only one, which has no prefix.
+fn of_its_bar(bar: &ProgressBar, text: impl Display) -> String {
+    let prefix = bar.prefix();
+    if prefix.is_empty() { text.to_string() } else { format!("{prefix}: {text}") }
 }
 
 /// Prints the error that ends the program, on standard error.

@@ -1,67 +1,32 @@
-//! Metrics in the text format of Prometheus, for whoever asks at an address.
+//! How far the forwarder is, as metrics for Prometheus.
 
-use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use anyhow::Result;
+use sekali_clients::metrics::{self, Exposition};
 use tokio::time::timeout;
 
 use crate::place::Place;
-
-/// The most of a request that is read.
-const REQUEST_BYTES: usize = 8 << 10;
-
-/// The time that a request may take.
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// The time that the service has for its part of an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Answers every request at this address, until the program ends.
 pub async fn serve(address: SocketAddr, place: Place) -> Result<()> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("--metrics: {address}"))?;
-    tokio::spawn(async move {
-        loop {
-            // One after the other: whoever asks is a scraper. An error is one connection's.
-            if let Ok((stream, _)) = listener.accept().await {
-                let _ = timeout(LIMIT, answer(stream, &place)).await;
-            }
-        }
-    });
-    Ok(())
-}
-
-async fn answer(mut stream: TcpStream, place: &Place) -> std::io::Result<()> {
-    let mut request = Vec::new();
-    while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < REQUEST_BYTES {
-        if stream.read_buf(&mut request).await? == 0 {
-            return Ok(());
-        }
-    }
-    let body = text(place).await;
-    let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
-    stream.shutdown().await
+    metrics::serve(address, move || {
+        let place = place.clone();
+        async move { text(&place).await }
+    })
+    .await
 }
 
 /// The metrics. Those that the service alone knows are left out while it does not answer.
-async fn text(place: &Place) -> String {
+async fn text(place: &Place) -> Exposition {
     let counts = place.board.counts();
-    let mut text = String::new();
+    let mut text = Exposition::default();
     let mut add = |name: &str, kind: &str, help: &str, value: f64| {
-        let consumer = &place.name;
-        // Writing to memory cannot fail. Names of consumers have no characters that would need an escape.
-        let _ = writeln!(
-            text,
-            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{{consumer=\"{consumer}\"}} {value}"
-        );
+        text.add((name, kind, help), [([("consumer", place.name.as_str())], value)]);
     };
     add(
         "sekali_forwarder_delivered_total",

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Deserialize;
 
@@ -22,6 +23,8 @@ pub struct Batch {
     pub held: usize,
     /// Lines that cannot be events.
     pub unusable: Vec<Unusable>,
+    /// When its first line was read.
+    pub began: Option<Instant>,
     /// The position of each input when this batch is done.
     pub reached: Vec<(Arc<Origin>, Position)>,
     /// Contents that were found, before lines of them.
@@ -142,6 +145,7 @@ impl Batch {
 
     /// Records that this input is read up to here.
     pub fn reach(&mut self, origin: &Arc<Origin>, position: Position) {
+        self.began.get_or_insert_with(Instant::now);
         match self.reached.last_mut() {
             Some((last, reached)) if Arc::ptr_eq(last, origin) => *reached = position,
             _ => self.reached.push((Arc::clone(origin), position)),

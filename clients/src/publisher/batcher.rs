@@ -1,5 +1,6 @@
 //! Gathers events into batches, by count, bytes and time.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,43 @@ pub struct Limits {
     pub ends_at_unusable: bool,
 }
 
+/// The source of events that name none.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The name of the file.
+    Name,
+    /// The path of the file as it was found first. A relative one starts at this directory.
+    Path(PathBuf),
+    /// This one.
+    Given(String),
+}
+
+/// The most bytes of a source that the service takes.
+const SOURCE: usize = 255;
+
+impl Source {
+    /// The source of events of an input.
+    fn of(&self, origin: &Origin) -> String {
+        let mut source = match self {
+            Self::Given(source) => return source.clone(),
+            // Standard input has no path.
+            Self::Path(directory) if origin.watched.as_os_str() != "-" => {
+                // The components leave out `.` and doubled slashes.
+                let path: PathBuf = directory.join(&origin.watched).components().collect();
+                path.to_string_lossy().into_owned()
+            }
+            Self::Name | Self::Path(_) => {
+                let name = origin.path.file_name();
+                name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+            }
+        };
+        // The end of a path says more than its beginning.
+        let excess = source.len().saturating_sub(SOURCE);
+        source.drain(..source.ceil_char_boundary(excess));
+        source
+    }
+}
+
 /// The batches in order; an error comes last and says why there are no more.
 pub type Batches = mpsc::Receiver<Result<Batch>>;
 
@@ -40,7 +78,7 @@ pub type Batches = mpsc::Receiver<Result<Batch>>;
 pub fn gather(
     chunks: Chunks,
     (framers, mapper): (Option<Framers>, Mapper),
-    source: Option<String>,
+    source: Source,
     limits: Limits,
     interrupt: Interrupt,
 ) -> Batches {
@@ -82,7 +120,7 @@ struct Batcher {
     /// Gathers lines into records; `None` if each line is one.
     framers: Option<Framers>,
     mapper: Mapper,
-    source: Option<String>,
+    source: Source,
     limits: Limits,
     batch: Batch,
     /// The current event; a buffer that is reused.
@@ -135,7 +173,7 @@ impl Batcher {
     /// Adds a chunk, and sends each batch that is full; false if nobody takes batches any more.
     async fn add(&mut self, chunk: Chunk) -> bool {
         let origin = &chunk.origin;
-        let source = self.source_of(origin);
+        let source = self.source.of(origin);
         if let Some(framers) = &mut self.framers {
             let gathered = framers.take(&chunk);
             if !self.add_records(gathered).await {
@@ -184,12 +222,6 @@ impl Batcher {
         true
     }
 
-    /// The source of events of this input.
-    fn source_of(&self, origin: &Origin) -> String {
-        let name = || origin.path.file_name().map(|name| name.to_string_lossy().into_owned());
-        self.source.clone().or_else(name).unwrap_or_default()
-    }
-
     /// Adds records; false if nobody takes batches any more.
     async fn add_records(&mut self, gathered: Gathered) -> bool {
         self.batch.nuls += gathered.nuls;
@@ -198,7 +230,7 @@ impl Batcher {
             let place = Place::new(&origin, start);
             match content {
                 Content::Event => {
-                    let source = self.source_of(&origin);
+                    let source = self.source.of(&origin);
                     let text = Line { place, mark, text: &text, first_line, header: header.as_deref() };
                     if !self.add_event(text, &source).await {
                         return false;

@@ -1,8 +1,11 @@
 //! The arguments of the publisher.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, ValueEnum};
 use encoding_rs::Encoding;
 use sekali_clients::arguments;
@@ -72,13 +75,19 @@ pub struct Cli {
     #[arg(long, value_name = "NAME", value_parser = encoding, help_heading = "Lines")]
     pub encoding: Option<&'static Encoding>,
 
-    /// Name of standard input, or of a pipe, in event_ids; the second of several pipes is NAME-2
-    #[arg(long, default_value = "stdin", help_heading = "Lines")]
-    pub name: String,
+    /// Name of standard input, or of a pipe, in event_ids; the second of several pipes is NAME-2 [default: stdin]. It is
+    /// also the name in --state-dir and --metrics [default: publisher]
+    #[arg(long, help_heading = "Lines")]
+    pub name: Option<String>,
 
     /// Source of the events [default: the name of the file]
     #[arg(long, help_heading = "Lines")]
     pub source: Option<String>,
+
+    /// Take the path of the file as the source: the absolute path at which it was found first, also after a rotation. Of
+    /// one that is longer than a source may be, the end is taken
+    #[arg(long, conflicts_with = "source", help_heading = "Lines")]
+    pub source_from_path: bool,
 
     /// Keep reading as the files grow, and across their rotation, until you press Ctrl-C. A file that is not there, or
     /// cannot be read, is waited for; a pattern in quotes, as '/var/log/*.log', also takes files that appear later
@@ -94,24 +103,14 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", help_heading = "Delivery")]
     pub checkpoint: Option<PathBuf>,
 
-    /// Print where journalctl is to start, as an option for it, and end: behind the last entry that is acknowledged
-    /// according to the checkpoint of --format journald
-    #[arg(long, requires = "checkpoint", help_heading = "Delivery")]
-    pub print_cursor: bool,
-
     /// Write invalid events to the rejects file and go on, instead of stopping at the first
     #[arg(long, help_heading = "Delivery")]
     pub skip_invalid: bool,
 
-    /// Rejects file of --skip-invalid, one JSON object a line
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "rejects.ndjson",
-        requires = "skip_invalid",
-        help_heading = "Delivery"
-    )]
-    pub rejects: PathBuf,
+    /// Rejects file of --skip-invalid, one JSON object a line [default: rejects.ndjson, or NAME.rejects.ndjson in
+    /// --state-dir]
+    #[arg(long, value_name = "FILE", requires = "skip_invalid", help_heading = "Delivery")]
+    pub rejects: Option<PathBuf>,
 
     /// Maximum number of events in a batch
     #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..),
@@ -136,10 +135,40 @@ pub struct Cli {
     pub give_up_after: Option<Duration>,
 
     #[command(flatten)]
+    pub daemon: Daemon,
+
+    #[command(flatten)]
     pub table: Table,
 
     #[command(flatten)]
     pub demo: Demo,
+}
+
+/// What a publisher needs that runs for ever.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "As a service")]
+pub struct Daemon {
+    /// Ship all inputs of this file, which follow their files: TOML, described below
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Say what each input of --config would read, or what is wrong, and end
+    #[arg(long, requires = "config", conflicts_with = "json")]
+    pub check: bool,
+
+    /// Keep checkpoints in this directory, as NAME.checkpoint; it is made unless it is there, and no other publisher may
+    /// use it meanwhile
+    #[arg(long, value_name = "DIRECTORY", env = "STATE_DIRECTORY")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Answer with metrics for Prometheus at this address, such as 127.0.0.1:9401
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
+
+    /// Print where journalctl is to start, as an option for it, and end: behind the last entry that is acknowledged
+    /// according to the checkpoint of --format journald
+    #[arg(long)]
+    pub print_cursor: bool,
 }
 
 /// An old table, instead of lines.
@@ -161,7 +190,7 @@ pub struct Table {
 }
 
 /// Options that are for lines.
-const NOT_FOR_TABLES: [&str; 10] = [
+const NOT_FOR_TABLES: [&str; 11] = [
     "files",
     "follow",
     "checkpoint",
@@ -171,6 +200,7 @@ const NOT_FOR_TABLES: [&str; 10] = [
     "payload",
     "multiline",
     "encoding",
+    "source_from_path",
     "demo",
 ];
 
@@ -186,9 +216,27 @@ pub struct Service {
     #[arg(long, env = "SEKALI_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
 
+    /// File that holds the token, instead of --token
+    #[arg(long, value_name = "FILE", env = "SEKALI_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+
     /// Silence after which a request counts as lost
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = arguments::span)]
     pub timeout: Duration,
+}
+
+impl Service {
+    /// The token, if there is one.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is empty.
+    pub fn token(&self) -> Result<Option<String>> {
+        let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
+        let name = path.display();
+        let text = std::fs::read_to_string(path).with_context(|| format!("{name} cannot be read"))?;
+        ensure!(!text.trim().is_empty(), "there is no token in {name}");
+        Ok(Some(text.trim().into()))
+    }
 }
 
 /// A simulation to watch.
@@ -283,14 +331,46 @@ impl Cli {
         self.table.query.is_some()
     }
 
+    /// The name of standard input in event_ids.
+    pub fn stream_name(&self) -> &str {
+        self.name.as_deref().unwrap_or("stdin")
+    }
+
+    /// The name of all that is read, for people.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or("publisher")
+    }
+
+    /// The checkpoint file, if there is to be one.
+    pub fn checkpoint(&self) -> Option<PathBuf> {
+        let is_read_again = !self.demo.demo && !self.is_of_table();
+        let of_state = || Some(self.daemon.state_dir.as_ref()?.join(format!("{}.checkpoint", self.label())));
+        self.checkpoint.clone().or_else(of_state).filter(|_| is_read_again)
+    }
+
+    /// The rejects file.
+    pub fn rejects(&self) -> PathBuf {
+        let directory = self.daemon.state_dir.as_deref();
+        let of_state = |directory: &Path| directory.join(format!("{}.rejects.ndjson", self.label()));
+        self.rejects.clone().unwrap_or_else(|| directory.map_or("rejects.ndjson".into(), of_state))
+    }
+
     fn maps_fields(&self) -> bool {
         self.id_field.is_some() || self.time_field.is_some() || self.payload.is_some()
     }
 
     /// An error in the combination of arguments, if there is one.
     pub fn contradiction(&self) -> Option<&'static str> {
-        if self.demo.demo || self.print_cursor {
+        if self.daemon.print_cursor && self.checkpoint().is_none() {
+            return Some("which checkpoint? Give --checkpoint FILE, or --state-dir DIRECTORY");
+        }
+        if self.demo.demo || self.daemon.print_cursor {
             return None;
+        }
+        if self.daemon.state_dir.is_some() && !is_file_name(self.label()) {
+            return Some(
+                "--name is the name of a file in --state-dir: without a slash, and not with a dot in front",
+            );
         }
         if self.demo.is_tuned() {
             return Some(
@@ -341,6 +421,11 @@ fn delimiter(text: &str) -> Result<u8, String> {
         [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
         _ => Err("one character of ASCII, but no quote, or tab".into()),
     }
+}
+
+/// True if a name can be that of a file which is not hidden.
+fn is_file_name(name: &str) -> bool {
+    Path::new(name).file_name() == Some(OsStr::new(name)) && !name.starts_with('.')
 }
 
 /// The API's rule for topics, checked here so that an invalid topic is reported before anything is sent.

@@ -13,25 +13,22 @@ use sekali_common::api::Published;
 use serde_json::{Value, json};
 
 use crate::batch::Batch;
-use crate::counts::{Counts, Outcome};
+use crate::counts::Outcome;
 use crate::input::{Identity, Malformed, News, Origin, Position, Start, Starts};
+use crate::progress::Progress;
 
 /// The counts of a run.
 pub struct Tally {
     began: Instant,
     published: u64,
-    /// What became of the lines.
-    pub lines: Arc<Counts>,
-    conflicts: u64,
+    /// The numbers that `--metrics` shows, too.
+    pub progress: Arc<Progress>,
     /// Conflicts whose ids the answers named.
     pub conflicts_named: u64,
     /// Fields of events that the service ignored.
     pub ignored: BTreeSet<String>,
-    retries: u64,
     /// Retries of requests that may have been carried out: they may be the cause of some duplicates.
     uncertain: u64,
-    /// Places where lines are missing, or may be.
-    gaps: u64,
     /// NUL bytes that were skipped.
     nuls: u64,
     /// Bytes of text that are not UTF-8, of events that were sent.
@@ -39,7 +36,7 @@ pub struct Tally {
     /// Bytes that another encoding does not allow.
     malformed_in_encoding: Malformed,
     /// The positions in the checkpoint when the run began.
-    starts: Starts,
+    starts: Option<Starts>,
     /// The position up to which each input is done.
     inputs: Vec<(Arc<Origin>, Position)>,
     /// Files that were rotated away and read to their end.
@@ -47,50 +44,58 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// The counts of a run that begins now, at the positions of its checkpoint.
-    pub fn new(starts: Starts, malformed_in_encoding: Malformed) -> Self {
+    /// The counts of a run that begins now.
+    pub fn new(malformed_in_encoding: Malformed) -> Self {
         Self {
             began: Instant::now(),
             published: 0,
-            lines: Arc::default(),
-            conflicts: 0,
+            progress: Arc::default(),
             conflicts_named: 0,
             ignored: BTreeSet::new(),
-            retries: 0,
             uncertain: 0,
-            gaps: 0,
             nuls: 0,
             malformed: 0,
             malformed_in_encoding,
-            starts,
+            starts: None,
             inputs: Vec::new(),
             ended: Vec::new(),
         }
     }
 
+    /// Records the positions of the checkpoint at which the run begins, if it has not begun before.
+    pub fn start(&mut self, starts: &Starts) {
+        self.starts.get_or_insert_with(|| starts.clone());
+    }
+
     /// Counts an answer.
     pub fn answered(&mut self, published: &Published) {
         self.published += published.total_received - published.rejected.min(published.total_received);
-        self.lines.add(Outcome::New, published.stored);
-        self.lines.add(Outcome::Again, published.duplicates);
-        self.conflicts += published.conflicts;
+        self.progress.lines.add(Outcome::New, published.stored);
+        self.progress.lines.add(Outcome::Again, published.duplicates);
+        self.progress.conflicts.add(published.conflicts);
+        self.progress.acknowledge();
     }
 
     /// Counts a retry after this failure.
     pub fn retried(&mut self, failure: &Failure) {
-        self.retries += 1;
+        self.progress.retries.add(1);
         self.uncertain += u64::from(failure.may_be_done());
     }
 
     /// Records the positions that a finished batch reached.
     pub fn reach(&mut self, batch: &Batch) {
         self.ended.extend(&batch.ended);
-        self.gaps += batch.news.iter().filter(|news| matches!(news, News::Gap(_))).count() as u64;
-        self.lines.add(Outcome::Skipped, batch.skipped);
+        self.progress.gaps.add(batch.news.iter().filter(|news| matches!(news, News::Gap(_))).count() as u64);
+        self.progress.lines.add(Outcome::Skipped, batch.skipped);
         self.nuls += batch.nuls;
         self.malformed += batch.malformed;
         for (origin, position) in &batch.reached {
-            match self.inputs.iter_mut().find(|(known, _)| Arc::ptr_eq(known, origin)) {
+            let known = self.inputs.iter_mut().find(|(known, _)| Arc::ptr_eq(known, origin));
+            let before = known.as_ref().map_or(origin.start, |(_, reached)| *reached);
+            if origin.unit == "line" {
+                self.progress.bytes.add(position.offset.saturating_sub(before.offset));
+            }
+            match known {
                 Some((_, reached)) => *reached = *position,
                 None => {
                     // A file that was truncated, and its copies, count as one: keep the newest.
@@ -113,7 +118,7 @@ impl Tally {
 
     /// True if everything that was to be read is stored, as far as it is known.
     pub fn is_whole(&self) -> bool {
-        self.lines.rejected() == 0 && self.gaps == 0
+        self.progress.lines.rejected() == 0 && self.progress.gaps.get() == 0
     }
 
     /// The report for machines. `error` is the reason why the run ended early.
@@ -126,18 +131,19 @@ impl Tally {
                 "lines": reached.lines,
             })
         };
+        let lines = &self.progress.lines;
         json!({
             "published": self.published,
-            "stored": self.lines.of(Outcome::New),
-            "duplicates": self.lines.of(Outcome::Again),
-            "conflicts": self.conflicts,
-            "rejected": self.lines.rejected(),
-            "lines": self.lines.iter().collect::<BTreeMap<_, _>>(),
+            "stored": lines.of(Outcome::New),
+            "duplicates": lines.of(Outcome::Again),
+            "conflicts": self.progress.conflicts.get(),
+            "rejected": lines.rejected(),
+            "lines": lines.iter().collect::<BTreeMap<_, _>>(),
             "ignored_fields": self.ignored,
-            "gaps": self.gaps,
+            "gaps": self.progress.gaps.get(),
             "nul_bytes_skipped": self.nuls,
             "malformed_bytes": self.malformed(),
-            "retries": self.retries,
+            "retries": self.progress.retries.get(),
             "uncertain_retries": self.uncertain,
             "seconds": self.began.elapsed().as_secs_f64(),
             "inputs": self.inputs.iter().map(input).collect::<Vec<_>>(),
@@ -148,9 +154,8 @@ impl Tally {
     /// The report for people. `is_stopped` is true if the run ended before its inputs did.
     pub fn to_text(&self, is_stopped: bool) -> String {
         let mut lines = vec![self.summary()];
-        lines.extend(
-            self.starts.0.iter().filter(|start| !start.has_ended && start.position.lines > 0).map(start),
-        );
+        let starts = self.starts.iter().flat_map(|Starts(starts)| starts);
+        lines.extend(starts.filter(|start| !start.has_ended && start.position.lines > 0).map(start));
         if is_stopped {
             lines.extend(self.stops());
         }
@@ -170,12 +175,13 @@ impl Tally {
                 "  {bytes} stored as U+FFFD, because they are not UTF-8 or not what --encoding says"
             ));
         }
-        if self.gaps > 0 {
-            let text = format!("  lines may be missing in {}: see the warnings", count(self.gaps, "place"));
+        let (gaps, conflicts) = (self.progress.gaps.get(), self.progress.conflicts.get());
+        if gaps > 0 {
+            let text = format!("  lines may be missing in {}: see the warnings", count(gaps, "place"));
             lines.push(style(text).yellow().to_string());
         }
-        if self.conflicts > 0 {
-            let conflicts = HumanCount(self.conflicts);
+        if conflicts > 0 {
+            let conflicts = HumanCount(conflicts);
             let text = format!("  {conflicts} of the duplicates had another payload than the stored event");
             lines.push(style(text).yellow().to_string());
         }
@@ -212,7 +218,7 @@ fn start(Start { path, position, .. }: &Start) -> String {
 
 impl fmt::Display for Tally {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines = |outcome| self.lines.of(outcome);
+        let lines = |outcome| self.progress.lines.of(outcome);
         let (stored, duplicates) =
             (HumanCount(lines(Outcome::New)), count(lines(Outcome::Again), "duplicate"));
         write!(out, "{stored} stored, {duplicates}")?;

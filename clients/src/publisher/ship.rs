@@ -34,7 +34,7 @@ const UNSAVED: &str = "the checkpoint cannot be written";
 const NAMED: usize = 100;
 
 /// Sends batches and counts their outcomes.
-pub struct Shipper {
+pub struct Shipper<'a> {
     pub client: Client,
     pub publication: Publication,
     pub patience: Patience,
@@ -45,7 +45,7 @@ pub struct Shipper {
     pub is_journal: bool,
     /// The treatment of invalid events.
     pub rejects: Rejects,
-    pub tally: Tally,
+    pub tally: &'a mut Tally,
     /// Called after each request, if `publication` asks for the outcome of each event.
     pub observe: Option<Observe>,
 }
@@ -70,7 +70,17 @@ pub enum Stop {
     Local(#[from] anyhow::Error),
 }
 
-impl Shipper {
+impl Stop {
+    /// The whole reason.
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Local(error) => format!("{error:#}"),
+            stop => stop.to_string(),
+        }
+    }
+}
+
+impl Shipper<'_> {
     /// Sends all batches until there are no more.
     pub async fn run(&mut self, mut batches: Batches) -> Result<(), Stop> {
         let result = self.ship_all(&mut batches).await;
@@ -92,7 +102,10 @@ impl Shipper {
                 }
             };
             let Some(batch) = batch else { return Ok(()) };
-            self.ship(batch?).await?;
+            let batch = batch?;
+            self.tally.progress.begin(batch.began);
+            self.ship(batch).await?;
+            self.tally.progress.finish();
         }
     }
 
@@ -187,13 +200,18 @@ impl Shipper {
         let mut last_failure = None;
         let on_retry = |failure: &Failure| {
             tally.retried(failure);
+            tally.progress.is_away.set(true);
             if last_failure.is_none() {
                 warn(bar, format_args!("{failure}; trying again"));
             }
             last_failure = Some(failure.clone());
         };
         let sent = persist(self.patience, on_retry, || client.publish(*publication, body.clone()));
-        match (self.grace.bound(sent, bar).await, last_failure) {
+        let sent = self.grace.bound(sent, bar).await;
+        if sent.as_ref().is_some_and(|sent| !sent.as_ref().is_err_and(Failure::is_transient)) {
+            self.tally.progress.is_away.set(false);
+        }
+        match (sent, last_failure) {
             (Some(Ok(published)), Some(_)) => {
                 tell(bar, "the service answers again");
                 Ok(published)
@@ -295,7 +313,7 @@ impl Shipper {
             }
             Rejects::ToFile(file) => file.write(place, reason, line)?,
         }
-        self.tally.lines.add(outcome, 1);
+        self.tally.progress.lines.add(outcome, 1);
         Ok(())
     }
 }

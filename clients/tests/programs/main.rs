@@ -4,6 +4,7 @@
 
 mod checkpoint;
 mod compress;
+mod daemon;
 mod double;
 mod endpoint;
 mod forms;

@@ -42,7 +42,9 @@ fn command(program: &str, directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(directory);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for variable in ["SEKALI_URL", "SEKALI_TOKEN", "SEKALI_READ_TOKEN"] {
+    for variable in
+        ["SEKALI_URL", "SEKALI_TOKEN", "SEKALI_TOKEN_FILE", "SEKALI_READ_TOKEN", "STATE_DIRECTORY"]
+    {
         command.env_remove(variable);
     }
     command

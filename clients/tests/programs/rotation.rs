@@ -478,7 +478,8 @@ fn lines_that_were_acknowledged_after_the_checkpoint_was_saved_are_the_same_in_a
     // As if it had been killed between the answer and the checkpoint: nothing is known but the beginning.
     let mut state: serde_json::Value = serde_json::from_slice(&fs::read(place.at("pos")).unwrap()).unwrap();
     let file = &mut state["files"][0];
-    (file["position"], file["line"]) = (serde_json::json!({"offset": 0, "lines": 0}), serde_json::Value::Null);
+    (file["position"], file["line"]) =
+        (serde_json::json!({"offset": 0, "lines": 0}), serde_json::Value::Null);
     fs::write(place.at("pos"), state.to_string()).unwrap();
     fs::write(place.at("app.log.1.gz"), crate::compress::gzip(b"one\ntwo\nthree\n")).unwrap();
     fs::remove_file(place.at("app.log")).unwrap();
@@ -510,7 +511,10 @@ fn the_end_of_a_file_is_a_place_to_begin_and_is_kept() {
     stop(process);
     let mut stored = place.stored();
     stored[2..].sort();
-    assert_eq!(stored, ["half a line", "of a file that came later", "also of a new file", "while it was away"]);
+    assert_eq!(
+        stored,
+        ["half a line", "of a file that came later", "also of a new file", "while it was away"]
+    );
     assert_eq!(place.server.stats()["duplicate_dropped"], 0);
 }
 

@@ -38,7 +38,7 @@ pub use chunk::Row;
 pub use chunk::{Chunk, Chunks, News, Text};
 pub use content::Reading;
 pub use decode::Malformed;
-pub use find::{Input, find, size};
+pub use find::{Input, find, matching, size};
 #[cfg(test)]
 pub use lines::LineReader;
 pub use origin::{Identity, Origin, Position, now};
