@@ -11,11 +11,8 @@ use std::time::{Duration, SystemTime};
 use encoding_rs::Encoding;
 
 use super::decode::{Bytes, Form, HEAD, Malformed};
-use super::origin::Identity;
-use super::start::{Evidence, Line};
-
-/// Bytes at the beginning and before the position of a file that are remembered, so that its content is recognised.
-pub const MARK: u64 = 256;
+use super::evidence::{Evidence, Line, MARK};
+use super::identity::Identity;
 
 /// The time that a compressed file which is not whole may rest while it is written.
 const WRITING: Duration = Duration::from_secs(10);

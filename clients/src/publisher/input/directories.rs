@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use super::family::{self, Name};
-use super::origin::{Identity, last_write};
+use super::identity::{Identity, last_write};
 use super::registry::Registry;
 
 /// The time in which changes of a directory may leave its time as it is: clocks of file systems are coarse.

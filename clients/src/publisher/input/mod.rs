@@ -6,9 +6,11 @@ mod content;
 mod context;
 mod decode;
 mod directories;
+mod evidence;
 mod family;
 mod find;
 mod follow;
+mod identity;
 mod lines;
 mod origin;
 mod pattern;
@@ -38,11 +40,13 @@ pub use chunk::Row;
 pub use chunk::{Chunk, Chunks, News, Text};
 pub use content::Reading;
 pub use decode::Malformed;
+pub use evidence::Line;
 pub use find::{Input, find, matching, size};
+pub use identity::{Identity, now};
 #[cfg(test)]
 pub use lines::LineReader;
-pub use origin::{Identity, Origin, Position, now};
-pub use start::{Line, Start, Starts};
+pub use origin::{Origin, Position};
+pub use start::{Start, Starts};
 
 /// Starts the thread that reads all inputs, one after the other or, to follow them, in turns.
 pub fn read(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::chunk::{News, Stop};
 use super::context::Context;
 use super::find::matching;
-use super::origin::Identity;
+use super::identity::Identity;
 use super::watch::Watch;
 
 /// The time between two looks at the directories, and the share of all time that they may take.

@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::content::{Content, Likeness, MARK, Reading};
+use super::content::{Content, Likeness, Reading};
+use super::evidence::{Evidence, Line, MARK};
 use super::family::{self, Family, Name};
-use super::origin::{Identity, Origin, Position, born, last_write, now};
-use super::start::{Evidence, Line, Start, Starts};
+use super::identity::{Identity, born, last_write, now};
+use super::origin::{Origin, Position};
+use super::start::{Start, Starts};
 
 /// The time by which clocks of file systems differ.
 const COARSE: Duration = Duration::from_secs(1);

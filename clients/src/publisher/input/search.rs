@@ -11,7 +11,7 @@ use super::content::Content;
 use super::context::Context;
 use super::directories::Sibling;
 use super::family::{self, Family};
-use super::origin::{Identity, born, now};
+use super::identity::{Identity, born, now};
 use super::start::Start;
 use super::suspects::Suspect;
 use super::tail::{Opened, Tail};

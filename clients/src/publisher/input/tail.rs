@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::chunk::{Chunk, Sender, Stop, Text};
-use super::content::{Content, MARK};
+use super::content::Content;
 use super::context::Context;
+use super::evidence::{Evidence, Line, MARK};
+use super::identity::Identity;
 use super::lines::LineReader;
-use super::origin::{Identity, Origin, Position};
+use super::origin::{Origin, Position};
 use super::registry::Recognised;
-use super::start::{Evidence, Line};
 
 /// Time without writes until a rotated file is closed: its writer may not have noticed the rotation yet.
 pub const LINGER: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::chunk::{News, Stop};
 use super::content::Content;
 use super::context::Context;
-use super::origin::{Identity, last_write, now};
+use super::identity::{Identity, last_write, now};
 use super::search::{Found, Search};
 use super::tail::{LINGER, Opened, Tail};
 
