@@ -163,6 +163,7 @@ impl Tail<Content> {
         let line = |start, end| content.range(start, end).map(|bytes| Line::new(start, &bytes));
         let marks = if read == 0 { None } else { Some((line(0, marked)?, line(read - marked, read)?)) };
         let (first, last) = marks.unzip();
+        let first = first.or(origin.first);
         let head = content.head(read)?;
         content.go_to(read)?;
         let tail = Self::new(Origin { head, ..origin }, content, context);
@@ -171,7 +172,7 @@ impl Tail<Content> {
 
     /// Records that this file holds its content now. Until then, it was only looked at.
     pub fn claim(&mut self, context: &Context) -> Result<(), Stop> {
-        let Some(number) = self.known else { return self.introduce(context) };
+        let Some(number) = self.known else { return self.introduce(None, context) };
         let holder = self.origin.holder;
         if context.registry.get(number).holder() == holder {
             return Ok(());
@@ -187,18 +188,26 @@ impl Tail<Content> {
 
     /// Makes the content known before the first of its lines is sent: if the program ends before they are acknowledged,
     /// they have the same ids next time, whichever file they are in then.
-    fn introduce(&mut self, context: &Context) -> Result<(), Stop> {
-        let known = self.origin.first.map_or(0, |first| first.bytes);
-        if self.known.is_some() && known as u64 == MARK {
+    fn introduce(&mut self, chunk: Option<&Chunk>, context: &Context) -> Result<(), Stop> {
+        let known = self.origin.first.unwrap_or_else(|| Line::new(0, b""));
+        if self.known.is_some() && known.bytes as u64 == MARK {
             return Ok(());
         }
-        let read = self.content().head_mark();
-        let (head, _) = read.map_err(|error| Stop::failed(&self.origin.path, error))?;
-        if head.len() <= known {
+        let lines = chunk.filter(|chunk| self.known.is_none() && chunk.start.offset == 0);
+        let head = match lines.map(|chunk| &chunk.text) {
+            Some(Text::Lines(lines)) => lines[..lines.len().min(MARK as usize)].to_vec(),
+            _ => {
+                let read = self.content().head_mark();
+                read.map_err(|error| Stop::failed(&self.origin.path, error))?.0
+            }
+        };
+        // It may have been truncated and written anew just now.
+        if head.len() <= known.bytes || Line::new(0, &head[..known.bytes]) != known {
             return Ok(());
         }
         let (beginning, first) = (Line::first(&head), Some(Line::new(0, &head)));
         self.origin = Arc::new(Origin { beginning, first, ..Origin::clone(&self.origin) });
+        self.first = first;
         match self.known {
             None => self.known = Some(context.registry.add(&self.origin)),
             Some(number) => context.registry.begins(number, beginning, first),
@@ -213,7 +222,7 @@ impl Tail<Content> {
 
     /// Sends a chunk of this file.
     pub fn send(&mut self, chunk: Chunk, context: &Context) -> Result<(), Stop> {
-        self.introduce(context)?;
+        self.introduce(Some(&chunk), context)?;
         let chunk = Chunk { origin: Arc::clone(&self.origin), ..chunk };
         self.remember(&chunk);
         if let Some(number) = self.known {
@@ -233,7 +242,7 @@ impl Tail<Content> {
     /// Sends the last line of the file, if it has no end.
     pub fn send_rest(&mut self, context: &Context) -> Result<(), Stop> {
         while let Some((start, text)) = self.lines.rest() {
-            self.introduce(context)?;
+            self.introduce(None, context)?;
             // The chunk ends where it starts, because the line may still grow: the next run reads it again.
             context.sender.send(self.chunk(start, start, text))?;
         }
@@ -257,7 +266,7 @@ impl Tail<Content> {
         (self.first, self.last) = (Some(first.map_err(failed)?), Some(last.map_err(failed)?));
         let head = self.content().head(position.offset).map_err(failed)?;
         self.origin = Arc::new(Origin { start: position, head, ..Origin::clone(&self.origin) });
-        self.introduce(context)?;
+        self.introduce(None, context)?;
         if let Some(number) = self.known {
             context.registry.advance(number, position, self.last);
         }
