@@ -1,6 +1,7 @@
 //! The checkpoint file: the position up to which each input was acknowledged, so that a restart need not send
 //! everything again. Losing it costs only time: events that are sent again are dropped as duplicates.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,10 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The time after which a content that was read to its end is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// The number of files of which the service is asked for the last event: a restore from a backup loses the newest ones, so
+/// if it has those, it has the others.
+const PROBED: usize = 64;
 
 /// The file is saved after so many times as long as that takes.
 const SHARE: u32 = 20;
@@ -140,7 +145,12 @@ impl Checkpoint {
         }
         self.state.store_id = store_id.or(self.state.store_id.take());
 
-        for file in &mut self.state.files {
+        let mut newest: Vec<_> = self.state.files.iter_mut().filter(|file| file.last.is_some()).collect();
+        newest.sort_by_key(|file| Reverse(file.acknowledged));
+        for (number, file) in newest.into_iter().enumerate() {
+            if number >= PROBED && told.is_empty() {
+                break;
+            }
             let Some(Key { topic, event_id }) = &file.last else { continue };
             match retry::persist(patience, &mut note_retry, || client.has_event(topic, event_id)).await {
                 Ok(true) => {}

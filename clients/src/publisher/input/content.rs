@@ -99,6 +99,11 @@ impl Content {
         self.form.is_none_or(Form::is_plain)
     }
 
+    /// True for a compressed file whose end could be decoded when it was read last.
+    pub fn is_whole(&self) -> bool {
+        !self.is_plain() && self.failed_at.is_none()
+    }
+
     /// The open file.
     pub fn file(&self) -> &Arc<File> {
         &self.file

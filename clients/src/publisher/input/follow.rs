@@ -14,7 +14,7 @@ use super::watch::Watch;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// With thousands of files a look takes a while, and the pause is so many times as long.
-const PAUSES: u32 = 5;
+const PAUSES: u32 = 10;
 
 /// Reads all files as they grow, for as long as the lines are wanted.
 pub fn follow(

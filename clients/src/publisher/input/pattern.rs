@@ -9,9 +9,9 @@ use super::find::matching;
 use super::identity::Identity;
 use super::watch::Watch;
 
-/// The time between two looks at the directories, and the share of all time that they may take.
+/// The time between two looks at the directories, and how many times as long as a look that is at least.
 const LOOK: Duration = Duration::from_secs(1);
-const SHARE: u32 = 10;
+const SHARE: u32 = 20;
 
 /// A pattern, and the watches on the files that matched it.
 pub struct Pattern {

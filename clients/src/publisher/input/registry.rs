@@ -134,7 +134,7 @@ impl Registry {
     pub fn advance(&self, number: usize, position: Position, last: Option<Line>) {
         let start = &mut self.contents.borrow_mut()[number];
         if position.offset >= start.position.offset {
-            (start.position, start.line) = (position, last);
+            (start.position, start.line, start.has_ended) = (position, last, false);
         }
     }
 

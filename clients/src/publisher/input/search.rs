@@ -58,7 +58,7 @@ impl<'a> Search<'a> {
         let known: Vec<_> =
             registry.at(self.path).into_iter().map(|number| (number, registry.get(number))).collect();
         let since = known.iter().filter_map(|(_, start)| start.opened).chain(since).min();
-        let holders: HashSet<_> = known.iter().map(|(_, start)| start.holder()).collect();
+        let holders: HashSet<_> = known.iter().flat_map(|(_, start)| [start.holder(), start.file]).collect();
         let siblings = || listings.iter().flat_map(|listing| listing.iter());
         siblings()
             .filter(|sibling| holders.contains(&sibling.file))
@@ -72,11 +72,13 @@ impl<'a> Search<'a> {
         let mut found = Found::default();
         for sibling in siblings() {
             let is_of_log = family.has(&sibling.path, &sibling.name);
-            let is_to_be_opened = holders.contains(&sibling.file)
-                || is_of_log
-                || are_missing && !family::is_compressed(&sibling.path);
+            let is_known = holders.contains(&sibling.file);
+            let is_to_be_opened =
+                is_known || is_of_log || are_missing && !family::is_compressed(&sibling.path);
             if is_to_be_opened && !self.is_read_elsewhere(sibling) && !self.is_done(sibling.file) {
-                self.look_at(sibling, (is_of_log, since), &mut found)?;
+                // A file of the log may have been truncated before it was rotated away.
+                let is_missed = is_known || is_of_log && is_later(sibling, since);
+                self.look_at(sibling, is_missed, &mut found)?;
             }
         }
         found.lost.extend(known.iter().filter(|known| is_missing(known)).map(|(number, _)| *number));
@@ -104,29 +106,19 @@ impl<'a> Search<'a> {
         !here.is_empty() && here.into_iter().all(|number| registry.get(number).has_ended)
     }
 
-    /// Takes a file if it holds a content of this log, or is of this log and was written to since it is read.
-    fn look_at(
-        &self,
-        sibling: &Sibling,
-        (is_of_log, since): (bool, Option<Duration>),
-        found: &mut Found,
-    ) -> Result<(), Stop> {
+    /// Takes a file if it holds a content of this log, or one that is new and `is_missed`.
+    fn look_at(&self, sibling: &Sibling, is_missed: bool, found: &mut Found) -> Result<(), Stop> {
         let registry = &self.context.registry;
-        let is_missed = || {
-            let is_later = |time: Duration| since.is_some_and(|since| time + COARSE >= since);
-            let born = sibling.born.filter(|_| !family::is_compressed(&sibling.path));
-            is_of_log && is_later(born.unwrap_or_else(|| sibling.written()))
-        };
         let mut tail = match Tail::open(&sibling.path, self.path, self.context) {
             Ok(Opened::Tail(tail)) => tail,
             Ok(Opened::Later) => {
                 found.is_early |= now().saturating_sub(sibling.written()) < EARLY;
                 return Ok(());
             }
-            Err(error) => return self.fail(sibling, is_missed(), error, found),
+            Err(error) => return self.fail(sibling, is_missed, error, found),
         };
         let is_of_path = |number| registry.at(self.path).contains(&number);
-        if tail.known().map_or_else(is_missed, is_of_path) {
+        if tail.known().map_or(is_missed, is_of_path) {
             tail.claim(self.context)?;
             // What was made while the log stayed in its place is a copy, to which nobody writes.
             if sibling.born.zip(self.born()).is_some_and(|(sibling, current)| sibling > current) {
@@ -155,6 +147,13 @@ impl<'a> Search<'a> {
         found.news.push(News::Gap(text));
         Ok(())
     }
+}
+
+/// True if a file was made since then; a compressed one is younger than what it holds, but keeps its last write.
+fn is_later(sibling: &Sibling, since: Option<Duration>) -> bool {
+    let born = sibling.born.filter(|_| !family::is_compressed(&sibling.path));
+    let made = born.unwrap_or_else(|| sibling.written());
+    since.is_some_and(|since| made + COARSE >= since)
 }
 
 /// Tells which contents are lost, of those that were missed for long enough, or of all at the end.

@@ -283,6 +283,11 @@ impl Tail<Content> {
         self.is_closed || self.origin.holder != self.origin.file || !self.content().is_plain()
     }
 
+    /// True if it is a compressed file that was read to its end.
+    pub fn is_whole(&self) -> bool {
+        self.content().is_whole()
+    }
+
     /// The open file.
     pub fn content(&self) -> &Content {
         self.lines.input()

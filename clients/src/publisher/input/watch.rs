@@ -171,7 +171,8 @@ impl Watch {
                 return Ok(true);
             }
             tail.tell_rest(context)?;
-            if tail.is_closed() || grew.elapsed() >= self.linger {
+            // Whoever writes a plain file may be in the middle of a line.
+            if tail.is_whole() || grew.elapsed() >= self.linger {
                 tail.send_end(context)?;
                 self.rotated.remove(index);
             } else {

@@ -236,8 +236,8 @@ fn told(evidence: &Evidence, (writer, file): (usize, u64), lines: &[Line], what:
     text
 }
 
-/// A publisher that says that lines are lost, of a log that lost none, alarms without need. A log that was truncated after
-/// all of it was stored is another matter: who reads it cannot know that nothing was written before.
+/// A publisher that says that lines are lost, of a log that lost none, alarms without need. A log that was truncated, or a file
+/// that was deleted, after all of it was stored is another matter: who reads it cannot know that nothing was written before.
 fn check_warnings(evidence: &Evidence, checked: &mut Checked, losers: &BTreeSet<usize>) {
     let owners: BTreeMap<_, _> = evidence
         .accounts
@@ -251,7 +251,12 @@ fn check_warnings(evidence: &Evidence, checked: &mut Checked, losers: &BTreeSet<
         }
         match names(said).find_map(|name| owners.get(name)) {
             Some(account) if losers.contains(&account.writer) => {}
-            Some(account) if account.is_emptied && said.contains("truncated") => checked.warnings += 1,
+            Some(account)
+                if account.is_emptied && said.contains("truncated")
+                    || account.has_deleted && said.contains("gone") =>
+            {
+                checked.warnings += 1;
+            }
             _ => false_alarms.push(format!("{:.3} s: a false alarm: {said}", time.as_secs_f64())),
         }
     }

@@ -44,6 +44,8 @@ pub struct Account {
     pub names: BTreeSet<String>,
     /// True if nobody can know whether its truncations lost a line.
     pub is_emptied: bool,
+    /// True if files of it were deleted, when all of them was stored.
+    pub has_deleted: bool,
     /// The number of contents that its files had.
     pub files: u64,
     /// How often something happened.
@@ -239,6 +241,7 @@ impl<'a> Log<'a> {
             for old in gone {
                 fs::remove_file(&old.path)?;
                 let name = self.name(&old.path);
+                self.account.has_deleted = true;
                 self.note(format!("{name} was deleted, which was stored for long"));
                 self.account.deletions += 1;
             }

@@ -208,7 +208,7 @@ fn report(
     eprintln!(
         "torture: shipping: {} logs got {} lines, {} of them repeated, in {} files; {} times a log was rotated, {} times \
          a file compressed, {} times moved, {} times deleted; killed: the publisher {} times, the service {restarts} \
-         times; {} lines were lost, {} doubled, {} foreign; {} warnings are of truncations, as they have to be; all came \
+         times; {} lines were lost, {} doubled, {} foreign; {} warnings are of truncations and deletions, as they have to be; all came \
          {:.1} s after the last kill",
         accounts.len(),
         sum(Account::total),
