@@ -60,9 +60,11 @@ impl<'a> Search<'a> {
         let since = known.iter().filter_map(|(_, start)| start.opened).chain(since).min();
         let holders: HashSet<_> = known.iter().flat_map(|(_, start)| [start.holder(), start.file]).collect();
         let siblings = || listings.iter().flat_map(|listing| listing.iter());
-        siblings()
-            .filter(|sibling| holders.contains(&sibling.file))
-            .for_each(|sibling| family.learn(&sibling.path));
+        // The log itself may have numbers in its name that tell it from others.
+        let is_rotated = |sibling: &&Sibling| {
+            holders.contains(&sibling.file) && sibling.path.file_name() != self.path.file_name()
+        };
+        siblings().filter(is_rotated).for_each(|sibling| family.learn(&sibling.path));
 
         let is_missing = |(number, start): &(usize, Start)| {
             let has_lines = start.beginning.is_some() || start.position.offset > 0;
