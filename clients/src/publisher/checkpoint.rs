@@ -60,6 +60,9 @@ struct State {
     #[serde(default)]
     store_id: Option<String>,
     files: Vec<FileState>,
+    /// True if files were followed with it before.
+    #[serde(default)]
+    has_begun: bool,
     /// The last entry of the journal that was read from a stream. Its id is its cursor.
     #[serde(default)]
     journal: Option<Key>,
@@ -97,7 +100,7 @@ impl Checkpoint {
                 return Err(error).with_context(|| format!("{name} cannot be read"));
             }
             // The file does not exist, or is empty, as a power failure may leave it.
-            _ => State { target: target.clone(), store_id: None, files: vec![], journal: None },
+            _ => State { target: target.clone(), store_id: None, files: vec![], has_begun: false, journal: None },
         };
         ensure!(
             state.target == target,
@@ -217,9 +220,9 @@ impl Checkpoint {
         }
     }
 
-    /// True if nothing was acknowledged.
-    pub fn is_new(&self) -> bool {
-        self.state.files.is_empty()
+    /// Records that files are followed. True if they were not before.
+    pub fn begin(&mut self) -> bool {
+        !std::mem::replace(&mut self.state.has_begun, true) && self.state.files.is_empty()
     }
 
     /// The positions at which to start.

@@ -76,7 +76,8 @@ impl Shipment {
         let inputs = find_inputs(cli)?;
         let mut checkpoint = cli.checkpoint().map(|path| Checkpoint::load(&path, target(cli))).transpose()?;
         // What appeared since the last run is read whole.
-        let is_from_end = cli.from == From::End && checkpoint.as_ref().is_none_or(Checkpoint::is_new);
+        let is_first = checkpoint.as_mut().is_none_or(Checkpoint::begin);
+        let is_from_end = cli.from == From::End && is_first;
         if let Some(checkpoint) = &mut checkpoint {
             if !is_from_end {
                 checkpoint.expect(inputs.iter().filter_map(Input::as_file));

@@ -539,3 +539,89 @@ fn more_files_than_a_process_may_open_are_followed() {
     stop(process);
     assert_eq!(place.server.stats()["duplicate_dropped"], 0);
 }
+
+#[test]
+fn two_logs_that_begin_alike_are_two() {
+    let place = Place::new();
+    let banner = "=".repeat(300) + "\n";
+    let follow = ["--checkpoint", "pos", "*.log"];
+    let process = place.follow(&follow);
+    for begin in ["# header\n", &banner] {
+        let names = if begin == banner { ["c.log", "d.log"] } else { ["a.log", "b.log"] };
+        let before = place.stored().len();
+        place.append(names[0], begin);
+        place.has(before + 1);
+        // It has all that is known of the other, and goes on in another way, and then as that does.
+        place.append(names[1], &format!("{begin}x\n"));
+        place.append(names[0], "y\n");
+        place.has(before + 4);
+        for name in names {
+            place.append(name, "z\n");
+        }
+        place.has(before + 6);
+    }
+    signal(&process, "KILL");
+    wait(process);
+    let process = place.follow(&follow);
+    place.append("a.log", "end\n");
+    place.has(13);
+    stop(process);
+    assert_eq!(place.stored().len(), 13);
+}
+
+#[test]
+fn a_renamed_file_in_another_encoding_is_read_for_as_long_as_it_is_written() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    let process = place.follow(&["--encoding", "windows-1252", "--checkpoint", "pos", "app.log"]);
+    place.has(1);
+    place.rename("app.log", "app.log.1");
+    place.append("app.log", "two\n");
+    place.has(2);
+    place.append("app.log.1", "half");
+    std::thread::sleep(Duration::from_millis(500));
+    place.append("app.log.1", " a line\n");
+    place.has(3);
+    stop(process);
+    assert_eq!(place.stored(), ["one", "two", "half a line"]);
+}
+
+#[test]
+fn a_compressed_file_beside_the_next_log_is_read_on() {
+    let place = Place::new();
+    place.append("app.log", "one\n");
+    let follow = ["--checkpoint", "pos", "app.log*"];
+    let process = place.follow(&follow);
+    place.has(1);
+    stop(process);
+    place.append("app.log", "two\n");
+    let compressed = crate::compress::gzip(&fs::read(place.at("app.log")).unwrap());
+    fs::remove_file(place.at("app.log")).unwrap();
+    fs::write(place.at("app.log.gz"), compressed).unwrap();
+    a_tick();
+    place.append("app.log", "three\n");
+    let process = place.follow(&follow);
+    place.has(3);
+    let ended = stop(process);
+    assert!(!ended.stderr.contains("not sent"), "{ended:?}");
+    // It was read to its end: when it goes, nothing is lost.
+    fs::remove_file(place.at("app.log.gz")).unwrap();
+    let process = place.follow(&follow);
+    std::thread::sleep(Duration::from_secs(7));
+    let ended = stop(process);
+    assert!(!ended.stderr.contains("gone"), "{ended:?}");
+    assert_eq!(place.stored().len(), 3);
+}
+
+#[test]
+fn what_came_after_the_first_run_is_not_skipped_to_its_end() {
+    let place = Place::new();
+    let follow = ["--from", "end", "--checkpoint", "pos", "*.log"];
+    let mut process = place.follow(&follow);
+    hear(&mut process, &["no file matches *.log yet"]);
+    stop(process);
+    place.append("app.log", "one\n");
+    let process = place.follow(&follow);
+    place.has(1);
+    stop(process);
+}

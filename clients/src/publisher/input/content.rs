@@ -101,7 +101,12 @@ impl Content {
 
     /// True for a compressed file whose end could be decoded when it was read last.
     pub fn is_whole(&self) -> bool {
-        !self.is_plain() && self.failed_at.is_none()
+        self.is_compressed() && self.failed_at.is_none()
+    }
+
+    /// True if the bytes of the file are compressed.
+    pub fn is_compressed(&self) -> bool {
+        self.form.is_some_and(Form::is_compressed)
     }
 
     /// The open file.

@@ -9,8 +9,19 @@ use super::chunk::Sender;
 use super::content::Reading;
 use super::directories::Directories;
 use super::family;
+use super::identity::born;
 use super::registry::Registry;
 use super::suspects::Suspects;
+
+/// True for a compressed file beside a file of its name that was there before it.
+pub fn is_beside_original(path: &Path) -> bool {
+    let original = path.with_extension("");
+    let is_older = || {
+        let (original, compressed) = (original.metadata().ok()?, path.metadata().ok()?);
+        Some(original.is_file() && born(&original) <= born(&compressed))
+    };
+    family::is_compressed(path) && is_older().unwrap_or(false)
+}
 
 /// What is known, and where lines go.
 pub struct Context {
@@ -38,8 +49,7 @@ impl Context {
 
     /// True if this is a compressed file whose original is still there, and is read.
     pub fn is_being_compressed(&self, path: &Path) -> bool {
-        let original = path.with_extension("");
-        family::is_compressed(path) && self.is_watched(&original) && original.is_file()
+        self.is_watched(&path.with_extension("")) && is_beside_original(path)
     }
 
     /// Records that the file at this path is read for itself.

@@ -65,7 +65,7 @@ impl Directories {
         {
             return Rc::clone(&listing.files);
         }
-        let mut files = list(directory);
+        let Ok(mut files) = list(directory) else { return Rc::new([]) };
         files.sort_by_key(Sibling::order);
         files.iter().for_each(|sibling| registry.saw(sibling.file, &sibling.path));
         let files: Rc<[_]> = files.into();
@@ -77,7 +77,7 @@ impl Directories {
     }
 }
 
-fn list(directory: &Path) -> Vec<Sibling> {
+fn list(directory: &Path) -> io::Result<Vec<Sibling>> {
     let sibling = |entry: io::Result<DirEntry>| {
         let entry = entry.ok()?;
         let metadata = entry.metadata().ok().filter(|metadata| metadata.is_file())?;
@@ -85,5 +85,5 @@ fn list(directory: &Path) -> Vec<Sibling> {
         let path: PathBuf = if directory == Path::new(".") { entry.file_name().into() } else { entry.path() };
         Some(Sibling { name: Name::of(&path), path, file, born, written: last_write(&metadata) })
     };
-    std::fs::read_dir(directory).map(|entries| entries.filter_map(sibling).collect()).unwrap_or_default()
+    Ok(std::fs::read_dir(directory)?.filter_map(sibling).collect())
 }

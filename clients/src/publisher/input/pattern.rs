@@ -17,7 +17,8 @@ const SHARE: u32 = 20;
 pub struct Pattern {
     text: String,
     watches: Vec<Watch>,
-    /// When to look again.
+    /// When it was looked at last, and when to look again.
+    looked: Instant,
     due: Option<Instant>,
     /// True if files that are there at first are read from their ends.
     is_from_end: bool,
@@ -26,7 +27,7 @@ pub struct Pattern {
 impl Pattern {
     /// A pattern without files yet.
     pub fn new(text: String, is_from_end: bool) -> Self {
-        Self { text, watches: Vec::new(), due: None, is_from_end }
+        Self { text, watches: Vec::new(), looked: Instant::now(), due: None, is_from_end }
     }
 
     /// The watches on its files.
@@ -37,11 +38,15 @@ impl Pattern {
     /// Looks for new files from time to time, and leaves those that are gone for long.
     pub fn look(&mut self, context: &Context) -> Result<(), Stop> {
         let began = Instant::now();
-        if self.due.is_some_and(|due| due > began) {
+        // What is missed may be in a file that is new.
+        let due =
+            self.due.map(|due| if context.suspects.is_empty() { due } else { due.min(self.looked + LOOK) });
+        if due.is_some_and(|due| due > began) {
             return Ok(());
         }
-        for over in self.watches.extract_if(.., |watch| watch.is_over()) {
+        for mut over in self.watches.extract_if(.., |watch| watch.is_over()) {
             context.leave(over.path());
+            over.finish(context)?;
         }
         let is_first = self.due.is_none();
         for path in matching(&self.text) {
@@ -58,7 +63,8 @@ impl Pattern {
             let text = format!("no file matches {} yet: waiting for one", self.text);
             context.sender.tell(Path::new(&self.text), News::Note(text))?;
         }
-        self.due = Some(Instant::now() + LOOK.max(began.elapsed() * SHARE));
+        self.looked = Instant::now();
+        self.due = Some(self.looked + LOOK.max(began.elapsed() * SHARE));
         Ok(())
     }
 }

@@ -27,6 +27,9 @@ const COMPRESSING: Duration = Duration::from_secs(60);
 /// The time for which a new file is taken for a copy that is being made, if the original still has all of it.
 const COPYING: Duration = Duration::from_secs(10);
 
+/// The time after which a file that grows is taken for no copy.
+const COPYING_MUCH: Duration = Duration::from_secs(600);
+
 /// The known contents, by number.
 #[derive(Default)]
 pub struct Registry {
@@ -153,6 +156,11 @@ impl Registry {
         self.open.borrow().get(&file).is_some_and(|opened| opened.strong_count() > 0)
     }
 
+    /// True if a content is known to have ended.
+    pub fn has_ended(&self, number: usize) -> bool {
+        self.contents.borrow()[number].has_ended
+    }
+
     /// Records where a file was seen.
     pub fn saw(&self, file: Identity, path: &Path) {
         self.places.borrow_mut().insert(file, path.into());
@@ -213,12 +221,17 @@ impl Registry {
         let first = start.first.map_or(0, |first| first.bytes);
         let is_equal_to = if is_same { start.position.offset.max(first as u64) } else { first as u64 };
         let is_weak = start.beginning.is_none_or(|beginning| is_equal_to <= beginning.bytes as u64);
-        if is_weak && !self.may_be_of(&start, copy.path) {
+        let has_all = |original: &Content| original.has(&self.evidence(number)).unwrap_or(false);
+        let holder = Some(start.holder()).filter(|holder| *holder != copy.file);
+        let original = holder.and_then(|holder| self.open_file(holder, reading)).filter(has_all);
+        let is_of_log = is_of_log(&start, copy.path);
+        if is_weak && !is_of_log && (original.is_some() || !self.is_only_one(&start)) {
             return Ok(None);
         }
-        if self.is_held(number, copy, reading) {
-            let is_new = born.is_none_or(|born| now().saturating_sub(born) < COPYING);
-            let waits = is_compressed || is_new && !self.is_final.get();
+        if let Some(original) = original
+            && !(is_of_log && copy.is_older_content_of(&original).unwrap_or(false))
+        {
+            let waits = is_compressed || copy.may_be_in_the_making() && !self.is_final.get();
             return Ok(waits.then_some(Recognised::Later));
         }
         // A file in the place of another one is its successor, unless it has all that is known of that.
@@ -245,23 +258,10 @@ impl Registry {
         alike.into_iter().filter(|number| is_alike(number)).collect()
     }
 
-    /// True if no other content begins with the same line, or if the name of a file is of the same log.
-    fn may_be_of(&self, start: &Start, path: &Path) -> bool {
-        let is_only_one = start.beginning.is_some_and(|beginning| {
-            self.by_beginning.borrow().get(&beginning).is_some_and(|alike| alike.len() == 1)
-        });
-        let is_beside = || std::path::absolute(path).is_ok_and(|path| path.parent() == start.path.parent());
-        is_only_one || is_beside() && Family::of(&start.path).has(path, &Name::of(path))
-    }
-
-    /// True if the file that holds a content still does, and was not truncated and written anew since it was copied.
-    fn is_held(&self, number: usize, copy: &Copy<'_>, reading: &Reading) -> bool {
-        let holder = self.get(number).holder();
-        holder != copy.file
-            && self.open_file(holder, reading).is_some_and(|original| {
-                original.has(&self.evidence(number)).unwrap_or(false)
-                    && !copy.is_older_content_of(&original).unwrap_or(false)
-            })
+    /// True if no other content begins with the same line.
+    fn is_only_one(&self, start: &Start) -> bool {
+        let alike = |beginning| self.by_beginning.borrow().get(&beginning).map_or(0, Vec::len);
+        start.beginning.is_some_and(|beginning| alike(beginning) == 1)
     }
 
     /// True if a content can be read where it was.
@@ -304,6 +304,12 @@ impl Registry {
     }
 }
 
+/// True if the name of a file is one that rotation gives to the log of a content.
+fn is_of_log(start: &Start, path: &Path) -> bool {
+    let is_beside = std::path::absolute(path).is_ok_and(|path| path.parent() == start.path.parent());
+    is_beside && Family::of(&start.path).has(path, &Name::of(path))
+}
+
 /// A file that may be a copy.
 struct Copy<'a> {
     path: &'a Path,
@@ -313,6 +319,14 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
+    /// True if the file is new, or grows and is not old: a copy of a large file takes its time.
+    fn may_be_in_the_making(&self) -> bool {
+        let age = |time: Duration| now().saturating_sub(time);
+        let born = born(self.metadata);
+        let grows = age(last_write(self.metadata)) < COPYING;
+        born.is_none_or(|born| age(born) < COPYING || grows && age(born) < COPYING_MUCH)
+    }
+
     /// True if the original was truncated since this copy was made, although it begins with the same lines again: it has
     /// fewer than the copy, or as many, and was written to later.
     fn is_older_content_of(&self, original: &Content) -> io::Result<bool> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::chunk::{Chunk, News, Stop, Text};
 use super::content::Content;
-use super::context::Context;
+use super::context::{Context, is_beside_original};
 use super::directories::Sibling;
 use super::family::{self, Family};
 use super::identity::{Identity, born, now};
@@ -94,11 +94,10 @@ impl<'a> Search<'a> {
 
     /// True if this is the file at the path, or one that is read for itself.
     fn is_read_elsewhere(&self, sibling: &Sibling) -> bool {
-        let plain = sibling.path.with_extension("");
         self.context.registry.is_open(sibling.file)
             || self.context.is_watched(&sibling.path)
             || self.path.metadata().is_ok_and(|metadata| Identity::of_file(&metadata).0 == sibling.file)
-            || family::is_compressed(&sibling.path) && plain.is_file() // it is being compressed
+            || is_beside_original(&sibling.path) // it is being compressed
     }
 
     /// True if all contents of a file were read to their ends.

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// The time in which a content may appear in another file that is read for itself before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The time for which a file may be looked at again that may have it.
+const LONGEST: Duration = Duration::from_secs(20);
+
 /// The contents that are missed.
 pub struct Suspects {
     list: RefCell<Vec<Suspect>>,
@@ -19,6 +22,8 @@ pub struct Suspect {
     pub number: usize,
     /// The log that it is of.
     pub path: PathBuf,
+    /// Since when it is missed, and since when all that may have it was looked at.
+    missed: Instant,
     since: Instant,
 }
 
@@ -39,7 +44,27 @@ impl Suspects {
         let mut list = self.list.borrow_mut();
         for number in missed {
             if list.iter().all(|suspect| suspect.number != number) {
-                list.push(Suspect { number, path: path.into(), since: Instant::now() });
+                let now = Instant::now();
+                list.push(Suspect { number, path: path.into(), missed: now, since: now });
+            }
+        }
+    }
+
+    /// True if nothing is missed.
+    pub fn is_empty(&self) -> bool {
+        self.list.borrow().is_empty()
+    }
+
+    /// Begins the time anew, because not all files were looked at, or one of them is looked at again: that one may stay as
+    /// it is for ever, and is waited for no longer than [`LONGEST`].
+    pub fn postpone(&self, were_all_looked_at: bool) {
+        let now = Instant::now();
+        for suspect in self.list.borrow_mut().iter_mut() {
+            if !were_all_looked_at {
+                suspect.missed = now;
+            }
+            if suspect.missed.elapsed() < LONGEST {
+                suspect.since = now;
             }
         }
     }

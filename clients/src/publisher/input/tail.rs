@@ -280,7 +280,7 @@ impl Tail<Content> {
 
     /// True if nobody writes to the file any more, as to a copy, or to a compressed one.
     pub fn is_closed(&self) -> bool {
-        self.is_closed || self.origin.holder != self.origin.file || !self.content().is_plain()
+        self.is_closed || self.origin.holder != self.origin.file || self.content().is_compressed()
     }
 
     /// True if it is a compressed file that was read to its end.
@@ -303,17 +303,32 @@ impl Tail<Content> {
     pub fn send_end(&mut self, context: &Context) -> Result<(), Stop> {
         while self.send_next(context)? {}
         self.send_rest(context)?;
-        let is_at_rest =
-            || self.metadata()?.modified().map(|time| time.elapsed().is_ok_and(|rest| rest > LINGER));
         let failed = |error| Stop::failed(&self.origin.path, error);
-        if let Some(number) = self.known
-            && (self.is_closed() || is_at_rest().map_err(failed)?)
-        {
-            context.registry.end(number);
-            let end = self.lines.position();
-            context.sender.send(self.chunk(end, end, Text::End))?;
-        }
-        Ok(())
+        if self.is_closed() || self.is_at_rest().map_err(failed)? { self.end(context) } else { Ok(()) }
+    }
+
+    /// Marks the end of its content.
+    pub fn end(&mut self, context: &Context) -> Result<(), Stop> {
+        let Some(number) = self.known else { return Ok(()) };
+        context.registry.end(number);
+        let end = self.lines.position();
+        context.sender.send(self.chunk(end, end, Text::End))
+    }
+
+    /// Marks the end of a file that is read for itself, was rotated away, and rests: when it is deleted, nothing is lost.
+    pub fn end_if_closed(&mut self, context: &Context) -> Result<(), Stop> {
+        let Some(number) = self.known.filter(|number| !context.registry.has_ended(*number)) else {
+            return Ok(());
+        };
+        let path = context.registry.get(number).path;
+        let is_renamed = || std::path::absolute(&self.origin.path).is_ok_and(|here| here != path);
+        let is_over = self.is_whole() || self.is_told() && is_renamed() && self.is_at_rest().unwrap_or(false);
+        if is_over { self.end(context) } else { Ok(()) }
+    }
+
+    /// True if nobody has written to the file for a while.
+    fn is_at_rest(&self) -> io::Result<bool> {
+        self.metadata()?.modified().map(|time| time.elapsed().is_ok_and(|rest| rest > LINGER))
     }
 
     /// True if the bytes that were read are not in the file any more, because it was truncated or overwritten.

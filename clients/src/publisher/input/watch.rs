@@ -33,6 +33,12 @@ pub struct Watch {
     current: Option<Tail<Content>>,
     /// The file under the path as it was when it was read to its end and closed, or left for later.
     seen: Option<Seen>,
+    /// The file that was closed because there are many.
+    closed: Option<Identity>,
+    /// How often the file was looked at in vain.
+    looks: u32,
+    /// True if too many other files are open.
+    waits_for_its_turn: bool,
     /// When it was looked for files that were rotated away, since 1970; `None` before the first look.
     searched: Option<Duration>,
     /// When to search again, because it was too early.
@@ -56,19 +62,31 @@ struct Seen {
     bytes: u64,
     written: Duration,
     /// When to look at it again although it has not changed.
-    due: Option<Instant>,
+    due: Option<Due>,
+}
+
+/// A time to look again.
+#[derive(Clone, Copy)]
+struct Due {
+    looked: Instant,
+    pause: Duration,
+}
+
+impl Due {
+    /// True if it is time. What is missed may be in any file, and is looked for sooner.
+    fn is_now(&self, is_missed: bool) -> bool {
+        self.looked.elapsed() >= if is_missed { RECONSIDER } else { self.pause }
+    }
 }
 
 impl Seen {
-    fn new(metadata: &Metadata, due: Option<Instant>) -> Self {
+    fn new(metadata: &Metadata, due: Option<Due>) -> Self {
         let (file, bytes, written) = (Identity::of_file(metadata).0, metadata.len(), last_write(metadata));
         Self { file, bytes, written, due }
     }
 
-    /// True if there is nothing new to see.
-    fn is_as_before(&self, now: &Self) -> bool {
+    fn is_equal(&self, now: &Self) -> bool {
         (self.file, self.bytes, self.written) == (now.file, now.bytes, now.written)
-            && self.due.is_none_or(|due| due > Instant::now())
     }
 }
 
@@ -108,6 +126,9 @@ impl Watch {
             rotated: Vec::new(),
             current: None,
             seen: None,
+            closed: None,
+            looks: 0,
+            waits_for_its_turn: false,
             searched: None,
             search_due: None,
             linger,
@@ -164,11 +185,29 @@ impl Watch {
     /// Sends the next chunk, of the oldest file that has one; false if there was none.
     fn advance(&mut self, context: &Context) -> Result<bool, Stop> {
         context.sender.check()?;
-        let mut index = 0;
+        let is_patient = self.is_patient();
+        let (mut index, mut failure) = (0, None);
         while let Some((tail, grew)) = self.rotated.get_mut(index) {
-            if tail.send_next(context)? {
-                *grew = Instant::now();
-                return Ok(true);
+            match tail.send_next(context) {
+                Ok(true) => {
+                    *grew = Instant::now();
+                    return Ok(true);
+                }
+                Ok(false) => {}
+                // It keeps no other from being read, and is given up after a while.
+                Err(Stop::Failed(error)) if is_patient => {
+                    failure = failure.or(Some(error));
+                    index += 1;
+                    continue;
+                }
+                Err(Stop::Failed(error)) => {
+                    let text = format!("{error:#}: its later lines were not sent");
+                    context.sender.tell(&self.path, News::Gap(text))?;
+                    tail.end(context)?;
+                    self.rotated.remove(index);
+                    continue;
+                }
+                Err(unwanted) => return Err(unwanted),
             }
             tail.tell_rest(context)?;
             // Whoever writes a plain file may be in the middle of a line.
@@ -179,7 +218,10 @@ impl Watch {
                 index += 1;
             }
         }
-        self.advance_current(context)
+        match (self.advance_current(context)?, failure) {
+            (false, Some(error)) => Err(Stop::Failed(error)),
+            (has_advanced, _) => Ok(has_advanced),
+        }
     }
 
     /// Sends the next lines of the current file, or looks for another one; false if there was nothing.
@@ -200,6 +242,7 @@ impl Watch {
             Some(chunk) => current.send(chunk, context).map(|()| true),
             None => {
                 current.tell_rest(context)?;
+                current.end_if_closed(context)?;
                 self.look(context)
             }
         }
@@ -239,21 +282,55 @@ impl Watch {
                 self.close_if_idle(&metadata, context);
                 return Ok(false);
             }
-            None if self.seen.is_some_and(|seen| seen.is_as_before(&now)) => return Ok(false),
+            None if self.has_nothing_new(&now, context) => return Ok(false),
             _ => {}
         }
         context.registry.saw(now.file, &self.path);
-        if context.registry.is_open(now.file) || context.open_files() >= OPEN {
-            return Ok(false); // it is read as what another became, or has to wait for its turn
+        self.waits_for_its_turn = context.open_files() >= OPEN;
+        if context.registry.is_open(now.file) || self.waits_for_its_turn {
+            return Ok(false); // it is read as what another became, or has to wait
         }
-        self.open(&metadata, context)
+        let later = self.reconsideration(&now);
+        // If it cannot be opened, it is tried again.
+        self.seen = Some(Seen::new(&metadata, Some(Due { pause: RECONSIDER, ..later })));
+        self.open(&metadata, later, context)
+    }
+
+    /// True if the file is as it was, and it is not time to look at it again.
+    fn has_nothing_new(&self, now: &Seen, context: &Context) -> bool {
+        let is_due = |due: Due| due.is_now(!context.suspects.is_empty());
+        self.seen.is_some_and(|seen| seen.is_equal(now) && !seen.due.is_some_and(is_due))
+    }
+
+    /// When to look again at a file that has nothing that another has not: ever more seldom, if it stays as it is.
+    fn reconsideration(&mut self, now: &Seen) -> Due {
+        let is_same = self.seen.is_some_and(|seen| seen.is_equal(now));
+        self.looks = if is_same { (self.looks + 1).min(6) } else { 0 };
+        Due { looked: Instant::now(), pause: RECONSIDER * (1 << self.looks) }
+    }
+
+    /// True if too many other files are open.
+    pub fn waits_for_its_turn(&self) -> bool {
+        self.waits_for_its_turn
+    }
+
+    /// True if it is not decided yet what the file is.
+    pub fn is_undecided(&self) -> bool {
+        self.current.is_none() && self.seen.is_some_and(|seen| seen.due.is_some())
+    }
+
+    /// Sends what is left when there is no file any more.
+    pub fn finish(&mut self, context: &Context) -> Result<(), Stop> {
+        let Some(mut current) = self.current.take() else { return Ok(()) };
+        current.send_end(context)
     }
 
     /// Closes the file when there are many, and it has nothing new to read.
     fn close_if_idle(&mut self, metadata: &Metadata, context: &Context) {
         let is_one_of_many = context.open_files() > OPEN / 2;
         if is_one_of_many && self.current.as_ref().is_some_and(Tail::is_told) {
-            self.seen = Some(Seen::new(metadata, None));
+            let seen = Seen::new(metadata, None);
+            (self.closed, self.seen) = (Some(seen.file), Some(seen));
             self.current = None;
         }
     }
@@ -271,10 +348,10 @@ impl Watch {
     }
 
     /// Opens the file under the path, and the ones that were under it since the last look.
-    fn open(&mut self, metadata: &Metadata, context: &Context) -> Result<bool, Stop> {
+    fn open(&mut self, metadata: &Metadata, later: Due, context: &Context) -> Result<bool, Stop> {
         let file = Identity::of_file(metadata).0;
         // A file that was only closed, and has grown, is the same one.
-        let is_same = self.current.is_none() && self.seen.is_some_and(|seen| seen.file == file);
+        let is_same = self.current.is_none() && self.closed == Some(file);
         let is_known = self.searched.is_some() || !context.registry.at(&self.path).is_empty();
         let found = match is_known && !is_same {
             true => Search::new(&self.path, context, self.is_patient()).find(self.searched)?,
@@ -286,6 +363,7 @@ impl Watch {
             opened => Some(opened.map_err(|error| Stop::failed(&self.path, error))?),
         };
         self.rotated.extend(self.current.take().map(|old| (old, Instant::now())));
+        self.closed = None;
         self.seen = None;
         match opened {
             Some(Opened::Tail(mut tail)) => {
@@ -295,7 +373,7 @@ impl Watch {
                 tail.claim(context)?;
                 self.current = Some(*tail);
             }
-            Some(Opened::Later) => self.seen = Some(Seen::new(metadata, Some(Instant::now() + RECONSIDER))),
+            Some(Opened::Later) => self.seen = Some(Seen::new(metadata, Some(later))),
             None => {}
         }
         self.recover(context)?;

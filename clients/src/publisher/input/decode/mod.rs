@@ -71,6 +71,11 @@ impl Form {
         self == Self { compression: None, encoding: None }
     }
 
+    /// True if the bytes are compressed, so that nobody appends to them.
+    pub fn is_compressed(self) -> bool {
+        self.compression.is_some()
+    }
+
     /// The decoded input, from its beginning.
     pub fn decode(self, input: impl Read + 'static, malformed: &Malformed) -> io::Result<Bytes> {
         let input = BufReader::with_capacity(READ, input);
