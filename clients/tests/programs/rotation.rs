@@ -625,3 +625,17 @@ fn what_came_after_the_first_run_is_not_skipped_to_its_end() {
     place.has(1);
     stop(process);
 }
+
+#[test]
+fn a_log_in_another_encoding_that_begins_like_a_quiet_one_is_read() {
+    let place = Place::new();
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    let banner = format!("\u{feff}{}\n", "=".repeat(300));
+    fs::write(place.at("a.log"), utf16(&banner)).unwrap();
+    let process = place.follow(&["--checkpoint", "pos", "*.log"]);
+    place.has(1);
+    fs::write(place.at("b.log"), utf16(&format!("{banner}x\n"))).unwrap();
+    place.has(3); // after the ten seconds in which it may be a copy that is being made
+    stop(process);
+    assert_eq!(place.stored()[2], "x");
+}

@@ -211,7 +211,7 @@ impl Registry {
         reading: &Reading,
     ) -> io::Result<Option<Recognised>> {
         let start = self.get(number);
-        let is_compressed = family::is_compressed(copy.path) || !copy.content.is_plain();
+        let is_compressed = family::is_compressed(copy.path) || copy.content.is_compressed();
         let margin = if is_compressed { COMPRESSING } else { COARSE };
         let born = born(copy.metadata);
         if born.zip(start.opened).is_some_and(|(born, opened)| born + margin < opened) {

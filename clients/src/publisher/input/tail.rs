@@ -326,6 +326,14 @@ impl Tail<Content> {
         if is_over { self.end(context) } else { Ok(()) }
     }
 
+    /// True if all was read that the file had at the time of this metadata: it may have grown since the last read.
+    pub fn is_read_as_of(&self, metadata: &Metadata) -> bool {
+        match self.content().is_plain() {
+            true => metadata.len() == self.lines.read_to(),
+            false => self.is_at_rest().unwrap_or(false), // what was read is not counted in bytes of the file
+        }
+    }
+
     /// True if nobody has written to the file for a while.
     fn is_at_rest(&self) -> io::Result<bool> {
         self.metadata()?.modified().map(|time| time.elapsed().is_ok_and(|rest| rest > LINGER))

@@ -275,7 +275,7 @@ impl Watch {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.wait(context),
             Err(error) => return Err(Stop::failed(&self.path, error)),
         };
-        self.missing = None;
+        (self.missing, self.waits_for_its_turn) = (None, false);
         let now = Seen::new(&metadata, None);
         match &self.current {
             Some(current) if current.origin().holder == now.file => {
@@ -328,7 +328,8 @@ impl Watch {
     /// Closes the file when there are many, and it has nothing new to read.
     fn close_if_idle(&mut self, metadata: &Metadata, context: &Context) {
         let is_one_of_many = context.open_files() > OPEN / 2;
-        if is_one_of_many && self.current.as_ref().is_some_and(Tail::is_told) {
+        let is_read = |tail: &Tail<Content>| tail.is_told() && tail.is_read_as_of(metadata);
+        if is_one_of_many && self.current.as_ref().is_some_and(is_read) {
             let seen = Seen::new(metadata, None);
             (self.closed, self.seen) = (Some(seen.file), Some(seen));
             self.current = None;
@@ -338,7 +339,7 @@ impl Watch {
     /// Tells once that there is no file. Between two files of a log there may be none for a moment.
     fn wait(&mut self, context: &Context) -> Result<bool, Stop> {
         self.missing.get_or_insert_with(Instant::now);
-        self.is_from_end = false;
+        (self.is_from_end, self.waits_for_its_turn) = (false, false);
         if self.current.is_none() && self.seen.is_none() && !self.is_awaited {
             self.is_awaited = true;
             let text = format!("{} is not there yet: waiting for it", self.path.display());
